@@ -1,0 +1,198 @@
+//! One try at running a task on one worker, and how it ended.
+
+use std::{fmt, time::Duration};
+
+use crate::{ids::TaskId, status::words, time::Wall};
+
+/// Names an attempt: the task and which assignment of it this is, from 1.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId {
+    /// The task.
+    pub task: TaskId,
+    /// 1 for the first assignment.
+    pub number: u32,
+}
+
+impl AttemptId {
+    /// The attempt of `task` with this number.
+    #[must_use]
+    pub fn new(task: TaskId, number: u32) -> Self {
+        Self { task, number }
+    }
+}
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.task, self.number)
+    }
+}
+
+words!(
+    /// The kinds of [`Exit`], as words for wire and store.
+    ExitKind, "exit kind" {
+        /// The command ended with a code.
+        Exited = "exited",
+        /// A signal ended it.
+        Signalled = "signalled",
+        /// The kernel ended it at its memory limit.
+        OutOfMemory = "out-of-memory",
+        /// It was stopped because a cancel asked for it, or never started because of one.
+        Cancelled = "cancelled",
+        /// No container was started: image unknown, pull timed out, refused by the engine.
+        NotStarted = "not-started",
+        /// It was stopped for a reason of the worker's: over its time or its disk.
+        Stopped = "stopped",
+    }
+);
+
+/// How an attempt's container ended, or why there was none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exit {
+    /// The command ended with this code.
+    Exited(i32),
+    /// This signal ended it.
+    Signalled(i32),
+    /// The kernel ended it at its memory limit.
+    OutOfMemory,
+    /// It was stopped because a cancel asked for it, or never started because of one.
+    Cancelled,
+    /// No container was started, and why.
+    NotStarted(String),
+    /// The worker stopped it, and why.
+    Stopped(String),
+}
+
+impl Exit {
+    /// Whether this is success.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        *self == Self::Exited(0)
+    }
+
+    /// The kind alone.
+    #[must_use]
+    pub fn kind(&self) -> ExitKind {
+        match self {
+            Self::Exited(_) => ExitKind::Exited,
+            Self::Signalled(_) => ExitKind::Signalled,
+            Self::OutOfMemory => ExitKind::OutOfMemory,
+            Self::Cancelled => ExitKind::Cancelled,
+            Self::NotStarted(_) => ExitKind::NotStarted,
+            Self::Stopped(_) => ExitKind::Stopped,
+        }
+    }
+
+    /// The code that a shell would show: the command's own, or 128 and the signal.
+    #[must_use]
+    pub fn code(&self) -> Option<i32> {
+        match self {
+            Self::Exited(code) => Some(*code),
+            Self::Signalled(signal) => Some(128_i32.saturating_add(*signal)),
+            Self::OutOfMemory => Some(137),
+            Self::Cancelled | Self::NotStarted(_) | Self::Stopped(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    /// As the reason of a task that ended so.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exit code {code}"),
+            Self::Signalled(signal) => write!(f, "ended by signal {signal}"),
+            Self::OutOfMemory => f.write_str("out of memory: ended at its memory limit"),
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::NotStarted(reason) | Self::Stopped(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// What a container used, sampled while it ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PeakUsage {
+    /// The most memory it held, in bytes; 0 if it never was seen.
+    pub memory_bytes: u64,
+    /// CPU time over all cores.
+    pub cpu_time: Duration,
+}
+
+/// The end of a container, known before its log and files are in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerEnd {
+    /// How it ended.
+    pub exit: Exit,
+    /// When its command began, if it did.
+    pub started_at: Option<Wall>,
+    /// When it ended.
+    pub finished_at: Wall,
+    /// What it used.
+    pub usage: PeakUsage,
+    /// Digest of the image it ran, if known.
+    pub image_digest: Option<String>,
+}
+
+/// Whether something is all there, or why it isn't.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whole {
+    /// All of it.
+    Complete,
+    /// Not all of it, and why.
+    Incomplete(String),
+}
+
+impl Whole {
+    /// Whether all of it is there.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        *self == Self::Complete
+    }
+
+    /// Why it is not.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Complete => None,
+            Self::Incomplete(reason) => Some(reason),
+        }
+    }
+}
+
+/// A worker's last word on an attempt: it holds nothing of it any more but this report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptReport {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// Its end.
+    pub end: ContainerEnd,
+    /// Whether the log reached the master whole.
+    pub log: Whole,
+    /// Whether what was left in `/output` reached the master whole.
+    pub files: Whole,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_exit_code_zero_is_success() {
+        assert!(Exit::Exited(0).is_success());
+        for exit in [
+            Exit::Exited(1),
+            Exit::Signalled(9),
+            Exit::OutOfMemory,
+            Exit::Cancelled,
+        ] {
+            assert!(!exit.is_success(), "{exit}");
+        }
+    }
+
+    #[test]
+    fn a_signal_and_a_memory_kill_are_told_apart_although_the_code_is_one() {
+        assert_eq!(Exit::Signalled(9).code(), Exit::OutOfMemory.code());
+        assert_ne!(
+            Exit::Signalled(9).to_string(),
+            Exit::OutOfMemory.to_string()
+        );
+    }
+}

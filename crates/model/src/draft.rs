@@ -1,0 +1,386 @@
+//! From what a caller sent to a [`TaskSpec`]: every mistake is named at once, with its field.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use crate::{
+    ids::{TaskId, UserName},
+    resources::{GpuRequest, Resources, gb_to_bytes, milli_cores},
+    spec::{Command, Priority, SlaMultiplier, TaskSpec},
+    time::Wall,
+};
+
+/// The most that a command and its environment may take together, in bytes.
+pub const COMMAND_LIMIT: usize = 128 * 1024;
+/// The most characters of a name, a tag, or a label's key or value.
+pub const WORD_LIMIT: usize = 256;
+/// The smallest memory limit that engines accept, in GB: 6 MiB.
+const LEAST_MEMORY_GB: f64 = 6.0 / 1024.0;
+/// The longest span of time that is believed: ten years, in seconds.
+const LONGEST_S: f64 = 10.0 * 365.0 * 86_400.0;
+
+/// One field that can't be as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// The field's name in the contract's task body.
+    pub field: &'static str,
+    /// What is wrong and what was expected.
+    pub message: String,
+}
+
+/// Everything that is wrong with a draft; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DraftErrors(pub Vec<FieldError>);
+
+impl fmt::Display for DraftErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{}: {}", error.field, error.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for DraftErrors {}
+
+/// A task as a caller sent it, unchecked; what is `None` gets its default.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TaskDraft {
+    /// The client's own id.
+    pub task_id: Option<String>,
+    /// Shown name.
+    pub name: Option<String>,
+    /// Owner; `admin` if none.
+    pub user_id: Option<String>,
+    /// Image, required.
+    pub docker_image: String,
+    /// What to run.
+    pub command: Command,
+    /// Cores; 1 if none.
+    pub cpu_cores: Option<f64>,
+    /// GB of memory; 0.5 if none.
+    pub memory_gb: Option<f64>,
+    /// GB of disk; 1 if none.
+    pub storage_gb: Option<f64>,
+    /// GPUs; 0 if none.
+    pub gpu_cores: Option<f64>,
+    /// The worker it must run on.
+    pub worker_id: Option<String>,
+    /// Environment.
+    pub env: BTreeMap<String, String>,
+    /// 0 to 100; 50 if none.
+    pub priority: Option<i64>,
+    /// When it should be done.
+    pub deadline: Option<Wall>,
+    /// Longest run in seconds.
+    pub timeout_s: Option<f64>,
+    /// Estimated run in seconds.
+    pub estimate_s: Option<f64>,
+    /// Runs after a failure; 0 if none.
+    pub max_retries: Option<i64>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Free word.
+    pub tag: Option<String>,
+    /// Kind of work.
+    pub task_type: Option<String>,
+    /// 1.5 to 2.5; 2.0 if none.
+    pub sla_multiplier: Option<f64>,
+}
+
+impl TaskDraft {
+    /// Checks the draft whole.
+    ///
+    /// # Errors
+    /// Every field that is wrong, in the order of the contract's task body.
+    pub fn check(self) -> Result<(Option<TaskId>, TaskSpec), DraftErrors> {
+        let mut errors = Errors(Vec::new());
+        let task_id = errors.parsed("task_id", self.task_id.as_deref());
+        let image = errors.take(
+            "docker_image",
+            self.docker_image
+                .parse()
+                .map_err(|e: crate::ImageRefError| e.to_string()),
+        );
+        let resources = Resources {
+            cpu_milli: errors.cpu(self.cpu_cores.unwrap_or(1.0)),
+            memory_bytes: errors.memory(self.memory_gb.unwrap_or(0.5)),
+            storage_bytes: errors
+                .take("storage_gb", gb_to_bytes(self.storage_gb.unwrap_or(1.0)))
+                .unwrap_or(0),
+            gpu: errors
+                .take(
+                    "gpu_cores",
+                    GpuRequest::from_devices(self.gpu_cores.unwrap_or(0.0)),
+                )
+                .unwrap_or_default(),
+        };
+        errors.command(&self.command, &self.env);
+        let user = errors.parsed("user_id", self.user_id.as_deref());
+        let target = errors.parsed("worker_id", self.worker_id.as_deref());
+        let task_type = errors.parsed("task_type", self.task_type.as_deref());
+        let priority = errors.priority(self.priority);
+        let timeout = errors.span("timeout_s", self.timeout_s);
+        let estimate = errors.span("estimate_s", self.estimate_s);
+        let max_retries = errors.retries(self.max_retries);
+        let sla_multiplier = errors.sla(self.sla_multiplier);
+        let name = errors.word("name", self.name.unwrap_or_default());
+        let tag = errors.word("tag", self.tag.unwrap_or_default());
+        let labels = errors.labels(self.labels);
+
+        match (image, errors.0.is_empty()) {
+            (Some(image), true) => Ok((
+                task_id,
+                TaskSpec {
+                    name,
+                    user: user.unwrap_or_else(UserName::admin),
+                    image,
+                    command: self.command,
+                    resources,
+                    target,
+                    env: self.env,
+                    priority,
+                    deadline: self.deadline,
+                    timeout,
+                    estimate,
+                    max_retries,
+                    labels,
+                    tag,
+                    task_type,
+                    sla_multiplier,
+                },
+            )),
+            _ => Err(DraftErrors(errors.0)),
+        }
+    }
+}
+
+struct Errors(Vec<FieldError>);
+
+impl Errors {
+    fn push(&mut self, field: &'static str, message: impl Into<String>) {
+        self.0.push(FieldError {
+            field,
+            message: message.into(),
+        });
+    }
+
+    fn take<T, E: fmt::Display>(&mut self, field: &'static str, value: Result<T, E>) -> Option<T> {
+        value
+            .map_err(|error| self.push(field, error.to_string()))
+            .ok()
+    }
+
+    /// An absent or empty text is none; the wire can't tell them apart.
+    fn parsed<T>(&mut self, field: &'static str, text: Option<&str>) -> Option<T>
+    where
+        T: std::str::FromStr,
+        T::Err: fmt::Display,
+    {
+        text.filter(|text| !text.is_empty())
+            .and_then(|text| self.take(field, text.parse()))
+    }
+
+    fn cpu(&mut self, cores: f64) -> u64 {
+        let milli = self.take("cpu_cores", milli_cores(cores));
+        if milli == Some(0) {
+            self.push("cpu_cores", "0 is not valid: expected at least 0.001 cores");
+        }
+        milli.unwrap_or(0)
+    }
+
+    fn memory(&mut self, gb: f64) -> u64 {
+        let bytes = self.take("memory_gb", gb_to_bytes(gb));
+        if bytes.is_some() && gb < LEAST_MEMORY_GB {
+            self.push(
+                "memory_gb",
+                format!("{gb} is not valid: expected at least 0.006 GB, the least that a container can start with"),
+            );
+        }
+        bytes.unwrap_or(0)
+    }
+
+    fn command(&mut self, command: &Command, env: &BTreeMap<String, String>) {
+        let words: Vec<&String> = match command {
+            Command::Image => Vec::new(),
+            Command::Shell(line) => vec![line],
+            Command::Exec(words) => words.iter().collect(),
+        };
+        if matches!(command, Command::Exec(words) if words.is_empty() || words[0].is_empty()) {
+            self.push(
+                "command",
+                "the list is empty: expected a program and its arguments",
+            );
+        }
+        if words.iter().any(|word| word.contains('\0')) {
+            self.push("command", "holds a NUL byte: expected text without one");
+        }
+        for (name, value) in env {
+            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+                self.push(
+                    "env",
+                    format!("{name:?} is not valid: expected NAME=value without NUL bytes"),
+                );
+            }
+        }
+        let size = words.iter().map(|word| word.len()).sum::<usize>()
+            + env
+                .iter()
+                .map(|(name, value)| name.len() + value.len() + 2)
+                .sum::<usize>();
+        if size > COMMAND_LIMIT {
+            self.push(
+                "command",
+                format!(
+                    "command and environment take {size} bytes: expected at most {COMMAND_LIMIT}"
+                ),
+            );
+        }
+    }
+
+    fn priority(&mut self, level: Option<i64>) -> Priority {
+        let Some(level) = level else {
+            return Priority::DEFAULT;
+        };
+        Priority::new(level).unwrap_or_else(|| {
+            self.push(
+                "priority",
+                format!("{level} is not valid: expected 0 to 100"),
+            );
+            Priority::DEFAULT
+        })
+    }
+
+    fn span(&mut self, field: &'static str, seconds: Option<f64>) -> Option<Duration> {
+        let seconds = seconds?;
+        if (0.001..=LONGEST_S).contains(&seconds) {
+            return Some(Duration::from_millis((seconds * 1000.0).round() as u64));
+        }
+        self.push(
+            field,
+            format!("{seconds} is not valid: expected seconds above 0, such as 90"),
+        );
+        None
+    }
+
+    fn retries(&mut self, retries: Option<i64>) -> u32 {
+        let retries = retries.unwrap_or(0);
+        u32::try_from(retries)
+            .ok()
+            .filter(|retries| *retries <= 1000)
+            .unwrap_or_else(|| {
+                self.push(
+                    "max_retries",
+                    format!("{retries} is not valid: expected 0 to 1000"),
+                );
+                0
+            })
+    }
+
+    fn sla(&mut self, factor: Option<f64>) -> SlaMultiplier {
+        let Some(factor) = factor else {
+            return SlaMultiplier::DEFAULT;
+        };
+        SlaMultiplier::new(factor).unwrap_or_else(|| {
+            self.push(
+                "sla_multiplier",
+                format!("{factor} is not valid: expected 1.5 to 2.5"),
+            );
+            SlaMultiplier::DEFAULT
+        })
+    }
+
+    fn word(&mut self, field: &'static str, text: String) -> String {
+        if text.chars().count() > WORD_LIMIT || text.contains(char::is_control) {
+            self.push(
+                field,
+                format!(
+                    "expected at most {WORD_LIMIT} characters, none of them control characters"
+                ),
+            );
+        }
+        text
+    }
+
+    fn labels(&mut self, labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        labels
+            .into_iter()
+            .map(|(key, value)| {
+                if key.is_empty() {
+                    self.push("labels", "a label has no name: expected name=value");
+                }
+                (self.word("labels", key), self.word("labels", value))
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft() -> TaskDraft {
+        TaskDraft {
+            docker_image: "alpine:3.20".into(),
+            ..TaskDraft::default()
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let (id, spec) = draft().check().unwrap();
+        assert_eq!(id, None);
+        assert_eq!(spec.user, UserName::admin());
+        assert_eq!(spec.resources.cpu_milli, 1000);
+        assert_eq!(spec.resources.memory_bytes, 1 << 29);
+        assert_eq!(spec.resources.storage_bytes, 1 << 30);
+        assert_eq!(spec.resources.gpu, GpuRequest::None);
+        assert_eq!(spec.priority.level(), 50);
+        assert_eq!(spec.sla_multiplier.factor(), 2.0);
+    }
+
+    #[test]
+    fn every_mistake_is_named_at_once() {
+        let bad = TaskDraft {
+            task_id: Some("../etc".into()),
+            cpu_cores: Some(f64::NAN),
+            memory_gb: Some(-1.0),
+            gpu_cores: Some(1.5),
+            priority: Some(101),
+            timeout_s: Some(0.0),
+            max_retries: Some(-1),
+            task_type: Some("big".into()),
+            sla_multiplier: Some(9.0),
+            name: Some("two\nlines".into()),
+            ..TaskDraft::default()
+        };
+        let errors = bad.check().unwrap_err();
+        let fields: Vec<_> = errors.0.iter().map(|error| error.field).collect();
+        for field in [
+            "task_id",
+            "docker_image",
+            "cpu_cores",
+            "memory_gb",
+            "gpu_cores",
+            "priority",
+            "timeout_s",
+            "max_retries",
+            "task_type",
+            "sla_multiplier",
+            "name",
+        ] {
+            assert!(fields.contains(&field), "{field} is missing in {errors}");
+        }
+    }
+
+    #[test]
+    fn a_deadline_follows_from_the_estimate() {
+        let spec = TaskDraft {
+            estimate_s: Some(10.0),
+            sla_multiplier: Some(1.5),
+            ..draft()
+        };
+        let (_, spec) = spec.check().unwrap();
+        assert_eq!(spec.effective_deadline(Wall(1000)), Some(Wall(16_000)));
+    }
+}

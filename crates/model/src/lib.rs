@@ -1,0 +1,25 @@
+//! The words of CloudAI as types: ids, resources, specs, phases, outcomes and stored records.
+//!
+//! Values here are valid by construction: text from outside is parsed once, at the edge, into one
+//! of these types. Nothing here does I/O, reads a clock or knows another crate of the project.
+
+pub mod attempt;
+pub mod draft;
+pub mod ids;
+pub mod image;
+pub mod record;
+pub mod resources;
+pub mod spec;
+pub mod status;
+pub mod time;
+pub mod worker;
+
+pub use attempt::{AttemptId, AttemptReport, ContainerEnd, Exit, PeakUsage, Whole};
+pub use draft::{DraftErrors, FieldError, TaskDraft};
+pub use ids::{ClusterId, IdError, TaskId, UserName, WorkerId};
+pub use image::{ImageRef, ImageRefError};
+pub use resources::{Capacity, DeviceShare, GpuRequest, Grant, ResourceError, Resources};
+pub use spec::{Command, Priority, SlaMultiplier, TaskSpec, TaskType};
+pub use status::{Phase, TaskStatus, WorkerStatus};
+pub use time::{Mono, Now, Wall};
+pub use worker::{HostUsage, WorkerAddress};

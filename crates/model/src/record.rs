@@ -1,0 +1,208 @@
+//! What a store keeps. The core writes these, and reads them back after a start.
+
+use crate::{
+    attempt::{AttemptId, ContainerEnd, Whole},
+    ids::{ClusterId, TaskId, UserName, WorkerId},
+    resources::{Capacity, Grant},
+    spec::TaskSpec,
+    status::{Phase, TaskStatus},
+    time::Wall,
+    worker::WorkerAddress,
+};
+
+/// One change to what is stored. A list of them is one transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Record {
+    /// The cluster as a whole.
+    Cluster(ClusterRecord),
+    /// A worker, new or changed, whole.
+    Worker(WorkerRecord),
+    /// A worker is no longer registered.
+    WorkerRemoved(WorkerId),
+    /// A new task, whole.
+    TaskAdded(Box<TaskRecord>),
+    /// A task's state has changed; its spec has not.
+    TaskChanged(TaskId, TaskState),
+    /// An attempt began or changed, whole.
+    Assignment(AssignmentRecord),
+    /// A task's result: one a task, written once.
+    Result(Box<ResultRecord>),
+    /// A task's output files are in; replaces those of an earlier attempt.
+    Files(Box<FilesRecord>),
+    /// Containers that a worker which was unregistered must still stop.
+    StopOrder(StopOrder),
+    /// A stop order is carried out.
+    StopOrderDone(AttemptId),
+}
+
+/// The cluster as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterRecord {
+    /// Made at the first start.
+    pub cluster: ClusterId,
+    /// Rises by one with each start of a master on this store.
+    pub epoch: u64,
+}
+
+/// A registered worker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkerRecord {
+    /// Its id.
+    pub worker: WorkerId,
+    /// Where it is dialled.
+    pub address: WorkerAddress,
+    /// What it offered when last seen; `None` if it never was.
+    pub capacity: Option<Capacity>,
+    /// Its program's version; `None` for an old node or one never seen.
+    pub version: Option<String>,
+    /// Labels, `name=value`.
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// Tells this registration from an earlier one of the same id; its token follows from it.
+    pub registration: u64,
+    /// When the admin registered it.
+    pub registered_at: Wall,
+    /// When it was last heard of, as of the last write.
+    pub last_seen_at: Option<Wall>,
+}
+
+/// A task, whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskRecord {
+    /// Its id.
+    pub task: TaskId,
+    /// Rises with each submit; the age in the queue.
+    pub order: u64,
+    /// What was asked for.
+    pub spec: TaskSpec,
+    /// When it was submitted.
+    pub submitted_at: Wall,
+    /// Where it stands.
+    pub state: TaskState,
+}
+
+/// Where a task stands: the part of its record that changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskState {
+    /// Status.
+    pub status: TaskStatus,
+    /// Phase.
+    pub phase: Phase,
+    /// The last attempt; 0 before the first.
+    pub attempt: u32,
+    /// The last attempt's worker.
+    pub worker: Option<WorkerId>,
+    /// What it waits for or died of; empty when there is nothing to say.
+    pub reason: String,
+    /// The exit code, once there is one.
+    pub exit_code: Option<i32>,
+    /// When its container first started in the last attempt.
+    pub started_at: Option<Wall>,
+    /// When it became final.
+    pub completed_at: Option<Wall>,
+    /// Whether a cancel was asked for.
+    pub cancel_requested: bool,
+    /// How many attempts have failed by themselves.
+    pub failures: u32,
+}
+
+impl TaskState {
+    /// A task just submitted.
+    #[must_use]
+    pub fn queued(reason: impl Into<String>) -> Self {
+        Self {
+            status: TaskStatus::Queued,
+            phase: Phase::Queued,
+            attempt: 0,
+            worker: None,
+            reason: reason.into(),
+            exit_code: None,
+            started_at: None,
+            completed_at: None,
+            cancel_requested: false,
+            failures: 0,
+        }
+    }
+}
+
+/// An attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssignmentRecord {
+    /// Task and number.
+    pub attempt: AttemptId,
+    /// Where it was sent.
+    pub worker: WorkerId,
+    /// The number that rises with each assignment to that worker.
+    pub sequence: u64,
+    /// What it was given.
+    pub grant: Grant,
+    /// When it was sent.
+    pub assigned_at: Wall,
+    /// When it ended, and how in words; `None` while it has not.
+    pub ended: Option<(Wall, String)>,
+}
+
+/// A task's one result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResultRecord {
+    /// The attempt that gave it.
+    pub attempt: AttemptId,
+    /// Where it ran; `None` if it never did.
+    pub worker: Option<WorkerId>,
+    /// Final status.
+    pub status: TaskStatus,
+    /// What it died of; empty for success.
+    pub reason: String,
+    /// The container's end; `None` if there was no container.
+    pub end: Option<ContainerEnd>,
+    /// Whether the log is whole.
+    pub log: Whole,
+    /// Whether the files are.
+    pub files: Whole,
+    /// The last 64 KiB of the log, as text.
+    pub log_tail: String,
+    /// When it became final.
+    pub completed_at: Wall,
+    /// Whether it was done by its deadline; `None` without one.
+    pub sla_success: Option<bool>,
+}
+
+/// A task's output files, as the master keeps them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilesRecord {
+    /// The attempt that left them.
+    pub attempt: AttemptId,
+    /// Whose they are.
+    pub user: UserName,
+    /// The task's name.
+    pub task_name: String,
+    /// Folder that holds them, relative to the files directory: `<user>/<task>`.
+    pub storage_path: String,
+    /// The files, by path.
+    pub files: Vec<FileRecord>,
+    /// When they were in.
+    pub uploaded_at: Wall,
+}
+
+/// One output file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileRecord {
+    /// Path within the task's folder, `/` between parts, percent-encoded where not UTF-8.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 in lower-case hex.
+    pub sha256: String,
+}
+
+/// A container that an unregistered worker must still stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopOrder {
+    /// Which.
+    pub attempt: AttemptId,
+    /// Where.
+    pub worker: WorkerId,
+    /// Where that worker is dialled.
+    pub address: WorkerAddress,
+    /// The registration whose token that worker has.
+    pub registration: u64,
+}

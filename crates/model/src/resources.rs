@@ -1,0 +1,281 @@
+//! Amounts of compute as exact integers: milli-cores, bytes, milli-GPUs of a device.
+//!
+//! Outside, CPU is in cores, memory and storage in GB of 2^30 bytes, GPU in devices, fractions
+//! allowed. They become integers here, once; sums and comparisons inside are exact.
+
+use std::fmt;
+
+/// Bytes in a GB of the contract.
+pub const GB: u64 = 1 << 30;
+/// Milli-GPUs in a whole device.
+pub const WHOLE_DEVICE: u32 = 1000;
+
+/// Above this no amount is believed: a million cores, GB or devices.
+const LIMIT: f64 = 1_000_000.0;
+
+/// An amount that can't be meant.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{value} is not valid: expected {expected}")]
+pub struct ResourceError {
+    value: f64,
+    expected: &'static str,
+}
+
+/// Cores to milli-cores, rounded to the nearest.
+///
+/// # Errors
+/// If it isn't a number from 0 to a million, or so small that nothing is left of it.
+pub fn milli_cores(cores: f64) -> Result<u64, ResourceError> {
+    scaled(
+        cores,
+        1000.0,
+        "a number of cores such as 0.5 or 4, at least 0.001",
+    )
+}
+
+/// GB to bytes, rounded to the nearest.
+///
+/// # Errors
+/// If it isn't a number from 0 to a million.
+pub fn gb_to_bytes(gb: f64) -> Result<u64, ResourceError> {
+    scaled(gb, GB as f64, "a number of GB such as 0.5 or 16")
+}
+
+fn scaled(value: f64, unit: f64, expected: &'static str) -> Result<u64, ResourceError> {
+    let amount = (value * unit).round();
+    if !(0.0..=LIMIT).contains(&value) || (value > 0.0 && amount == 0.0) {
+        return Err(ResourceError { value, expected });
+    }
+    // In range by the check above: at most 2^30 * 10^6, below 2^53.
+    Ok(amount as u64)
+}
+
+/// Bytes as GB.
+#[must_use]
+pub fn bytes_to_gb(bytes: u64) -> f64 {
+    bytes as f64 / GB as f64
+}
+
+/// What a task wants of a worker's GPUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum GpuRequest {
+    /// Nothing.
+    #[default]
+    None,
+    /// A share of one device, in milli-GPUs, 1 to 999.
+    Share(u16),
+    /// This many whole devices.
+    Whole(u16),
+}
+
+impl GpuRequest {
+    /// From a number of devices.
+    ///
+    /// # Errors
+    /// If it is negative, not a number, huge, or above 1 and not whole.
+    pub fn from_devices(devices: f64) -> Result<Self, ResourceError> {
+        let expected = "a share of one device below 1 (such as 0.25), or a whole number of devices";
+        let error = || ResourceError {
+            value: devices,
+            expected,
+        };
+        if !(0.0..=1000.0).contains(&devices) {
+            return Err(error());
+        }
+        let milli = (devices * 1000.0).round() as u32;
+        match milli {
+            0 if devices > 0.0 => Err(error()),
+            0 => Ok(Self::None),
+            1..WHOLE_DEVICE => Ok(Self::Share(milli as u16)),
+            _ if milli.is_multiple_of(WHOLE_DEVICE) => {
+                Ok(Self::Whole((milli / WHOLE_DEVICE) as u16))
+            }
+            _ => Err(error()),
+        }
+    }
+
+    /// In devices.
+    #[must_use]
+    pub fn devices(self) -> f64 {
+        f64::from(self.milli()) / 1000.0
+    }
+
+    /// In milli-GPUs over all devices.
+    #[must_use]
+    pub fn milli(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::Share(milli) => u32::from(milli),
+            Self::Whole(devices) => u32::from(devices) * WHOLE_DEVICE,
+        }
+    }
+}
+
+/// What a task needs to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Resources {
+    /// Thousandths of a core.
+    pub cpu_milli: u64,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Bytes of disk.
+    pub storage_bytes: u64,
+    /// GPUs.
+    pub gpu: GpuRequest,
+}
+
+impl fmt::Display for Resources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} cores, {:.2} GB memory, {:.2} GB storage",
+            self.cpu_milli as f64 / 1000.0,
+            bytes_to_gb(self.memory_bytes),
+            bytes_to_gb(self.storage_bytes)
+        )?;
+        match self.gpu {
+            GpuRequest::None => Ok(()),
+            gpu => write!(f, ", {} GPU", gpu.devices()),
+        }
+    }
+}
+
+/// A part of one device of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceShare {
+    /// The device's index on its worker.
+    pub device: u16,
+    /// Milli-GPUs of it, 1 to 1000.
+    pub milli: u16,
+}
+
+/// What a reservation takes from a worker: the request, with its devices named.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Grant {
+    /// Thousandths of a core.
+    pub cpu_milli: u64,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Bytes of disk.
+    pub storage_bytes: u64,
+    /// Shares of devices, by rising index, each device once.
+    pub devices: Vec<DeviceShare>,
+}
+
+impl Grant {
+    /// Milli-GPUs over all devices.
+    #[must_use]
+    pub fn gpu_milli(&self) -> u32 {
+        self.devices
+            .iter()
+            .map(|share| u32::from(share.milli))
+            .sum()
+    }
+
+    /// What stays taken when the container has ended and only its files are left: the disk.
+    #[must_use]
+    pub fn without_compute(&self) -> Self {
+        Self {
+            storage_bytes: self.storage_bytes,
+            ..Self::default()
+        }
+    }
+}
+
+/// What a worker offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Capacity {
+    /// Thousandths of a core.
+    pub cpu_milli: u64,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Bytes of disk.
+    pub storage_bytes: u64,
+    /// Whole devices, indexed from 0.
+    pub gpus: u16,
+}
+
+impl Capacity {
+    /// From the units of the contract. A fraction of a device is not offered.
+    ///
+    /// # Errors
+    /// Says which amount can't be meant.
+    pub fn from_units(
+        cores: f64,
+        memory_gb: f64,
+        storage_gb: f64,
+        devices: f64,
+    ) -> Result<Self, CapacityError> {
+        if !(0.0..=1000.0).contains(&devices) {
+            let expected = "a number of devices from 0 to 1000";
+            return Err(CapacityError::Gpu(ResourceError {
+                value: devices,
+                expected,
+            }));
+        }
+        Ok(Self {
+            cpu_milli: milli_cores(cores).map_err(CapacityError::Cpu)?,
+            memory_bytes: gb_to_bytes(memory_gb).map_err(CapacityError::Memory)?,
+            storage_bytes: gb_to_bytes(storage_gb).map_err(CapacityError::Storage)?,
+            gpus: devices as u16,
+        })
+    }
+}
+
+/// Which amount of a worker's capacity can't be meant.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum CapacityError {
+    /// CPU.
+    #[error("CPU {0}")]
+    Cpu(#[source] ResourceError),
+    /// Memory.
+    #[error("memory {0}")]
+    Memory(#[source] ResourceError),
+    /// Storage.
+    #[error("storage {0}")]
+    Storage(#[source] ResourceError),
+    /// GPUs.
+    #[error("GPU {0}")]
+    Gpu(#[source] ResourceError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_become_exact() {
+        assert_eq!(milli_cores(0.1), Ok(100));
+        assert_eq!(milli_cores(0.3), Ok(300));
+        assert_eq!(gb_to_bytes(0.5), Ok(GB / 2));
+        assert_eq!(gb_to_bytes(0.0), Ok(0));
+    }
+
+    #[test]
+    fn what_is_no_amount_is_refused() {
+        for value in [-1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e18] {
+            assert!(milli_cores(value).is_err(), "{value}");
+            assert!(gb_to_bytes(value).is_err(), "{value}");
+            assert!(GpuRequest::from_devices(value).is_err(), "{value}");
+            assert!(
+                Capacity::from_units(1.0, 1.0, 1.0, value).is_err(),
+                "{value}"
+            );
+        }
+        assert!(milli_cores(0.0001).is_err(), "rounds to nothing");
+    }
+
+    #[test]
+    fn a_gpu_is_shared_or_whole() {
+        assert_eq!(GpuRequest::from_devices(0.0), Ok(GpuRequest::None));
+        assert_eq!(GpuRequest::from_devices(0.25), Ok(GpuRequest::Share(250)));
+        assert_eq!(GpuRequest::from_devices(1.0), Ok(GpuRequest::Whole(1)));
+        assert_eq!(GpuRequest::from_devices(8.0), Ok(GpuRequest::Whole(8)));
+        let error = GpuRequest::from_devices(1.5).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "1.5 is not valid: expected a share of one device below 1 (such as 0.25), \
+             or a whole number of devices"
+        );
+    }
+}
