@@ -1,0 +1,171 @@
+//! What callers are told. One error type for each operation.
+
+use std::time::Duration;
+
+use cloudai_model::{AttemptId, ClusterId, TaskId, TaskStatus, WorkerId, record::WorkerRecord};
+
+use crate::{
+    explain::{Explanation, Obstacle},
+    registry::{AlreadyRegistered, UnknownWorker},
+};
+
+/// An answer to a [`crate::Call`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// To a submit.
+    Submitted(Result<Submitted, SubmitError>),
+    /// To a cancel.
+    Cancelled(Result<CancelOutcome, CancelError>),
+    /// To an agent's placement.
+    Placed(Result<AttemptId, PlaceError>),
+    /// To a registration.
+    WorkerAdded(Result<WorkerRecord, AddWorkerError>),
+    /// To an unregistration: the attempts that were taken from the worker.
+    WorkerRemoved(Result<Vec<AttemptId>, RemoveWorkerError>),
+    /// To a worker's hello.
+    Welcomed(Result<Welcome, WorkerCallError>),
+    /// To a heartbeat.
+    HeartbeatTaken(Result<HeartbeatTaken, WorkerCallError>),
+    /// To a worker's word on an attempt.
+    Reported(Result<Reported, WorkerCallError>),
+}
+
+/// The store has not been read yet; ask again in a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the master has just started and is still reading its store: try again in a moment")]
+pub struct NotReady;
+
+/// A task is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Submitted {
+    /// Its id.
+    pub task: TaskId,
+    /// Queued, or pending if it could be placed at once.
+    pub status: TaskStatus,
+    /// Where it was sent, if it was.
+    pub worker: Option<WorkerId>,
+    /// Its place among the waiting, from 1; 0 if it doesn't wait.
+    pub position: usize,
+    /// Why it waits, if it does.
+    pub waiting: Option<Explanation>,
+}
+
+/// Why a task was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// See [`NotReady`].
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// The client's id is in use.
+    #[error("task {0} is there already: expected an id that was never used")]
+    IdTaken(TaskId),
+    /// The client's id is of the master's own form and ahead of its clock.
+    #[error(
+        "task id {0} is of the form that the master makes and lies ahead of its clock: \
+         expected another form, such as nightly-7, or no id"
+    )]
+    IdAhead(TaskId),
+    /// The worker named is not registered.
+    #[error("{0}: register it first, or name no worker")]
+    UnknownTarget(UnknownWorker),
+    /// The queue is full.
+    #[error("the queue is full: {0} tasks wait; try again when some have been started")]
+    QueueFull(usize),
+}
+
+/// What a cancel came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CancelOutcome {
+    /// It hadn't been started, and won't be.
+    Cancelled,
+    /// Its worker was asked to stop it.
+    Stopping(WorkerId),
+    /// Its container has ended by itself; that result stands and is on its way.
+    AlreadyEnded,
+}
+
+/// Why there is nothing to cancel.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CancelError {
+    /// See [`NotReady`].
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// No task that waits or runs has this id. The shell asks the store whether one has ended.
+    #[error("task {0} neither waits nor runs")]
+    NotLive(TaskId),
+}
+
+/// Why an agent's choice was not followed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceError {
+    /// See [`NotReady`].
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// The task doesn't wait.
+    #[error("task {0} does not wait")]
+    NotWaiting(TaskId),
+    /// No such worker.
+    #[error(transparent)]
+    UnknownWorker(#[from] UnknownWorker),
+    /// It doesn't fit there.
+    #[error("task {0} does not fit on {1}: {2}")]
+    DoesNotFit(TaskId, WorkerId, Obstacle),
+}
+
+/// Why a worker was not registered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddWorkerError {
+    /// See [`NotReady`].
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// Its id is taken.
+    #[error(transparent)]
+    AlreadyRegistered(#[from] AlreadyRegistered),
+}
+
+/// Why a worker was not unregistered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RemoveWorkerError {
+    /// See [`NotReady`].
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// There is none.
+    #[error(transparent)]
+    UnknownWorker(#[from] UnknownWorker),
+}
+
+/// Why a worker's call was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WorkerCallError {
+    /// See [`NotReady`].
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// No admin registered it.
+    #[error("worker {0} not authorized: run `register {0} <host[:port]>` on the master first")]
+    NotAuthorized(WorkerId),
+}
+
+/// A worker is let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Welcome {
+    /// What its containers are labelled with.
+    pub cluster: ClusterId,
+    /// How often to send heartbeats.
+    pub heartbeat_interval: Duration,
+}
+
+/// A heartbeat was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeartbeatTaken {
+    /// The worker shall say what it offers: this master hasn't heard it since it started.
+    pub introduce: bool,
+}
+
+/// What a worker's word on an attempt came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reported {
+    /// Taken; for a repeated last word: taken before.
+    Taken,
+    /// Refused for good: the attempt was superseded, or its task is unknown.
+    Superseded,
+}

@@ -1,0 +1,325 @@
+//! What workers say about attempts: acceptance, phases, files, the end.
+
+use cloudai_model::{
+    AttemptId, AttemptReport, ContainerEnd, Now, Phase, TaskId, WorkerId,
+    record::{FilesRecord, Record},
+};
+
+use crate::{
+    answer::{Answer, Reported, WorkerCallError},
+    core::{Core, Step},
+    effect::Effect,
+    handlers::settle::Ending,
+    input::{AssignAnswer, Call, StopAnswer},
+    lifecycle::{AttemptEvent, AttemptState, TaskEvent, next_attempt},
+    registry::HoldOff,
+    settings::doubled,
+    task::{Attempt, StopCause},
+};
+
+impl Core {
+    pub(crate) fn assign_answered(
+        &mut self,
+        step: &mut Step<'_>,
+        attempt: &AttemptId,
+        answer: AssignAnswer,
+    ) {
+        let Some(entry) = self.attempt_mut(attempt) else {
+            return;
+        };
+        entry.in_flight = false;
+        let worker = entry.worker.clone();
+        match answer {
+            AssignAnswer::Accepted => {
+                let taken = self
+                    .registry
+                    .update(&worker, |worker| worker.hold_off = None);
+                debug_assert!(taken.is_ok(), "attempts are on registered workers");
+                self.advance(step, attempt, AttemptEvent::Accept, "");
+            }
+            AssignAnswer::Refused(reason) => {
+                let waited_for = next_attempt(entry.state, AttemptEvent::Refuse).is_ok();
+                if waited_for {
+                    let stopping = entry.stop.is_some();
+                    if !stopping {
+                        self.hold_off(step, &worker, &reason);
+                    }
+                    self.end_attempt(step, attempt, Ending::Refused(reason));
+                }
+            }
+            AssignAnswer::Undelivered(reason) => self.hold_off(step, &worker, &reason),
+        }
+    }
+
+    /// Leaves a worker alone for a moment, longer each time in a row.
+    fn hold_off(&mut self, step: &Step<'_>, worker: &WorkerId, reason: &str) {
+        let (first, longest) = (self.settings.first_hold_off, self.settings.longest_hold_off);
+        let now = step.now.mono;
+        let held = self.registry.update(worker, |worker| {
+            let times = worker
+                .hold_off
+                .as_ref()
+                .map_or(0, |hold_off| hold_off.times);
+            let until = now.after(doubled(first, times, longest));
+            let reason = reason.to_owned();
+            worker.hold_off = Some(HoldOff {
+                until,
+                reason,
+                times: times.saturating_add(1),
+            });
+        });
+        debug_assert!(held.is_ok(), "attempts are on registered workers");
+    }
+
+    pub(crate) fn stop_answered(
+        &mut self,
+        step: &mut Step<'_>,
+        attempt: &AttemptId,
+        worker: &WorkerId,
+        answer: StopAnswer,
+    ) {
+        if answer != StopAnswer::NotHeld {
+            // Asked again at the next heartbeat, or at the next round of stop orders.
+            return;
+        }
+        if self
+            .stop_orders
+            .get(attempt)
+            .is_some_and(|order| order.worker == *worker)
+        {
+            self.stop_orders.remove(attempt);
+            step.out
+                .push(Effect::Write(Record::StopOrderDone(attempt.clone())));
+        }
+        let expected = self
+            .attempt_mut(attempt)
+            .is_some_and(|entry| entry.worker == *worker);
+        if expected {
+            self.end_attempt(step, attempt, Ending::Vanished);
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one for each part of the message"
+    )]
+    pub(crate) fn progress(
+        &mut self,
+        step: &mut Step<'_>,
+        call: Call,
+        worker: &WorkerId,
+        attempt: &AttemptId,
+        phase: Phase,
+        detail: String,
+        end: Option<Box<ContainerEnd>>,
+    ) {
+        let reported = self.whose(worker, attempt);
+        step.answer(call, Answer::Reported(reported.clone()));
+        if reported != Ok(Reported::Taken) {
+            return;
+        }
+        if let Some(started_at) = end.and_then(|end| end.started_at)
+            && let Some(task) = self.tasks.get_mut(&attempt.task)
+        {
+            task.started_at = Some(started_at);
+        }
+        if let Some(event) = AttemptEvent::of_phase(phase) {
+            self.advance(step, attempt, event, &detail);
+        }
+    }
+
+    pub(crate) fn vet(
+        &mut self,
+        step: &mut Step<'_>,
+        call: Call,
+        worker: &WorkerId,
+        attempt: &AttemptId,
+    ) {
+        let reported = self.whose(worker, attempt);
+        step.answer(call, Answer::Reported(reported));
+    }
+
+    pub(crate) fn files_stored(
+        &mut self,
+        step: &mut Step<'_>,
+        call: Call,
+        worker: &WorkerId,
+        files: Box<FilesRecord>,
+    ) {
+        let reported = self.whose(worker, &files.attempt);
+        if reported == Ok(Reported::Taken) && self.attempt_mut(&files.attempt).is_some() {
+            step.out.push(Effect::Write(Record::Files(files)));
+        }
+        step.answer(call, Answer::Reported(reported));
+    }
+
+    pub(crate) fn finished(
+        &mut self,
+        step: &mut Step<'_>,
+        call: Call,
+        worker: &WorkerId,
+        report: AttemptReport,
+        log_tail: String,
+    ) {
+        let attempt = report.attempt.clone();
+        let reported = self.whose(worker, &attempt);
+        if reported == Ok(Reported::Taken) {
+            // For an ended task this does nothing: its one result stands.
+            let ending = Ending::Reported {
+                report: Box::new(report),
+                log_tail,
+            };
+            self.end_attempt(step, &attempt, ending);
+        } else if self
+            .stop_orders
+            .get(&attempt)
+            .is_some_and(|order| order.worker == *worker)
+        {
+            // It has ended there, and the worker drops it on this answer.
+            self.stop_orders.remove(&attempt);
+            step.out.push(Effect::Write(Record::StopOrderDone(attempt)));
+            return step.answer(call, Answer::Reported(Ok(Reported::Superseded)));
+        }
+        step.answer(call, Answer::Reported(reported));
+    }
+
+    /// Whether a worker may speak for an attempt: it is the task's last, and on that worker.
+    fn whose(&self, worker: &WorkerId, attempt: &AttemptId) -> Result<Reported, WorkerCallError> {
+        if self.registry.get(worker).is_none() && !self.stop_orders.contains_key(attempt) {
+            return Err(WorkerCallError::NotAuthorized(worker.clone()));
+        }
+        let live = self.tasks.get(&attempt.task).is_some_and(|task| {
+            task.attempt == attempt.number
+                && task.given().is_some_and(|entry| entry.worker == *worker)
+        });
+        let current = live || self.ended.was_last(attempt);
+        Ok(if current {
+            Reported::Taken
+        } else {
+            Reported::Superseded
+        })
+    }
+
+    /// The live attempt with this id.
+    pub(crate) fn attempt_mut(&mut self, attempt: &AttemptId) -> Option<&mut Attempt> {
+        let task = self.tasks.get_mut(&attempt.task)?;
+        if task.attempt != attempt.number {
+            return None;
+        }
+        task.given_mut()
+    }
+
+    /// Takes an attempt a step further, and its task with it. What comes late changes nothing.
+    pub(crate) fn advance(
+        &mut self,
+        step: &mut Step<'_>,
+        attempt: &AttemptId,
+        event: AttemptEvent,
+        detail: &str,
+    ) {
+        let (now, id) = (step.now, &attempt.task);
+        let Some(entry) = self.attempt_mut(attempt) else {
+            return;
+        };
+        let repeated = next_attempt(entry.state, event);
+        let Ok(state) = repeated else {
+            if !detail.is_empty() {
+                self.publish_task(step, id, detail);
+            }
+            return;
+        };
+        let before = std::mem::replace(&mut entry.state, state);
+        let worker = entry.worker.clone();
+        if before == AttemptState::Sent {
+            let confirmed = self.registry.confirm(attempt);
+            debug_assert!(confirmed.is_ok(), "live attempts are reserved for");
+            step.out.push(Effect::FollowLog {
+                worker,
+                attempt: attempt.clone(),
+            });
+        }
+        match state {
+            AttemptState::Running => self.started(step, attempt),
+            AttemptState::Uploading => {
+                let freed = self.registry.release_compute(attempt);
+                debug_assert!(freed.is_ok(), "live attempts are reserved for");
+                self.blocked.clear();
+                self.started(step, attempt);
+            }
+            _ => {}
+        }
+        debug_assert!(
+            now.mono >= self.last_tick,
+            "the monotonic clock never steps back"
+        );
+        self.publish_task(step, id, detail);
+    }
+
+    /// The container runs, or has run: the task is running until its files are in.
+    fn started(&mut self, step: &mut Step<'_>, attempt: &AttemptId) {
+        let Some(task) = self.tasks.get_mut(&attempt.task) else {
+            return;
+        };
+        if !task.apply(TaskEvent::Start) {
+            return;
+        }
+        task.started_at.get_or_insert(step.now.wall);
+        let state = task.state("");
+        step.out.push(Effect::Write(Record::TaskChanged(
+            attempt.task.clone(),
+            state,
+        )));
+        self.arm_timeout(step.now, &attempt.task);
+    }
+
+    /// Sets the timer of a running task that may run only so long.
+    pub(crate) fn arm_timeout(&mut self, now: Now, id: &TaskId) {
+        let Some(task) = self.tasks.get(id) else {
+            return;
+        };
+        if let (Some(timeout), Some(started_at)) = (task.timeout, task.started_at) {
+            let left = timeout.saturating_sub(now.wall.since(started_at));
+            let attempt = AttemptId::new(id.clone(), task.attempt);
+            self.timeouts.insert((now.mono.after(left), attempt));
+        }
+    }
+
+    /// Asks an attempt's worker to stop it, unless it has ended by itself.
+    pub(crate) fn ask_stop(&mut self, step: &mut Step<'_>, task: &TaskId, cause: StopCause) {
+        let Some(live) = self.tasks.get_mut(task) else {
+            return;
+        };
+        let attempt = AttemptId::new(task.clone(), live.attempt);
+        let Some(entry) = live.given_mut() else {
+            return;
+        };
+        match next_attempt(entry.state, AttemptEvent::AskStop) {
+            Ok(state) => entry.state = state,
+            Err(_) if entry.state == AttemptState::Stopping => {}
+            Err(_) => return,
+        }
+        entry.stop = Some(cause);
+        let worker = entry.worker.clone();
+        let state = live.state("");
+        step.out
+            .push(Effect::Write(Record::TaskChanged(task.clone(), state)));
+        self.send_stop(step, &worker, &attempt);
+        self.publish_task(step, task, "");
+    }
+
+    pub(crate) fn send_stop(&self, step: &mut Step<'_>, worker: &WorkerId, attempt: &AttemptId) {
+        let cause = self
+            .tasks
+            .get(&attempt.task)
+            .and_then(|task| task.given()?.stop);
+        let reason = match cause {
+            Some(StopCause::User) => "cancelled by its user".to_owned(),
+            Some(StopCause::TimedOut(timeout)) => format!("ran longer than {timeout:?}"),
+            Some(StopCause::Unconfirmed) | None => "its acceptance was not confirmed".to_owned(),
+        };
+        if let Some(worker) = self.registry.get(worker) {
+            step.out
+                .push(Self::stop_request(worker, attempt.clone(), reason));
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! A heartbeat: what the master expects of a worker, compared with what the worker holds.
+//!
+//! The comparison, not a memory of past messages, keeps both in step. What the worker lacks and
+//! can't be on its way is lost; what it holds and nobody wants is stopped there.
+
+use std::collections::BTreeMap;
+
+use cloudai_model::{AttemptId, Phase, TaskId, WorkerId};
+
+use crate::{
+    answer::{Answer, HeartbeatTaken, WorkerCallError},
+    core::{Core, Step},
+    effect::{Assignment, Effect, Event, WorkerChange},
+    handlers::settle::Ending,
+    input::{Call, Heartbeat, Held},
+    lifecycle::{AttemptEvent, AttemptState},
+};
+
+/// After so many heartbeats in a row that lack it, an old node doesn't hold an attempt.
+const OLD_NODE_MISSES: u8 = 2;
+
+/// What one heartbeat says about the attempts that its worker should hold.
+struct Sighting {
+    held: BTreeMap<TaskId, Held>,
+    last_sequence: Option<u64>,
+    /// The program was started anew since the last heartbeat.
+    restarted: bool,
+}
+
+impl Core {
+    pub(crate) fn heartbeat(&mut self, step: &mut Step<'_>, call: Call, heartbeat: Heartbeat) {
+        let id = heartbeat.worker.clone();
+        let taken = self.take_heartbeat(step, heartbeat);
+        let answer = taken.map(|introduce| HeartbeatTaken { introduce });
+        step.answer(call, Answer::HeartbeatTaken(answer));
+        debug_assert!(
+            self.registry
+                .get(&id)
+                .is_none_or(|worker| worker.last_heard.is_some())
+        );
+    }
+
+    fn take_heartbeat(
+        &mut self,
+        step: &mut Step<'_>,
+        heartbeat: Heartbeat,
+    ) -> Result<bool, WorkerCallError> {
+        let (now, id) = (step.now, heartbeat.worker);
+        let was = self.registry.get(&id).cloned();
+        let was = was.ok_or_else(|| WorkerCallError::NotAuthorized(id.clone()))?;
+        let active = was.capacity.is_some();
+        let restarted = was.incarnation != heartbeat.incarnation;
+        let updated = self.registry.update(&id, |worker| {
+            worker.incarnation = heartbeat.incarnation;
+            worker.usage = heartbeat.usage;
+            worker.unwell.clone_from(&heartbeat.unwell);
+            worker.last_heard = Some(now.mono);
+            worker.last_seen_at = Some(now.wall);
+            worker.active = active;
+        });
+        debug_assert!(updated.is_ok(), "looked up just above");
+
+        self.publish_change(step, &id, WorkerChange::Heartbeat);
+        if active && !was.active {
+            self.invites.remove(&id);
+            self.publish_change(step, &id, WorkerChange::Active);
+            self.follow_logs(step, &id);
+        }
+        if was.unwell != heartbeat.unwell {
+            self.publish_change(step, &id, WorkerChange::Health(heartbeat.unwell.clone()));
+        }
+        if active != was.active || was.unwell != heartbeat.unwell {
+            self.blocked.clear();
+        }
+
+        let held = heartbeat
+            .held
+            .into_iter()
+            .map(|held| (held.attempt.task.clone(), held));
+        let sighting = Sighting {
+            held: held.collect(),
+            last_sequence: heartbeat.last_sequence,
+            restarted,
+        };
+        self.reconcile_expected(step, &id, &sighting);
+        self.reconcile_held(step, &id, &sighting);
+        Ok(!was.introduced)
+    }
+
+    fn publish_change(&self, step: &mut Step<'_>, id: &WorkerId, change: WorkerChange) {
+        step.publish(Event::WorkerUpdated {
+            worker: id.clone(),
+            change,
+        });
+    }
+
+    /// What the master expects there, and whether the worker has it.
+    fn reconcile_expected(&mut self, step: &mut Step<'_>, id: &WorkerId, sighting: &Sighting) {
+        let expected = self.registry.get(id).map(|worker| worker.attempts.clone());
+        for attempt in expected.into_iter().flatten() {
+            let held = sighting.held.get(&attempt.task);
+            let held = held.filter(|held| is_same(&held.attempt, &attempt));
+            match held {
+                Some(held) => self.seen_on_worker(step, id, &attempt, held.phase),
+                None => self.missing_on_worker(step, id, &attempt, sighting),
+            }
+        }
+    }
+
+    fn seen_on_worker(
+        &mut self,
+        step: &mut Step<'_>,
+        id: &WorkerId,
+        attempt: &AttemptId,
+        phase: Phase,
+    ) {
+        let Some(entry) = self.attempt_mut(attempt) else {
+            return;
+        };
+        entry.missed_heartbeats = 0;
+        let stopping = entry.state == AttemptState::Stopping;
+        let event = AttemptEvent::of_phase(phase).unwrap_or(AttemptEvent::Accept);
+        self.advance(step, attempt, event, "");
+        let ended = matches!(phase, Phase::Uploading | Phase::Done);
+        if stopping && phase != Phase::Cancelling && !ended {
+            self.send_stop(step, id, attempt);
+        }
+    }
+
+    fn missing_on_worker(
+        &mut self,
+        step: &mut Step<'_>,
+        id: &WorkerId,
+        attempt: &AttemptId,
+        sighting: &Sighting,
+    ) {
+        let Some(entry) = self.attempt_mut(attempt) else {
+            return;
+        };
+        let gone = match sighting.last_sequence {
+            // It has been told of this attempt and doesn't hold it.
+            Some(last) if last >= entry.sequence => true,
+            // It had it, and forgot: its spool is lost.
+            Some(_) => {
+                sighting.restarted && entry.state > AttemptState::Sent && entry.stop.is_none()
+            }
+            None => {
+                entry.missed_heartbeats += u8::from(!entry.in_flight);
+                entry.missed_heartbeats >= OLD_NODE_MISSES
+            }
+        };
+        if gone {
+            return self.end_attempt(step, attempt, Ending::Vanished);
+        }
+        match entry.state {
+            AttemptState::Sent if !entry.in_flight => {
+                entry.in_flight = true;
+                let again = Assignment {
+                    attempt: attempt.clone(),
+                    worker: id.clone(),
+                    sequence: entry.sequence,
+                    grant: entry.grant.clone(),
+                    submitted_at: self
+                        .tasks
+                        .get(&attempt.task)
+                        .map_or(step.now.wall, |task| task.submitted_at),
+                };
+                step.out.push(Effect::Assign(again));
+            }
+            AttemptState::Stopping => self.send_stop(step, id, attempt),
+            _ => {}
+        }
+    }
+
+    /// What the worker holds that is not expected there.
+    fn reconcile_held(&self, step: &mut Step<'_>, id: &WorkerId, sighting: &Sighting) {
+        let Some(worker) = self.registry.get(id) else {
+            return;
+        };
+        for held in sighting.held.values() {
+            let live = self.tasks.get(&held.attempt.task);
+            let current = AttemptId::new(
+                held.attempt.task.clone(),
+                live.map_or(0, |task| task.attempt),
+            );
+            let wanted = live
+                .and_then(|task| task.given())
+                .is_some_and(|attempt| attempt.worker == *id && is_same(&held.attempt, &current));
+            // Its report was taken a moment ago, and the heartbeat left before.
+            let just_ended = self.ended.was_last(&held.attempt);
+            if !wanted && !just_ended {
+                let reason = "the master does not want it any more";
+                step.out
+                    .push(Self::stop_request(worker, held.attempt.clone(), reason));
+            }
+        }
+    }
+}
+
+/// Whether a worker's word means this attempt; old nodes say 0 for whichever they hold.
+fn is_same(held: &AttemptId, expected: &AttemptId) -> bool {
+    held.task == expected.task && (held.number == expected.number || held.number == 0)
+}

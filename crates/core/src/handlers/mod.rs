@@ -1,0 +1,9 @@
+//! One file for each kind of input.
+
+mod attempts;
+mod heartbeat;
+mod restore;
+mod settle;
+mod tick;
+mod users;
+mod workers;

@@ -1,0 +1,168 @@
+//! What the passing of time brings about.
+
+use cloudai_model::{Mono, WorkerId};
+
+use crate::{
+    core::{Core, Invite, Step},
+    effect::{Effect, Event, WorkerChange},
+    handlers::settle::Ending,
+    task::{Place, StopCause},
+};
+
+impl Core {
+    pub(crate) fn tick(&mut self, step: &mut Step<'_>) {
+        let now = step.now.mono;
+        if now.since(self.last_tick) > self.settings.longest_tick_gap {
+            // This process stood still, and heard nobody meanwhile.
+            self.forgive(now);
+        }
+        self.last_tick = now;
+        self.notice_silence(step);
+        self.doubt_unconfirmed(step);
+        self.stop_overdue(step);
+        for task in self.queue.backed_off(now) {
+            if let Some(entry) = self.tasks.get_mut(&task) {
+                entry.place = Place::Ready;
+                self.queue.insert(&entry.class, entry.rank(), task);
+            }
+        }
+        self.send_invites(step);
+        self.repeat_stop_orders(step);
+        self.ended.forget(now, self.settings.remember_ended);
+        // A full look at everything: hold-offs end, and whatever an event missed is found.
+        self.blocked.clear();
+    }
+
+    /// Counts silence, and time without acceptance, from `now` on.
+    pub(crate) fn forgive(&mut self, now: Mono) {
+        self.forgiven = now;
+        self.registry
+            .forgive(now.after(self.settings.accept_within));
+    }
+
+    fn notice_silence(&mut self, step: &mut Step<'_>) {
+        let now = step.now.mono;
+        for id in self
+            .registry
+            .silence(now, self.forgiven, self.settings.inactive_after)
+        {
+            self.invites
+                .insert(id.clone(), Invite { due: now, times: 0 });
+            let change = WorkerChange::Inactive;
+            step.publish(Event::WorkerUpdated { worker: id, change });
+        }
+        let silent = |last_heard: Option<Mono>| {
+            now.since(last_heard.unwrap_or_default().max(self.forgiven)) > self.settings.lost_after
+        };
+        let lost: Vec<_> = self
+            .registry
+            .iter()
+            .filter(|worker| !worker.attempts.is_empty() && silent(worker.last_heard))
+            .map(|worker| (worker.id.clone(), worker.attempts.clone()))
+            .collect();
+        for (id, attempts) in lost {
+            let change = WorkerChange::Lost;
+            step.publish(Event::WorkerUpdated {
+                worker: id.clone(),
+                change,
+            });
+            for attempt in attempts {
+                self.end_attempt(
+                    step,
+                    &attempt,
+                    Ending::Lost(format!("worker {id} was lost")),
+                );
+            }
+        }
+    }
+
+    /// Reservations whose worker never confirmed: stop the attempt there, if it has it; its
+    /// answer, or its loss, frees the reservation.
+    fn doubt_unconfirmed(&mut self, step: &mut Step<'_>) {
+        for attempt in self.registry.expired(step.now.mono) {
+            let confirmed = self.registry.confirm(&attempt);
+            debug_assert!(confirmed.is_ok(), "listed just above");
+            self.ask_stop(step, &attempt.task, StopCause::Unconfirmed);
+        }
+    }
+
+    /// Stops what has run for longer than it may.
+    pub(crate) fn stop_overdue(&mut self, step: &mut Step<'_>) {
+        while let Some((due, _)) = self.timeouts.first() {
+            if *due > step.now.mono {
+                break;
+            }
+            let Some((_, attempt)) = self.timeouts.pop_first() else {
+                break;
+            };
+            let timeout = self.tasks.get(&attempt.task).and_then(|task| task.timeout);
+            let stopping = self.attempt_mut(&attempt).map(|entry| entry.stop.is_some());
+            if let (Some(timeout), Some(false)) = (timeout, stopping) {
+                self.ask_stop(step, &attempt.task, StopCause::TimedOut(timeout));
+            }
+        }
+    }
+
+    /// Calls the inactive workers that are due, so that they register.
+    pub(crate) fn send_invites(&mut self, step: &mut Step<'_>) {
+        let now = step.now.mono;
+        for (id, invite) in &mut self.invites {
+            if invite.due > now {
+                continue;
+            }
+            invite.times += 1;
+            invite.due = now.after(jittered(self.settings.invite_interval, id, invite.times));
+            if let Some(worker) = self.registry.get(id) {
+                step.out.push(Effect::Invite {
+                    worker: id.clone(),
+                    address: worker.address.clone(),
+                    registration: worker.registration,
+                });
+            }
+        }
+    }
+
+    fn repeat_stop_orders(&mut self, step: &mut Step<'_>) {
+        if self.stop_orders.is_empty() || self.next_stop_orders > step.now.mono {
+            return;
+        }
+        self.next_stop_orders = step.now.mono.after(self.settings.invite_interval);
+        for order in self.stop_orders.values() {
+            self.send_stop_order(step, order);
+        }
+    }
+}
+
+/// The interval, a fifth shorter or longer. Spread by a hash (FNV-1a) of worker and turn, so that
+/// a thousand workers aren't called at once, and so that a run can be repeated exactly.
+fn jittered(interval: std::time::Duration, worker: &WorkerId, times: u64) -> std::time::Duration {
+    let bytes = worker.as_str().bytes().chain(times.to_le_bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    let permille = 800 + u32::try_from(hash % 401).unwrap_or(0);
+    interval * permille / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn calls_are_spread_around_their_interval() {
+        let interval = Duration::from_secs(10);
+        let waits: Vec<_> = (0..100)
+            .map(|times| jittered(interval, &"worker-1".parse().unwrap(), times))
+            .collect();
+        assert!(waits.iter().all(|wait| (8..=12).contains(&wait.as_secs())));
+        assert!(
+            waits
+                .iter()
+                .collect::<std::collections::BTreeSet<_>>()
+                .len()
+                > 50
+        );
+    }
+}

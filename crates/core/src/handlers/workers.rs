@@ -1,0 +1,164 @@
+//! Workers come and go: registered, introduced, unregistered.
+
+use cloudai_model::{
+    AttemptId, WorkerAddress, WorkerId,
+    record::{Record, StopOrder, WorkerRecord},
+};
+
+use crate::{
+    answer::{AddWorkerError, Answer, RemoveWorkerError, Welcome, WorkerCallError},
+    core::{Core, Invite, Step},
+    effect::{Effect, Event, StopRequest, WorkerChange},
+    handlers::settle::Ending,
+    input::{Call, Hello},
+    registry::Worker,
+};
+
+impl Core {
+    pub(crate) fn add_worker(
+        &mut self,
+        step: &mut Step<'_>,
+        call: Call,
+        worker: WorkerId,
+        address: WorkerAddress,
+        registration: u64,
+    ) {
+        let record = WorkerRecord {
+            worker: worker.clone(),
+            address,
+            capacity: None,
+            version: None,
+            labels: std::collections::BTreeMap::new(),
+            registration,
+            registered_at: step.now.wall,
+            last_seen_at: None,
+        };
+        let added = self.registry.add(record.clone()).map(|_| ());
+        let answer = added.map_err(AddWorkerError::from).map(|()| {
+            self.blocked.clear();
+            self.invites.insert(
+                worker.clone(),
+                Invite {
+                    due: step.now.mono,
+                    times: 0,
+                },
+            );
+            step.out.push(Effect::Write(Record::Worker(record.clone())));
+            step.publish(Event::WorkerAdded(worker.clone()));
+            record
+        });
+        step.answer(call, Answer::WorkerAdded(answer));
+        self.send_invites(step);
+    }
+
+    pub(crate) fn remove_worker(&mut self, step: &mut Step<'_>, call: Call, worker: &WorkerId) {
+        let removed = self.take_out(step, worker);
+        step.answer(call, Answer::WorkerRemoved(removed));
+    }
+
+    fn take_out(
+        &mut self,
+        step: &mut Step<'_>,
+        id: &WorkerId,
+    ) -> Result<Vec<AttemptId>, RemoveWorkerError> {
+        let worker = self.registry.remove(id)?;
+        self.blocked.clear();
+        self.invites.remove(id);
+        step.out
+            .push(Effect::Write(Record::WorkerRemoved(id.clone())));
+        step.publish(Event::WorkerRemoved(id.clone()));
+        for attempt in &worker.attempts {
+            let order = StopOrder {
+                attempt: attempt.clone(),
+                worker: id.clone(),
+                address: worker.address.clone(),
+                registration: worker.registration,
+            };
+            step.out
+                .push(Effect::Write(Record::StopOrder(order.clone())));
+            self.send_stop_order(step, &order);
+            self.stop_orders.insert(attempt.clone(), order);
+            self.end_attempt(
+                step,
+                attempt,
+                Ending::Lost(format!("worker {id} was unregistered")),
+            );
+        }
+        Ok(worker.attempts.iter().cloned().collect())
+    }
+
+    pub(crate) fn hello(&mut self, step: &mut Step<'_>, call: Call, hello: Hello) {
+        let now = step.now;
+        let id = hello.worker.clone();
+        let introduced = self.registry.update(&id, |worker| {
+            worker.capacity = Some(hello.capacity);
+            worker.version = hello.version;
+            worker.labels = hello.labels;
+            worker.introduced = true;
+            worker.active = true;
+            worker.hold_off = None;
+            worker.last_heard = Some(now.mono);
+            worker.last_seen_at = Some(now.wall);
+            worker.to_record()
+        });
+        let answer = introduced
+            .map_err(|unknown| WorkerCallError::NotAuthorized(unknown.0))
+            .map(|record| {
+                self.blocked.clear();
+                self.invites.remove(&id);
+                step.out.push(Effect::Write(Record::Worker(record)));
+                let change = WorkerChange::Introduced {
+                    shown_ip: hello.shown_ip,
+                    capacity: hello.capacity,
+                };
+                step.publish(Event::WorkerUpdated {
+                    worker: id.clone(),
+                    change,
+                });
+                self.follow_logs(step, &id);
+                Welcome {
+                    cluster: self.cluster.clone(),
+                    heartbeat_interval: self.settings.heartbeat_interval,
+                }
+            });
+        step.answer(call, Answer::Welcomed(answer));
+    }
+
+    /// Asks for the logs of everything that a worker holds.
+    pub(crate) fn follow_logs(&self, step: &mut Step<'_>, worker: &WorkerId) {
+        let attempts = self.registry.get(worker).map(|worker| &worker.attempts);
+        for attempt in attempts.into_iter().flatten() {
+            let follow = Effect::FollowLog {
+                worker: worker.clone(),
+                attempt: attempt.clone(),
+            };
+            step.out.push(follow);
+        }
+    }
+
+    pub(crate) fn send_stop_order(&self, step: &mut Step<'_>, order: &StopOrder) {
+        // It may have been registered again since, elsewhere and with another token.
+        let current = self.registry.get(&order.worker);
+        step.out.push(Effect::Stop(StopRequest {
+            attempt: order.attempt.clone(),
+            worker: order.worker.clone(),
+            address: current.map_or_else(|| order.address.clone(), |worker| worker.address.clone()),
+            registration: current.map_or(order.registration, |worker| worker.registration),
+            reason: "its worker was unregistered".to_owned(),
+        }));
+    }
+
+    pub(crate) fn stop_request(
+        worker: &Worker,
+        attempt: AttemptId,
+        reason: impl Into<String>,
+    ) -> Effect {
+        Effect::Stop(StopRequest {
+            attempt,
+            worker: worker.id.clone(),
+            address: worker.address.clone(),
+            registration: worker.registration,
+            reason: reason.into(),
+        })
+    }
+}

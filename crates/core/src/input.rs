@@ -1,0 +1,213 @@
+//! What reaches the core: calls of users, admins and workers, answers of workers, stored records,
+//! and time.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use cloudai_model::{
+    AttemptId, AttemptReport, Capacity, ContainerEnd, HostUsage, Phase, TaskId, TaskSpec,
+    WorkerAddress, WorkerId,
+    record::{FilesRecord, Record},
+};
+
+/// Names a caller who waits for an answer; chosen by the shell, unique while it waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Call(pub u64);
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A stored record, after a start. All come before [`Input::Restored`], in the order of
+    /// cluster, workers, tasks by age, assignments, stop orders.
+    Restore(Box<Record>),
+    /// Everything stored has been read.
+    Restored {
+        /// The highest number among the ids of all tasks, ended ones too.
+        highest_task_number: Option<u64>,
+        /// The highest place in the order of submits.
+        highest_order: u64,
+    },
+    /// Time has passed. Comes several times a second.
+    Tick,
+
+    /// A user wants a task to run.
+    Submit {
+        /// Answered with [`crate::Answer::Submitted`].
+        call: Call,
+        /// The client's own id. The shell has made sure that no ended task has it.
+        task: Option<TaskId>,
+        /// What to run.
+        spec: Arc<TaskSpec>,
+    },
+    /// A user wants a task to stop.
+    Cancel {
+        /// Answered with [`crate::Answer::Cancelled`].
+        call: Call,
+        /// Which.
+        task: TaskId,
+    },
+    /// An agent has chosen a worker for a waiting task.
+    Place {
+        /// Answered with [`crate::Answer::Placed`].
+        call: Call,
+        /// Which task.
+        task: TaskId,
+        /// Where.
+        worker: WorkerId,
+    },
+    /// An admin registers a worker.
+    AddWorker {
+        /// Answered with [`crate::Answer::WorkerAdded`].
+        call: Call,
+        /// Its id.
+        worker: WorkerId,
+        /// Where it is dialled.
+        address: WorkerAddress,
+        /// A random number that tells this registration from others.
+        registration: u64,
+    },
+    /// An admin unregisters a worker.
+    RemoveWorker {
+        /// Answered with [`crate::Answer::WorkerRemoved`].
+        call: Call,
+        /// Its id.
+        worker: WorkerId,
+    },
+
+    /// A worker says what it is and offers.
+    Hello {
+        /// Answered with [`crate::Answer::Welcomed`].
+        call: Call,
+        /// What it says.
+        hello: Hello,
+    },
+    /// A worker's sign of life.
+    Heartbeat {
+        /// Answered with [`crate::Answer::HeartbeatTaken`].
+        call: Call,
+        /// What it says.
+        heartbeat: Heartbeat,
+    },
+    /// What came of sending an assignment.
+    AssignAnswered {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What came of it.
+        answer: AssignAnswer,
+    },
+    /// What came of asking a worker to stop an attempt.
+    StopAnswered {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Which worker.
+        worker: WorkerId,
+        /// What came of it.
+        answer: StopAnswer,
+    },
+    /// An attempt has reached a phase.
+    Progress {
+        /// Answered with [`crate::Answer::Reported`].
+        call: Call,
+        /// Who says so.
+        worker: WorkerId,
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Which phase.
+        phase: Phase,
+        /// For people: how far within the phase.
+        detail: String,
+        /// The container's end, with [`Phase::Uploading`].
+        end: Option<Box<ContainerEnd>>,
+    },
+    /// Whether log and files of an attempt are still wanted.
+    Vet {
+        /// Answered with [`crate::Answer::Reported`].
+        call: Call,
+        /// Who asks.
+        worker: WorkerId,
+        /// Which attempt.
+        attempt: AttemptId,
+    },
+    /// An attempt's output files are on the master's disk.
+    FilesStored {
+        /// Answered with [`crate::Answer::Reported`].
+        call: Call,
+        /// Who sent them.
+        worker: WorkerId,
+        /// What is stored.
+        files: Box<FilesRecord>,
+    },
+    /// A worker's last word on an attempt; its log is on the master's disk.
+    Finished {
+        /// Answered with [`crate::Answer::Reported`].
+        call: Call,
+        /// Who says so.
+        worker: WorkerId,
+        /// What it says.
+        report: Box<AttemptReport>,
+        /// The last part of its log, as text.
+        log_tail: String,
+    },
+}
+
+/// What a worker is and offers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hello {
+    /// Its id.
+    pub worker: WorkerId,
+    /// The address it shows, for people.
+    pub shown_ip: String,
+    /// What it offers.
+    pub capacity: Capacity,
+    /// Its program's version; `None` for an old node.
+    pub version: Option<String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A worker's sign of life.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Heartbeat {
+    /// Who.
+    pub worker: WorkerId,
+    /// Which start of its program; `None` for an old node.
+    pub incarnation: Option<String>,
+    /// What its machine uses.
+    pub usage: HostUsage,
+    /// The attempts it holds or owes a report of.
+    pub held: Vec<Held>,
+    /// The highest assignment number it has taken in; `None` for an old node.
+    pub last_sequence: Option<u64>,
+    /// Why it takes nothing new.
+    pub unwell: Option<String>,
+}
+
+/// An attempt that a worker holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Which; number 0 from a node that doesn't say.
+    pub attempt: AttemptId,
+    /// How far it is.
+    pub phase: Phase,
+}
+
+/// What came of sending an assignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AssignAnswer {
+    /// The worker has it.
+    Accepted,
+    /// The worker doesn't take it, and why.
+    Refused(String),
+    /// No answer came, and why. The worker may have it all the same.
+    Undelivered(String),
+}
+
+/// What came of asking a worker to stop an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopAnswer {
+    /// It will be stopped, and reported.
+    Stopping,
+    /// The worker doesn't hold it and will not start it.
+    NotHeld,
+    /// No answer came, and why.
+    Undelivered(String),
+}

@@ -1,0 +1,282 @@
+//! One registered worker: what it is, what it offers, what of it is promised.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cloudai_model::{
+    AttemptId, Capacity, DeviceShare, GpuRequest, Grant, HostUsage, Mono, Resources, Wall,
+    WorkerAddress, WorkerId, WorkerStatus, record::WorkerRecord, resources::WHOLE_DEVICE,
+};
+
+use crate::explain::{Obstacle, ResourceKind};
+
+/// A worker as the registry holds it, and as readers see it in a snapshot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Worker {
+    /// Its id.
+    pub id: WorkerId,
+    /// Where it is dialled.
+    pub address: WorkerAddress,
+    /// Tells this registration from an earlier one of the same id.
+    pub registration: u64,
+    /// When the admin registered it.
+    pub registered_at: Wall,
+    /// What it offers, or last offered; `None` if it was never seen.
+    pub capacity: Option<Capacity>,
+    /// Its program's version; `None` for an old node or one never seen.
+    pub version: Option<String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Which start of its program was last heard of.
+    pub incarnation: Option<String>,
+    /// Whether it was heard of lately.
+    pub active: bool,
+    /// Whether it has said what it offers since this master started.
+    pub introduced: bool,
+    /// Why it takes nothing new, in its own words.
+    pub unwell: Option<String>,
+    /// When it was last heard of, for timers.
+    pub last_heard: Option<Mono>,
+    /// When it was last heard of, for people.
+    pub last_seen_at: Option<Wall>,
+    /// What its machine uses.
+    pub usage: HostUsage,
+    /// What is promised of it.
+    pub allocated: Allocated,
+    /// The attempts it was given and that have not ended.
+    pub attempts: BTreeSet<AttemptId>,
+    /// It refused or could not be reached lately: nothing new until then.
+    pub hold_off: Option<HoldOff>,
+    /// When it was last given a task, in assignments of the whole cluster.
+    pub turn: u64,
+}
+
+/// Why and for how long a worker is left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldOff {
+    /// Until then.
+    pub until: Mono,
+    /// The refusal, or why it was not reached.
+    pub reason: String,
+    /// How many times in a row.
+    pub times: u32,
+}
+
+/// What is promised of a worker, exactly.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Allocated {
+    /// Thousandths of a core.
+    pub cpu_milli: u64,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Bytes of disk.
+    pub storage_bytes: u64,
+    /// Milli-GPUs by device index; devices beyond its end are free.
+    pub device_milli: Vec<u32>,
+}
+
+impl Allocated {
+    pub(super) fn add(&mut self, grant: &Grant) {
+        self.cpu_milli += grant.cpu_milli;
+        self.memory_bytes += grant.memory_bytes;
+        self.storage_bytes += grant.storage_bytes;
+        for share in &grant.devices {
+            let index = usize::from(share.device);
+            if self.device_milli.len() <= index {
+                self.device_milli.resize(index + 1, 0);
+            }
+            self.device_milli[index] += u32::from(share.milli);
+        }
+    }
+
+    /// Takes back what [`Self::add`] added; grants are only ever taken back once and whole.
+    pub(super) fn subtract(&mut self, grant: &Grant) {
+        self.cpu_milli -= grant.cpu_milli;
+        self.memory_bytes -= grant.memory_bytes;
+        self.storage_bytes -= grant.storage_bytes;
+        for share in &grant.devices {
+            self.device_milli[usize::from(share.device)] -= u32::from(share.milli);
+        }
+    }
+
+    /// Milli-GPUs over all devices.
+    #[must_use]
+    pub fn gpu_milli(&self) -> u32 {
+        self.device_milli.iter().sum()
+    }
+}
+
+impl Worker {
+    /// A worker that was registered and not heard of since this process began.
+    #[must_use]
+    pub fn from_record(record: WorkerRecord) -> Self {
+        Self {
+            id: record.worker,
+            address: record.address,
+            registration: record.registration,
+            registered_at: record.registered_at,
+            capacity: record.capacity,
+            version: record.version,
+            labels: record.labels,
+            incarnation: None,
+            active: false,
+            introduced: false,
+            unwell: None,
+            last_heard: None,
+            last_seen_at: record.last_seen_at,
+            usage: HostUsage::default(),
+            allocated: Allocated::default(),
+            attempts: BTreeSet::new(),
+            hold_off: None,
+            turn: 0,
+        }
+    }
+
+    /// What of it is stored.
+    #[must_use]
+    pub fn to_record(&self) -> WorkerRecord {
+        WorkerRecord {
+            worker: self.id.clone(),
+            address: self.address.clone(),
+            capacity: self.capacity,
+            version: self.version.clone(),
+            labels: self.labels.clone(),
+            registration: self.registration,
+            registered_at: self.registered_at,
+            last_seen_at: self.last_seen_at,
+        }
+    }
+
+    /// Whether it can be given tasks, in the contract's word.
+    #[must_use]
+    pub fn status(&self) -> WorkerStatus {
+        if self.active {
+            WorkerStatus::Active
+        } else {
+            WorkerStatus::Inactive
+        }
+    }
+
+    /// What a task with these needs would get here now.
+    ///
+    /// # Errors
+    /// The first thing that stands against it.
+    pub fn fit(&self, request: &Resources, now: Mono) -> Result<Grant, Obstacle> {
+        self.willing(now)?;
+        self.room_for(request)
+    }
+
+    /// Whether it may be given anything at all.
+    fn willing(&self, now: Mono) -> Result<(), Obstacle> {
+        if self.capacity.is_none() {
+            return Err(Obstacle::NeverSeen);
+        }
+        if !self.active {
+            return Err(Obstacle::Inactive);
+        }
+        if let Some(reason) = &self.unwell {
+            return Err(Obstacle::Unwell(reason.clone()));
+        }
+        match &self.hold_off {
+            Some(hold_off) if hold_off.until > now => {
+                Err(Obstacle::HeldOff(hold_off.reason.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether its free capacity holds the request, and on which devices.
+    ///
+    /// # Errors
+    /// What is short and by how much.
+    pub fn room_for(&self, request: &Resources) -> Result<Grant, Obstacle> {
+        let capacity = self.capacity.ok_or(Obstacle::NeverSeen)?;
+        let taken = &self.allocated;
+        for (kind, want, total, taken) in [
+            (
+                ResourceKind::Cpu,
+                request.cpu_milli,
+                capacity.cpu_milli,
+                taken.cpu_milli,
+            ),
+            (
+                ResourceKind::Memory,
+                request.memory_bytes,
+                capacity.memory_bytes,
+                taken.memory_bytes,
+            ),
+            (
+                ResourceKind::Storage,
+                request.storage_bytes,
+                capacity.storage_bytes,
+                taken.storage_bytes,
+            ),
+        ] {
+            // A worker that came back smaller may have more taken than it offers.
+            let free = total.saturating_sub(taken);
+            if want > free {
+                return Err(Obstacle::Short {
+                    kind,
+                    by: want - free,
+                    never: want > total,
+                });
+            }
+        }
+        let devices = self.devices_for(request.gpu, capacity.gpus)?;
+        Ok(Grant {
+            cpu_milli: request.cpu_milli,
+            memory_bytes: request.memory_bytes,
+            storage_bytes: request.storage_bytes,
+            devices,
+        })
+    }
+
+    /// Whole devices: the first that are free. A share: of the device with the least room that
+    /// still has enough, so that whole ones stay whole (best fit).
+    fn devices_for(&self, request: GpuRequest, devices: u16) -> Result<Vec<DeviceShare>, Obstacle> {
+        let free = |device: u16| {
+            let taken = self
+                .allocated
+                .device_milli
+                .get(usize::from(device))
+                .copied()
+                .unwrap_or(0);
+            WHOLE_DEVICE.saturating_sub(taken)
+        };
+        let kind = ResourceKind::Gpu;
+        match request {
+            GpuRequest::None => Ok(Vec::new()),
+            GpuRequest::Share(milli) => {
+                let best = (0..devices)
+                    .filter(|device| free(*device) >= u32::from(milli))
+                    .min_by_key(|device| (free(*device), *device));
+                let most = (0..devices).map(free).max().unwrap_or(0);
+                best.map(|device| vec![DeviceShare { device, milli }])
+                    .ok_or(Obstacle::Short {
+                        kind,
+                        by: u64::from(u32::from(milli).saturating_sub(most)),
+                        never: devices == 0,
+                    })
+            }
+            GpuRequest::Whole(count) => {
+                let idle: Vec<_> = (0..devices)
+                    .filter(|device| free(*device) == WHOLE_DEVICE)
+                    .take(usize::from(count))
+                    .map(|device| DeviceShare {
+                        device,
+                        milli: 1000,
+                    })
+                    .collect();
+                let missing = usize::from(count) - idle.len();
+                if missing > 0 {
+                    let by = missing as u64 * u64::from(WHOLE_DEVICE);
+                    return Err(Obstacle::Short {
+                        kind,
+                        by,
+                        never: count > devices,
+                    });
+                }
+                Ok(idle)
+            }
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! From assignment to result: phases, cancels, silence, lost and superseded attempts.
+
+mod cluster;
+
+use cloudai_core::{
+    AssignAnswer, CancelError, CancelOutcome, Effect, Event, Input, Reported, StopAnswer,
+    WorkerCallError, WorkerChange,
+};
+use cloudai_model::{Exit, Phase, TaskDraft, TaskStatus, record::Record};
+use cluster::{Cluster, capacity, cores, draft, id, spec};
+
+fn results(cluster: &Cluster) -> Vec<(String, TaskStatus)> {
+    let results = cluster.written.iter().filter_map(|record| match record {
+        Record::Result(result) => Some((result.attempt.to_string(), result.status)),
+        _ => None,
+    });
+    results.collect()
+}
+
+#[test]
+fn a_task_runs_to_its_result_and_nothing_stays_reserved() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    let task = cluster.submit(&cores(1.0)).task;
+    let attempt = cluster.assigned().attempt;
+    cluster.accepted(&attempt);
+    for phase in [
+        Phase::Pulling,
+        Phase::Creating,
+        Phase::Running,
+        Phase::Uploading,
+    ] {
+        assert_eq!(cluster.progress("a", &attempt, phase), Reported::Taken);
+    }
+    assert_eq!(
+        cluster.finish("a", &attempt, Exit::Exited(0)),
+        Reported::Taken
+    );
+
+    let state = cluster.state(&task);
+    assert_eq!(
+        (state.status, state.phase),
+        (TaskStatus::Completed, Phase::Done)
+    );
+    assert_eq!(state.exit_code, Some(0));
+    assert_eq!(
+        results(&cluster),
+        [(attempt.to_string(), TaskStatus::Completed)]
+    );
+    assert_eq!(cluster.core.registry().reservation_count(), 0);
+    assert_eq!(cluster.core.live_count(), 0);
+}
+
+#[test]
+fn a_repeated_report_is_acknowledged_and_counted_once() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    cluster.submit(&cores(1.0));
+    let attempt = cluster.assigned().attempt;
+    assert_eq!(
+        cluster.finish("a", &attempt, Exit::Exited(3)),
+        Reported::Taken
+    );
+    assert_eq!(
+        cluster.finish("a", &attempt, Exit::Exited(0)),
+        Reported::Taken
+    );
+    assert_eq!(
+        results(&cluster),
+        [(attempt.to_string(), TaskStatus::Failed)]
+    );
+}
+
+#[test]
+fn phases_that_come_late_or_skip_some_do_no_harm() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    let task = cluster.submit(&cores(1.0)).task;
+    let attempt = cluster.assigned().attempt;
+    cluster.progress("a", &attempt, Phase::Running);
+    cluster.progress("a", &attempt, Phase::Pulling);
+    cluster.accepted(&attempt);
+    assert_eq!(cluster.state(&task).phase, Phase::Running);
+}
+
+#[test]
+fn cancel_in_every_phase() {
+    // Waiting: at once.
+    let mut cluster = Cluster::new();
+    let task = cluster.submit(&cores(1.0)).task;
+    assert_eq!(cluster.cancel(&task), Ok(CancelOutcome::Cancelled));
+    assert_eq!(cluster.state(&task).status, TaskStatus::Cancelled);
+    assert_eq!(cluster.cancel(&task), Err(CancelError::NotLive(task)));
+
+    // With a worker: a request, carried out when the worker says so.
+    let phases = [
+        None,
+        Some(Phase::Assigned),
+        Some(Phase::Pulling),
+        Some(Phase::Creating),
+        Some(Phase::Running),
+    ];
+    for phase in phases {
+        let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+        let task = cluster.submit(&cores(1.0)).task;
+        let attempt = cluster.assigned().attempt;
+        if let Some(phase) = phase {
+            cluster.progress("a", &attempt, phase);
+        }
+        assert_eq!(cluster.cancel(&task), Ok(CancelOutcome::Stopping(id("a"))));
+        assert_eq!(cluster.take_stops().len(), 1);
+        assert_eq!(cluster.state(&task).phase, Phase::Cancelling);
+        assert!(!cluster.state(&task).status.is_final());
+        cluster.finish("a", &attempt, Exit::Cancelled);
+        assert_eq!(cluster.state(&task).status, TaskStatus::Cancelled);
+        assert_eq!(cluster.core.registry().reservation_count(), 0);
+    }
+
+    // Ended by itself: too late, its result stands.
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    let task = cluster.submit(&cores(1.0)).task;
+    let attempt = cluster.assigned().attempt;
+    cluster.progress("a", &attempt, Phase::Uploading);
+    assert_eq!(cluster.cancel(&task), Ok(CancelOutcome::AlreadyEnded));
+    cluster.finish("a", &attempt, Exit::Exited(0));
+    assert_eq!(cluster.state(&task).status, TaskStatus::Completed);
+}
+
+#[test]
+fn a_cancel_whose_worker_never_had_the_attempt_is_carried_out() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    let task = cluster.submit(&cores(1.0)).task;
+    let attempt = cluster.assigned().attempt;
+    cluster.cancel(&task).unwrap();
+    let answer = StopAnswer::NotHeld;
+    cluster.step(Input::StopAnswered {
+        attempt,
+        worker: id("a"),
+        answer,
+    });
+    assert_eq!(cluster.state(&task).status, TaskStatus::Cancelled);
+}
+
+#[test]
+fn a_silent_worker_is_inactive_then_its_tasks_run_elsewhere_without_losing_a_retry() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0)), ("b", capacity(1, 0))]);
+    let task = cluster.submit(&cores(1.0)).task;
+    let first = cluster.assigned();
+    assert_eq!(first.worker, id("a"));
+    cluster.accepted(&first.attempt);
+
+    cluster.pass_time(15_500, &["b"]);
+    assert!(!cluster.core.registry().get(&id("a")).unwrap().active);
+    assert!(cluster.take_assignments().is_empty());
+
+    cluster.pass_time(15_000, &["b"]);
+    let second = cluster.assigned();
+    assert_eq!((second.worker.clone(), second.attempt.number), (id("b"), 2));
+    assert_eq!(cluster.state(&task).failures, 0);
+    assert_eq!(
+        cluster.core.registry().count(),
+        2,
+        "silence never removes a worker"
+    );
+
+    // It comes back with the superseded attempt: stopped there, and its report refused.
+    cluster.take_stops();
+    cluster.heartbeat("a", &[(&first.attempt, Phase::Running)]);
+    let stops = cluster.take_stops();
+    assert_eq!(stops.len(), 1);
+    assert_eq!(
+        (&stops[0].attempt, &stops[0].worker),
+        (&first.attempt, &id("a"))
+    );
+    let late = cluster.finish("a", &first.attempt, Exit::Exited(0));
+    assert_eq!(late, Reported::Superseded);
+    assert_eq!(cluster.state(&task).attempt, 2);
+    cluster.finish("b", &second.attempt, Exit::Exited(0));
+    assert_eq!(
+        results(&cluster),
+        [(second.attempt.to_string(), TaskStatus::Completed)]
+    );
+}
+
+#[test]
+fn a_pause_of_the_master_forgives_all_silence() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    let task = cluster.submit(&cores(1.0)).task;
+    let attempt = cluster.assigned().attempt;
+    cluster.accepted(&attempt);
+    cluster.pass_time(1000, &["a"]);
+    // The whole process stands still for a minute.
+    cluster.now.mono.0 += 60_000;
+    cluster.step(Input::Tick);
+    assert!(cluster.core.registry().get(&id("a")).unwrap().active);
+    assert_eq!(cluster.state(&task).attempt, 1);
+    // After one more grace time silence counts again.
+    cluster.pass_time(15_500, &[]);
+    assert!(!cluster.core.registry().get(&id("a")).unwrap().active);
+}
+
+#[test]
+fn an_attempt_that_its_worker_lacks_is_lost_but_not_one_on_its_way() {
+    let mut cluster = Cluster::with(&[("a", capacity(2, 0))]);
+    let task = cluster.submit(&cores(1.0)).task;
+    let first = cluster.assigned();
+    // The heartbeat left before the assignment came.
+    cluster.heartbeat_with("a", &[], Some(first.sequence - 1), "first");
+    assert_eq!(cluster.state(&task).attempt, 1);
+    // The worker has seen it, and doesn't hold it.
+    cluster.heartbeat_with("a", &[], Some(first.sequence), "first");
+    let second = cluster.assigned();
+    assert_eq!(second.attempt.number, 2);
+    assert!(second.sequence > first.sequence);
+}
+
+#[test]
+fn a_worker_that_lost_its_spool_lost_its_attempts() {
+    let mut cluster = Cluster::with(&[("a", capacity(2, 0))]);
+    cluster.heartbeat_with("a", &[], Some(0), "first");
+    cluster.submit(&cores(1.0));
+    let first = cluster.assigned();
+    cluster.accepted(&first.attempt);
+    cluster.heartbeat_with("a", &[], Some(0), "second");
+    assert_eq!(cluster.assigned().attempt.number, 2);
+}
+
+#[test]
+fn an_assignment_of_unknown_fate_is_sent_again_the_same() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    cluster.submit(&cores(1.0));
+    let first = cluster.assigned();
+    let answer = AssignAnswer::Undelivered("timed out".into());
+    cluster.step(Input::AssignAnswered {
+        attempt: first.attempt.clone(),
+        answer,
+    });
+    cluster.heartbeat_with("a", &[], Some(0), "first");
+    assert_eq!(cluster.assigned(), first);
+}
+
+#[test]
+fn a_reservation_that_nobody_confirms_is_freed_only_on_the_workers_word() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    let task = cluster.submit(&cores(1.0)).task;
+    let attempt = cluster.assigned().attempt;
+    // Nothing but heartbeats that can't know of it.
+    for _ in 0..62 {
+        cluster.now.mono.0 += 500;
+        cluster.heartbeat_with("a", &[], Some(0), "first");
+        cluster.step(Input::Tick);
+    }
+    assert!(!cluster.take_stops().is_empty());
+    assert_eq!(
+        cluster.core.registry().reservation_count(),
+        1,
+        "it may yet be there"
+    );
+    let answer = StopAnswer::NotHeld;
+    cluster.step(Input::StopAnswered {
+        attempt,
+        worker: id("a"),
+        answer,
+    });
+    assert_eq!(cluster.assigned().attempt.number, 2);
+    assert_eq!(cluster.state(&task).failures, 0);
+}
+
+#[test]
+fn failures_of_the_task_are_retried_as_often_as_it_says() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    let task = cluster
+        .submit(&spec(TaskDraft {
+            max_retries: Some(1),
+            ..draft()
+        }))
+        .task;
+    let first = cluster.assigned().attempt;
+    cluster.finish("a", &first, Exit::Exited(1));
+    assert_eq!(cluster.state(&task).status, TaskStatus::Queued);
+    assert!(
+        cluster.take_assignments().is_empty(),
+        "it waits a moment first"
+    );
+    cluster.pass_time(1500, &["a"]);
+    let second = cluster.assigned().attempt;
+    cluster.finish("a", &second, Exit::Exited(1));
+    assert_eq!(cluster.state(&task).status, TaskStatus::Failed);
+    assert_eq!(cluster.state(&task).reason, "exit code 1");
+}
+
+#[test]
+fn a_run_that_takes_too_long_is_stopped_and_has_failed() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    let task = cluster
+        .submit(&spec(TaskDraft {
+            timeout_s: Some(2.0),
+            ..draft()
+        }))
+        .task;
+    let attempt = cluster.assigned().attempt;
+    cluster.progress("a", &attempt, Phase::Running);
+    cluster.pass_time(1500, &["a"]);
+    assert!(cluster.take_stops().is_empty());
+    cluster.pass_time(1000, &["a"]);
+    assert!(!cluster.take_stops().is_empty());
+    cluster.finish("a", &attempt, Exit::Cancelled);
+    let state = cluster.state(&task);
+    assert_eq!(
+        (state.status, state.reason.as_str()),
+        (TaskStatus::Failed, "timed out after 2s")
+    );
+}
+
+#[test]
+fn unregister_requeues_its_tasks_and_keeps_asking_until_they_have_stopped() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    let task = cluster.submit(&cores(1.0)).task;
+    let attempt = cluster.assigned().attempt;
+    cluster.accepted(&attempt);
+    assert_eq!(cluster.remove_worker("a"), [attempt.clone()]);
+    assert_eq!(cluster.state(&task).status, TaskStatus::Queued);
+    assert_eq!(cluster.take_stops().len(), 1);
+    assert_eq!(cluster.core.registry().count(), 0);
+
+    // It is away: asked again, also by a master that was restarted meanwhile.
+    cluster.pass_time(11_000, &[]);
+    assert!(!cluster.take_stops().is_empty());
+    let mut cluster = cluster.restarted();
+    cluster.pass_time(1000, &[]);
+    assert!(!cluster.take_stops().is_empty());
+    let answer = StopAnswer::NotHeld;
+    cluster.step(Input::StopAnswered {
+        attempt,
+        worker: id("a"),
+        answer,
+    });
+    cluster.pass_time(30_000, &[]);
+    assert!(cluster.take_stops().is_empty());
+}
+
+#[test]
+fn nobody_unregistered_gets_in() {
+    let mut cluster = Cluster::new();
+    let refused = cluster.hello("stranger", capacity(1, 0)).unwrap_err();
+    assert_eq!(refused, WorkerCallError::NotAuthorized(id("stranger")));
+    let words = refused.to_string();
+    assert!(words.contains("worker stranger not authorized"), "{words}");
+    assert!(words.contains("register stranger"), "{words}");
+    assert_eq!(cluster.core.registry().count(), 0);
+}
+
+#[test]
+fn listeners_hear_of_workers_and_tasks() {
+    let mut cluster = Cluster::new();
+    cluster.add_worker("a");
+    cluster.hello("a", capacity(1, 0)).unwrap();
+    let task = cluster.submit(&cores(1.0)).task;
+    cluster.remove_worker("a");
+    let events = cluster.take_events();
+    assert!(events.contains(&Event::WorkerAdded(id("a"))));
+    assert!(events.contains(&Event::WorkerRemoved(id("a"))));
+    assert!(events.iter().any(|event| matches!(event,
+        Event::WorkerUpdated { worker, change: WorkerChange::Introduced { .. } }
+            if *worker == id("a"))));
+    let statuses: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Task(news) if news.task == task => Some(news.status),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(statuses, [TaskStatus::Pending, TaskStatus::Queued]);
+}
+
+#[test]
+fn an_inactive_worker_is_called_about_every_ten_seconds() {
+    let mut cluster = Cluster::new();
+    cluster.add_worker("a");
+    let invites = |cluster: &mut Cluster| {
+        let is_one = |effect: &mut Effect| matches!(effect, Effect::Invite { .. });
+        cluster.effects.extract_if(.., is_one).count()
+    };
+    assert_eq!(invites(&mut cluster), 1);
+    cluster.pass_time(60_000, &[]);
+    let called = invites(&mut cluster);
+    assert!((4..=8).contains(&called), "{called}");
+    cluster.hello("a", capacity(1, 0)).unwrap();
+    cluster.pass_time(60_000, &["a"]);
+    assert_eq!(invites(&mut cluster), 0);
+}

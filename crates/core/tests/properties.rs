@@ -1,0 +1,484 @@
+//! Under any sequence of inputs: no over-allocation, no lost task, one final state, one result.
+//!
+//! The checks look only at what was written and sent, and keep their own sums.
+
+mod cluster;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cloudai_core::{AssignAnswer, Effect, Input, Reported, StopAnswer};
+use cloudai_model::{
+    AttemptId, Exit, Grant, Phase, TaskDraft, TaskId, TaskStatus, WorkerId,
+    record::{Record, TaskState},
+};
+use cluster::{Cluster, capacity, draft, id, spec};
+use proptest::prelude::*;
+
+const WORKERS: [&str; 3] = ["a", "b", "c"];
+
+/// Something that may happen; indices are taken modulo what there is.
+#[derive(Debug, Clone)]
+enum Happening {
+    Submit {
+        quarter_cores: u8,
+        gpu: u8,
+        priority: u8,
+        target: Option<u8>,
+        retries: u8,
+    },
+    Cancel(usize),
+    AddWorker(u8),
+    RemoveWorker(u8),
+    Hello {
+        worker: u8,
+        cores: u8,
+        gpus: u8,
+    },
+    Heartbeat {
+        worker: u8,
+        forgets: bool,
+        restarted: bool,
+        phase: u8,
+    },
+    Accepted(usize),
+    Refused(usize),
+    Undelivered(usize),
+    Progress {
+        attempt: usize,
+        phase: u8,
+    },
+    Finished {
+        attempt: usize,
+        exit: u8,
+    },
+    StopAnswered {
+        attempt: usize,
+        held: bool,
+    },
+    Time(u16),
+    Restart,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    use Happening as H;
+    let worker = 0..3_u8;
+    let any_index = any::<usize>();
+    prop_oneof![
+        6 => (1..16_u8, 0..8_u8, 0..100_u8, proptest::option::weighted(0.2, 0..3_u8), 0..2_u8)
+            .prop_map(|(quarter_cores, gpu, priority, target, retries)| H::Submit {
+                quarter_cores, gpu, priority, target, retries
+            }),
+        1 => any_index.prop_map(H::Cancel),
+        1 => worker.clone().prop_map(H::AddWorker),
+        1 => worker.clone().prop_map(H::RemoveWorker),
+        2 => (worker.clone(), 0..5_u8, 0..3_u8)
+            .prop_map(|(worker, cores, gpus)| H::Hello { worker, cores, gpus }),
+        4 => (worker, any::<bool>(), proptest::bool::weighted(0.2), 0..6_u8).prop_map(
+            |(worker, forgets, restarted, phase)| H::Heartbeat { worker, forgets, restarted, phase }
+        ),
+        3 => any_index.prop_map(H::Accepted),
+        1 => any_index.prop_map(H::Refused),
+        1 => any_index.prop_map(H::Undelivered),
+        4 => (any_index, 0..6_u8).prop_map(|(attempt, phase)| H::Progress { attempt, phase }),
+        4 => (any_index, 0..4_u8).prop_map(|(attempt, exit)| H::Finished { attempt, exit }),
+        1 => (any_index, any::<bool>())
+            .prop_map(|(attempt, held)| H::StopAnswered { attempt, held }),
+        3 => (0..20_000_u16).prop_map(H::Time),
+        1 => Just(H::Restart),
+    ]
+}
+
+fn phase(index: u8) -> Phase {
+    [
+        Phase::Assigned,
+        Phase::Pulling,
+        Phase::Creating,
+        Phase::Running,
+        Phase::Cancelling,
+        Phase::Uploading,
+    ][usize::from(index)]
+}
+
+fn exit(index: u8) -> Exit {
+    [
+        Exit::Exited(0),
+        Exit::Exited(1),
+        Exit::Cancelled,
+        Exit::OutOfMemory,
+    ][usize::from(index)]
+    .clone()
+}
+
+/// The cluster with an independent account of what was promised.
+struct Audited {
+    cluster: Cluster,
+    /// How many of `cluster.written` the audit has seen.
+    seen: usize,
+    states: BTreeMap<TaskId, TaskState>,
+    results: BTreeSet<TaskId>,
+    open: BTreeMap<AttemptId, (WorkerId, Grant)>,
+    /// Attempts whose container is known to have ended: they hold disk only.
+    exited: BTreeSet<AttemptId>,
+    every_attempt: Vec<(AttemptId, WorkerId)>,
+    written_attempts: BTreeSet<AttemptId>,
+    last_sequence: u64,
+}
+
+impl Audited {
+    fn new() -> Self {
+        let mut cluster = Cluster::with(&[("a", capacity(4, 2)), ("b", capacity(2, 0))]);
+        cluster.settings.queue_limit = 1000;
+        Self {
+            cluster,
+            seen: 0,
+            states: BTreeMap::new(),
+            results: BTreeSet::new(),
+            open: BTreeMap::new(),
+            exited: BTreeSet::new(),
+            every_attempt: Vec::new(),
+            written_attempts: BTreeSet::new(),
+            last_sequence: 0,
+        }
+    }
+
+    fn is_registered(&self, worker: &str) -> bool {
+        self.cluster.core.registry().get(&id(worker)).is_some()
+    }
+
+    fn pick(&self, index: usize) -> Option<(AttemptId, WorkerId)> {
+        let count = self.every_attempt.len();
+        (count > 0).then(|| self.every_attempt[index % count].clone())
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Submit {
+                quarter_cores,
+                gpu,
+                priority,
+                target,
+                retries,
+            } => {
+                let wanted = spec(TaskDraft {
+                    cpu_cores: Some(f64::from(quarter_cores) / 4.0),
+                    // Shares of an eighth, or one or two whole devices.
+                    gpu_cores: Some(match gpu {
+                        0..=3 => 0.0,
+                        4..=5 => f64::from(gpu) / 8.0,
+                        _ => f64::from(gpu - 5),
+                    }),
+                    priority: Some(i64::from(priority)),
+                    worker_id: target.map(|index| WORKERS[usize::from(index)].to_owned()),
+                    max_retries: Some(i64::from(retries)),
+                    ..draft()
+                });
+                let accepted = self.cluster.try_submit(None, &wanted);
+                if let Ok(submitted) = accepted {
+                    self.audit();
+                    assert!(
+                        self.states.contains_key(&submitted.task),
+                        "accepted means written"
+                    );
+                }
+            }
+            Happening::Cancel(index) => {
+                let task = self
+                    .states
+                    .keys()
+                    .nth(index % self.states.len().max(1))
+                    .cloned();
+                if let Some(task) = task {
+                    let was_final = self.states[&task].status.is_final();
+                    assert_eq!(self.cluster.cancel(&task).is_err(), was_final);
+                }
+            }
+            Happening::AddWorker(index) => {
+                let worker = WORKERS[usize::from(index)];
+                if !self.is_registered(worker) {
+                    self.cluster.add_worker(worker);
+                }
+            }
+            Happening::RemoveWorker(index) => {
+                let worker = WORKERS[usize::from(index)];
+                if self.is_registered(worker) {
+                    self.cluster.remove_worker(worker);
+                }
+            }
+            Happening::Hello {
+                worker,
+                cores,
+                gpus,
+            } => {
+                let worker = WORKERS[usize::from(worker)];
+                let said = self
+                    .cluster
+                    .hello(worker, capacity(u64::from(cores), u16::from(gpus)));
+                assert_eq!(said.is_ok(), self.is_registered(worker));
+            }
+            Happening::Heartbeat {
+                worker,
+                forgets,
+                restarted,
+                phase: index,
+            } => {
+                self.beat(
+                    WORKERS[usize::from(worker)],
+                    forgets,
+                    restarted,
+                    phase(index),
+                );
+            }
+            Happening::Accepted(index) => self.answered(index, AssignAnswer::Accepted),
+            Happening::Refused(index) => self.answered(index, AssignAnswer::Refused("no".into())),
+            Happening::Undelivered(index) => {
+                self.answered(index, AssignAnswer::Undelivered("cut".into()));
+            }
+            Happening::Progress {
+                attempt,
+                phase: index,
+            } => {
+                let Some((attempt, worker)) = self.pick(attempt) else {
+                    return;
+                };
+                let known = self.is_registered(worker.as_str());
+                if known {
+                    let reported = self
+                        .cluster
+                        .progress(worker.as_str(), &attempt, phase(index));
+                    self.note_exit(reported == Reported::Taken, &attempt, phase(index));
+                }
+            }
+            Happening::Finished {
+                attempt,
+                exit: index,
+            } => {
+                let Some((attempt, worker)) = self.pick(attempt) else {
+                    return;
+                };
+                if self.is_registered(worker.as_str()) {
+                    self.cluster.finish(worker.as_str(), &attempt, exit(index));
+                }
+            }
+            Happening::StopAnswered { attempt, held } => {
+                let Some((attempt, worker)) = self.pick(attempt) else {
+                    return;
+                };
+                let answer = if held {
+                    StopAnswer::Stopping
+                } else {
+                    StopAnswer::NotHeld
+                };
+                self.cluster.step(Input::StopAnswered {
+                    attempt,
+                    worker,
+                    answer,
+                });
+            }
+            Happening::Time(ms) => self.cluster.pass_time(u64::from(ms), &[]),
+            Happening::Restart => {
+                self.cluster = self.cluster.restarted();
+                self.seen = self.cluster.written.len();
+                // Nothing is known of exits any more, and all that is open is booked in full.
+                self.exited.clear();
+            }
+        }
+        self.audit();
+    }
+
+    fn answered(&mut self, index: usize, answer: AssignAnswer) {
+        let Some((attempt, _)) = self.pick(index) else {
+            return;
+        };
+        self.cluster.step(Input::AssignAnswered { attempt, answer });
+    }
+
+    fn beat(&mut self, worker: &str, forgets: bool, restarted: bool, phase: Phase) {
+        let Some(entry) = self.cluster.core.registry().get(&id(worker)) else {
+            return;
+        };
+        let attempts = if forgets {
+            BTreeSet::new()
+        } else {
+            entry.attempts.clone()
+        };
+        let held: Vec<_> = attempts.iter().map(|attempt| (attempt, phase)).collect();
+        let incarnation = if restarted { "other" } else { "first" };
+        self.cluster
+            .heartbeat_with(worker, &held, Some(u64::MAX), incarnation);
+        for attempt in &attempts {
+            self.note_exit(true, attempt, phase);
+        }
+    }
+
+    fn note_exit(&mut self, taken: bool, attempt: &AttemptId, phase: Phase) {
+        if taken && phase == Phase::Uploading {
+            self.exited.insert(attempt.clone());
+        }
+    }
+
+    /// Reads what was written and sent since the last look.
+    fn audit(&mut self) {
+        for record in self.cluster.written.split_off(self.seen) {
+            self.read(&record);
+            self.cluster.written.push(record);
+        }
+        self.seen = self.cluster.written.len();
+        for effect in std::mem::take(&mut self.cluster.effects) {
+            if let Effect::Assign(assignment) = effect {
+                let written = self.written_attempts.contains(&assignment.attempt);
+                assert!(written, "written before it is sent: {assignment:?}");
+            }
+        }
+        let live = self
+            .states
+            .values()
+            .filter(|state| !state.status.is_final())
+            .count();
+        assert_eq!(self.cluster.core.live_count(), live, "no task is lost");
+        assert_eq!(
+            self.cluster.core.registry().reservation_count(),
+            self.open.len()
+        );
+    }
+
+    fn read(&mut self, record: &Record) {
+        match record {
+            Record::TaskAdded(task) => {
+                let before = self.states.insert(task.task.clone(), task.state.clone());
+                assert!(before.is_none(), "{} was added twice", task.task);
+            }
+            Record::TaskChanged(task, state) => {
+                let before = self.states.insert(task.clone(), state.clone());
+                let before = before.expect("changed after it was added");
+                assert!(!before.status.is_final(), "{task} changed after its end");
+                assert!(state.attempt >= before.attempt);
+            }
+            Record::Result(result) => {
+                let task = &result.attempt.task;
+                assert!(self.results.insert(task.clone()), "{task} has two results");
+                assert_eq!(self.states[task].status, result.status);
+                assert!(result.status.is_final());
+            }
+            Record::Assignment(assignment) => {
+                let attempt = assignment.attempt.clone();
+                if assignment.ended.is_some() {
+                    let was_open = self.open.remove(&attempt);
+                    assert!(was_open.is_some(), "{attempt} ended twice");
+                } else {
+                    assert!(assignment.sequence > self.last_sequence, "numbers rise");
+                    self.last_sequence = assignment.sequence;
+                    let grant = (assignment.worker.clone(), assignment.grant.clone());
+                    self.open.insert(attempt.clone(), grant);
+                    self.written_attempts.insert(attempt.clone());
+                    self.every_attempt
+                        .push((attempt, assignment.worker.clone()));
+                    self.check_promises(&assignment.worker, &assignment.grant);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// With what was just granted, no more is open on this worker than it offers, in any resource
+    /// or device of the grant.
+    fn check_promises(&self, worker: &WorkerId, granted: &Grant) {
+        let capacity = self
+            .cluster
+            .core
+            .registry()
+            .get(worker)
+            .unwrap()
+            .capacity
+            .unwrap();
+        let mine = self.open.iter().filter(|(_, (on, _))| on == worker);
+        let (mut cpu, mut memory, mut storage) = (0, 0, 0);
+        let mut devices: BTreeMap<u16, u32> = BTreeMap::new();
+        for (attempt, (_, grant)) in mine {
+            storage += grant.storage_bytes;
+            if self.exited.contains(attempt) {
+                continue;
+            }
+            cpu += grant.cpu_milli;
+            memory += grant.memory_bytes;
+            for share in &grant.devices {
+                *devices.entry(share.device).or_default() += u32::from(share.milli);
+            }
+        }
+        // A worker that came back smaller may hold more than it offers, but gets nothing new.
+        assert!(
+            cpu <= capacity.cpu_milli,
+            "{worker}: {cpu} of {}",
+            capacity.cpu_milli
+        );
+        assert!(memory <= capacity.memory_bytes);
+        assert!(storage <= capacity.storage_bytes);
+        for share in &granted.devices {
+            assert!(
+                share.device < capacity.gpus,
+                "{worker} has no device {}",
+                share.device
+            );
+            assert!(
+                devices[&share.device] <= 1000,
+                "{worker}: device {}",
+                share.device
+            );
+        }
+    }
+
+    /// With all trouble over, everything comes to rest.
+    fn come_to_rest(&mut self) {
+        for worker in WORKERS {
+            self.happen(Happening::AddWorker(
+                u8::try_from(WORKERS.iter().position(|name| *name == worker).unwrap()).unwrap(),
+            ));
+            self.cluster.hello(worker, capacity(8, 4)).unwrap();
+        }
+        for _ in 0..200 {
+            self.cluster.pass_time(2000, &WORKERS);
+            self.audit();
+            for (attempt, (worker, _)) in self.open.clone() {
+                self.cluster
+                    .finish(worker.as_str(), &attempt, Exit::Exited(0));
+            }
+            self.audit();
+            if self.cluster.core.live_count() == 0 {
+                break;
+            }
+        }
+        assert_eq!(self.cluster.core.live_count(), 0, "everything ends");
+        assert_eq!(self.cluster.core.waiting_count(), 0);
+        assert_eq!(
+            self.cluster.core.registry().reservation_count(),
+            0,
+            "nothing stays reserved"
+        );
+        assert_eq!(
+            self.results.len(),
+            self.states.len(),
+            "one result for each task"
+        );
+        for worker in self.cluster.core.registry().iter() {
+            assert_eq!(worker.allocated.cpu_milli, 0);
+            assert_eq!(worker.allocated.gpu_milli(), 0);
+            assert_eq!(worker.allocated.storage_bytes, 0);
+        }
+        let completed = |state: &&TaskState| state.status == TaskStatus::Completed;
+        assert!(self.states.values().filter(completed).count() <= self.results.len());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_the_promises_hold(
+        happenings in proptest::collection::vec(happening(), 1..120)
+    ) {
+        let mut audited = Audited::new();
+        for happening in happenings {
+            audited.happen(happening);
+        }
+        audited.come_to_rest();
+    }
+}
