@@ -1,5 +1,7 @@
 //! From assignment to result: phases, cancels, silence, lost and superseded attempts.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
 mod cluster;
 
 use cloudai_core::{

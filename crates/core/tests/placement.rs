@@ -1,5 +1,7 @@
 //! From submit to worker: what is placed where, and what waits for what.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
 mod cluster;
 
 use cloudai_core::{AssignAnswer, Input, SubmitError, explain::Outlook};

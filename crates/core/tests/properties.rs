@@ -2,6 +2,8 @@
 //!
 //! The checks look only at what was written and sent, and keep their own sums.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
 mod cluster;
 
 use std::collections::{BTreeMap, BTreeSet};

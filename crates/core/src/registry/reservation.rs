@@ -171,7 +171,7 @@ impl Registry {
             .ok_or_else(|| UnknownReservation(attempt.clone()))?;
         self.drop_deadline(&reservation, attempt);
         self.change_promises(&reservation.worker, |promised| {
-            promised.subtract(&reservation.grant)
+            promised.subtract(&reservation.grant);
         });
         if let Some(worker) = self.workers.get_mut(&reservation.worker) {
             Arc::make_mut(worker).attempts.remove(attempt);

@@ -1,0 +1,197 @@
+//! The master's logs: `<root>/<task>/<attempt>.log`, and those being written right now.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use cloudai_model::{AttemptId, TaskId};
+use tokio::sync::watch;
+
+use super::{Frame, LogError, LogExtent, LogFollower, LogReader, LogWatch, LogWriter, Repair};
+
+/// All logs of a master. Cheap to clone; clones share the open logs.
+#[derive(Debug, Clone)]
+pub struct LogStore {
+    root: PathBuf,
+    open: Arc<Mutex<BTreeMap<AttemptId, OpenLog>>>,
+}
+
+impl LogStore {
+    /// The logs under the folder `root`, which is made when the first log is.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            open: Arc::default(),
+        }
+    }
+
+    /// The file of an attempt's log, which need not exist.
+    #[must_use]
+    pub fn path(&self, attempt: &AttemptId) -> PathBuf {
+        self.folder(&attempt.task)
+            .join(format!("{}.log", attempt.number))
+    }
+
+    /// The attempt's log for writing: the one that is open, or else its file, opened and repaired.
+    ///
+    /// The repair is given to whoever opened the file, and to nobody who found it open.
+    ///
+    /// # Errors
+    ///
+    /// The file can't be made, read or repaired.
+    pub fn writer(&self, attempt: &AttemptId) -> Result<(OpenLog, Option<Repair>), LogError> {
+        match lock(&self.open).entry(attempt.clone()) {
+            Entry::Occupied(open) => Ok((open.get().clone(), None)),
+            Entry::Vacant(vacant) => {
+                let (writer, repair) = LogWriter::open(&self.path(attempt))?;
+                let log = OpenLog {
+                    watch: writer.watch(),
+                    writer: Arc::new(Mutex::new(writer)),
+                };
+                Ok((vacant.insert(log).clone(), Some(repair)))
+            }
+        }
+    }
+
+    /// Flushes and seals the attempt's log and forgets its writer, if it is open. Its watchers end.
+    ///
+    /// # Errors
+    ///
+    /// The disk refuses the flush. The log then stays open and unsealed, to be tried again.
+    pub fn close(&self, attempt: &AttemptId) -> Result<(), LogError> {
+        let open = lock(&self.open).get(attempt).cloned();
+        let Some(log) = open else {
+            return Ok(());
+        };
+        log.sync()?;
+        log.seal();
+        lock(&self.open).remove(attempt);
+        Ok(())
+    }
+
+    /// Follows the attempt's log from `offset` on. If no writer is open the log counts as complete;
+    /// so open one first, with [`writer`](Self::writer), for an attempt that is still going on.
+    ///
+    /// # Errors
+    ///
+    /// There is no such log (an I/O error of kind `NotFound`), or it can't be read.
+    pub fn follow(&self, attempt: &AttemptId, offset: u64) -> Result<LogFollower, LogError> {
+        let open = lock(&self.open).get(attempt).map(OpenLog::watch);
+        let reader = LogReader::open(&self.path(attempt))?;
+        let watch = match open {
+            Some(watch) => watch,
+            None => complete(reader.file_len()?),
+        };
+        Ok(LogFollower::new(reader, watch, offset))
+    }
+
+    /// The numbers of the attempts of `task` that have a log, rising.
+    ///
+    /// # Errors
+    ///
+    /// The task's folder can't be read. A task without one has no attempts.
+    pub fn attempts(&self, task: &TaskId) -> Result<Vec<u32>, LogError> {
+        let folder = self.folder(task);
+        let failed = |error| LogError::io(&folder, "list it")(error);
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut numbers = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name();
+            let number = name
+                .to_str()
+                .and_then(|name| name.strip_suffix(".log"))
+                .and_then(|number| number.parse::<u32>().ok());
+            numbers.extend(number);
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// The last attempt of `task` that has a log.
+    ///
+    /// # Errors
+    ///
+    /// The task's folder can't be read.
+    pub fn last_attempt(&self, task: &TaskId) -> Result<Option<AttemptId>, LogError> {
+        let last = self.attempts(task)?.pop();
+        Ok(last.map(|number| AttemptId::new(task.clone(), number)))
+    }
+
+    fn folder(&self, task: &TaskId) -> PathBuf {
+        // An id holds no separator and begins with a letter or digit: it is one plain name.
+        self.root.join(Path::new(&task.to_string()))
+    }
+}
+
+/// A log that is being written, shared by all who hold it.
+#[derive(Debug, Clone)]
+pub struct OpenLog {
+    writer: Arc<Mutex<LogWriter>>,
+    watch: LogWatch,
+}
+
+impl OpenLog {
+    /// Appends frames, as [`LogWriter::append`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn append(&self, frames: &[Frame]) -> Result<u64, LogError> {
+        lock(&self.writer).append(frames)
+    }
+
+    /// Appends copied bytes, as [`LogWriter::append_at`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn append_at(&self, offset: u64, bytes: &[u8]) -> Result<u64, LogError> {
+        lock(&self.writer).append_at(offset, bytes)
+    }
+
+    /// Makes what was appended survive the end of the machine, as [`LogWriter::sync`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn sync(&self) -> Result<(), LogError> {
+        lock(&self.writer).sync()
+    }
+
+    /// Where to go on copying: the log's length in framed bytes.
+    #[must_use]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a length on disk, not a collection"
+    )]
+    pub fn len(&self) -> u64 {
+        self.watch.now().len
+    }
+
+    /// Tells how far the log reaches.
+    #[must_use]
+    pub fn watch(&self) -> LogWatch {
+        self.watch.clone()
+    }
+
+    fn seal(&self) {
+        lock(&self.writer).seal();
+    }
+}
+
+fn complete(len: u64) -> LogWatch {
+    LogWatch(watch::channel(LogExtent { len, sealed: true }).1)
+}
+
+/// A panic elsewhere leaves these values whole: each is changed in one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

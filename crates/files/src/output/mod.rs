@@ -1,0 +1,56 @@
+//! The files that a task leaves in `/output`.
+//!
+//! The worker [collects](collect) and [reads](read_chunks) them, the master [stages](Staging) and
+//! publishes them, and whoever asks gets them [copied out](OutputStore::copy_out). Names come from
+//! containers that may be hostile and workers that may be: [`RelativePath`] is the only form in
+//! which one enters, and the private `folder` module the only way in which one is opened.
+
+mod chunks;
+mod collect;
+mod copy_out;
+mod folder;
+mod path;
+mod staging;
+mod store;
+
+use std::{io, path::PathBuf};
+
+pub use chunks::{Chunk, FileChunks, ReadError, read_chunks};
+pub use collect::{CollectError, Collected, CollectedFile, collect};
+pub use copy_out::{CopyError, CopyProgress, CopySummary};
+pub use path::{MAX_DEPTH, MAX_NAME_LEN, MAX_PATH_LEN, PathError, PathProblem, RelativePath};
+pub use staging::{StageError, Staging};
+pub use store::OutputStore;
+
+/// What a file's bytes must amount to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checksum {
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 in lower-case hex.
+    pub sha256: String,
+}
+
+/// The store's own folders could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+#[error("files {}: cannot {doing}", path.display())]
+pub struct StoreError {
+    /// The folder or file.
+    pub path: PathBuf,
+    /// What was tried.
+    pub doing: &'static str,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl StoreError {
+    /// For `map_err`: the file system refused `doing` on `path`.
+    fn io(path: &std::path::Path, doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self {
+            path,
+            doing,
+            source,
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The master's side: the published files, `<root>/<user>/<task>/...`.
+//!
+//! Two folders beside the users' are the store's own; no user's name begins with a dot.
+//! `.incoming` holds what is arriving, `.replaced/<user>/<task>` a set that is being replaced.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use cloudai_model::{AttemptId, TaskId, UserName};
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
+};
+
+use super::{
+    CollectedFile, StoreError, collect::walk_root, folder::Folder, path::RelativePath,
+    staging::Staging,
+};
+
+const INCOMING: &str = ".incoming";
+const REPLACED: &str = ".replaced";
+
+/// All output files of a master. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct OutputStore {
+    root: Arc<PathBuf>,
+    begun: Arc<AtomicU64>,
+    /// Held while a set takes its place, so that two attempts of a task do so one by one.
+    placing: Arc<Mutex<()>>,
+}
+
+impl OutputStore {
+    /// Opens the files under the folder `root`, which is made if it is not there; removes what was
+    /// arriving when the last process ended, and finishes or undoes a replacement it was at.
+    ///
+    /// Only one process at a time may have it open.
+    ///
+    /// # Errors
+    ///
+    /// A folder can't be made, read or removed.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let store = Self {
+            root: Arc::new(root.into()),
+            begun: Arc::default(),
+            placing: Arc::default(),
+        };
+        make_folder(&store.root)?;
+        store.heal_replaced()?;
+        let incoming = store.root.join(INCOMING);
+        remove_tree(&incoming)?;
+        make_folder(&incoming)?;
+        Ok(store)
+    }
+
+    /// Begins to take in the files of `attempt`. Several may arrive at once, of one attempt too.
+    ///
+    /// # Errors
+    ///
+    /// Its folder can't be made.
+    pub fn begin(&self, attempt: &AttemptId) -> Result<Staging, StoreError> {
+        let number = self.begun.fetch_add(1, Ordering::Relaxed);
+        let path = self.root.join(INCOMING).join(format!("{attempt}-{number}"));
+        make_folder(&path)?;
+        Staging::new(self.clone(), attempt.clone(), path)
+    }
+
+    /// Opens a published file for reading.
+    ///
+    /// # Errors
+    ///
+    /// There is no such file (kind `NotFound`), or it can't be read.
+    pub fn open_file(
+        &self,
+        user: &UserName,
+        task: &TaskId,
+        path: &RelativePath,
+    ) -> Result<File, StoreError> {
+        let opened = self.task_folder(user, task).and_then(|folder| {
+            let (folder, name) = folder.holding(path)?;
+            folder.open_file(name)
+        });
+        let full = self.place(user, task).join(path.to_os());
+        opened.map_err(StoreError::io(&full, "open it"))
+    }
+
+    /// The published files of a task, sorted folder by folder; none if it has none.
+    ///
+    /// # Errors
+    ///
+    /// The task's folder can't be read.
+    pub fn list(&self, user: &UserName, task: &TaskId) -> Result<Vec<CollectedFile>, StoreError> {
+        let place = self.place(user, task);
+        match walk_root(&place) {
+            Ok(collected) => Ok(collected.files),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(StoreError::io(&place, "list it")(error)),
+        }
+    }
+
+    /// Removes a task's published files. `false`: there were none.
+    ///
+    /// # Errors
+    ///
+    /// The disk refuses.
+    pub fn remove(&self, user: &UserName, task: &TaskId) -> Result<bool, StoreError> {
+        let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = self.place(user, task);
+        let number = self.begun.fetch_add(1, Ordering::Relaxed);
+        let away = self.root.join(INCOMING).join(format!("removed-{number}"));
+        // Moved away first: a set is there whole or not at all.
+        match fs::rename(&place, &away) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(StoreError::io(&place, "remove it")(error)),
+        }
+        remove_tree(&away)?;
+        sync_folder(&self.root.join(user.as_str()))?;
+        Ok(true)
+    }
+
+    /// Puts the folder `arrived` where the task's files are, in one step where the file system
+    /// can, in two that [`open`](Self::open) heals where it can't.
+    pub(super) fn take_place(
+        &self,
+        arrived: &Path,
+        user: &UserName,
+        task: &TaskId,
+    ) -> Result<(), StoreError> {
+        let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        let home = self.root.join(user.as_str());
+        make_folder(&home)?;
+        sync_folder(&self.root)?;
+        let place = self.place(user, task);
+        match renameat_with(CWD, arrived, CWD, &place, RenameFlags::EXCHANGE) {
+            // What was replaced now lies where the new set arrived, and goes with the staging.
+            Ok(()) => {}
+            Err(Errno::NOENT) => rename(arrived, &place)?,
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                self.replace_in_two_steps(arrived, &place, user, task)?;
+            }
+            Err(error) => return Err(StoreError::io(&place, "replace it")(error.into())),
+        }
+        sync_folder(&home)
+    }
+
+    fn replace_in_two_steps(
+        &self,
+        arrived: &Path,
+        place: &Path,
+        user: &UserName,
+        task: &TaskId,
+    ) -> Result<(), StoreError> {
+        let away_home = self.root.join(REPLACED).join(user.as_str());
+        make_folder(&away_home)?;
+        let away = away_home.join(task.to_string());
+        remove_tree(&away)?;
+        if place.exists() {
+            rename(place, &away)?;
+        }
+        if let Err(error) = rename(arrived, place) {
+            // The earlier set goes back; if that fails too, the next start puts it back.
+            let _ = fs::rename(&away, place).is_ok();
+            return Err(error);
+        }
+        remove_tree(&away)
+    }
+
+    /// A set that was moved away goes back, unless the new one has taken its place.
+    fn heal_replaced(&self) -> Result<(), StoreError> {
+        let replaced = self.root.join(REPLACED);
+        for user in entries(&replaced)? {
+            for task in entries(&replaced.join(&user))? {
+                let away = replaced.join(&user).join(&task);
+                let place = self.root.join(&user).join(&task);
+                if !place.exists() {
+                    rename(&away, &place)?;
+                    sync_folder(&self.root.join(&user))?;
+                }
+            }
+        }
+        remove_tree(&replaced)
+    }
+
+    /// The open folder of a task's published files.
+    pub(super) fn task_folder(&self, user: &UserName, task: &TaskId) -> io::Result<Folder> {
+        Folder::open(&self.place(user, task))
+    }
+
+    /// A user's name and a task's id hold no separator and begin with a letter or digit.
+    pub(super) fn place(&self, user: &UserName, task: &TaskId) -> PathBuf {
+        self.root.join(user.as_str()).join(task.to_string())
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), StoreError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(StoreError::io(path, "make it"))
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
+    fs::rename(from, to).map_err(StoreError::io(to, "put the files there"))
+}
+
+fn remove_tree(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::io(path, "remove it")(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    Folder::open(path)
+        .and_then(|folder| folder.sync())
+        .map_err(StoreError::io(path, "flush it"))
+}
+
+/// The names in a folder of the store's own; none if it is not there.
+fn entries(path: &Path) -> Result<Vec<std::ffi::OsString>, StoreError> {
+    match Folder::open(path).and_then(|folder| folder.names()) {
+        Ok(names) => Ok(names),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(StoreError::io(path, "list it")(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A set of one file, where sets arrive.
+    fn arrived(root: &Path, content: &str) -> PathBuf {
+        let path = root.join(INCOMING).join(content);
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("model"), content).unwrap();
+        path
+    }
+
+    #[test]
+    fn where_the_file_system_cannot_exchange_two_steps_replace_a_set() {
+        // Given a published set and one that has arrived.
+        let root = tempfile::tempdir().unwrap();
+        let store = OutputStore::open(root.path()).unwrap();
+        let (user, task) = (UserName::admin(), TaskId::numbered(7));
+        store
+            .take_place(&arrived(root.path(), "1"), &user, &task)
+            .unwrap();
+        let place = store.place(&user, &task);
+        let model = || fs::read_to_string(place.join("model")).unwrap();
+        assert_eq!(model(), "1");
+
+        // When the second can't be moved in, then the first is there as before.
+        let missing = root.path().join("missing");
+        store
+            .replace_in_two_steps(&missing, &place, &user, &task)
+            .unwrap_err();
+        assert_eq!(model(), "1");
+
+        // When it can, then it is there, and nothing of the first is left.
+        let second = arrived(root.path(), "2");
+        store
+            .replace_in_two_steps(&second, &place, &user, &task)
+            .unwrap();
+        assert_eq!(model(), "2");
+        let away = root.path().join(REPLACED).join(user.as_str());
+        assert_eq!(fs::read_dir(away).unwrap().count(), 0);
+    }
+}
