@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin");
     fs::write(out, descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
+        .btree_map(".")
         .bytes(".cluster.LogChunk.data")
         .bytes(".cluster.FileChunk.data")
         .compile_fds(descriptors)?;

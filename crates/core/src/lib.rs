@@ -24,6 +24,7 @@ mod queue;
 pub mod registry;
 mod schedule;
 mod settings;
+mod snapshot;
 mod task;
 
 pub use answer::{
@@ -35,3 +36,4 @@ pub use core::Core;
 pub use effect::{Assignment, Effect, Event, StopRequest, TaskNews, WorkerChange};
 pub use input::{AssignAnswer, Call, Heartbeat, Held, Hello, Input, StopAnswer};
 pub use settings::Settings;
+pub use snapshot::Snapshot;
