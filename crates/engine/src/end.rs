@@ -1,0 +1,123 @@
+//! How a container stands, and what its end means.
+
+use cloudai_model::{Exit, Wall};
+
+/// The largest signal number of Linux.
+const LARGEST_SIGNAL: i64 = 64;
+const SIGKILL: i64 = 9;
+
+/// How a container stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerState {
+    /// Whether its command runs just now (a paused one counts).
+    pub running: bool,
+    /// When its command began; `None` if it never did.
+    pub started_at: Option<Wall>,
+    /// How its command ended; `None` while it runs or before it began.
+    pub end: Option<RawEnd>,
+}
+
+/// The end of a container in the engine's words; [`end_of`] says what it means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawEnd {
+    /// Exit code; 128 and the signal if a signal ended it.
+    pub exit_code: i64,
+    /// Whether the kernel killed any process of the container at its memory limit.
+    pub oom_killed: bool,
+    /// What the engine says went wrong; mostly empty.
+    pub error: String,
+    /// When its command began.
+    pub started_at: Option<Wall>,
+    /// When it ended; the engine's word, `None` if it gave none.
+    pub finished_at: Option<Wall>,
+}
+
+/// Why the worker stopped a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopCause {
+    /// A cancel asked for it.
+    Cancel,
+    /// The worker's own reason, such as a time limit; shown to the user.
+    Limit(String),
+}
+
+/// What the end of a container means.
+///
+/// The engine gives a code and whether the kernel's memory killer struck in the container. So:
+///
+/// 1. What the worker stopped, it stopped, whatever the command made of the signal. Give `stop`
+///    only if [`crate::Engine::stop`] or [`crate::Engine::kill`] found it running.
+/// 2. Code 137 (128 and SIGKILL) with a memory kill is out of memory. A memory kill with another
+///    code is not: it struck a child, and the command went on and ended by itself.
+/// 3. 129 to 192 is a signal. A command that chooses such a code can't be told from one that a
+///    signal ended; shells choose it to say just that of their own child.
+/// 4. Anything else is the command's own code.
+#[must_use]
+pub fn end_of(end: &RawEnd, stop: Option<&StopCause>) -> Exit {
+    match stop {
+        Some(StopCause::Cancel) => return Exit::Cancelled,
+        Some(StopCause::Limit(reason)) => return Exit::Stopped(reason.clone()),
+        None => {}
+    }
+    let signal = end.exit_code - 128;
+    if end.oom_killed && signal == SIGKILL {
+        Exit::OutOfMemory
+    } else if (1..=LARGEST_SIGNAL).contains(&signal) {
+        Exit::Signalled(signal as i32)
+    } else {
+        // Codes are a byte on Linux; what the engine makes up beyond that is kept as far as it fits.
+        Exit::Exited(i32::try_from(end.exit_code).unwrap_or(i32::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(exit_code: i64, oom_killed: bool) -> RawEnd {
+        RawEnd {
+            exit_code,
+            oom_killed,
+            error: String::new(),
+            started_at: Some(Wall(1)),
+            finished_at: Some(Wall(2)),
+        }
+    }
+
+    #[test]
+    fn code_signal_and_memory_are_told_apart() {
+        for (code, oom_killed, expected) in [
+            (0, false, Exit::Exited(0)),
+            (3, false, Exit::Exited(3)),
+            (127, false, Exit::Exited(127)),
+            (128, false, Exit::Exited(128)),
+            (137, false, Exit::Signalled(9)),
+            (139, false, Exit::Signalled(11)),
+            (143, false, Exit::Signalled(15)),
+            (255, false, Exit::Exited(255)),
+            (137, true, Exit::OutOfMemory),
+        ] {
+            let exit = end_of(&ended(code, oom_killed), None);
+            assert_eq!(exit, expected, "code {code}, memory kill {oom_killed}");
+        }
+    }
+
+    #[test]
+    fn a_memory_kill_that_the_command_outlived_is_not_its_end() {
+        assert_eq!(end_of(&ended(0, true), None), Exit::Exited(0));
+        assert_eq!(end_of(&ended(1, true), None), Exit::Exited(1));
+    }
+
+    #[test]
+    fn what_the_worker_stopped_is_stopped_whatever_its_code() {
+        for code in [0, 1, 137, 143] {
+            let end = ended(code, code == 137);
+            assert_eq!(end_of(&end, Some(&StopCause::Cancel)), Exit::Cancelled);
+            let limit = StopCause::Limit("over its time limit of 5 s".to_owned());
+            assert_eq!(
+                end_of(&end, Some(&limit)),
+                Exit::Stopped("over its time limit of 5 s".to_owned())
+            );
+        }
+    }
+}

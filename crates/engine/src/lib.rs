@@ -1,0 +1,33 @@
+//! The Docker Engine as CloudAI uses it: images, one container an attempt, its log and its end.
+//!
+//! Every answer of the engine becomes a value of ours here, and every failure an error that tells
+//! a user what to do. Nothing is decided here (what to run, when to stop, what to keep) and
+//! nothing is remembered: whoever asks after a restart gets the same answers. A call takes no
+//! lock, so that many tasks go side by side.
+//!
+//! It works with engines from 20.10 (API 1.41) on, and with both cgroup versions.
+
+mod connect;
+mod container;
+mod credentials;
+mod end;
+mod error;
+mod image;
+mod logs;
+mod plan;
+mod pull_error;
+mod rfc3339;
+mod usage;
+
+pub use connect::{ConnectError, DEFAULT_HOST, Engine, EngineInfo};
+pub use container::{
+    CreateError, Created, HeldContainer, HeldState, StartError, Stopped, WaitError,
+};
+pub use credentials::{CredentialError, CredentialStore, Credentials};
+pub use end::{ContainerState, RawEnd, StopCause, end_of};
+pub use error::EngineError;
+pub use image::{ImageId, ImageInfo, PullProgress};
+pub use logs::{LogError, LogPiece, LogPosition, LogStream};
+pub use plan::{ContainerId, ContainerPlan, ContainerSettings, Network, labels};
+pub use pull_error::PullError;
+pub use usage::Usage;
