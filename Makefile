@@ -1,0 +1,38 @@
+# The doors to the project; each is one script or one cargo command. `make` alone lists them.
+
+.PHONY: help demo build test test-all bench fmt lint clean
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: ## a cluster on this machine runs the sample task; Ctrl-C ends it
+	@scripts/demo
+
+build: ## the programs, optimised, in target/release
+	cargo build --release --workspace --bins
+
+test: ## every test; sets up the Docker Engine and the test images first
+	@scripts/engine-up
+	@scripts/build-images
+	cargo build --workspace --bins
+	cargo test --workspace
+
+test-all: test ## the same, then the property tests again with many more cases
+	PROPTEST_CASES=20000 cargo test --workspace --lib --exclude cloudai-tests
+
+bench: ## figures of this machine beside what they are compared with
+	@scripts/bench
+
+fmt: ## formats the code
+	cargo fmt --all
+	cargo fmt --manifest-path sample_task/Cargo.toml
+
+lint: ## what .ci/run checks before the tests
+	cargo fmt --all --check
+	cargo fmt --manifest-path sample_task/Cargo.toml --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --manifest-path sample_task/Cargo.toml --target-dir target/sample_task --all-targets -- -D warnings
+
+clean: ## removes what was built and what a demo left
+	cargo clean
+	rm -rf .demo sample_task/target

@@ -1,0 +1,100 @@
+//! Every crate of the workspace stands under the same lints, licence and edition, and the pure ones under the same bans.
+
+use std::fs;
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use crate::repository::{assert_none, metadata, root};
+
+/// The crates whose `clippy.toml` bans time, randomness and I/O; the first one's is the pattern.
+const PURE: &[&str] = &["model", "core", "worker-core", "sim"];
+
+/// What a manifest doesn't inherit from the workspace and must.
+fn not_inherited(manifest: &Table) -> Vec<String> {
+    let inherits = |table: &str, key: Option<&str>| {
+        let mut value = manifest.get(table);
+        if let Some(key) = key {
+            value = value.and_then(|table| table.get(key));
+        }
+        value
+            .and_then(|value| value.get("workspace"))
+            .and_then(Value::as_bool)
+            == Some(true)
+    };
+    let mut missing: Vec<String> = ["edition", "license", "rust-version", "version"]
+        .into_iter()
+        .filter(|key| !inherits("package", Some(key)))
+        .map(|key| format!("`{key}.workspace = true` in [package]"))
+        .collect();
+    if !inherits("lints", None) {
+        missing.push("`workspace = true` in [lints]".to_owned());
+    }
+    missing
+}
+
+#[test]
+fn every_crate_inherits_lints_licence_and_edition() {
+    let mut violations = Vec::new();
+    for package in metadata().workspace_packages() {
+        let manifest = fs::read_to_string(&package.manifest_path).expect("cargo has read it too");
+        for missing in not_inherited(&manifest.parse().expect("cargo has parsed it too")) {
+            violations.push(format!("{}: expected {missing}", package.name));
+        }
+    }
+    assert_none(&violations);
+}
+
+#[test]
+fn a_manifest_that_goes_its_own_way_is_found() {
+    let manifest = "
+        [package]
+        name = \"it\"
+        edition = \"2021\"
+        license.workspace = true
+        version.workspace = true
+        rust-version.workspace = true
+        [lints.clippy]
+        unwrap_used = \"allow\"";
+
+    let missing = not_inherited(&manifest.parse().expect("a manifest"));
+
+    assert_eq!(
+        missing,
+        [
+            "`edition.workspace = true` in [package]",
+            "`workspace = true` in [lints]"
+        ]
+    );
+}
+
+#[test]
+fn pure_crates_stand_under_the_same_bans() {
+    let crates = root().join("crates");
+    let bans = |name: &str| fs::read_to_string(crates.join(name).join("clippy.toml"));
+    let pattern = bans(PURE[0]).expect("crates/model/clippy.toml is the pattern");
+    for banned in [
+        "std::time::Instant::now",
+        "std::time::SystemTime::now",
+        "std::hash::RandomState",
+    ] {
+        assert!(
+            pattern.contains(banned),
+            "crates/model/clippy.toml must ban {banned}"
+        );
+    }
+
+    let violations: Vec<String> = PURE
+        .iter()
+        .filter(|name| Path::new(&crates).join(name).is_dir())
+        .filter(|name| bans(name).ok().as_ref() != Some(&pattern))
+        .map(|name| {
+            format!(
+                "crates/{name}/clippy.toml: expected the content of crates/{}/clippy.toml",
+                PURE[0]
+            )
+        })
+        .collect();
+
+    assert_none(&violations);
+}
