@@ -1,0 +1,343 @@
+//! Arbitrary valid records, to the ends of what the types allow.
+
+use std::time::Duration;
+
+use cloudai_model::{
+    AttemptId, Capacity, Command, ContainerEnd, DeviceShare, Exit, GpuRequest, Grant, PeakUsage,
+    Phase, Priority, Resources, SlaMultiplier, TaskId, TaskSpec, TaskStatus, TaskType, Wall, Whole,
+    WorkerAddress,
+    record::{
+        AssignmentRecord, ClusterRecord, FileRecord, FilesRecord, ResultRecord, StopOrder,
+        TaskRecord, TaskState, WorkerRecord,
+    },
+};
+use proptest::{
+    collection::{btree_map, btree_set, vec},
+    option,
+    prelude::*,
+    sample::select,
+};
+
+/// One task with all that may hang on it, and a cluster, a worker and a stop order.
+#[derive(Debug, Clone)]
+pub(crate) struct Life {
+    pub(crate) cluster: ClusterRecord,
+    pub(crate) worker: WorkerRecord,
+    pub(crate) task: TaskRecord,
+    pub(crate) later: TaskState,
+    pub(crate) assignments: Vec<AssignmentRecord>,
+    pub(crate) result: ResultRecord,
+    pub(crate) files: FilesRecord,
+    pub(crate) stop: StopOrder,
+}
+
+/// A life whose order is `order`.
+pub(crate) fn life(order: u64) -> impl Strategy<Value = Life> {
+    let id = prop_oneof![
+        any::<u64>().prop_map(TaskId::numbered),
+        word().prop_map(move |word| format!("{word}-{order}").parse().unwrap()),
+    ];
+    let of_task = (id, task(order), state(), btree_set(any::<u32>(), 0..4));
+    let of_others = (cluster(), worker(), stop_order());
+    let hanging = (vec(assignment(), 4), result(), files());
+    (of_task, of_others, hanging).prop_map(
+        |((id, mut task, later, attempts), (cluster, worker, stop), hanging)| {
+            let (assignments, mut result, mut files) = hanging;
+            task.task = id.clone();
+            result.attempt.task = id.clone();
+            files.attempt.task = id.clone();
+            let assignments = attempts.into_iter().zip(assignments);
+            Life {
+                cluster,
+                worker,
+                later,
+                assignments: assignments
+                    .map(|(number, assignment)| AssignmentRecord {
+                        attempt: AttemptId::new(id.clone(), number),
+                        ..assignment
+                    })
+                    .collect(),
+                task,
+                result,
+                files,
+                stop,
+            }
+        },
+    )
+}
+
+fn word() -> impl Strategy<Value = String> {
+    "[a-zA-Z0-9][a-zA-Z0-9._-]{0,30}"
+}
+
+fn parsed<T: std::str::FromStr<Err: std::fmt::Debug> + std::fmt::Debug>() -> impl Strategy<Value = T>
+{
+    word().prop_map(|word| word.parse().unwrap())
+}
+
+fn text() -> impl Strategy<Value = String> {
+    vec(any::<char>(), 0..12).prop_map(String::from_iter)
+}
+
+fn wall() -> impl Strategy<Value = Wall> {
+    any::<i64>().prop_map(Wall)
+}
+
+fn span() -> impl Strategy<Value = Duration> {
+    any::<u64>().prop_map(Duration::from_nanos)
+}
+
+fn map() -> impl Strategy<Value = std::collections::BTreeMap<String, String>> {
+    btree_map(text(), text(), 0..4)
+}
+
+fn address() -> impl Strategy<Value = WorkerAddress> {
+    let host = prop_oneof![
+        "[a-z0-9][a-z0-9.-]{0,20}",
+        any::<u128>().prop_map(|bits| format!("[{}]", std::net::Ipv6Addr::from(bits))),
+    ];
+    (host, 1..u16::MAX).prop_map(|(host, port)| format!("{host}:{port}").parse().unwrap())
+}
+
+fn attempt() -> impl Strategy<Value = AttemptId> {
+    (any::<u64>(), any::<u32>())
+        .prop_map(|(task, number)| AttemptId::new(TaskId::numbered(task), number))
+}
+
+fn cluster() -> impl Strategy<Value = ClusterRecord> {
+    (parsed(), any::<u64>()).prop_map(|(cluster, epoch)| ClusterRecord { cluster, epoch })
+}
+
+fn worker() -> impl Strategy<Value = WorkerRecord> {
+    let capacity = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u16>()).prop_map(
+        |(cpu_milli, memory_bytes, storage_bytes, gpus)| Capacity {
+            cpu_milli,
+            memory_bytes,
+            storage_bytes,
+            gpus,
+        },
+    );
+    (
+        parsed(),
+        address(),
+        option::of(capacity),
+        option::of(text()),
+        map(),
+        any::<u64>(),
+        wall(),
+        option::of(wall()),
+    )
+        .prop_map(|fields| WorkerRecord {
+            worker: fields.0,
+            address: fields.1,
+            capacity: fields.2,
+            version: fields.3,
+            labels: fields.4,
+            registration: fields.5,
+            registered_at: fields.6,
+            last_seen_at: fields.7,
+        })
+}
+
+fn stop_order() -> impl Strategy<Value = StopOrder> {
+    (attempt(), parsed(), address(), any::<u64>()).prop_map(
+        |(attempt, worker, address, registration)| StopOrder {
+            attempt,
+            worker,
+            address,
+            registration,
+        },
+    )
+}
+
+fn resources() -> impl Strategy<Value = Resources> {
+    let gpu = prop_oneof![
+        Just(GpuRequest::None),
+        (1..1000_u16).prop_map(GpuRequest::Share),
+        (1..=u16::MAX).prop_map(GpuRequest::Whole),
+    ];
+    (any::<u64>(), any::<u64>(), any::<u64>(), gpu).prop_map(
+        |(cpu_milli, memory_bytes, storage_bytes, gpu)| Resources {
+            cpu_milli,
+            memory_bytes,
+            storage_bytes,
+            gpu,
+        },
+    )
+}
+
+fn spec() -> impl Strategy<Value = TaskSpec> {
+    let command = prop_oneof![
+        Just(Command::Image),
+        text().prop_map(Command::Shell),
+        vec(text(), 0..4).prop_map(Command::Exec),
+    ];
+    let image = "[a-z0-9]{1,12}(/[a-z0-9]{1,12})?(:[A-Za-z0-9_]{1,12})?"
+        .prop_map(|name| name.parse().unwrap());
+    let asked = (text(), parsed(), image, command, resources());
+    let placed = (
+        option::of(parsed()),
+        map(),
+        (0..=100_i64).prop_map(|level| Priority::new(level).unwrap()),
+        option::of(wall()),
+        option::of(span()),
+        option::of(span()),
+        any::<u32>(),
+    );
+    let described = (
+        map(),
+        text(),
+        option::of(select(TaskType::ALL)),
+        (1500..=2500_u32).prop_map(|milli| SlaMultiplier::new(f64::from(milli) / 1e3).unwrap()),
+    );
+    (asked, placed, described).prop_map(|(asked, placed, described)| TaskSpec {
+        name: asked.0,
+        user: asked.1,
+        image: asked.2,
+        command: asked.3,
+        resources: asked.4,
+        target: placed.0,
+        env: placed.1,
+        priority: placed.2,
+        deadline: placed.3,
+        timeout: placed.4,
+        estimate: placed.5,
+        max_retries: placed.6,
+        labels: described.0,
+        tag: described.1,
+        task_type: described.2,
+        sla_multiplier: described.3,
+    })
+}
+
+fn state() -> impl Strategy<Value = TaskState> {
+    let stands = (
+        select(TaskStatus::ALL),
+        select(Phase::ALL),
+        any::<u32>(),
+        option::of(parsed()),
+        text(),
+    );
+    let times = (
+        option::of(any::<i32>()),
+        option::of(wall()),
+        option::of(wall()),
+        any::<bool>(),
+        any::<u32>(),
+    );
+    (stands, times).prop_map(|(stands, times)| TaskState {
+        status: stands.0,
+        phase: stands.1,
+        attempt: stands.2,
+        worker: stands.3,
+        reason: stands.4,
+        exit_code: times.0,
+        started_at: times.1,
+        completed_at: times.2,
+        cancel_requested: times.3,
+        failures: times.4,
+    })
+}
+
+fn task(order: u64) -> impl Strategy<Value = TaskRecord> {
+    (spec(), wall(), state()).prop_map(move |(spec, submitted_at, state)| TaskRecord {
+        task: TaskId::numbered(order),
+        order,
+        spec,
+        submitted_at,
+        state,
+    })
+}
+
+fn assignment() -> impl Strategy<Value = AssignmentRecord> {
+    let share =
+        (any::<u16>(), any::<u16>()).prop_map(|(device, milli)| DeviceShare { device, milli });
+    let grant = (any::<u64>(), any::<u64>(), any::<u64>(), vec(share, 0..4)).prop_map(
+        |(cpu_milli, memory_bytes, storage_bytes, devices)| Grant {
+            cpu_milli,
+            memory_bytes,
+            storage_bytes,
+            devices,
+        },
+    );
+    let ended = option::of((wall(), text()));
+    (attempt(), parsed(), any::<u64>(), grant, wall(), ended).prop_map(
+        |(attempt, worker, sequence, grant, assigned_at, ended)| AssignmentRecord {
+            attempt,
+            worker,
+            sequence,
+            grant,
+            assigned_at,
+            ended,
+        },
+    )
+}
+
+fn whole() -> impl Strategy<Value = Whole> {
+    prop_oneof![Just(Whole::Complete), text().prop_map(Whole::Incomplete)]
+}
+
+fn end() -> impl Strategy<Value = ContainerEnd> {
+    let exit = prop_oneof![
+        any::<i32>().prop_map(Exit::Exited),
+        any::<i32>().prop_map(Exit::Signalled),
+        Just(Exit::OutOfMemory),
+        Just(Exit::Cancelled),
+        text().prop_map(Exit::NotStarted),
+        text().prop_map(Exit::Stopped),
+    ];
+    let usage = (any::<u64>(), span()).prop_map(|(memory_bytes, cpu_time)| PeakUsage {
+        memory_bytes,
+        cpu_time,
+    });
+    (exit, option::of(wall()), wall(), usage, option::of(text())).prop_map(
+        |(exit, started_at, finished_at, usage, image_digest)| ContainerEnd {
+            exit,
+            started_at,
+            finished_at,
+            usage,
+            image_digest,
+        },
+    )
+}
+
+fn result() -> impl Strategy<Value = ResultRecord> {
+    let ended = (
+        attempt(),
+        option::of(parsed()),
+        select(TaskStatus::ALL),
+        text(),
+        option::of(end()),
+    );
+    let left = (whole(), whole(), text(), wall(), option::of(any::<bool>()));
+    (ended, left).prop_map(|(ended, left)| ResultRecord {
+        attempt: ended.0,
+        worker: ended.1,
+        status: ended.2,
+        reason: ended.3,
+        end: ended.4,
+        log: left.0,
+        files: left.1,
+        log_tail: left.2,
+        completed_at: left.3,
+        sla_success: left.4,
+    })
+}
+
+fn files() -> impl Strategy<Value = FilesRecord> {
+    let file = (text(), any::<u64>(), "[0-9a-f]{64}").prop_map(|(path, size, sha256)| FileRecord {
+        path,
+        size,
+        sha256,
+    });
+    (attempt(), parsed(), text(), text(), vec(file, 0..4), wall()).prop_map(
+        |(attempt, user, task_name, storage_path, files, uploaded_at)| FilesRecord {
+            attempt,
+            user,
+            task_name,
+            storage_path,
+            files,
+            uploaded_at,
+        },
+    )
+}

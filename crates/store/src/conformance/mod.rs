@@ -1,0 +1,108 @@
+//! What every store must do, as tests that know nothing but the trait. A store joins with one
+//! line: `conformance_suite!(a function that gives a Place)`.
+
+mod arbitrary;
+mod loading;
+mod reading;
+mod sample;
+mod writing;
+
+use std::sync::Arc;
+
+use cloudai_model::record::Record;
+use tokio::sync::mpsc;
+
+use crate::{Highest, LOAD_CHUNK, Store};
+
+pub(crate) use self::sample::sample;
+
+/// Somewhere a store can be opened, closed, and opened again.
+pub(crate) struct Place {
+    /// Opens it; what an earlier store left here is found if it is kept.
+    pub(crate) open: Box<dyn Fn() -> Arc<dyn Store> + Send + Sync>,
+    /// Whether it is kept.
+    pub(crate) keeps: bool,
+}
+
+impl Place {
+    /// A store with nothing in it.
+    pub(crate) fn empty(&self) -> Arc<dyn Store> {
+        (self.open)()
+    }
+
+    /// The store as the next process finds it; `None` where nothing is kept, and that is said.
+    async fn restarted(&self, store: Arc<dyn Store>) -> Option<Arc<dyn Store>> {
+        store.close().await.unwrap();
+        let says_that_it_forgets = store.describe().contains("forgets");
+        drop(store);
+        assert_eq!(self.keeps, !says_that_it_forgets);
+        self.keeps.then(|| (self.open)())
+    }
+}
+
+/// Commits a batch that must be taken.
+pub(crate) async fn commit(store: &dyn Store, batch: impl IntoIterator<Item = Record>) {
+    let batch = Arc::new(batch.into_iter().collect());
+    store.commit(batch).await.unwrap();
+}
+
+/// All that a start gets, checked for the size of its chunks.
+pub(crate) async fn loaded(store: &dyn Store) -> (Vec<Record>, Highest) {
+    let (sink, mut source) = mpsc::channel::<Vec<Record>>(2);
+    let collect = async {
+        let mut records = Vec::new();
+        while let Some(chunk) = source.recv().await {
+            assert!((1..=LOAD_CHUNK).contains(&chunk.len()), "{}", chunk.len());
+            records.extend(chunk);
+        }
+        records
+    };
+    let (highest, records) = tokio::join!(store.load(sink), collect);
+    (records, highest.unwrap())
+}
+
+macro_rules! cases {
+    ($($module:ident::$case:ident),+ $(,)?) => {
+        $(pub(crate) use self::$module::$case;)+
+
+        /// Every case as a test of its own, over the place that `$place` makes.
+        macro_rules! conformance_suite {
+            ($place:path) => {
+                mod conformance {
+                    $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                    async fn $case() {
+                        let (place, _guard) = $place();
+                        crate::conformance::$case(&place).await;
+                    })+
+                }
+            };
+        }
+    };
+}
+
+cases!(
+    writing::a_new_store_is_empty,
+    writing::what_is_committed_is_read_at_once,
+    writing::a_batch_that_fails_in_its_middle_leaves_nothing,
+    writing::the_identical_batch_may_be_sent_again,
+    writing::a_task_added_again_keeps_the_state_it_has_reached,
+    writing::a_task_added_with_other_content_is_a_conflict,
+    writing::two_tasks_of_one_order_are_a_conflict,
+    writing::an_order_that_no_database_can_count_is_refused,
+    writing::a_task_has_one_result,
+    writing::records_of_an_unknown_task_are_refused,
+    writing::files_of_a_later_attempt_replace_the_earlier,
+    writing::workers_and_stop_orders_come_and_go,
+    writing::a_closed_store_says_so,
+    reading::every_field_is_read_back,
+    reading::text_of_any_script_is_read_back,
+    reading::pages_stay_right_while_tasks_are_added,
+    reading::tasks_are_found_by_status_user_and_worker,
+    reading::tasks_are_counted_by_status,
+    reading::files_are_found_by_user,
+    loading::a_start_gets_what_is_live_in_order_and_in_chunks,
+    loading::the_highest_numbers_count_final_tasks_too,
+    loading::loading_ends_when_nobody_takes_it,
+    loading::a_restart_keeps_everything_or_the_store_says_that_it_forgets,
+);
+pub(crate) use conformance_suite;

@@ -1,0 +1,107 @@
+//! Why a commit or a read did not succeed. Why a store could not be opened is said where it is
+//! opened.
+
+use cloudai_model::TaskId;
+
+use crate::HIGHEST_ORDER;
+
+/// The cause underneath, of whichever database.
+pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a batch was not committed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Another record with this key is there already, and its content differs.
+    #[error("{what} {key} is stored with other content: expected it once, or again the same")]
+    Conflict {
+        /// `task`, `result` or `order`.
+        what: &'static str,
+        /// Which.
+        key: String,
+    },
+    /// A record speaks of a task that was never added.
+    #[error(
+        "a {record} record is about task {task}, which is not stored: expected it added before"
+    )]
+    UnknownTask {
+        /// Kind of record.
+        record: &'static str,
+        /// The task.
+        task: TaskId,
+    },
+    /// A task's order can't be stored.
+    #[error("task {task} has order {order}: expected at most {HIGHEST_ORDER}")]
+    OrderTooHigh {
+        /// The task.
+        task: TaskId,
+        /// Its order.
+        order: u64,
+    },
+    /// There is no room left. Nothing of the batch is kept.
+    #[error("the disk of {place} is full: free some space")]
+    Full {
+        /// Which store.
+        place: String,
+        /// What the database said.
+        #[source]
+        cause: Cause,
+    },
+    /// The database failed; whether the batch was kept is not known.
+    #[error("{place} failed")]
+    Failed {
+        /// Which store.
+        place: String,
+        /// What it said.
+        #[source]
+        cause: Cause,
+    },
+    /// The store was closed before.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl CommitError {
+    /// Whether the identical batch may succeed if it is sent again.
+    #[must_use]
+    pub fn may_retry(&self) -> bool {
+        match self {
+            Self::Full { .. } | Self::Failed { .. } => true,
+            Self::Conflict { .. }
+            | Self::UnknownTask { .. }
+            | Self::OrderTooHigh { .. }
+            | Self::Closed => false,
+        }
+    }
+}
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// What is stored is not what was written there, or a newer program wrote it.
+    #[error("table {table}, row {key}, column {column} can't be read: {problem}")]
+    Unreadable {
+        /// The table.
+        table: &'static str,
+        /// The row's key.
+        key: String,
+        /// The column.
+        column: &'static str,
+        /// What was found and what was expected.
+        problem: String,
+    },
+    /// The database failed.
+    #[error("{place} failed")]
+    Failed {
+        /// Which store.
+        place: String,
+        /// What it said.
+        #[source]
+        cause: Cause,
+    },
+    /// Nobody takes what [`crate::Store::load`] sends.
+    #[error("loading was given up by its receiver")]
+    ReceiverGone,
+    /// The store was closed before.
+    #[error("the store is closed")]
+    Closed,
+}

@@ -1,0 +1,130 @@
+//! The default store: one SQLite file in the data directory, WAL, full synchronous, one writer.
+
+mod columns;
+mod failure;
+mod load;
+mod lock;
+mod migrate;
+mod open;
+mod query;
+mod readers;
+mod tables;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use cloudai_model::{
+    TaskId, TaskStatus, UserName,
+    record::{AssignmentRecord, FilesRecord, Record, ResultRecord, TaskRecord},
+};
+use tokio::sync::mpsc;
+
+pub use self::open::OpenError;
+use self::{
+    migrate::{MIGRATIONS, Migration},
+    readers::Readers,
+    writer::Writer,
+};
+use crate::{CommitError, Highest, ReadError, Store, TaskQuery};
+
+/// Keeps records in `cloudai.db` of a data directory, which it holds against other masters.
+pub struct SqliteStore {
+    place: String,
+    // Before the writer: its connections close first, so that the writer's close empties the log.
+    readers: Readers,
+    writer: Writer,
+}
+
+impl SqliteStore {
+    /// Opens the store of a data directory, or makes it. Blocks while it does.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. What is there is never replaced.
+    pub fn open(data_dir: &Path) -> Result<Self, OpenError> {
+        Self::open_at(data_dir, MIGRATIONS)
+    }
+
+    fn open_at(data_dir: &Path, migrations: &[Migration]) -> Result<Self, OpenError> {
+        let opened = open::open(data_dir, migrations)?;
+        let path = opened.path.clone();
+        let place = format!("sqlite {}", path.display());
+        let writer = Writer::start(opened, place.clone()).map_err(|error| OpenError::Failed {
+            path: path.clone(),
+            cause: Box::new(error),
+        })?;
+        let readers = Readers::new(path, place.clone());
+        Ok(Self {
+            place,
+            readers,
+            writer,
+        })
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn describe(&self) -> String {
+        self.place.clone()
+    }
+
+    async fn commit(&self, batch: Arc<Vec<Record>>) -> Result<(), CommitError> {
+        self.writer.commit(batch).await
+    }
+
+    async fn load(&self, sink: mpsc::Sender<Vec<Record>>) -> Result<Highest, ReadError> {
+        self.readers.read(move |db| load::load(db, &sink)).await
+    }
+
+    async fn task(&self, task: &TaskId) -> Result<Option<TaskRecord>, ReadError> {
+        let task = task.clone();
+        self.readers
+            .read(move |db| tables::tasks::find(db, &task))
+            .await
+    }
+
+    async fn tasks(&self, query: &TaskQuery) -> Result<Vec<TaskRecord>, ReadError> {
+        let query = query.clone();
+        self.readers.read(move |db| query::tasks(db, &query)).await
+    }
+
+    async fn count_by_status(&self) -> Result<BTreeMap<TaskStatus, u64>, ReadError> {
+        self.readers.read(query::count_by_status).await
+    }
+
+    async fn assignments(&self, task: &TaskId) -> Result<Vec<AssignmentRecord>, ReadError> {
+        let task = task.clone();
+        self.readers
+            .read(move |db| tables::assignments::of_task(db, &task))
+            .await
+    }
+
+    async fn result(&self, task: &TaskId) -> Result<Option<ResultRecord>, ReadError> {
+        let task = task.clone();
+        self.readers
+            .read(move |db| tables::results::find(db, &task))
+            .await
+    }
+
+    async fn files(&self, task: &TaskId) -> Result<Option<FilesRecord>, ReadError> {
+        let task = task.clone();
+        self.readers
+            .read(move |db| tables::files::of_task(db, &task))
+            .await
+    }
+
+    async fn files_of_user(&self, user: &UserName) -> Result<Vec<FilesRecord>, ReadError> {
+        let user = user.clone();
+        self.readers
+            .read(move |db| tables::files::of_user(db, &user))
+            .await
+    }
+
+    async fn close(&self) -> Result<(), CommitError> {
+        self.readers.close().await;
+        self.writer.close().await
+    }
+}

@@ -1,0 +1,338 @@
+//! Opening the database file: taken for what it is, never replaced, brought to this program's
+//! version.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::{
+    lock::{DataDirLock, LOCK_FILE, LockError},
+    migrate::{self, CopyError, Migration},
+};
+
+/// The database's name in the data directory.
+pub(super) const DATABASE_FILE: &str = "cloudai.db";
+/// `ClAI`: tells our files from other SQLite databases.
+const APPLICATION_ID: i32 = 0x436c_4149;
+/// How long to wait for another program that looks into the file, such as `sqlite3`.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Files up to this size are checked whole at every start; that takes well under a second.
+const CHECK_LIMIT_BYTES: u64 = 64 << 20;
+
+/// Why a SQLite store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data directory can't be made or written to.
+    #[error(
+        "data directory {path:?} can't be used: expected a directory that this user may write to"
+    )]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// Another master has it.
+    #[error(
+        "data directory {path:?} is in use by another master (process {holder}): \
+         stop that one, or choose another with -data-dir"
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// Its process id, as found in the lock file.
+        holder: String,
+    },
+    /// The file is not as SQLite or this program left it.
+    #[error("{path:?} is damaged: {problem}; it was left as it is. {}", advice(copy.as_deref()))]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        problem: String,
+        /// The newest copy beside it.
+        copy: Option<PathBuf>,
+    },
+    /// The file is a database of another program.
+    #[error("{path:?} is not a database of CloudAI: choose another directory with -data-dir")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A newer program has written it.
+    #[error(
+        "{path:?} has schema version {found}, and this program knows versions up to {known}: \
+         expected a master-node at least as new as the one that wrote it"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The highest known.
+        known: u32,
+    },
+    /// The file can be read, but not written.
+    #[error("{path:?} can't be written: expected a file that this user may write to")]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The copy before a migration was not made; nothing was migrated.
+    #[error("{path:?} could not be copied before its migration; it was left as it is")]
+    Copy {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: crate::error::Cause,
+    },
+    /// A migration failed; the file is as before it.
+    #[error("{path:?} could not be brought to schema version {to}; its copy is {copy:?}")]
+    Migration {
+        /// The file.
+        path: PathBuf,
+        /// The version wanted.
+        to: u32,
+        /// The copy made before.
+        copy: PathBuf,
+        /// Why.
+        #[source]
+        cause: crate::error::Cause,
+    },
+    /// Anything else that SQLite or the system said.
+    #[error("{path:?} can't be opened")]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: crate::error::Cause,
+    },
+}
+
+fn advice(copy: Option<&Path>) -> String {
+    match copy {
+        Some(copy) => format!(
+            "The newest copy is {copy:?}: move the damaged file away and put it in its place"
+        ),
+        None => "No copy lies beside it: restore it from your own, or move it away to begin anew"
+            .to_owned(),
+    }
+}
+
+/// A database ready to be written, and the lock that goes with it.
+pub(super) struct Opened {
+    pub(super) path: PathBuf,
+    pub(super) db: Connection,
+    pub(super) lock: DataDirLock,
+}
+
+/// Opens the database of a data directory, or makes both.
+pub(super) fn open(data_dir: &Path, migrations: &[Migration]) -> Result<Opened, OpenError> {
+    let directory = |cause| OpenError::Directory {
+        path: data_dir.to_owned(),
+        cause,
+    };
+    fs::create_dir_all(data_dir).map_err(directory)?;
+    let lock = DataDirLock::take(data_dir).map_err(|error| match error {
+        LockError::Held(holder) => OpenError::InUse {
+            path: data_dir.to_owned(),
+            holder,
+        },
+        LockError::Io(cause) => OpenError::Directory {
+            path: data_dir.join(LOCK_FILE),
+            cause,
+        },
+    })?;
+    let path = data_dir.join(DATABASE_FILE);
+    match fs::metadata(&path) {
+        Ok(found) => inspect(&path, found.len(), migrations)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create(&path, migrations)?,
+        Err(cause) => return Err(directory(cause)),
+    }
+    let db = connect(&path).map_err(|error| failed(&path, error))?;
+    Ok(Opened { path, db, lock })
+}
+
+/// Makes a database under another name and moves it into place when it is whole, so that one that
+/// is there but empty is always damage.
+fn create(path: &Path, migrations: &[Migration]) -> Result<(), OpenError> {
+    let io_failed = |cause: io::Error| OpenError::Failed {
+        path: path.to_owned(),
+        cause: Box::new(cause),
+    };
+    if fs::metadata(beside(path, "-wal")).is_ok_and(|wal| wal.len() > 0) {
+        return Err(damaged(
+            path,
+            "it is missing, but its write-ahead log is there",
+        ));
+    }
+    let unfinished = beside(path, ".unfinished");
+    for leftover in ["", "-wal", "-shm", "-journal"] {
+        match fs::remove_file(beside(&unfinished, leftover)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_failed(error)),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    create_private(&unfinished).map_err(io_failed)?;
+    make(&unfinished, migrations).map_err(|error| failed(path, error))?;
+    File::open(&unfinished)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| fs::rename(&unfinished, path))
+        .and_then(|()| sync_parent(path))
+        .map_err(io_failed)
+}
+
+fn make(path: &Path, migrations: &[Migration]) -> rusqlite::Result<()> {
+    let mut db = connect(path)?;
+    db.pragma_update(None, "application_id", APPLICATION_ID)?;
+    migrate::apply(&mut db, migrations)?;
+    db.close().map_err(|(_, error)| error)
+}
+
+/// Makes sure that a file is a whole database of ours, and brings it to the newest version.
+fn inspect(path: &Path, size_bytes: u64, migrations: &[Migration]) -> Result<(), OpenError> {
+    if size_bytes == 0 {
+        return Err(damaged(path, "it is empty"));
+    }
+    let failed = |error| failed(path, error);
+    let mut db = connect(path).map_err(failed)?;
+    if db.is_readonly("main").map_err(failed)? {
+        return Err(OpenError::ReadOnly {
+            path: path.to_owned(),
+        });
+    }
+    let id: i32 = db
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(failed)?;
+    if id != APPLICATION_ID {
+        return Err(OpenError::Foreign {
+            path: path.to_owned(),
+        });
+    }
+    let found = migrate::version(&db).map_err(failed)?;
+    let known = migrate::newest(migrations);
+    if found > known {
+        return Err(OpenError::Newer {
+            path: path.to_owned(),
+            found,
+            known,
+        });
+    }
+    if size_bytes <= CHECK_LIMIT_BYTES {
+        let verdict: String = db
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(failed)?;
+        if verdict != "ok" {
+            return Err(damaged(path, &verdict));
+        }
+    }
+    if found < known {
+        let copy = migrate::copy(&db, path).map_err(|error| match error {
+            CopyError::Sqlite(error) if is_damage(&error) => damaged(path, &error.to_string()),
+            other => OpenError::Copy {
+                path: path.to_owned(),
+                cause: Box::new(other),
+            },
+        })?;
+        migrate::apply(&mut db, migrations).map_err(|error| OpenError::Migration {
+            path: path.to_owned(),
+            to: known,
+            copy,
+            cause: Box::new(error),
+        })?;
+    }
+    Ok(())
+}
+
+/// The connection that writes.
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    // Rows hang on a task by construction: they are inserted under the order that is read from it.
+    db.pragma_update(None, "foreign_keys", false)?;
+    // At most 16 MiB of pages, and a log that shrinks again after a burst.
+    db.pragma_update(None, "cache_size", -16_384)?;
+    db.query_row("PRAGMA journal_size_limit = 67108864", [], |_| Ok(()))?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(db)
+}
+
+/// A connection that reads.
+pub(super) fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(db)
+}
+
+/// Makes an empty file that only its owner reads: environments of tasks hold secrets. SQLite
+/// gives the log beside it the same mode.
+pub(super) fn create_private(path: &Path) -> io::Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+}
+
+/// Makes a rename in the file's directory last.
+pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}
+
+fn damaged(path: &Path, problem: &str) -> OpenError {
+    OpenError::Damaged {
+        path: path.to_owned(),
+        problem: problem.to_owned(),
+        copy: migrate::newest_copy(path),
+    }
+}
+
+fn failed(path: &Path, error: rusqlite::Error) -> OpenError {
+    if is_damage(&error) {
+        return damaged(path, &error.to_string());
+    }
+    if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) {
+        return OpenError::ReadOnly {
+            path: path.to_owned(),
+        };
+    }
+    OpenError::Failed {
+        path: path.to_owned(),
+        cause: Box::new(error),
+    }
+}

@@ -1,0 +1,255 @@
+//! Tasks: the spec, written once, and the state, which changes.
+
+use std::sync::LazyLock;
+
+use cloudai_model::{
+    Command, GpuRequest, Priority, Resources, SlaMultiplier, TaskId, TaskSpec,
+    record::{TaskRecord, TaskState},
+    resources::WHOLE_DEVICE,
+};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::written;
+use crate::{
+    HIGHEST_ORDER, Highest, ReadError, same_submit,
+    sqlite::{
+        columns::{Columns, Table, bits, json, nanos},
+        failure::{RowError, WriteError},
+    },
+};
+
+pub(crate) static TABLE: Table = Table {
+    name: "tasks",
+    columns: &[
+        "task_id",
+        "order_number",
+        "user_id",
+        "task_name",
+        "docker_image",
+        "command",
+        "args",
+        "cpu_milli",
+        "memory_bytes",
+        "storage_bytes",
+        "gpu_milli",
+        "target_worker_id",
+        "env",
+        "priority",
+        "deadline_ms",
+        "timeout_ns",
+        "estimate_ns",
+        "max_retries",
+        "labels",
+        "tag",
+        "task_type",
+        "sla_multiplier",
+        "submitted_at_ms",
+        "status",
+        "phase",
+        "attempt",
+        "worker_id",
+        "reason",
+        "exit_code",
+        "started_at_ms",
+        "completed_at_ms",
+        "cancel_requested",
+        "failures",
+        "task_number",
+    ],
+    key: 1,
+};
+
+static ADD: LazyLock<String> = LazyLock::new(|| TABLE.insert("ON CONFLICT DO NOTHING"));
+
+static FIND: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM tasks WHERE task_id = ?1", TABLE.list("")));
+
+const CHANGE: &str = "UPDATE tasks SET status = ?2, phase = ?3, attempt = ?4, worker_id = ?5, \
+     reason = ?6, exit_code = ?7, started_at_ms = ?8, completed_at_ms = ?9, \
+     cancel_requested = ?10, failures = ?11 WHERE task_id = ?1";
+
+/// Adds a task; one that is there already stays as it is.
+pub(crate) fn add(db: &Connection, record: &TaskRecord) -> Result<(), WriteError> {
+    if record.order > HIGHEST_ORDER {
+        return Err(WriteError::OrderTooHigh {
+            task: record.task.clone(),
+            order: record.order,
+        });
+    }
+    let (spec, state) = (&record.spec, &record.state);
+    let (line, list) = match &spec.command {
+        Command::Image => (None, None),
+        Command::Shell(line) => (Some(line), None),
+        Command::Exec(words) => (None, Some(json(words)?)),
+    };
+    let rows = db.prepare_cached(&ADD)?.execute(params![
+        record.task.to_string(),
+        bits(record.order),
+        spec.user.as_str(),
+        spec.name,
+        spec.image.as_str(),
+        line,
+        list,
+        bits(spec.resources.cpu_milli),
+        bits(spec.resources.memory_bytes),
+        bits(spec.resources.storage_bytes),
+        spec.resources.gpu.milli(),
+        spec.target.as_ref().map(|worker| worker.as_str()),
+        json(&spec.env)?,
+        spec.priority.level(),
+        spec.deadline.map(|at| at.0),
+        spec.timeout.map(nanos),
+        spec.estimate.map(nanos),
+        spec.max_retries,
+        json(&spec.labels)?,
+        spec.tag,
+        spec.task_type.map(|kind| kind.as_str()),
+        spec.sla_multiplier.factor(),
+        record.submitted_at.0,
+        state.status.as_str(),
+        state.phase.as_str(),
+        state.attempt,
+        state.worker.as_ref().map(|worker| worker.as_str()),
+        state.reason,
+        state.exit_code,
+        state.started_at.map(|at| at.0),
+        state.completed_at.map(|at| at.0),
+        state.cancel_requested,
+        state.failures,
+        record.task.number().map(bits),
+    ])?;
+    if rows == 1 {
+        return Ok(());
+    }
+    match find(db, &record.task)? {
+        Some(known) if same_submit(&known, record) => Ok(()),
+        Some(_) => Err(WriteError::Conflict {
+            what: "task",
+            key: record.task.to_string(),
+        }),
+        None => Err(WriteError::Conflict {
+            what: "order",
+            key: record.order.to_string(),
+        }),
+    }
+}
+
+pub(crate) fn change(db: &Connection, task: &TaskId, state: &TaskState) -> Result<(), WriteError> {
+    let rows = db.prepare_cached(CHANGE)?.execute(params![
+        task.to_string(),
+        state.status.as_str(),
+        state.phase.as_str(),
+        state.attempt,
+        state.worker.as_ref().map(|worker| worker.as_str()),
+        state.reason,
+        state.exit_code,
+        state.started_at.map(|at| at.0),
+        state.completed_at.map(|at| at.0),
+        state.cancel_requested,
+        state.failures,
+    ])?;
+    written(rows, "task change", task)
+}
+
+pub(crate) fn find(db: &Connection, task: &TaskId) -> Result<Option<TaskRecord>, RowError> {
+    let found = db
+        .prepare_cached(&FIND)?
+        .query_row([task.to_string()], |row| Ok(read(row)))
+        .optional()?;
+    Ok(found.transpose()?)
+}
+
+/// The highest numbers, each from the end of an index.
+pub(crate) fn highest(db: &Connection) -> Result<Highest, RowError> {
+    let one = |sql: &str| db.query_row(sql, [], |row| row.get::<_, Option<i64>>(0));
+    // Numbers beyond 2^63 are kept as negative ones: if there are any, the highest is among them.
+    let number = match one("SELECT max(task_number) FROM tasks WHERE task_number < 0")? {
+        Some(number) => Some(number),
+        None => one("SELECT max(task_number) FROM tasks WHERE task_number IS NOT NULL")?,
+    };
+    let order = one("SELECT max(order_number) FROM tasks")?;
+    Ok(Highest {
+        task_number: number.map(i64::cast_unsigned),
+        order: order.map_or(0, i64::cast_unsigned),
+    })
+}
+
+pub(crate) fn read(row: &Row<'_>) -> Result<TaskRecord, ReadError> {
+    let mut columns = Columns::new(&TABLE, row);
+    let task = columns.parsed()?;
+    let order = columns.count()?;
+    let user = columns.parsed()?;
+    let spec = TaskSpec {
+        user,
+        name: columns.raw()?,
+        image: columns.parsed()?,
+        command: command(&mut columns)?,
+        resources: Resources {
+            cpu_milli: columns.count()?,
+            memory_bytes: columns.count()?,
+            storage_bytes: columns.count()?,
+            gpu: gpu(&mut columns)?,
+        },
+        target: columns.parsed_if_any()?,
+        env: columns.map()?,
+        priority: Priority::new(columns.raw()?)
+            .ok_or_else(|| columns.unreadable("expected 0 to 100"))?,
+        deadline: columns.wall_if_any()?,
+        timeout: columns.span_if_any()?,
+        estimate: columns.span_if_any()?,
+        max_retries: columns.raw()?,
+        labels: columns.map()?,
+        tag: columns.raw()?,
+        task_type: columns.parsed_if_any()?,
+        sla_multiplier: SlaMultiplier::new(columns.raw()?)
+            .ok_or_else(|| columns.unreadable("expected 1.5 to 2.5"))?,
+    };
+    Ok(TaskRecord {
+        task,
+        order,
+        spec,
+        submitted_at: columns.wall()?,
+        state: TaskState {
+            status: columns.parsed()?,
+            phase: columns.parsed()?,
+            attempt: columns.raw()?,
+            worker: columns.parsed_if_any()?,
+            reason: columns.raw()?,
+            exit_code: columns.raw()?,
+            started_at: columns.wall_if_any()?,
+            completed_at: columns.wall_if_any()?,
+            cancel_requested: columns.raw()?,
+            failures: columns.raw()?,
+        },
+    })
+}
+
+fn command(columns: &mut Columns<'_>) -> Result<Command, ReadError> {
+    let line: Option<String> = columns.raw()?;
+    let list: Option<String> = columns.raw()?;
+    match (line, list) {
+        (None, None) => Ok(Command::Image),
+        (Some(line), None) => Ok(Command::Shell(line)),
+        (None, Some(list)) => serde_json::from_str(&list)
+            .map(Command::Exec)
+            .map_err(|error| columns.unreadable(error)),
+        (Some(_), Some(_)) => Err(columns.unreadable("expected a line or a list, not both")),
+    }
+}
+
+fn gpu(columns: &mut Columns<'_>) -> Result<GpuRequest, ReadError> {
+    let milli: u32 = columns.raw()?;
+    let request = match milli {
+        0 => Some(GpuRequest::None),
+        1..WHOLE_DEVICE => u16::try_from(milli).ok().map(GpuRequest::Share),
+        _ if milli.is_multiple_of(WHOLE_DEVICE) => u16::try_from(milli / WHOLE_DEVICE)
+            .ok()
+            .map(GpuRequest::Whole),
+        _ => None,
+    };
+    request.ok_or_else(|| {
+        columns.unreadable(format!(
+            "{milli} is neither a share of one device nor whole devices"
+        ))
+    })
+}
