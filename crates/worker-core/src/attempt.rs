@@ -1,0 +1,232 @@
+//! An attempt that this worker holds.
+
+use std::collections::VecDeque;
+
+use cloudai_model::{AttemptId, ContainerEnd, Exit, Grant, Now, PeakUsage, Phase, Whole};
+
+use crate::{
+    answer::Answer,
+    effect::{Effect, Report},
+    input::{Call, PulledImage, SealedLog},
+    lifecycle::{AttemptEvent, AttemptState, next},
+    order::Order,
+    record::{EndRecord, SpoolRecord, StopCause},
+};
+
+/// An attempt as a heartbeat tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldAttempt {
+    /// Which.
+    pub attempt: AttemptId,
+    /// How far it is.
+    pub phase: Phase,
+    /// What it was given.
+    pub grant: Grant,
+}
+
+/// An attempt that this worker holds or owes the report of.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) record: SpoolRecord,
+    pub(crate) state: AttemptState,
+    /// The last revision whose saving was asked for. That of a start is behind the record's.
+    asked_revision: u64,
+    /// The last revision that is known to be on disk.
+    saved_revision: u64,
+    /// Answers that leave when the record of their revision is on disk.
+    waiting: VecDeque<(u64, Call, Answer)>,
+    /// How often what is being tried just now was tried in vain.
+    pub(crate) tries: u32,
+    /// The same for the record.
+    pub(crate) save_tries: u32,
+    pub(crate) image: Option<PulledImage>,
+    /// Its end, before it is in the record.
+    pub(crate) end: Option<ContainerEnd>,
+    pub(crate) had_container: bool,
+    /// The command ran, and has ended.
+    pub(crate) ran: bool,
+    pub(crate) files: Whole,
+}
+
+impl Attempt {
+    pub(crate) fn accepted(order: Order) -> Self {
+        let record = SpoolRecord {
+            revision: 1,
+            order,
+            started: false,
+            image_digest: None,
+            stop: None,
+            end: None,
+        };
+        Self::new(record, AttemptState::Accepting)
+    }
+
+    /// As it was found in the spool.
+    pub(crate) fn adopted(record: SpoolRecord) -> Self {
+        let state = match (&record.end, &record.stop) {
+            (Some(end), _) if end.had_container => AttemptState::Clearing,
+            (Some(_), _) => AttemptState::Reporting,
+            (None, Some(_)) => AttemptState::SearchingToStop,
+            (None, None) => AttemptState::Searching,
+        };
+        let had_container = record.started || record.end.as_ref().is_some_and(|e| e.had_container);
+        Self {
+            had_container,
+            asked_revision: 0,
+            ..Self::new(record, state)
+        }
+    }
+
+    fn new(record: SpoolRecord, state: AttemptState) -> Self {
+        Self {
+            asked_revision: record.revision,
+            record,
+            state,
+            saved_revision: 0,
+            waiting: VecDeque::new(),
+            tries: 0,
+            save_tries: 0,
+            image: None,
+            end: None,
+            had_container: false,
+            ran: false,
+            files: Whole::Complete,
+        }
+    }
+
+    pub(crate) fn id(&self) -> &AttemptId {
+        self.record.attempt()
+    }
+
+    /// Goes on to the state that `event` leads to; `false` if it leads nowhere.
+    pub(crate) fn advance(&mut self, event: AttemptEvent) -> bool {
+        let Some(state) = next(self.state, event) else {
+            return false;
+        };
+        self.state = state;
+        self.tries = 0;
+        true
+    }
+
+    /// Counts one more try in vain; `false` if there were enough.
+    pub(crate) fn try_again(&mut self, limit: u32) -> bool {
+        self.tries += 1;
+        self.tries < limit
+    }
+
+    /// The record has changed: it must be written again.
+    pub(crate) fn save(&mut self) -> Effect {
+        self.record.revision += 1;
+        self.asked_revision = self.record.revision;
+        self.save_tries = 0;
+        self.write()
+    }
+
+    /// The record as it is, to be written.
+    pub(crate) fn write(&self) -> Effect {
+        Effect::Save {
+            record: Box::new(self.record.clone()),
+            tries: self.save_tries,
+        }
+    }
+
+    /// Answers a caller when all that was changed so far is on disk; at once if it is.
+    pub(crate) fn answer_when_saved(&mut self, call: Call, answer: Answer) -> Option<Effect> {
+        if self.saved_revision >= self.asked_revision {
+            return Some(Effect::Answer(call, answer));
+        }
+        self.waiting.push_back((self.asked_revision, call, answer));
+        None
+    }
+
+    /// The answers that may leave now that this revision is on disk.
+    pub(crate) fn saved(&mut self, revision: u64) -> Vec<Effect> {
+        self.saved_revision = self.saved_revision.max(revision);
+        let mut released = Vec::new();
+        while self.waiting.front().is_some_and(|(at, ..)| *at <= revision) {
+            let (_, call, answer) = self.waiting.pop_front().expect("looked at just above");
+            released.push(Effect::Answer(call, answer));
+        }
+        released
+    }
+
+    /// Everyone who waits for an answer.
+    pub(crate) fn take_waiting(&mut self) -> impl Iterator<Item = (Call, Answer)> {
+        std::mem::take(&mut self.waiting)
+            .into_iter()
+            .map(|(_, call, answer)| (call, answer))
+    }
+
+    /// The end of an attempt whose container never ran, or is not to be had.
+    pub(crate) fn end_without_container(&mut self, now: Now, reason: Exit) {
+        let exit = match &self.record.stop {
+            Some(StopCause::Cancel(_)) => Exit::Cancelled,
+            Some(StopCause::Shutdown) => Exit::Stopped("its worker was shut down".to_owned()),
+            None => reason,
+        };
+        self.end = Some(ContainerEnd {
+            exit,
+            started_at: None,
+            finished_at: now.wall,
+            usage: PeakUsage::default(),
+            image_digest: self.record.image_digest.clone(),
+        });
+    }
+
+    /// Puts the end into the record, now that the log is sealed.
+    pub(crate) fn seal(&mut self, log: SealedLog) {
+        self.record.end = self.end.take().map(|end| EndRecord {
+            end,
+            log,
+            had_container: self.had_container,
+        });
+    }
+
+    /// Its last word; `None` before its end is in the record.
+    pub(crate) fn report(&self) -> Option<Report> {
+        let end = self.record.end.as_ref()?;
+        Some(Report {
+            report: cloudai_model::AttemptReport {
+                attempt: self.id().clone(),
+                end: end.end.clone(),
+                log: end.log.whole.clone(),
+                files: self.files.clone(),
+            },
+            log_length_bytes: end.log.length_bytes,
+        })
+    }
+
+    /// What of its grant is in use.
+    pub(crate) fn usage(&self) -> Grant {
+        let grant = &self.record.order.grant;
+        if self.uses_compute() {
+            grant.clone()
+        } else if self.state.uses_storage() {
+            grant.without_compute()
+        } else {
+            Grant::default()
+        }
+    }
+
+    /// Whether CPU, memory and devices are in use. A command that has ended uses none. One that
+    /// will not run counts until that is on disk: a restart before would take it up again.
+    pub(crate) fn uses_compute(&self) -> bool {
+        match self.state {
+            AttemptState::Draining | AttemptState::Securing => !self.ran,
+            state => state < AttemptState::Draining,
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.state {
+            AttemptState::Searching if self.record.started => Phase::Running,
+            AttemptState::Draining | AttemptState::Securing if !self.ran => {
+                match self.record.stop {
+                    Some(_) => Phase::Cancelling,
+                    None => Phase::Creating,
+                }
+            }
+            state => state.phase(),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The state machine itself: what it holds, and which handler an input goes to.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use cloudai_model::{AttemptId, ClusterId, Mono, Now, TaskId};
+
+use crate::{
+    answer::{Answer, AssignAnswer, CancelAnswer},
+    attempt::{Attempt, HeldAttempt},
+    effect::Effect,
+    input::{Call, Input},
+    memory::Memory,
+    settings::Settings,
+};
+
+/// The worker's core. See the crate's documentation.
+#[derive(Debug)]
+pub struct WorkerCore {
+    pub(crate) settings: Settings,
+    /// Whether the spool has been read. Before, no call is taken.
+    pub(crate) ready: bool,
+    pub(crate) shutting_down: bool,
+    pub(crate) cluster: Option<ClusterId>,
+    pub(crate) last_sequence: u64,
+    /// At most one attempt of a task is not being stopped.
+    pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
+    pub(crate) memory: Memory,
+    pub(crate) tombstones_revision: u64,
+    /// Answers that leave when the tombstones of their revision are on disk.
+    pub(crate) waiting_for_tombstones: VecDeque<(u64, Call)>,
+    pub(crate) engine_unwell: Option<String>,
+    /// When and why the disk last refused a record.
+    pub(crate) spool_unwell: Option<(Mono, String)>,
+    /// When containers that no record knows were first seen.
+    pub(crate) orphans: BTreeMap<AttemptId, Mono>,
+}
+
+/// What a handler has at hand besides the core: the time, and where its effects go.
+pub(crate) struct Step<'a> {
+    pub(crate) now: Now,
+    pub(crate) out: &'a mut Vec<Effect>,
+}
+
+impl Step<'_> {
+    pub(crate) fn answer_assign(&mut self, call: Call, answer: AssignAnswer) {
+        self.out.push(Effect::Answer(call, Answer::Assign(answer)));
+    }
+
+    pub(crate) fn answer_cancel(&mut self, call: Call, answer: CancelAnswer) {
+        self.out.push(Effect::Answer(call, Answer::Cancel(answer)));
+    }
+}
+
+impl WorkerCore {
+    /// A core that has read nothing yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            ready: false,
+            shutting_down: false,
+            cluster: None,
+            last_sequence: 0,
+            attempts: BTreeMap::new(),
+            memory: Memory::default(),
+            tombstones_revision: 0,
+            waiting_for_tombstones: VecDeque::new(),
+            engine_unwell: None,
+            spool_unwell: None,
+            orphans: BTreeMap::new(),
+        }
+    }
+
+    /// Takes one input in and appends what is to be done because of it.
+    ///
+    /// Every call in an input is answered by exactly one effect, now or in a later step.
+    pub fn step(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
+        let mut step = Step { now, out: effects };
+        match input {
+            Input::Adopt(record) => self.adopt(*record),
+            Input::AdoptTombstones(attempts) => self.adopt_tombstones(now, attempts),
+            Input::AdoptionDone => self.adoption_done(&mut step),
+            Input::Registered { cluster } => self.cluster = Some(cluster),
+            Input::Assign { call, order } => self.assign(&mut step, call, *order),
+            Input::Cancel {
+                call,
+                target,
+                reason,
+            } => self.cancel(&mut step, call, target, reason),
+            Input::Outcome(attempt, outcome) => self.outcome(&mut step, &attempt, outcome),
+            Input::TombstonesSaved { revision } => self.tombstones_saved(&mut step, revision),
+            Input::Containers(attempts) => self.containers(&mut step, attempts),
+            Input::EngineWell => self.engine_unwell = None,
+            Input::EngineUnwell(reason) => self.engine_unwell = Some(reason),
+            Input::Shutdown { stop_tasks } => self.shutdown(&mut step, stop_tasks),
+            Input::Tick => self.tick(now),
+        }
+    }
+
+    /// The attempts that this worker holds or owes the report of: all of them, once
+    /// [`is_ready`](Self::is_ready).
+    #[must_use]
+    pub fn held(&self) -> Vec<HeldAttempt> {
+        self.attempts
+            .values()
+            .filter(|attempt| attempt.state.is_owed())
+            .map(|attempt| HeldAttempt {
+                attempt: attempt.id().clone(),
+                phase: attempt.phase(),
+                grant: attempt.record.order.grant.clone(),
+            })
+            .collect()
+    }
+
+    /// The highest assignment number that was taken in.
+    #[must_use]
+    pub fn last_sequence(&self) -> u64 {
+        self.last_sequence
+    }
+
+    /// Whether the spool has been read. Before, a heartbeat would tell of less than is held.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// Why nothing new is taken just now.
+    #[must_use]
+    pub fn unwell(&self) -> Option<String> {
+        if self.shutting_down {
+            return Some("it is being shut down".to_owned());
+        }
+        if let Some(reason) = &self.engine_unwell {
+            return Some(reason.clone());
+        }
+        let (_, reason) = self.spool_unwell.as_ref()?;
+        Some(format!("its disk refuses to be written to: {reason}"))
+    }
+
+    /// How many attempts are held in memory, those that are only being cleaned up included.
+    #[must_use]
+    pub fn attempt_count(&self) -> usize {
+        self.attempts.len()
+    }
+
+    /// The attempt of a task that is held or owed; the newest, if there are several.
+    pub(crate) fn held_of(&self, task: &TaskId) -> Option<&AttemptId> {
+        self.attempts_of(task).next_back()
+    }
+
+    /// The attempts of a task that are held or owed, by number.
+    pub(crate) fn attempts_of(
+        &self,
+        task: &TaskId,
+    ) -> impl DoubleEndedIterator<Item = &AttemptId> + use<'_> {
+        let all = AttemptId::new(task.clone(), 0)..=AttemptId::new(task.clone(), u32::MAX);
+        self.attempts
+            .range(all)
+            .filter(|(_, attempt)| attempt.state.is_owed())
+            .map(|(id, _)| id)
+    }
+}

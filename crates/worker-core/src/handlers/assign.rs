@@ -1,0 +1,89 @@
+//! An assignment: is it known, does it fit, is it kept.
+
+use crate::{
+    answer::{Answer, AssignAnswer, Refusal},
+    attempt::Attempt,
+    core::{Step, WorkerCore},
+    input::Call,
+    order::Order,
+    record::StopCause,
+    room::Room,
+};
+
+impl WorkerCore {
+    pub(crate) fn assign(&mut self, step: &mut Step<'_>, call: Call, order: Order) {
+        if !self.ready {
+            return step.answer_assign(call, AssignAnswer::NotReady);
+        }
+        self.last_sequence = self.last_sequence.max(order.sequence);
+        let id = order.attempt.clone();
+        if let Some(answer) = self.memory.answer(&id) {
+            return step.answer_assign(call, answer.clone());
+        }
+        if let Some(held) = self.attempts.get_mut(&id) {
+            let answer = AssignAnswer::Accepted;
+            let answer = held.answer_when_saved(call, Answer::Assign(answer));
+            return step.out.extend(answer);
+        }
+        let judged = self.judge(&order);
+        self.stop_older_attempts(step, &order);
+        if let Err(refusal) = judged {
+            let answer = AssignAnswer::Refused(refusal);
+            self.memory.remember(step.now.mono, id, answer.clone());
+            return step.answer_assign(call, answer);
+        }
+        let mut attempt = Attempt::accepted(order);
+        let answer = attempt.answer_when_saved(call, Answer::Assign(AssignAnswer::Accepted));
+        step.out.extend(answer);
+        step.out.push(attempt.write());
+        self.attempts.insert(id, attempt);
+    }
+
+    fn judge(&self, order: &Order) -> Result<(), Refusal> {
+        if self.shutting_down {
+            return Err(Refusal::ShuttingDown);
+        }
+        if let Some(mine) = &self.cluster
+            && *mine != order.cluster
+        {
+            return Err(Refusal::OtherCluster {
+                mine: mine.clone(),
+                other: order.cluster.clone(),
+            });
+        }
+        if let Some(held) = self.held_of(&order.attempt.task)
+            && held.number > order.attempt.number
+        {
+            return Err(Refusal::Outdated {
+                attempt: order.attempt.clone(),
+                newer: held.number,
+            });
+        }
+        if let Some(reason) = self.unwell() {
+            return Err(Refusal::Unwell(reason));
+        }
+        self.room().check(&order.grant).map_err(Refusal::Shortage)
+    }
+
+    /// What is free.
+    pub(crate) fn room(&self) -> Room {
+        let mut room = Room::of(&self.settings.capacity);
+        for attempt in self.attempts.values() {
+            room.take(&attempt.usage());
+        }
+        room
+    }
+
+    /// The master has given up the older attempts of a task when it assigns a newer one.
+    fn stop_older_attempts(&mut self, step: &mut Step<'_>, order: &Order) {
+        let of_task = self.attempts_of(&order.attempt.task);
+        let older: Vec<_> = of_task
+            .filter(|held| held.number < order.attempt.number)
+            .cloned()
+            .collect();
+        for attempt in older {
+            let reason = format!("attempt {} took its place", order.attempt);
+            self.stop(step, &attempt, StopCause::Cancel(reason));
+        }
+    }
+}

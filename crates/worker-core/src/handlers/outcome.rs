@@ -1,0 +1,356 @@
+//! What came of the things that the core wanted done: each outcome takes its attempt one step
+//! further.
+
+use cloudai_model::{AttemptId, ContainerEnd, Exit, Now, Phase, Whole};
+
+use crate::{
+    answer::{Answer, AssignAnswer, Refusal},
+    attempt::Attempt,
+    core::{Step, WorkerCore},
+    effect::Effect,
+    input::{Delivery, Failure, Found, Outcome, PulledImage, SealedLog},
+    lifecycle::{AttemptEvent as E, AttemptState as S},
+};
+
+impl WorkerCore {
+    pub(crate) fn outcome(&mut self, step: &mut Step<'_>, id: &AttemptId, outcome: Outcome) {
+        // An attempt that is no longer held has nothing left to hear.
+        if !self.attempts.contains_key(id) {
+            return;
+        }
+        match outcome {
+            Outcome::Saved(revision) => self.saved(step, id, revision),
+            Outcome::SaveFailed(revision, reason) => self.save_failed(step, id, revision, reason),
+            Outcome::Located(found) => self.located(step, id, found),
+            Outcome::PullProgress(detail) => self.pull_progress(step, id, detail),
+            Outcome::Pulled(image) => self.pulled(step, id, image),
+            Outcome::Created => self.created(step, id),
+            Outcome::PullFailed(failure)
+            | Outcome::CreateFailed(failure)
+            | Outcome::StartFailed(failure) => self.failed(step, id, failure),
+            Outcome::Started => self.started(step, id),
+            Outcome::Ended(end) => self.container_ended(step, id, end),
+            Outcome::Sealed(log) => self.sealed(step, id, log),
+            Outcome::Removed => self.removed(step, id),
+            Outcome::RemoveFailed(_) => self.remove_failed(step, id),
+            Outcome::Uploaded(delivery) => self.uploaded(step, id, delivery),
+            Outcome::Reported(delivery) => self.reported(step, id, delivery),
+            Outcome::Deleted => self.deleted(id),
+            Outcome::DeleteFailed(_) => self.delete_failed(step, id),
+        }
+    }
+
+    fn attempt_mut(&mut self, id: &AttemptId) -> &mut Attempt {
+        self.attempts
+            .get_mut(id)
+            .expect("`outcome` has seen that it is held")
+    }
+
+    fn saved(&mut self, step: &mut Step<'_>, id: &AttemptId, revision: u64) {
+        self.spool_unwell = None;
+        let held = self.attempt_mut(id);
+        step.out.extend(held.saved(revision));
+        if revision < held.record.revision {
+            return;
+        }
+        let event = match (held.state, held.had_container) {
+            (S::Securing, false) => E::SaveBare,
+            (S::Accepting | S::Securing, _) => E::Save,
+            _ => return,
+        };
+        if held.advance(event) {
+            self.enter(step, id);
+        }
+    }
+
+    fn save_failed(&mut self, step: &mut Step<'_>, id: &AttemptId, revision: u64, reason: String) {
+        self.spool_unwell = Some((step.now.mono, reason.clone()));
+        let held = self.attempt_mut(id);
+        if revision < held.record.revision {
+            return;
+        }
+        if !held.advance(E::Refuse) {
+            held.save_tries += 1;
+            step.out.push(held.write());
+            return;
+        }
+        let refused = AssignAnswer::Refused(Refusal::NotSaved(reason));
+        for (call, _) in held.take_waiting() {
+            step.out
+                .push(Effect::Answer(call, Answer::Assign(refused.clone())));
+        }
+        self.memory.remember(step.now.mono, id.clone(), refused);
+        self.enter(step, id);
+    }
+
+    fn located(&mut self, step: &mut Step<'_>, id: &AttemptId, found: Found) {
+        let now = step.now;
+        let held = self.attempt_mut(id);
+        let event = match found {
+            Found::Nothing if held.record.started => E::FindLoss,
+            Found::Nothing => E::FindNothing,
+            Found::Created => E::FindCreated,
+            Found::Started => E::FindStarted,
+        };
+        if !held.advance(event) {
+            return;
+        }
+        held.had_container |= found != Found::Nothing;
+        if held.state == S::Draining {
+            let lost = "its container was removed while its worker was away";
+            held.end_without_container(now, Exit::Stopped(lost.to_owned()));
+            return self.ended(step, id);
+        }
+        match event {
+            E::FindStarted => {
+                // A container found started counts so from now on, whatever the record says.
+                held.record.started = true;
+                step.out.push(Effect::Follow {
+                    record: Box::new(held.record.clone()),
+                });
+                if let (S::Stopping, Some(cause)) = (held.state, held.record.stop.clone()) {
+                    step.out.push(Effect::Stop {
+                        attempt: id.clone(),
+                        grace: held.record.order.stop_grace,
+                        cause,
+                    });
+                }
+            }
+            _ => self.enter(step, id),
+        }
+    }
+
+    fn pull_progress(&mut self, step: &mut Step<'_>, id: &AttemptId, detail: String) {
+        let held = self.attempt_mut(id);
+        if held.state == S::Pulling {
+            step.out.push(progress(held, detail));
+        }
+    }
+
+    fn pulled(&mut self, step: &mut Step<'_>, id: &AttemptId, image: PulledImage) {
+        let held = self.attempt_mut(id);
+        if held.advance(E::Pull) {
+            held.record.image_digest.clone_from(&image.digest);
+            held.image = Some(image);
+            step.out.push(progress(held, String::new()));
+            self.enter(step, id);
+        }
+    }
+
+    fn created(&mut self, step: &mut Step<'_>, id: &AttemptId) {
+        let held = self.attempt_mut(id);
+        if !held.advance(E::Create) {
+            return;
+        }
+        held.had_container = true;
+        if held.state == S::Draining {
+            held.end_without_container(step.now, Exit::Cancelled);
+            self.ended(step, id);
+        } else {
+            self.enter(step, id);
+        }
+    }
+
+    /// A pull, a create or a start has failed: again, or for good.
+    fn failed(&mut self, step: &mut Step<'_>, id: &AttemptId, failure: Failure) {
+        let limit = self.settings.engine_tries;
+        let held = self.attempt_mut(id);
+        let retried = matches!(held.state, S::Pulling | S::Creating | S::Starting);
+        if retried && failure.may_pass && held.try_again(limit) {
+            return self.enter(step, id);
+        }
+        if held.advance(E::Fail) {
+            held.end_without_container(step.now, Exit::NotStarted(failure.reason));
+            self.ended(step, id);
+        }
+    }
+
+    fn started(&mut self, step: &mut Step<'_>, id: &AttemptId) {
+        let held = self.attempt_mut(id);
+        if held.advance(E::Start) && held.state == S::Running {
+            step.out.push(progress(held, String::new()));
+        }
+    }
+
+    fn container_ended(&mut self, step: &mut Step<'_>, id: &AttemptId, mut end: ContainerEnd) {
+        let held = self.attempt_mut(id);
+        // A container that was quick may have ended before its start was heard of.
+        if held.state == S::Starting {
+            held.advance(E::Start);
+        }
+        if held.advance(E::End) {
+            end.image_digest = end
+                .image_digest
+                .or_else(|| held.record.image_digest.clone());
+            held.end = Some(end);
+            held.ran = true;
+            self.ended(step, id);
+        }
+    }
+
+    /// The attempt is over and drains. If it ran, the master can give its compute to others now.
+    pub(crate) fn ended(&mut self, step: &mut Step<'_>, id: &AttemptId) {
+        let held = self.attempt_mut(id);
+        if held.ran {
+            step.out.push(Effect::Progress {
+                attempt: id.clone(),
+                phase: Phase::Uploading,
+                detail: String::new(),
+                end: held.end.clone().map(Box::new),
+            });
+        }
+        step.out.push(Effect::Seal(id.clone()));
+    }
+
+    fn sealed(&mut self, step: &mut Step<'_>, id: &AttemptId, log: SealedLog) {
+        let held = self.attempt_mut(id);
+        if held.advance(E::Seal) {
+            held.seal(log);
+            step.out.push(held.save());
+        }
+    }
+
+    fn removed(&mut self, step: &mut Step<'_>, id: &AttemptId) {
+        if self.attempt_mut(id).advance(E::Clear) {
+            self.enter(step, id);
+        }
+    }
+
+    /// A container that can't be removed doesn't hold up the result; the sweep gets it.
+    fn remove_failed(&mut self, step: &mut Step<'_>, id: &AttemptId) {
+        let limit = self.settings.engine_tries;
+        let held = self.attempt_mut(id);
+        if held.state == S::Clearing && (held.try_again(limit) || held.advance(E::Clear)) {
+            self.enter(step, id);
+        }
+    }
+
+    fn uploaded(&mut self, step: &mut Step<'_>, id: &AttemptId, delivery: Delivery<Whole>) {
+        let held = self.attempt_mut(id);
+        match delivery {
+            Delivery::Acknowledged(files) => {
+                if held.advance(E::Upload) {
+                    held.files = files;
+                    self.enter(step, id);
+                }
+            }
+            Delivery::Superseded => self.superseded(step, id),
+            Delivery::Undelivered(_) if held.state == S::Uploading => {
+                held.tries = held.tries.saturating_add(1);
+                self.enter(step, id);
+            }
+            Delivery::Undelivered(_) => {}
+        }
+    }
+
+    fn reported(&mut self, step: &mut Step<'_>, id: &AttemptId, delivery: Delivery<()>) {
+        let held = self.attempt_mut(id);
+        match delivery {
+            Delivery::Acknowledged(()) => {
+                if held.advance(E::Acknowledge) {
+                    self.settled(step.now, id);
+                    self.enter(step, id);
+                }
+            }
+            Delivery::Superseded => self.superseded(step, id),
+            Delivery::Undelivered(_) if held.state == S::Reporting => {
+                held.tries = held.tries.saturating_add(1);
+                self.enter(step, id);
+            }
+            Delivery::Undelivered(_) => {}
+        }
+    }
+
+    fn superseded(&mut self, step: &mut Step<'_>, id: &AttemptId) {
+        if self.attempt_mut(id).advance(E::Supersede) {
+            self.settled(step.now, id);
+            self.enter(step, id);
+        }
+    }
+
+    /// An assignment of it that is still under way is answered as it was, and not run again.
+    fn settled(&mut self, now: Now, id: &AttemptId) {
+        self.memory
+            .remember(now.mono, id.clone(), AssignAnswer::Accepted);
+    }
+
+    fn deleted(&mut self, id: &AttemptId) {
+        if self.attempt_mut(id).advance(E::Delete) {
+            self.attempts.remove(id);
+        }
+    }
+
+    fn delete_failed(&mut self, step: &mut Step<'_>, id: &AttemptId) {
+        let held = self.attempt_mut(id);
+        if held.state == S::Forgetting {
+            held.tries = held.tries.saturating_add(1);
+            self.enter(step, id);
+        }
+    }
+
+    /// Asks for what the state that was just entered, or is tried again, needs done.
+    fn enter(&mut self, step: &mut Step<'_>, id: &AttemptId) {
+        let held = self.attempt_mut(id);
+        let (order, tries) = (&held.record.order, held.tries);
+        let effect = match held.state {
+            S::Pulling => Effect::Pull {
+                order: order.clone(),
+                tries,
+            },
+            S::Creating => {
+                let image = held.image.clone().expect("creating comes after the pull");
+                Effect::Create {
+                    order: order.clone(),
+                    image,
+                    tries,
+                }
+            }
+            S::Starting => {
+                if !held.record.started {
+                    held.record.started = true;
+                    held.record.revision += 1;
+                }
+                Effect::Start {
+                    record: Box::new(held.record.clone()),
+                    tries,
+                }
+            }
+            S::Clearing => Effect::Remove {
+                order: order.clone(),
+                tries,
+            },
+            S::Uploading => Effect::Upload {
+                order: order.clone(),
+                tries,
+            },
+            S::Reporting => Effect::Report {
+                report: Box::new(held.report().expect("reporting comes after the end")),
+                tries,
+            },
+            S::Forgetting => Effect::Delete {
+                attempt: id.clone(),
+                tries,
+            },
+            // What these wait for was asked for by whoever led here.
+            S::Accepting
+            | S::Searching
+            | S::SearchingToStop
+            | S::CreatingToStop
+            | S::Running
+            | S::Stopping
+            | S::Draining
+            | S::Securing
+            | S::Gone => return,
+        };
+        step.out.push(effect);
+    }
+}
+
+fn progress(held: &Attempt, detail: String) -> Effect {
+    Effect::Progress {
+        attempt: held.id().clone(),
+        phase: held.phase(),
+        detail,
+        end: None,
+    }
+}

@@ -1,0 +1,162 @@
+//! What reaches the core: calls of the master, outcomes of what the core wanted done, records
+//! found at a start, and time.
+
+use cloudai_model::{AttemptId, ClusterId, ContainerEnd, TaskId, Whole};
+
+use crate::{order::Order, record::SpoolRecord};
+
+/// Names a caller who waits for an answer; chosen by the shell, unique while it waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Call(pub u64);
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A record found in the spool at the start. All come before [`Input::AdoptionDone`].
+    Adopt(Box<SpoolRecord>),
+    /// Attempts that were cancelled before they came, as saved before the start.
+    AdoptTombstones(Vec<AttemptId>),
+    /// The spool has been read; from now on calls are taken.
+    AdoptionDone,
+    /// A master has let this worker in.
+    Registered {
+        /// Its cluster.
+        cluster: ClusterId,
+    },
+    /// The master assigns an attempt.
+    Assign {
+        /// Answered with [`crate::Answer::Assign`].
+        call: Call,
+        /// The assignment.
+        order: Box<Order>,
+    },
+    /// The master wants an attempt stopped.
+    Cancel {
+        /// Answered with [`crate::Answer::Cancel`].
+        call: Call,
+        /// Which.
+        target: StopTarget,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Something that the core wanted done for an attempt is done, or can't be.
+    Outcome(AttemptId, Outcome),
+    /// The tombstones of this revision and before are on disk, or the disk refuses them.
+    TombstonesSaved {
+        /// As in [`crate::Effect::SaveTombstones`].
+        revision: u64,
+    },
+    /// The attempts whose containers the engine has, of this cluster and worker.
+    Containers(Vec<AttemptId>),
+    /// The Docker Engine answers and can work.
+    EngineWell,
+    /// The Docker Engine doesn't answer or can't work, and why.
+    EngineUnwell(String),
+    /// The worker is about to end and takes nothing new.
+    Shutdown {
+        /// Whether what runs shall be stopped; otherwise it goes on without the worker.
+        stop_tasks: bool,
+    },
+    /// Time has passed. Comes about once a second.
+    Tick,
+}
+
+/// Which attempt shall be stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopTarget {
+    /// This one.
+    Attempt(AttemptId),
+    /// Whichever of this task is held: an old master doesn't number attempts.
+    Task(TaskId),
+}
+
+/// What came of something that the core wanted done for an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its record with this revision is on disk.
+    Saved(u64),
+    /// The disk refuses the record with this revision.
+    SaveFailed(u64, String),
+    /// What a start found of its container.
+    Located(Found),
+    /// How far the pull is, for people.
+    PullProgress(String),
+    /// The image is there.
+    Pulled(PulledImage),
+    /// The image can't be had.
+    PullFailed(Failure),
+    /// The container stands ready.
+    Created,
+    /// There is no container.
+    CreateFailed(Failure),
+    /// The command runs.
+    Started,
+    /// The command can't be run.
+    StartFailed(Failure),
+    /// The container has ended. The exit is [`cloudai_model::Exit::Cancelled`] only if the stop
+    /// found it running.
+    Ended(ContainerEnd),
+    /// Its log is whole and on disk, as far as it goes.
+    Sealed(SealedLog),
+    /// The container is gone from the engine.
+    Removed,
+    /// The container can't be removed.
+    RemoveFailed(String),
+    /// What the master said to its files; with a reason if they can't be had whole.
+    Uploaded(Delivery<Whole>),
+    /// What the master said to its report.
+    Reported(Delivery<()>),
+    /// Its folder in the spool is gone.
+    Deleted,
+    /// Its folder can't be deleted.
+    DeleteFailed(String),
+}
+
+/// An image that the engine has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PulledImage {
+    /// The engine's id of it.
+    pub id: String,
+    /// Digest of its manifest, if it came from a registry.
+    pub digest: Option<String>,
+}
+
+/// Why something about a container failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// For the user whose task it is.
+    pub reason: String,
+    /// Whether the same may succeed a little later, nothing else being changed.
+    pub may_pass: bool,
+}
+
+/// A log that gets no longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedLog {
+    /// Framed bytes.
+    pub length_bytes: u64,
+    /// Whether it is all that the container wrote.
+    pub whole: Whole,
+}
+
+/// What became of something sent to the master.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery<T> {
+    /// The master has it.
+    Acknowledged(T),
+    /// The master doesn't want it any more, for good.
+    Superseded,
+    /// No answer came; it must be sent again.
+    Undelivered(String),
+}
+
+/// What a start found of an attempt's container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// There is none.
+    Nothing,
+    /// One that was never started.
+    Created,
+    /// One that runs, or has ended.
+    Started,
+}

@@ -1,0 +1,37 @@
+//! An assignment as the worker needs it: what to run, with what, under which name.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use cloudai_model::{AttemptId, ClusterId, Command, Grant, ImageRef, UserName};
+
+/// What runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Whose task it is.
+    pub user: UserName,
+    /// The task's name; may be empty.
+    pub name: String,
+    /// The image.
+    pub image: ImageRef,
+    /// What runs in it.
+    pub command: Command,
+    /// Environment on top of the image's.
+    pub env: BTreeMap<String, String>,
+}
+
+/// An assignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Task and number.
+    pub attempt: AttemptId,
+    /// Rises with each assignment to this worker.
+    pub sequence: u64,
+    /// The cluster that gives it; labels its container.
+    pub cluster: ClusterId,
+    /// What it may use.
+    pub grant: Grant,
+    /// How long it has between SIGTERM and SIGKILL.
+    pub stop_grace: Duration,
+    /// What to run.
+    pub job: Arc<Job>,
+}

@@ -1,0 +1,444 @@
+//! What happens to an attempt, told as stories: what the master sends, what the worker does.
+
+mod support;
+
+use cloudai_model::{Exit, Phase};
+use cloudai_worker_core::{
+    Answer, AssignAnswer, CancelAnswer, Effect, Found, Input, Outcome, Refusal, StopTarget,
+};
+use support::{Container, Worker, attempt, order};
+
+fn last_refusal(worker: &Worker) -> String {
+    match worker.answers.last() {
+        Some(Answer::Assign(AssignAnswer::Refused(refusal))) => refusal.to_string(),
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+fn is_pull(effect: &Effect) -> bool {
+    matches!(effect, Effect::Pull { .. })
+}
+
+fn is_create(effect: &Effect) -> bool {
+    matches!(effect, Effect::Create { .. })
+}
+
+fn is_report(effect: &Effect) -> bool {
+    matches!(effect, Effect::Report { .. })
+}
+
+#[test]
+fn an_assignment_is_run_and_reported_and_nothing_stays() {
+    // Given a worker, when an attempt is assigned
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+
+    // Then nobody is told before the record is on disk
+    assert!(worker.answers.is_empty());
+    assert_eq!(worker.phase(&id), Some(Phase::Assigned));
+    worker.succeed(0);
+    assert_eq!(worker.answers, [Answer::Assign(AssignAnswer::Accepted)]);
+
+    // And it runs, ends, is uploaded and reported, in this order
+    worker.settle();
+    worker.container_ends(&id, 3);
+    assert_eq!(worker.phase(&id), Some(Phase::Uploading));
+    worker.finish();
+    let phases: Vec<_> = worker.progress.iter().map(|(_, phase)| *phase).collect();
+    assert_eq!(phases, [Phase::Creating, Phase::Running, Phase::Uploading]);
+    assert_eq!(worker.acknowledged[&id], Exit::Exited(3));
+}
+
+#[test]
+fn a_report_is_repeated_until_it_is_acknowledged() {
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    worker.settle();
+    worker.container_ends(&id, 0);
+    worker.settle_until(is_report);
+    for tries in 1..40 {
+        worker.fail(0);
+        assert!(
+            matches!(worker.pending[..], [Effect::Report { tries: t, .. }] if t == tries),
+            "{:?}",
+            worker.pending
+        );
+        assert_eq!(
+            worker.phase(&id),
+            Some(Phase::Uploading),
+            "it is still owed"
+        );
+    }
+    worker.finish();
+}
+
+#[test]
+fn what_a_disk_refuses_is_refused_and_never_runs() {
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    worker.fail(0);
+    assert_eq!(
+        last_refusal(&worker),
+        "this worker can't write the assignment down: disk full"
+    );
+
+    // Then nothing else is taken for a while, with the reason
+    worker.assign(order(&attempt(8, 1), 2, 1));
+    assert!(last_refusal(&worker).contains("its disk refuses to be written to: disk full"));
+    worker.tick(31);
+    worker.assign(order(&attempt(9, 1), 3, 1));
+    worker.finish();
+    assert_eq!(
+        worker.acknowledged.keys().collect::<Vec<_>>(),
+        [&attempt(9, 1)]
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_what_is_missing() {
+    let mut worker = Worker::new();
+    worker.assign(order(&attempt(1, 1), 1, 3));
+    worker.assign(order(&attempt(2, 1), 2, 2));
+    assert_eq!(
+        last_refusal(&worker),
+        "not enough free here: needs 2 cores, 1 free"
+    );
+    assert_eq!(
+        worker.core.last_sequence(),
+        2,
+        "it was taken in all the same"
+    );
+
+    // When the first has exited, its files still on their way, then its cores are free
+    worker.settle();
+    worker.container_ends(&attempt(1, 1), 0);
+    worker.assign(order(&attempt(3, 1), 3, 4));
+    worker.settle();
+    assert_eq!(worker.phase(&attempt(3, 1)), Some(Phase::Running));
+    worker.finish();
+}
+
+#[test]
+fn without_an_engine_nothing_is_taken() {
+    let mut worker = Worker::new();
+    worker.step(Input::EngineUnwell("no Docker Engine".to_owned()));
+    assert_eq!(worker.core.unwell().as_deref(), Some("no Docker Engine"));
+    worker.assign(order(&attempt(1, 1), 1, 1));
+    assert_eq!(
+        last_refusal(&worker),
+        "this worker takes nothing new: no Docker Engine"
+    );
+    worker.step(Input::EngineWell);
+    worker.assign(order(&attempt(1, 2), 2, 1));
+    worker.finish();
+    assert!(worker.acknowledged.contains_key(&attempt(1, 2)));
+}
+
+#[test]
+fn a_pull_is_tried_again_while_it_may_pass_and_then_reported() {
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    worker.settle_until(is_pull);
+    let mut tried = 0;
+    while worker.pending.first().is_some_and(is_pull) {
+        worker.fail(0);
+        tried += 1;
+    }
+    assert_eq!(tried, 6);
+    worker.finish();
+    let reason = "the engine is away".to_owned();
+    assert_eq!(worker.acknowledged[&id], Exit::NotStarted(reason));
+    assert!(worker.starts.is_empty());
+}
+
+#[test]
+fn the_same_assignment_is_answered_the_same_at_any_time() {
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    for _ in 0..3 {
+        worker.assign(order(&id, 1, 3));
+    }
+    assert!(worker.answers.is_empty(), "all wait for the disk");
+    worker.settle();
+    worker.assign(order(&id, 1, 3));
+    worker.container_ends(&id, 0);
+    worker.settle_until(is_report);
+    worker.assign(order(&id, 1, 3));
+    worker.finish();
+    worker.assign(order(&id, 1, 3));
+    assert_eq!(
+        worker.answers,
+        vec![Answer::Assign(AssignAnswer::Accepted); 6]
+    );
+    assert_eq!(worker.starts[&id], 1);
+    worker.finish();
+}
+
+#[test]
+fn a_newer_attempt_takes_the_place_of_an_older_one() {
+    let mut worker = Worker::new();
+    worker.assign(order(&attempt(7, 1), 1, 1));
+    worker.settle();
+    worker.assign(order(&attempt(7, 2), 2, 1));
+    assert_eq!(worker.phase(&attempt(7, 1)), Some(Phase::Cancelling));
+    worker.assign(order(&attempt(7, 1), 1, 1));
+    worker.settle();
+
+    // And one older than what is held comes too late
+    worker.assign(order(&attempt(8, 2), 3, 1));
+    worker.assign(order(&attempt(8, 1), 2, 1));
+    assert!(last_refusal(&worker).contains("older than attempt 2"));
+    worker.finish();
+    assert_eq!(worker.acknowledged[&attempt(7, 1)], Exit::Cancelled);
+    assert_eq!(worker.acknowledged[&attempt(7, 2)], Exit::Exited(0));
+}
+
+#[test]
+fn a_cancel_that_came_first_keeps_its_attempt_out() {
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.cancel(&id);
+    assert!(worker.answers.is_empty(), "the answer waits for the disk");
+    worker.settle();
+    assert_eq!(worker.answers, [Answer::Cancel(CancelAnswer::NotHeld)]);
+
+    // Also after a restart
+    worker.restart();
+    worker.assign(order(&id, 1, 1));
+    assert_eq!(
+        last_refusal(&worker),
+        "attempt task-7-1 was cancelled before it arrived"
+    );
+
+    // But not for ever
+    worker.tick(3601);
+    worker.refused.clear();
+    worker.cancelled.clear();
+    worker.assign(order(&id, 1, 1));
+    worker.settle();
+    assert_eq!(worker.phase(&id), Some(Phase::Running));
+}
+
+#[test]
+fn a_cancel_works_in_every_phase() {
+    type Reached = fn(&Effect) -> bool;
+    let before: [(Reached, Phase); 4] = [
+        (|e| matches!(e, Effect::Save { .. }), Phase::Assigned),
+        (is_pull, Phase::Pulling),
+        (is_create, Phase::Creating),
+        (|e| matches!(e, Effect::Start { .. }), Phase::Creating),
+    ];
+    for (reached, phase) in before {
+        let mut worker = Worker::new();
+        let id = attempt(7, 1);
+        worker.assign(order(&id, 1, 1));
+        worker.settle_until(reached);
+        assert_eq!(worker.phase(&id), Some(phase));
+        worker.cancel(&id);
+        worker.cancel(&id);
+        assert_eq!(worker.phase(&id), Some(Phase::Cancelling));
+        worker.finish();
+        let stopping = |answer: &&Answer| matches!(answer, Answer::Cancel(CancelAnswer::Stopping { attempt, .. }) if *attempt == id);
+        assert_eq!(worker.answers.iter().filter(stopping).count(), 2);
+        assert_eq!(worker.acknowledged[&id], Exit::Cancelled, "in {phase}");
+    }
+}
+
+#[test]
+fn a_cancel_of_a_running_container_stops_it() {
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    worker.settle();
+    worker.cancel(&id);
+    assert!(
+        matches!(&worker.pending[..], [Effect::Save { .. }, Effect::Stop { grace, .. }] if grace.as_secs() == 10),
+        "{:?}",
+        worker.pending
+    );
+    worker.finish();
+    assert_eq!(worker.acknowledged[&id], Exit::Cancelled);
+}
+
+#[test]
+fn a_container_that_ended_before_the_stop_keeps_its_own_result() {
+    // Given a cancel under way while the container ends by itself
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    worker.settle();
+    worker.cancel(&id);
+    worker.container_ends(&id, 0);
+    worker.finish();
+    assert_eq!(worker.acknowledged[&id], Exit::Exited(0));
+
+    // And one that comes when it has ended
+    let id = attempt(8, 1);
+    worker.assign(order(&id, 2, 1));
+    worker.settle();
+    worker.container_ends(&id, 5);
+    worker.cancel(&id);
+    assert_eq!(
+        worker.answers.last(),
+        Some(&Answer::Cancel(CancelAnswer::Ended(id.clone())))
+    );
+    worker.finish();
+    assert_eq!(worker.acknowledged[&id], Exit::Exited(5));
+}
+
+#[test]
+fn an_old_master_cancels_whichever_attempt_is_held() {
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    worker.settle();
+    let call = worker.cancel_target(StopTarget::Task(id.task.clone()), &id);
+    worker.settle();
+    assert!(worker.is_answered(call));
+    worker.finish();
+    assert_eq!(worker.acknowledged[&id], Exit::Cancelled);
+}
+
+#[test]
+fn a_restart_takes_each_attempt_up_where_it_was() {
+    let at_pull = attempt(1, 1);
+    let created = attempt(2, 1);
+    let running = attempt(3, 1);
+    let ended = attempt(4, 1);
+
+    // Given attempts in four phases
+    let mut worker = Worker::new();
+    for (id, sequence) in [(&at_pull, 1), (&created, 2), (&running, 3), (&ended, 4)] {
+        worker.assign(order(id, sequence, 1));
+    }
+    let of = |id: &cloudai_model::AttemptId, worker: &mut Worker, stop: fn(&Effect) -> bool| {
+        while let Some(index) = worker.pending_of(id)
+            && !stop(&worker.pending[index])
+        {
+            worker.succeed(index);
+        }
+    };
+    of(&at_pull, &mut worker, is_pull);
+    of(&created, &mut worker, |e| matches!(e, Effect::Start { .. }));
+    of(&running, &mut worker, |_| false);
+    of(&ended, &mut worker, |_| false);
+    worker.container_ends(&ended, 0);
+    of(&ended, &mut worker, is_report);
+    assert_eq!(worker.containers[&created], Container::Created);
+
+    // When the worker is killed and started again
+    worker.restart();
+
+    // Then a heartbeat tells of all of them at once
+    assert_eq!(worker.core.held().len(), 4);
+    assert_eq!(worker.core.last_sequence(), 4);
+    assert_eq!(worker.phase(&running), Some(Phase::Running));
+    worker.settle();
+    for id in [&at_pull, &created, &running] {
+        assert_eq!(worker.phase(id), Some(Phase::Running), "{id}");
+        assert_eq!(worker.starts[id], 1, "{id}");
+    }
+    assert!(worker.acknowledged.contains_key(&ended));
+    worker.finish();
+}
+
+#[test]
+fn a_container_that_was_taken_away_is_not_run_a_second_time() {
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    worker.settle();
+    worker.containers.clear();
+    worker.restart();
+    worker.finish();
+    let Exit::Stopped(reason) = &worker.acknowledged[&id] else {
+        panic!("{:?}", worker.acknowledged);
+    };
+    assert!(
+        reason.contains("removed while its worker was away"),
+        "{reason}"
+    );
+    assert_eq!(worker.starts[&id], 1);
+}
+
+#[test]
+fn what_the_master_does_not_want_is_dropped_whole() {
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    worker.settle();
+    worker.superseded.insert(id.clone());
+    worker.finish();
+    assert!(worker.acknowledged.is_empty());
+}
+
+#[test]
+fn a_container_that_no_record_knows_is_removed_after_a_while() {
+    let mut worker = Worker::new();
+    let (held, orphan) = (attempt(7, 1), attempt(8, 1));
+    worker.assign(order(&held, 1, 1));
+    worker.settle();
+    worker.containers.insert(orphan.clone(), Container::Running);
+    for waited in [0, 60, 59] {
+        worker.tick(waited);
+        worker.step(Input::Containers(vec![held.clone(), orphan.clone()]));
+        assert!(worker.pending.is_empty(), "{:?}", worker.pending);
+    }
+    worker.tick(1);
+    worker.step(Input::Containers(vec![held.clone(), orphan.clone()]));
+    assert_eq!(worker.pending, [Effect::RemoveOrphan(orphan)]);
+    worker.finish();
+}
+
+#[test]
+fn a_worker_that_shuts_down_takes_nothing_and_stops_only_if_told_to() {
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    worker.settle();
+    worker.step(Input::Shutdown { stop_tasks: false });
+    worker.assign(order(&attempt(8, 1), 2, 1));
+    assert_eq!(last_refusal(&worker), Refusal::ShuttingDown.to_string());
+    assert_eq!(worker.phase(&id), Some(Phase::Running));
+
+    worker.step(Input::Shutdown { stop_tasks: true });
+    worker.finish();
+    assert!(matches!(worker.acknowledged[&id], Exit::Stopped(_)));
+}
+
+#[test]
+fn another_clusters_assignment_is_refused() {
+    let mut worker = Worker::new();
+    worker.step(Input::Registered {
+        cluster: "c-2".parse().unwrap(),
+    });
+    worker.assign(order(&attempt(7, 1), 1, 1));
+    assert!(last_refusal(&worker).contains("belongs to cluster c-2"));
+}
+
+#[test]
+fn late_and_repeated_outcomes_change_nothing() {
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    worker.settle();
+    let before = format!("{:?}", worker.core);
+    for outcome in [
+        Outcome::Created,
+        Outcome::Started,
+        Outcome::Removed,
+        Outcome::Deleted,
+        Outcome::Located(Found::Nothing),
+        Outcome::Saved(1),
+    ] {
+        worker.step(Input::Outcome(id.clone(), outcome));
+    }
+    worker.step(Input::Outcome(attempt(99, 1), Outcome::Started));
+    assert_eq!(format!("{:?}", worker.core), before);
+    assert!(worker.pending.is_empty());
+    worker.finish();
+}

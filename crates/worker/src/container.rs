@@ -1,0 +1,251 @@
+//! One container from its start to its end: started or taken up again, sampled while it runs,
+//! stopped when that is asked for.
+
+use std::{
+    convert::Infallible,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use cloudai_engine::{
+    ContainerId, Engine, EngineError, RawEnd, StartError, StopCause as EngineCause, Stopped,
+    WaitError, end_of,
+};
+use cloudai_model::{ContainerEnd, Exit, PeakUsage};
+use cloudai_worker_core::{Failure, Outcome, SpoolRecord, StopCause};
+use tokio::sync::oneshot;
+
+use crate::{backoff, clock, context::Context, engine_link};
+
+/// When a container's use is first looked at; then ever more rarely.
+const FIRST_SAMPLE: Duration = Duration::from_millis(250);
+/// How rarely, at most.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(5);
+const SIGTERM: i64 = 15;
+const SIGKILL: i64 = 9;
+
+/// Asks a container to stop.
+#[derive(Debug)]
+pub(crate) struct StopRequest {
+    pub(crate) grace: Duration,
+    pub(crate) cause: StopCause,
+}
+
+/// How a container comes to be followed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Begin {
+    /// It is to be started; so many tries were in vain.
+    Start { tries: u32 },
+    /// It was started by an earlier process.
+    Follow,
+}
+
+/// Starts or takes up a container and follows it to its end.
+pub(crate) async fn run(
+    context: Context,
+    record: SpoolRecord,
+    begin: Begin,
+    mut stop: oneshot::Receiver<StopRequest>,
+) {
+    let attempt = record.attempt().clone();
+    let container = match begin {
+        Begin::Start { tries } => match start(&context, &record, tries, &mut stop).await {
+            Ok(container) => {
+                context.core.outcome(&attempt, Outcome::Started);
+                container
+            }
+            Err(failure) => {
+                context
+                    .core
+                    .outcome(&attempt, Outcome::StartFailed(failure));
+                return;
+            }
+        },
+        Begin::Follow => match find(&context, &record).await {
+            Some(container) => container,
+            None => {
+                context.core.outcome(&attempt, Outcome::Ended(gone()));
+                return;
+            }
+        },
+    };
+    context.logs.pump(&attempt, container.clone());
+    let end = follow(&context, &record, &container, stop).await;
+    context.core.outcome(&attempt, Outcome::Ended(end));
+}
+
+async fn start(
+    context: &Context,
+    record: &SpoolRecord,
+    tries: u32,
+    stop: &mut oneshot::Receiver<StopRequest>,
+) -> Result<ContainerId, Failure> {
+    let stopped = || Failure {
+        reason: "it was stopped before it began".to_owned(),
+        may_pass: false,
+    };
+    let may_pass = |error: EngineError| Failure {
+        may_pass: error.is_transient(),
+        reason: error.to_string(),
+    };
+    tokio::select! {
+        biased;
+        Ok(_) = &mut *stop => return Err(stopped()),
+        () = backoff::wait(tries) => {}
+    }
+    context.save(record, false).await.map_err(|error| Failure {
+        reason: format!("this worker's disk refuses to be written to: {error}"),
+        may_pass: true,
+    })?;
+    let engine = context.engine.ready_soon().await?;
+    let container = context.container(&engine, &record.order).await;
+    let container = container.map_err(may_pass)?.ok_or_else(|| Failure {
+        reason: "its container was removed by someone else before it began".to_owned(),
+        may_pass: false,
+    })?;
+    if tries > 0 {
+        // The try before may have succeeded without having been heard of.
+        let state = engine.inspect(&container).await.map_err(may_pass)?;
+        if state.running || state.end.is_some() {
+            return Ok(container);
+        }
+    }
+    if stop.try_recv().is_ok() {
+        return Err(stopped());
+    }
+    engine.start(&container).await.map_err(|error| Failure {
+        may_pass: matches!(&error, StartError::Engine(error) if error.is_transient()),
+        reason: error.to_string(),
+    })?;
+    Ok(container)
+}
+
+/// The container that an earlier process started; `None` if it is gone.
+async fn find(context: &Context, record: &SpoolRecord) -> Option<ContainerId> {
+    let mut tries = 0;
+    loop {
+        let engine = context.engine.ready().await;
+        let (cluster, attempt) = (&record.order.cluster, record.attempt());
+        match engine_link::find(&engine, cluster, &context.settings.id, attempt).await {
+            Ok(found) => return found.map(|held| held.id),
+            Err(error) => tracing::debug!(%attempt, %error, "the container can't be looked for"),
+        }
+        tries += 1;
+        backoff::wait(tries).await;
+    }
+}
+
+async fn follow(
+    context: &Context,
+    record: &SpoolRecord,
+    container: &ContainerId,
+    mut stop: oneshot::Receiver<StopRequest>,
+) -> ContainerEnd {
+    let peak = Mutex::new(PeakUsage::default());
+    let mut cause = None;
+    let ended = {
+        let watched = async {
+            loop {
+                let engine = context.engine.ready().await;
+                tokio::select! {
+                    biased;
+                    ended = engine.wait(container) => return ended,
+                    request = &mut stop, if cause.is_none() => match request {
+                        Ok(request) => cause = Some(stop_container(context, container, request).await),
+                        // The core lets go of a container only when the program ends.
+                        Err(_) => std::future::pending().await,
+                    },
+                }
+            }
+        };
+        tokio::select! {
+            ended = watched => ended,
+            never = sample(context, container, &peak) => match never {},
+        }
+    };
+    let usage = *peak.lock().unwrap_or_else(PoisonError::into_inner);
+    let raw = match ended {
+        Ok(raw) => raw,
+        Err(WaitError::Gone(_) | WaitError::NotStarted) => return ContainerEnd { usage, ..gone() },
+        Err(error) => {
+            let exit = Exit::Stopped(format!("how its container ended can't be known: {error}"));
+            return ContainerEnd {
+                exit,
+                usage,
+                ..gone()
+            };
+        }
+    };
+    let cause = cause.flatten().or_else(|| earlier_stop(record, &raw));
+    ContainerEnd {
+        exit: end_of(&raw, cause.as_ref()),
+        started_at: raw.started_at,
+        finished_at: raw.finished_at.unwrap_or_else(|| clock::now().wall),
+        usage,
+        image_digest: None,
+    }
+}
+
+/// Stops a container, however often the engine breaks off; `None` if it had ended by itself.
+async fn stop_container(
+    context: &Context,
+    container: &ContainerId,
+    request: StopRequest,
+) -> Option<EngineCause> {
+    let mut tries = 0;
+    loop {
+        let engine = context.engine.ready().await;
+        match engine.stop(container, request.grace).await {
+            Ok(Stopped::ByUs) => return Some(engine_cause(&request.cause)),
+            Ok(Stopped::Already) => {
+                // A try that broke off may have been the one that stopped it.
+                return (tries > 0).then(|| engine_cause(&request.cause));
+            }
+            Err(error) => tracing::warn!(%container, %error, "the container can't be stopped"),
+        }
+        tries += 1;
+        backoff::wait(tries).await;
+    }
+}
+
+/// A process before this one may have stopped the container and been killed before it could say
+/// so. A container that a stop's signal ended then counts as stopped.
+fn earlier_stop(record: &SpoolRecord, raw: &RawEnd) -> Option<EngineCause> {
+    let by_signal = [SIGTERM, SIGKILL].contains(&(raw.exit_code - 128)) && !raw.oom_killed;
+    let cause = record.stop.as_ref().filter(|_| by_signal)?;
+    Some(engine_cause(cause))
+}
+
+fn engine_cause(cause: &StopCause) -> EngineCause {
+    match cause {
+        StopCause::Cancel(_) => EngineCause::Cancel,
+        StopCause::Shutdown => EngineCause::Limit("its worker was shut down".to_owned()),
+    }
+}
+
+fn gone() -> ContainerEnd {
+    ContainerEnd {
+        exit: Exit::Stopped("its container was removed by someone else".to_owned()),
+        started_at: None,
+        finished_at: clock::now().wall,
+        usage: PeakUsage::default(),
+        image_digest: None,
+    }
+}
+
+/// Looks at what the container uses, for as long as it is followed.
+async fn sample(context: &Context, container: &ContainerId, peak: &Mutex<PeakUsage>) -> Infallible {
+    let mut interval = FIRST_SAMPLE;
+    loop {
+        tokio::time::sleep(interval).await;
+        interval = (interval * 2).min(SAMPLE_INTERVAL);
+        let engine: Engine = context.engine.ready().await;
+        match engine.sample(container).await {
+            Ok(Some(usage)) => {
+                usage.fold_into(&mut peak.lock().unwrap_or_else(PoisonError::into_inner));
+            }
+            Ok(None) => {}
+            Err(error) => tracing::debug!(%container, %error, "no figures"),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What everything that carries out the core's wishes has at hand.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cloudai_engine::{ContainerId, CredentialStore, Engine, EngineError};
+use cloudai_model::AttemptId;
+use cloudai_worker_core::{Order, SpoolRecord};
+
+use crate::{
+    core_loop::CoreHandle,
+    engine_link::{self, EngineLink},
+    logs::Logs,
+    master_link::MasterLink,
+    settings::Settings,
+    spool::{Spool, SpoolError},
+};
+
+/// The parts of the worker. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) core: CoreHandle,
+    pub(crate) spool: Spool,
+    pub(crate) logs: Logs,
+    pub(crate) engine: EngineLink,
+    pub(crate) master: MasterLink,
+    pub(crate) credentials: Arc<CredentialStore>,
+    /// Containers that this process has made, so that they need not be looked for.
+    pub(crate) made: Arc<Mutex<BTreeMap<AttemptId, ContainerId>>>,
+}
+
+impl Context {
+    /// Writes a record where blocking is allowed.
+    pub(crate) async fn save(&self, record: &SpoolRecord, flush: bool) -> Result<(), SpoolError> {
+        let place = self.spool.place(record.attempt());
+        let record = record.clone();
+        blocking(move || place.save(&record, flush)).await
+    }
+
+    /// The container of an attempt.
+    pub(crate) async fn container(
+        &self,
+        engine: &Engine,
+        order: &Order,
+    ) -> Result<Option<ContainerId>, EngineError> {
+        if let Some(made) = self.known(&order.attempt) {
+            return Ok(Some(made));
+        }
+        let worker = &self.settings.id;
+        let found = engine_link::find(engine, &order.cluster, worker, &order.attempt).await?;
+        Ok(found.map(|held| held.id))
+    }
+
+    fn known(&self, attempt: &AttemptId) -> Option<ContainerId> {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.get(attempt).cloned()
+    }
+
+    /// Remembers the container of an attempt.
+    pub(crate) fn made(&self, attempt: &AttemptId, container: Option<ContainerId>) {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match container {
+            Some(container) => made.insert(attempt.clone(), container),
+            None => made.remove(attempt),
+        };
+    }
+}
+
+/// Does what blocks on a thread for that.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Blocking work is cancelled only when the runtime ends, and this task with it.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}

@@ -1,0 +1,184 @@
+//! The way to the Docker Engine, kept for as long as the worker runs: an engine that is away is
+//! looked for until it is back, and the core is told each time that changes.
+
+use std::{future::Future, time::Duration};
+
+use cloudai_engine::{ConnectError, Engine, EngineError};
+use cloudai_model::{AttemptId, ClusterId, WorkerId};
+use cloudai_worker_core::{Failure, Input};
+use tokio::{sync::watch, time::timeout};
+
+use crate::{backoff, console, core_loop::CoreHandle};
+
+/// How often a working engine is asked whether it still works.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// How long it may take to say so.
+const PING_LIMIT: Duration = Duration::from_secs(20);
+/// How often the engine's containers are compared with what the core holds.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+/// How long something that needs the engine waits for it before it counts as a try in vain.
+const READY_LIMIT: Duration = Duration::from_secs(30);
+
+/// The engine, when it is there. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct EngineLink(watch::Receiver<Option<Engine>>);
+
+/// The engine has been away for too long.
+#[derive(Debug, thiserror::Error)]
+#[error("the Docker Engine of this worker doesn't answer")]
+pub(crate) struct EngineAway;
+
+impl From<EngineAway> for Failure {
+    fn from(error: EngineAway) -> Self {
+        Self {
+            reason: error.to_string(),
+            may_pass: true,
+        }
+    }
+}
+
+impl EngineLink {
+    /// The engine, as soon as it is there.
+    pub(crate) async fn ready(&self) -> Engine {
+        let mut engine = self.0.clone();
+        loop {
+            if let Some(engine) = engine.borrow_and_update().clone() {
+                return engine;
+            }
+            if engine.changed().await.is_err() {
+                // The keeper ends with the program only.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// The engine, if it is there before long.
+    pub(crate) async fn ready_soon(&self) -> Result<Engine, EngineAway> {
+        timeout(READY_LIMIT, self.ready())
+            .await
+            .map_err(|_| EngineAway)
+    }
+}
+
+/// Connects, or says why not, and returns the future that keeps the connection.
+pub(crate) async fn open(
+    host: Option<String>,
+    core: CoreHandle,
+) -> (EngineLink, impl Future<Output = ()> + Send) {
+    let (sender, receiver) = watch::channel(None);
+    let mut keeper = Keeper {
+        host,
+        core,
+        current: sender,
+        shown: None,
+    };
+    keeper.connect().await;
+    (EngineLink(receiver), keeper.keep())
+}
+
+struct Keeper {
+    host: Option<String>,
+    core: CoreHandle,
+    current: watch::Sender<Option<Engine>>,
+    /// What was said last about an engine that is away, so as not to say it again.
+    shown: Option<String>,
+}
+
+impl Keeper {
+    async fn keep(mut self) {
+        let mut tries = 0;
+        loop {
+            let engine = self.current.borrow().clone();
+            let Some(engine) = engine else {
+                tries += 1;
+                backoff::wait(tries).await;
+                self.connect().await;
+                continue;
+            };
+            tries = 0;
+            tokio::time::sleep(PING_INTERVAL).await;
+            match timeout(PING_LIMIT, engine.ping()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => self.lost(&error.to_string()),
+                Err(_) => self.lost(&format!(
+                    "the Docker Engine didn't answer within {} s",
+                    PING_LIMIT.as_secs()
+                )),
+            }
+        }
+    }
+
+    async fn connect(&mut self) {
+        let connected = timeout(PING_LIMIT, Engine::connect(self.host.as_deref())).await;
+        match connected {
+            Ok(Ok(engine)) => {
+                if self.shown.take().is_some() {
+                    console::line("✓ Docker Engine is back");
+                }
+                self.current.send_replace(Some(engine));
+                self.core.tell(Input::EngineWell);
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "no engine");
+                self.lost(&error.to_string());
+            }
+            Err(_) => {
+                let host = self.host.as_deref().unwrap_or(cloudai_engine::DEFAULT_HOST);
+                let late = ConnectError::NotDocker {
+                    host: host.to_owned(),
+                    problem: format!("no answer within {} s", PING_LIMIT.as_secs()),
+                };
+                self.lost(&late.to_string());
+            }
+        }
+    }
+
+    fn lost(&mut self, reason: &str) {
+        self.current.send_replace(None);
+        self.core.tell(Input::EngineUnwell(reason.to_owned()));
+        if self.shown.as_deref() != Some(reason) {
+            console::line(format_args!(
+                "⚠ {reason}; this worker takes no tasks until it answers"
+            ));
+            self.shown = Some(reason.to_owned());
+        }
+    }
+}
+
+/// Tells the core now and then which containers the engine has, once a cluster is known.
+pub(crate) async fn sweep(
+    engine: EngineLink,
+    worker: WorkerId,
+    mut cluster: watch::Receiver<Option<ClusterId>>,
+    core: CoreHandle,
+) {
+    loop {
+        let known = cluster.borrow_and_update().clone();
+        let Some(known) = known else {
+            if cluster.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        let engine = engine.ready().await;
+        match engine.list(&known, &worker).await {
+            Ok(found) => {
+                let attempts = found.into_iter().map(|container| container.attempt);
+                core.tell(Input::Containers(attempts.collect()));
+            }
+            Err(error) => tracing::debug!(%error, "containers can't be listed"),
+        }
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+    }
+}
+
+/// The container of an attempt, by its labels.
+pub(crate) async fn find(
+    engine: &Engine,
+    cluster: &ClusterId,
+    worker: &WorkerId,
+    attempt: &AttemptId,
+) -> Result<Option<cloudai_engine::HeldContainer>, EngineError> {
+    let found = engine.list(cluster, worker).await?;
+    Ok(found.into_iter().find(|held| held.attempt == *attempt))
+}

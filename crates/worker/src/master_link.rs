@@ -1,0 +1,56 @@
+//! The way to the master: found, registered at, kept alive with heartbeats, and found again for as
+//! long as it takes.
+
+mod connection;
+mod keeper;
+
+use cloudai_model::ClusterId;
+use tokio::sync::{mpsc, watch};
+
+pub(crate) use connection::{Bearer, Connected, TokenError, call};
+pub(crate) use keeper::{Keeper, KeeperParts};
+
+/// The master, when this worker is registered at one. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct MasterLink {
+    current: watch::Receiver<Option<Connected>>,
+    cluster: watch::Receiver<Option<ClusterId>>,
+    contacts: mpsc::Sender<String>,
+}
+
+impl MasterLink {
+    /// The master, as soon as this worker is registered.
+    pub(crate) async fn ready(&self) -> Connected {
+        let mut current = self.current.clone();
+        loop {
+            if let Some(master) = current.borrow_and_update().clone() {
+                return master;
+            }
+            if current.changed().await.is_err() {
+                // The keeper ends with the program only.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// The master, if this worker is registered.
+    pub(crate) fn now(&self) -> Option<Connected> {
+        self.current.borrow().clone()
+    }
+
+    /// The cluster that this worker belongs to, once it was registered.
+    pub(crate) fn cluster(&self) -> Option<ClusterId> {
+        self.cluster.borrow().clone()
+    }
+
+    /// The same, to be told when it becomes known.
+    pub(crate) fn watch_cluster(&self) -> watch::Receiver<Option<ClusterId>> {
+        self.cluster.clone()
+    }
+
+    /// A master has called: this worker shall register there, unless it is.
+    pub(crate) fn contact(&self, address: String) {
+        // A call that comes on top of several others under way says nothing new.
+        let _ = self.contacts.try_send(address).is_ok();
+    }
+}

@@ -1,0 +1,268 @@
+//! Registers at a master and sends it heartbeats; when it is lost, finds it again.
+
+use std::{sync::Arc, time::Duration};
+
+use cloudai_model::{Capacity, ClusterId};
+use cloudai_proto::{HeartbeatReport, HeartbeatTaken, Held, Refused, Registered, WorkerHello};
+use cloudai_telemetry::Sampler;
+use cloudai_worker_core::Input;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
+use tonic::{Code, Status};
+
+use super::{
+    MasterLink,
+    connection::{Bearer, Client, Connected, call, connect},
+};
+use crate::{backoff, clock, console, core_loop::CoreHandle, settings::Settings};
+
+const CALL_LIMIT: Duration = Duration::from_secs(10);
+/// Between heartbeats, where the master doesn't say.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+/// One that isn't let in tries again at least this often, so that registering it lets it in soon.
+const REFUSED_TRIES: u32 = 4;
+/// Calls of masters that are not dealt with yet.
+const CONTACTS: usize = 8;
+
+/// What the keeper works with.
+pub(crate) struct KeeperParts {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) capacity: Capacity,
+    pub(crate) bearer: Bearer,
+    pub(crate) core: CoreHandle,
+    /// Which start of the program this is.
+    pub(crate) incarnation: String,
+}
+
+/// Keeps the way to the master.
+pub(crate) struct Keeper {
+    parts: KeeperParts,
+    current: watch::Sender<Option<Connected>>,
+    cluster: watch::Sender<Option<ClusterId>>,
+    contacts: mpsc::Receiver<String>,
+    /// An address that a master called from, tried besides those of the settings.
+    contact: Option<String>,
+    sampler: Sampler,
+    /// What was said last about a master that can't be had, so as not to say it again.
+    shown: Option<String>,
+    /// Told when the first try is over.
+    first_try: Option<oneshot::Sender<()>>,
+}
+
+/// Why this worker is not registered, or not any more.
+#[derive(Debug)]
+enum Apart {
+    /// It can't be reached or doesn't answer.
+    Away(String),
+    /// It says no.
+    Refused(String),
+}
+
+impl Keeper {
+    /// A keeper, the link that it keeps, and word of when its first try is over.
+    pub(crate) fn new(parts: KeeperParts) -> (Self, MasterLink, oneshot::Receiver<()>) {
+        let (current, current_watch) = watch::channel(None);
+        let (cluster, cluster_watch) = watch::channel(None);
+        let (contact, contacts) = mpsc::channel(CONTACTS);
+        let (first_try, first_tried) = oneshot::channel();
+        let keeper = Self {
+            sampler: Sampler::new(&parts.settings.data_dir),
+            parts,
+            current,
+            cluster,
+            contacts,
+            contact: None,
+            shown: None,
+            first_try: Some(first_try),
+        };
+        let link = MasterLink {
+            current: current_watch,
+            cluster: cluster_watch,
+            contacts: contact,
+        };
+        (keeper, link, first_tried)
+    }
+
+    /// Works until the program ends.
+    pub(crate) async fn keep(mut self) {
+        let mut tries = 0;
+        loop {
+            let mut apart = None;
+            for address in self.addresses() {
+                match self.register(&address).await {
+                    Ok((master, interval)) => {
+                        tries = 0;
+                        apart = Some(self.stay(master, interval).await);
+                        break;
+                    }
+                    Err(error) => apart = Some(error),
+                }
+            }
+            self.first_tried();
+            tries += 1;
+            if let Some(apart) = apart {
+                let refused = matches!(apart, Apart::Refused(_));
+                self.show(apart);
+                if refused {
+                    tries = tries.min(REFUSED_TRIES);
+                }
+            }
+            tokio::select! {
+                () = backoff::wait(tries) => {}
+                Some(address) = self.contacts.recv() => {
+                    self.contact = Some(address);
+                    tries = 0;
+                }
+            }
+        }
+    }
+
+    /// Whoever called last goes first.
+    fn addresses(&self) -> Vec<String> {
+        let mut all: Vec<_> = self.contact.iter().cloned().collect();
+        let others = self.parts.settings.masters.iter();
+        all.extend(
+            others
+                .filter(|address| Some(*address) != self.contact.as_ref())
+                .cloned(),
+        );
+        all
+    }
+
+    fn first_tried(&mut self) {
+        if let Some(first_try) = self.first_try.take() {
+            // Nobody waits for it any more if it took long.
+            let _ = first_try.send(()).is_ok();
+        }
+    }
+
+    async fn register(&mut self, address: &str) -> Result<(Connected, Duration), Apart> {
+        let bearer = self.parts.bearer.clone();
+        let mut client = connect(address, bearer).await.map_err(|error| {
+            tracing::debug!(error = &error as &dyn std::error::Error, "no connection");
+            Apart::Away(format!("no master answers at {address}"))
+        })?;
+        let registered = self.introduce(&mut client, address).await?;
+        console::line(format_args!("✓ Worker registered: {}", registered.message));
+        self.shown = None;
+        if let Some(cluster) = &registered.cluster {
+            let cluster = cluster.clone();
+            self.parts.core.tell(Input::Registered {
+                cluster: cluster.clone(),
+            });
+            self.cluster.send_replace(Some(cluster));
+        }
+        let master = Connected {
+            client,
+            address: address.to_owned(),
+            is_old: registered.cluster.is_none(),
+            cluster: registered.cluster,
+        };
+        let interval = registered.heartbeat_interval.unwrap_or(HEARTBEAT_INTERVAL);
+        Ok((master, interval))
+    }
+
+    async fn introduce(&self, client: &mut Client, address: &str) -> Result<Registered, Apart> {
+        let settings = &self.parts.settings;
+        let hello = WorkerHello {
+            worker: settings.id.clone(),
+            shown_ip: settings.ip.clone(),
+            capacity: self.parts.capacity,
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            labels: settings.labels.clone(),
+            grpc_port: Some(settings.listen.port()),
+        };
+        let answer = call(CALL_LIMIT, hello.into_wire(), |r| client.register_worker(r)).await;
+        let answer = answer.map_err(|status| apart(address, &status))?;
+        match Registered::from_wire(answer) {
+            Ok(Ok(registered)) => Ok(registered),
+            Ok(Err(Refused(message))) => Err(Apart::Refused(message)),
+            Err(error) => Err(Apart::Away(format!("what answers at {address}: {error}"))),
+        }
+    }
+
+    /// Sends heartbeats until the master is lost, and says why it is.
+    async fn stay(&mut self, mut master: Connected, interval: Duration) -> Apart {
+        self.current.send_replace(Some(master.clone()));
+        self.first_tried();
+        let mut due = Instant::now();
+        let apart = loop {
+            tokio::select! {
+                () = sleep_until(due) => {}
+                Some(address) = self.contacts.recv() => {
+                    // It calls because it doesn't hear of this worker, or from a second address.
+                    tracing::info!(%address, at = %master.address, "a master called");
+                    self.contact = Some(address);
+                }
+            }
+            due = Instant::now() + interval;
+            match self.heartbeat(&mut master).await {
+                Ok(HeartbeatTaken {
+                    register_again: false,
+                }) => {}
+                Ok(_) => match self.introduce(&mut master.client, &master.address).await {
+                    Ok(registered) => {
+                        console::line(format_args!("✓ Worker registered: {}", registered.message));
+                        due = Instant::now();
+                    }
+                    Err(apart) => break apart,
+                },
+                Err(apart) => break apart,
+            }
+        };
+        self.current.send_replace(None);
+        apart
+    }
+
+    async fn heartbeat(&mut self, master: &mut Connected) -> Result<HeartbeatTaken, Apart> {
+        let usage = self.sampler.sample(clock::now());
+        let usage = usage.inspect_err(|error| tracing::debug!(%error, "no figures"));
+        let view = self.parts.core.look().await;
+        let view = view.map_err(|ended| Apart::Away(ended.to_string()))?;
+        let held = view.held.into_iter().map(|held| Held {
+            attempt: held.attempt,
+            phase: held.phase,
+        });
+        let report = HeartbeatReport {
+            worker: self.parts.settings.id.clone(),
+            incarnation: Some(self.parts.incarnation.clone()),
+            usage: usage.unwrap_or_default(),
+            storage_free_bytes: None,
+            held: held.collect(),
+            holds_complete: true,
+            last_sequence: Some(view.last_sequence),
+            unwell: view.unwell,
+        };
+        let client = &mut master.client;
+        let answer = call(CALL_LIMIT, report.into_wire(), |r| client.send_heartbeat(r)).await;
+        let answer = answer.map_err(|status| apart(&master.address, &status))?;
+        HeartbeatTaken::from_wire(answer).map_err(|Refused(message)| Apart::Refused(message))
+    }
+
+    /// Says it once, not at every try.
+    fn show(&mut self, apart: Apart) {
+        let text = match apart {
+            Apart::Away(reason) => format!("⚠ {reason}; trying again until it does"),
+            Apart::Refused(reason) => format!("❌ Registration refused: {reason}"),
+        };
+        if self.shown.as_deref() != Some(&text) {
+            console::line(&text);
+            self.shown = Some(text);
+        }
+    }
+}
+
+fn apart(address: &str, status: &Status) -> Apart {
+    let message = status.message();
+    match status.code() {
+        Code::PermissionDenied | Code::Unauthenticated => Apart::Refused(message.to_owned()),
+        _ => {
+            tracing::debug!(%address, %status, "the master can't be had");
+            Apart::Away(format!(
+                "the master at {address} does not answer: {message}"
+            ))
+        }
+    }
+}

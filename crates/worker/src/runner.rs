@@ -1,0 +1,338 @@
+//! Carries out what the core wants: each wish becomes a task that tells the core what came of it.
+
+use std::collections::BTreeMap;
+
+use cloudai_engine::{ContainerPlan, ContainerSettings, CreateError, HeldState, PullError};
+use cloudai_model::{AttemptId, ContainerEnd, Phase, WorkerId};
+use cloudai_worker_core::{Effect, Failure, Found, Input, Order, Outcome, PulledImage};
+use tokio::{sync::oneshot, task::AbortHandle};
+
+use crate::{
+    backoff, console,
+    container::{self, Begin, StopRequest},
+    context::{Context, blocking},
+    engine_link, report, upload,
+};
+
+/// Carries out effects for one worker.
+pub(crate) struct Runner {
+    context: Context,
+    pulls: BTreeMap<AttemptId, AbortHandle>,
+    stops: BTreeMap<AttemptId, oneshot::Sender<StopRequest>>,
+}
+
+impl Runner {
+    pub(crate) fn new(context: Context) -> Self {
+        Self {
+            context,
+            pulls: BTreeMap::new(),
+            stops: BTreeMap::new(),
+        }
+    }
+
+    fn follow(&mut self, record: cloudai_worker_core::SpoolRecord, begin: Begin) {
+        let (sender, stop) = oneshot::channel();
+        self.stops.insert(record.attempt().clone(), sender);
+        tokio::spawn(container::run(self.context.clone(), record, begin, stop));
+    }
+}
+
+impl crate::core_loop::CarryOut for Runner {
+    fn carry_out(&mut self, effect: Effect) {
+        let context = self.context.clone();
+        match effect {
+            Effect::Answer(..) => debug_assert!(false, "the loop answers"),
+            Effect::Save { record, tries } => {
+                // The place is taken now, so that a deletion that is asked for later comes later.
+                let place = context.spool.place(record.attempt());
+                tokio::spawn(async move {
+                    backoff::wait(tries).await;
+                    let (attempt, revision) = (record.attempt().clone(), record.revision);
+                    let saved = blocking(move || place.save(&record, true)).await;
+                    let outcome = match saved {
+                        Ok(()) => Outcome::Saved(revision),
+                        Err(error) => Outcome::SaveFailed(revision, error.to_string()),
+                    };
+                    context.core.outcome(&attempt, outcome);
+                });
+            }
+            Effect::SaveTombstones { revision, attempts } => {
+                tokio::spawn(async move {
+                    let spool = context.spool.clone();
+                    let saved = blocking(move || spool.save_tombstones(revision, &attempts)).await;
+                    if let Err(error) = saved {
+                        // What was cancelled stays so for as long as this process lives.
+                        tracing::warn!(%error, "cancels of what hasn't come yet aren't on disk");
+                    }
+                    context.core.tell(Input::TombstonesSaved { revision });
+                });
+            }
+            Effect::Locate { order } => {
+                tokio::spawn(locate(context, order));
+            }
+            Effect::Pull { order, tries } => {
+                let attempt = order.attempt.clone();
+                let task = tokio::spawn(pull(context, order, tries));
+                self.pulls.insert(attempt, task.abort_handle());
+            }
+            Effect::AbortPull(attempt) => {
+                if let Some(pull) = self.pulls.remove(&attempt) {
+                    pull.abort();
+                }
+            }
+            Effect::Create {
+                order,
+                image,
+                tries,
+            } => {
+                self.pulls.remove(&order.attempt);
+                tokio::spawn(create(context, order, image, tries));
+            }
+            Effect::Start { record, tries } => self.follow(*record, Begin::Start { tries }),
+            Effect::Follow { record } => self.follow(*record, Begin::Follow),
+            Effect::Stop {
+                attempt,
+                grace,
+                cause,
+            } => {
+                if let Some(stop) = self.stops.remove(&attempt) {
+                    // One that has ended meanwhile needs no stop.
+                    let _ = stop.send(StopRequest { grace, cause }).is_ok();
+                }
+            }
+            Effect::Seal(attempt) => {
+                self.pulls.remove(&attempt);
+                tokio::spawn(async move {
+                    let log = context.logs.seal(&attempt).await;
+                    context.core.outcome(&attempt, Outcome::Sealed(log));
+                });
+            }
+            Effect::Remove { order, tries } => {
+                self.stops.remove(&order.attempt);
+                tokio::spawn(remove(context, order, tries));
+            }
+            Effect::Upload { order, tries } => {
+                tokio::spawn(upload::run(context, order, tries));
+            }
+            Effect::Report { report, tries } => {
+                if tries == 0 && report.report.end.started_at.is_none() {
+                    show_end(&report.report.attempt, &report.report.end);
+                }
+                tokio::spawn(report::run(context, *report, tries));
+            }
+            Effect::Delete { attempt, tries } => {
+                let place = context.spool.place(&attempt);
+                tokio::spawn(async move {
+                    backoff::wait(tries).await;
+                    context.logs.forget(&attempt);
+                    context.made(&attempt, None);
+                    let outcome = match blocking(move || place.delete()).await {
+                        Ok(()) => {
+                            context.spool.let_go(&attempt);
+                            Outcome::Deleted
+                        }
+                        Err(error) => Outcome::DeleteFailed(error.to_string()),
+                    };
+                    context.core.outcome(&attempt, outcome);
+                });
+            }
+            Effect::Progress {
+                attempt,
+                phase,
+                detail,
+                end,
+            } => {
+                if let (Phase::Uploading, Some(end)) = (phase, &end) {
+                    show_end(&attempt, end);
+                }
+                tokio::spawn(report::progress(context, attempt, phase, detail, end));
+            }
+            Effect::RemoveOrphan(attempt) => {
+                tokio::spawn(remove_orphan(context, attempt));
+            }
+        }
+    }
+}
+
+fn show_end(attempt: &AttemptId, end: &ContainerEnd) {
+    if end.exit.is_success() {
+        console::task(&attempt.task, "✓ Completed successfully");
+    } else {
+        console::task(&attempt.task, format_args!("✗ Ended: {}", end.exit));
+    }
+}
+
+async fn locate(context: Context, order: Order) {
+    let attempt = order.attempt.clone();
+    let mut tries = 0;
+    let found = loop {
+        let engine = context.engine.ready().await;
+        let worker: &WorkerId = &context.settings.id;
+        match engine_link::find(&engine, &order.cluster, worker, &attempt).await {
+            Ok(found) => break found,
+            Err(error) => tracing::debug!(%attempt, %error, "the container can't be looked for"),
+        }
+        tries += 1;
+        backoff::wait(tries).await;
+    };
+    let found = match found {
+        None => Found::Nothing,
+        Some(held) => {
+            context.made(&attempt, Some(held.id));
+            match held.state {
+                HeldState::Created => Found::Created,
+                HeldState::Running | HeldState::Ended => Found::Started,
+            }
+        }
+    };
+    tracing::info!(%attempt, ?found, "taken up again");
+    context.core.outcome(&attempt, Outcome::Located(found));
+}
+
+async fn pull(context: Context, order: Order, tries: u32) {
+    backoff::wait(tries).await;
+    let attempt = &order.attempt;
+    let outcome = match try_pull(&context, &order).await {
+        Ok(image) => Outcome::Pulled(image),
+        Err(failure) => Outcome::PullFailed(failure),
+    };
+    context.core.outcome(attempt, outcome);
+}
+
+async fn try_pull(context: &Context, order: &Order) -> Result<PulledImage, Failure> {
+    let (image, attempt) = (&order.job.image, &order.attempt);
+    let engine = context.engine.ready_soon().await?;
+    let present = engine.image(image).await.map_err(|error| Failure {
+        may_pass: error.is_transient(),
+        reason: error.to_string(),
+    })?;
+    let found = match present {
+        Some(found) => found,
+        None => {
+            console::task(&attempt.task, format_args!("Pulling image: {image}"));
+            let progress = |detail: String| {
+                context.core.outcome(attempt, Outcome::PullProgress(detail));
+            };
+            progress(String::new());
+            let credentials = context.credentials.for_image(image).await;
+            let credentials = credentials.map_err(|error| Failure {
+                reason: error.to_string(),
+                may_pass: false,
+            })?;
+            let pulled = engine.pull(
+                image,
+                credentials.as_ref(),
+                context.settings.pull_timeout,
+                |at| progress(format!("{} of {} layers", at.layers_done, at.layers_total)),
+            );
+            pulled.await.map_err(|error| Failure {
+                // One that took too long once would take as long again.
+                may_pass: error.is_transient() && !matches!(error, PullError::TimedOut { .. }),
+                reason: error.to_string(),
+            })?
+        }
+    };
+    Ok(PulledImage {
+        id: found.id.as_str().to_owned(),
+        digest: found.digest,
+    })
+}
+
+async fn create(context: Context, order: Order, image: PulledImage, tries: u32) {
+    backoff::wait(tries).await;
+    let outcome = match try_create(&context, &order, &image).await {
+        Ok(()) => Outcome::Created,
+        Err(failure) => Outcome::CreateFailed(failure),
+    };
+    context.core.outcome(&order.attempt, outcome);
+}
+
+async fn try_create(context: &Context, order: &Order, image: &PulledImage) -> Result<(), Failure> {
+    let place = context.spool.place(&order.attempt);
+    let output_dir = blocking(move || place.make_output()).await;
+    let output_dir = output_dir.map_err(|error| Failure {
+        reason: format!("this worker's disk refuses to be written to: {error}"),
+        may_pass: true,
+    })?;
+    let engine = context.engine.ready_soon().await?;
+    if !engine.is_local() {
+        return Err(Failure {
+            reason: "its worker's Docker Engine runs on another machine, where /output can't be \
+                     kept; expected a DOCKER_HOST of the form unix:///path/to/docker.sock"
+                .to_owned(),
+            may_pass: false,
+        });
+    }
+    let plan = ContainerPlan {
+        cluster: order.cluster.clone(),
+        worker: context.settings.id.clone(),
+        attempt: order.attempt.clone(),
+        image: cloudai_engine::ImageId::new(image.id.clone()),
+        command: order.job.command.clone(),
+        env: order.job.env.clone(),
+        cpu_milli: order.grant.cpu_milli,
+        memory_bytes: order.grant.memory_bytes,
+        gpu_devices: order
+            .grant
+            .devices
+            .iter()
+            .map(|share| share.device.to_string())
+            .collect(),
+        output_dir,
+        settings: ContainerSettings {
+            pids_limit: context.settings.pids_limit,
+            stop_grace: order.stop_grace,
+            ..ContainerSettings::default()
+        },
+    };
+    let created = engine.create(&plan).await.map_err(|error| Failure {
+        may_pass: match &error {
+            // Pulled a moment ago and gone: removed by someone just now.
+            CreateError::NoSuchImage(_) | CreateError::Refused(_) => false,
+            CreateError::NameTaken(_) | CreateError::DiskFull(_) => true,
+            CreateError::Engine(error) => error.is_transient(),
+        },
+        reason: error.to_string(),
+    })?;
+    context.made(&order.attempt, Some(created.id));
+    Ok(())
+}
+
+async fn remove(context: Context, order: Order, tries: u32) {
+    backoff::wait(tries).await;
+    let removed = async {
+        let engine = context
+            .engine
+            .ready_soon()
+            .await
+            .map_err(|e| e.to_string())?;
+        let container = context.container(&engine, &order).await;
+        match container.map_err(|error| error.to_string())? {
+            Some(id) => engine.remove(&id).await.map_err(|error| error.to_string()),
+            None => Ok(()),
+        }
+    };
+    let outcome = match removed.await {
+        Ok(()) => Outcome::Removed,
+        Err(reason) => Outcome::RemoveFailed(reason),
+    };
+    context.core.outcome(&order.attempt, outcome);
+}
+
+async fn remove_orphan(context: Context, attempt: AttemptId) {
+    let Some(cluster) = context.master.cluster() else {
+        return;
+    };
+    let engine = context.engine.ready().await;
+    let worker = &context.settings.id;
+    let removed = async {
+        if let Some(held) = engine_link::find(&engine, &cluster, worker, &attempt).await? {
+            tracing::warn!(%attempt, container = %held.id, "removing a container that nobody knows");
+            engine.remove(&held.id).await?;
+        }
+        Ok::<_, cloudai_engine::EngineError>(())
+    };
+    if let Err(error) = removed.await {
+        tracing::warn!(%attempt, %error, "a container that nobody knows can't be removed");
+    }
+}

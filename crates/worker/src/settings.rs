@@ -1,0 +1,309 @@
+//! What the worker is told by flags, environment and files.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use clap::{Arg, ArgAction, Command, builder::ValueParser, value_parser};
+use cloudai_config::{ListenAddr, LoadError, Section, Setting, Surroundings};
+use cloudai_model::{
+    Capacity, WorkerId,
+    resources::{CapacityError, bytes_to_gb},
+};
+
+/// The settings of a worker, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) id: WorkerId,
+    /// Shown; the address that the admin registered is the one dialled.
+    pub(crate) ip: String,
+    /// Addresses of masters, tried in turn.
+    pub(crate) masters: Vec<String>,
+    pub(crate) listen: ListenAddr,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) offer: Offer,
+    pub(crate) token: Option<String>,
+    /// Calls from other machines need no token.
+    pub(crate) insecure: bool,
+    /// Between SIGTERM and SIGKILL where the master doesn't say.
+    pub(crate) stop_grace: Duration,
+    pub(crate) pull_timeout: Duration,
+    pub(crate) pids_limit: u32,
+    /// Whether containers are stopped with the worker.
+    pub(crate) stop_tasks: bool,
+    pub(crate) log_level: String,
+    pub(crate) docker_host: Option<String>,
+}
+
+/// What is offered by order; the rest is detected.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Offer {
+    pub(crate) cpu: Option<f64>,
+    pub(crate) memory_gb: Option<f64>,
+    pub(crate) storage_gb: Option<f64>,
+    pub(crate) gpus: Option<f64>,
+}
+
+impl Offer {
+    /// What is offered, with what is not said taken from what the machine has.
+    pub(crate) fn complete(self, detected: &Capacity) -> Result<Capacity, CapacityError> {
+        Capacity::from_units(
+            self.cpu.unwrap_or(detected.cpu_milli as f64 / 1000.0),
+            self.memory_gb
+                .unwrap_or_else(|| bytes_to_gb(detected.memory_bytes)),
+            self.storage_gb
+                .unwrap_or_else(|| bytes_to_gb(detected.storage_bytes)),
+            self.gpus.unwrap_or_else(|| f64::from(detected.gpus)),
+        )
+    }
+}
+
+impl Settings {
+    /// Reads them from what surrounds a process.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, or what help or version show.
+    pub(crate) fn load(surroundings: &Surroundings) -> Result<Self, LoadError> {
+        let command = Command::new("worker-node")
+            .version(env!("CARGO_PKG_VERSION"))
+            .about("Runs CloudAI tasks as containers on this machine");
+        let found = cloudai_config::load(command, &section(), surroundings)?;
+        Ok(Self {
+            id: found.get("id"),
+            ip: found.get("ip"),
+            masters: found.get_list("master"),
+            listen: found.get("port"),
+            data_dir: surroundings
+                .directory
+                .join(found.get::<PathBuf>("data-dir")),
+            labels: found
+                .get_list::<(String, String)>("labels")
+                .into_iter()
+                .collect(),
+            offer: Offer {
+                cpu: found.get_if_any("cpu"),
+                memory_gb: found.get_if_any("mem"),
+                storage_gb: found.get_if_any("storage"),
+                gpus: found.get_if_any("gpu"),
+            },
+            token: found.get_if_any("token"),
+            insecure: found.is_on("insecure"),
+            stop_grace: found.get("stop-grace"),
+            pull_timeout: found.get("pull-timeout"),
+            pids_limit: found.get("pids-limit"),
+            stop_tasks: found.is_on("stop-tasks"),
+            log_level: found.get("log-level"),
+            docker_host: found.get_if_any("docker-host"),
+        })
+    }
+}
+
+fn section() -> Section {
+    let amount = |name: &'static str, help: &'static str| {
+        Setting::flag(
+            Arg::new(name)
+                .help(help)
+                .value_name("N")
+                .value_parser(ValueParser::new(amount)),
+        )
+    };
+    let duration = || ValueParser::new(cloudai_config::duration);
+    Section {
+        name: "worker",
+        defaults: include_str!("defaults.toml"),
+        settings: vec![
+            Setting::flag(
+                Arg::new("id")
+                    .help("Id under which the worker is registered")
+                    .value_parser(|text: &str| text.parse::<WorkerId>()),
+            )
+            .env("WORKER_ID"),
+            Setting::flag(Arg::new("ip").help("Address that is shown")).env("WORKER_IP"),
+            Setting::flag(
+                Arg::new("master")
+                    .help("Address of the master, host:port; several with commas")
+                    .value_name("ADDRESS")
+                    .value_delimiter(',')
+                    .value_parser(ValueParser::new(master_address)),
+            )
+            .env("MASTER_ADDR"),
+            Setting::flag(
+                Arg::new("port")
+                    .help("Where to listen: :port, or address:port")
+                    .value_name("ADDRESS")
+                    .value_parser(|text: &str| text.parse::<ListenAddr>()),
+            )
+            .env("WORKER_PORT"),
+            Setting::flag(
+                Arg::new("data-dir")
+                    .help("Folder for what must survive a restart")
+                    .value_name("FOLDER")
+                    .value_parser(value_parser!(PathBuf)),
+            )
+            .env("CLOUDAI_WORKER_DATA_DIR"),
+            Setting::flag(
+                Arg::new("labels")
+                    .help("Labels, such as zone=a,gpu=h200")
+                    .value_name("NAME=VALUE")
+                    .value_delimiter(',')
+                    .value_parser(ValueParser::new(label)),
+            )
+            .env("WORKER_LABELS"),
+            amount("cpu", "Cores to offer [default: all]"),
+            amount("mem", "GB of memory to offer [default: all]"),
+            amount("storage", "GB of disk to offer [default: what is free]"),
+            amount("gpu", "GPUs to offer [default: 0]"),
+            Setting::flag(Arg::new("token").help("Token that the master's `register` printed"))
+                .env("WORKER_TOKEN")
+                .secret(),
+            Setting::flag(
+                Arg::new("insecure")
+                    .help("Take calls from other machines without a token")
+                    .action(ArgAction::SetTrue),
+            )
+            .env("CLOUDAI_INSECURE"),
+            Setting::flag(
+                Arg::new("stop-grace")
+                    .help("Time between SIGTERM and SIGKILL where the master doesn't say")
+                    .value_name("SPAN")
+                    .value_parser(duration()),
+            )
+            .env("CLOUDAI_STOP_GRACE"),
+            Setting::flag(
+                Arg::new("pull-timeout")
+                    .help("How long the pull of an image may take")
+                    .value_name("SPAN")
+                    .value_parser(duration()),
+            )
+            .env("CLOUDAI_PULL_TIMEOUT"),
+            Setting::flag(
+                Arg::new("pids-limit")
+                    .help("The most processes and threads of a container")
+                    .value_name("N")
+                    .value_parser(value_parser!(u32).range(1..)),
+            )
+            .env("CLOUDAI_PIDS_LIMIT"),
+            Setting::flag(
+                Arg::new("stop-tasks")
+                    .help("Stop the containers when the worker is stopped")
+                    .action(ArgAction::SetTrue),
+            )
+            .env("CLOUDAI_STOP_TASKS"),
+            Setting::flag(
+                Arg::new("log-level")
+                    .help("What to log to stderr: error, warn, info, debug, trace, or a filter"),
+            )
+            .env("LOG_LEVEL"),
+            Setting::flag(
+                Arg::new("docker-host")
+                    .help("The Docker Engine [default: unix:///var/run/docker.sock]")
+                    .value_name("ADDRESS"),
+            )
+            .env("DOCKER_HOST"),
+        ],
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("expected {0}")]
+struct Expected(&'static str);
+
+fn amount(text: &str) -> Result<f64, Expected> {
+    let amount = text.trim().parse::<f64>().ok();
+    amount
+        .filter(|amount| (0.0..=1e6).contains(amount))
+        .ok_or(Expected("a number such as 0.5 or 16"))
+}
+
+fn label(text: &str) -> Result<(String, String), Expected> {
+    let (name, value) = text.split_once('=').unwrap_or_default();
+    if name.trim().is_empty() {
+        return Err(Expected(
+            "labels of the form name=value, with commas between",
+        ));
+    }
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn master_address(text: &str) -> Result<String, Expected> {
+    let expected = Expected("host:port, such as 192.168.1.10:50051");
+    let (host, port) = text.trim().rsplit_once(':').ok_or(expected)?;
+    let valid = !host.is_empty()
+        && host.bytes().all(|b| b.is_ascii_graphic() && b != b'/')
+        && port.parse::<u16>().is_ok_and(|port| port != 0);
+    if valid {
+        Ok(text.trim().to_owned())
+    } else {
+        Err(Expected("host:port, such as 192.168.1.10:50051"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(args: &[&str], env: &[(&str, &str)]) -> Result<Settings, LoadError> {
+        let folder = tempfile::tempdir().unwrap();
+        let program = std::iter::once(&"worker-node").chain(args);
+        Settings::load(&Surroundings {
+            args: program.map(Into::into).collect(),
+            env: env.iter().map(|(k, v)| (k.into(), v.into())).collect(),
+            directory: folder.path().to_owned(),
+        })
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let settings = load(&[], &[]).unwrap();
+        assert_eq!(settings.id.as_str(), "worker-1");
+        assert_eq!(settings.ip, "localhost");
+        assert_eq!(settings.masters, ["localhost:50051"]);
+        assert_eq!(settings.listen, ListenAddr::Everywhere(50052));
+        assert!(settings.data_dir.ends_with("cloudai-worker-data"));
+        assert_eq!(settings.stop_grace, Duration::from_secs(10));
+        assert_eq!(settings.offer, Offer::default());
+        assert!(!settings.insecure && !settings.stop_tasks && settings.token.is_none());
+    }
+
+    #[test]
+    fn every_setting_of_the_contract_can_be_given() {
+        let settings = load(
+            &[
+                "-id",
+                "w.2",
+                "-master",
+                "a:1,b:2",
+                "-labels=zone=a,gpu=h200",
+                "-cpu",
+                "1.5",
+            ],
+            &[
+                ("WORKER_PORT", "127.0.0.1:7000"),
+                ("WORKER_TOKEN", "t"),
+                ("CLOUDAI_INSECURE", "1"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(settings.masters, ["a:1", "b:2"]);
+        assert_eq!(settings.labels["gpu"], "h200");
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:7000");
+        assert_eq!(settings.token.as_deref(), Some("t"));
+        assert!(settings.insecure);
+        let detected = Capacity::from_units(4.0, 8.0, 9.0, 0.0).unwrap();
+        let offered = settings.offer.complete(&detected).unwrap();
+        assert_eq!(offered.cpu_milli, 1500);
+        assert_eq!(offered.memory_bytes, detected.memory_bytes);
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_meant_is_answered_with_the_form() {
+        for (args, expected) in [
+            (["-id", "../x"], "expected 1 to 64 letters"),
+            (["-master", "nowhere"], "expected host:port"),
+            (["-labels", "zone"], "expected labels of the form"),
+            (["-cpu", "-1"], "expected a number"),
+        ] {
+            let error = load(&args, &[]).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The spool's files as JSON. Each carries the version of its form; a form that this program
+//! doesn't know is refused, not guessed at.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+
+use cloudai_model::{
+    AttemptId, Command, ContainerEnd, DeviceShare, Exit, Grant, PeakUsage, Wall, Whole,
+};
+use cloudai_worker_core::{EndRecord, Job, Order, SealedLog, SpoolRecord, StopCause};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::SpoolError;
+
+/// The version of all forms here.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Versioned<T> {
+    version: u32,
+    #[serde(flatten)]
+    content: T,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OrderForm {
+    task: String,
+    attempt: u32,
+    sequence: u64,
+    cluster: String,
+    cpu_milli: u64,
+    memory_bytes: u64,
+    storage_bytes: u64,
+    devices: Vec<DeviceForm>,
+    stop_grace_ms: u64,
+    user: String,
+    name: String,
+    image: String,
+    command: CommandForm,
+    env: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DeviceForm {
+    device: u16,
+    milli: u16,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CommandForm {
+    Image,
+    Shell(String),
+    Exec(Vec<String>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct StateForm {
+    revision: u64,
+    started: bool,
+    image_digest: Option<String>,
+    stop: Option<StopForm>,
+    end: Option<EndForm>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StopForm {
+    Cancel(String),
+    Shutdown,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EndForm {
+    exit: ExitForm,
+    started_at_ms: Option<i64>,
+    finished_at_ms: i64,
+    peak_memory_bytes: u64,
+    cpu_time_ns: u64,
+    image_digest: Option<String>,
+    log_length_bytes: u64,
+    log_incomplete: Option<String>,
+    had_container: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ExitForm {
+    Exited(i32),
+    Signalled(i32),
+    OutOfMemory,
+    Cancelled,
+    NotStarted(String),
+    Stopped(String),
+}
+
+#[derive(Serialize, Deserialize)]
+struct TombstonesForm {
+    attempts: Vec<(String, u32)>,
+}
+
+fn to_json<T: Serialize>(content: T) -> Vec<u8> {
+    let version = VERSION;
+    serde_json::to_vec_pretty(&Versioned { version, content })
+        .expect("these forms have text keys and no foreign code")
+}
+
+fn from_json<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T, SpoolError> {
+    let read: Versioned<T> =
+        serde_json::from_slice(text).map_err(|error| malformed(path, &error))?;
+    if read.version != VERSION {
+        let problem = format!(
+            "its version is {}, this program knows {VERSION}",
+            read.version
+        );
+        return Err(malformed(path, &problem));
+    }
+    Ok(read.content)
+}
+
+fn malformed(path: &Path, problem: &dyn std::fmt::Display) -> SpoolError {
+    SpoolError::Malformed {
+        path: path.to_owned(),
+        problem: problem.to_string(),
+    }
+}
+
+pub(super) fn order_to_json(order: &Order) -> Vec<u8> {
+    let job = &order.job;
+    to_json(OrderForm {
+        task: order.attempt.task.to_string(),
+        attempt: order.attempt.number,
+        sequence: order.sequence,
+        cluster: order.cluster.to_string(),
+        cpu_milli: order.grant.cpu_milli,
+        memory_bytes: order.grant.memory_bytes,
+        storage_bytes: order.grant.storage_bytes,
+        devices: order
+            .grant
+            .devices
+            .iter()
+            .map(|share| DeviceForm {
+                device: share.device,
+                milli: share.milli,
+            })
+            .collect(),
+        stop_grace_ms: u64::try_from(order.stop_grace.as_millis()).unwrap_or(u64::MAX),
+        user: job.user.to_string(),
+        name: job.name.clone(),
+        image: job.image.to_string(),
+        command: match &job.command {
+            Command::Image => CommandForm::Image,
+            Command::Shell(line) => CommandForm::Shell(line.clone()),
+            Command::Exec(words) => CommandForm::Exec(words.clone()),
+        },
+        env: job.env.clone(),
+    })
+}
+
+pub(super) fn order_from_json(path: &Path, text: &[u8]) -> Result<Order, SpoolError> {
+    let form: OrderForm = from_json(path, text)?;
+    Ok(Order {
+        attempt: AttemptId::new(
+            form.task.parse().map_err(|e| malformed(path, &e))?,
+            form.attempt,
+        ),
+        sequence: form.sequence,
+        cluster: form.cluster.parse().map_err(|e| malformed(path, &e))?,
+        grant: Grant {
+            cpu_milli: form.cpu_milli,
+            memory_bytes: form.memory_bytes,
+            storage_bytes: form.storage_bytes,
+            devices: form
+                .devices
+                .into_iter()
+                .map(|share| DeviceShare {
+                    device: share.device,
+                    milli: share.milli,
+                })
+                .collect(),
+        },
+        stop_grace: Duration::from_millis(form.stop_grace_ms),
+        job: Arc::new(Job {
+            user: form.user.parse().map_err(|e| malformed(path, &e))?,
+            name: form.name,
+            image: form.image.parse().map_err(|e| malformed(path, &e))?,
+            command: match form.command {
+                CommandForm::Image => Command::Image,
+                CommandForm::Shell(line) => Command::Shell(line),
+                CommandForm::Exec(words) => Command::Exec(words),
+            },
+            env: form.env,
+        }),
+    })
+}
+
+pub(super) fn state_to_json(record: &SpoolRecord) -> Vec<u8> {
+    to_json(StateForm {
+        revision: record.revision,
+        started: record.started,
+        image_digest: record.image_digest.clone(),
+        stop: record.stop.as_ref().map(|stop| match stop {
+            StopCause::Cancel(reason) => StopForm::Cancel(reason.clone()),
+            StopCause::Shutdown => StopForm::Shutdown,
+        }),
+        end: record.end.as_ref().map(|end| EndForm {
+            exit: match end.end.exit.clone() {
+                Exit::Exited(code) => ExitForm::Exited(code),
+                Exit::Signalled(signal) => ExitForm::Signalled(signal),
+                Exit::OutOfMemory => ExitForm::OutOfMemory,
+                Exit::Cancelled => ExitForm::Cancelled,
+                Exit::NotStarted(reason) => ExitForm::NotStarted(reason),
+                Exit::Stopped(reason) => ExitForm::Stopped(reason),
+            },
+            started_at_ms: end.end.started_at.map(|at| at.0),
+            finished_at_ms: end.end.finished_at.0,
+            peak_memory_bytes: end.end.usage.memory_bytes,
+            cpu_time_ns: u64::try_from(end.end.usage.cpu_time.as_nanos()).unwrap_or(u64::MAX),
+            image_digest: end.end.image_digest.clone(),
+            log_length_bytes: end.log.length_bytes,
+            log_incomplete: end.log.whole.reason().map(str::to_owned),
+            had_container: end.had_container,
+        }),
+    })
+}
+
+pub(super) fn state_from_json(
+    path: &Path,
+    text: &[u8],
+    order: Order,
+) -> Result<SpoolRecord, SpoolError> {
+    let form: StateForm = from_json(path, text)?;
+    Ok(SpoolRecord {
+        revision: form.revision,
+        order,
+        started: form.started,
+        image_digest: form.image_digest,
+        stop: form.stop.map(|stop| match stop {
+            StopForm::Cancel(reason) => StopCause::Cancel(reason),
+            StopForm::Shutdown => StopCause::Shutdown,
+        }),
+        end: form.end.map(|end| EndRecord {
+            end: ContainerEnd {
+                exit: match end.exit {
+                    ExitForm::Exited(code) => Exit::Exited(code),
+                    ExitForm::Signalled(signal) => Exit::Signalled(signal),
+                    ExitForm::OutOfMemory => Exit::OutOfMemory,
+                    ExitForm::Cancelled => Exit::Cancelled,
+                    ExitForm::NotStarted(reason) => Exit::NotStarted(reason),
+                    ExitForm::Stopped(reason) => Exit::Stopped(reason),
+                },
+                started_at: end.started_at_ms.map(Wall),
+                finished_at: Wall(end.finished_at_ms),
+                usage: PeakUsage {
+                    memory_bytes: end.peak_memory_bytes,
+                    cpu_time: Duration::from_nanos(end.cpu_time_ns),
+                },
+                image_digest: end.image_digest,
+            },
+            log: SealedLog {
+                length_bytes: end.log_length_bytes,
+                whole: end
+                    .log_incomplete
+                    .map_or(Whole::Complete, Whole::Incomplete),
+            },
+            had_container: end.had_container,
+        }),
+    })
+}
+
+pub(super) fn tombstones_to_json(attempts: &[AttemptId]) -> Vec<u8> {
+    let attempts = attempts
+        .iter()
+        .map(|attempt| (attempt.task.to_string(), attempt.number))
+        .collect();
+    to_json(TombstonesForm { attempts })
+}
+
+pub(super) fn tombstones_from_json(path: &Path, text: &[u8]) -> Result<Vec<AttemptId>, SpoolError> {
+    let form: TombstonesForm = from_json(path, text)?;
+    form.attempts
+        .into_iter()
+        .map(|(task, number)| {
+            let task = task.parse().map_err(|error| malformed(path, &error))?;
+            Ok(AttemptId::new(task, number))
+        })
+        .collect()
+}

@@ -1,0 +1,159 @@
+use std::{sync::Arc, time::Duration};
+
+use cloudai_model::{
+    Command, ContainerEnd, DeviceShare, Exit, Grant, PeakUsage, UserName, Wall, Whole,
+};
+use cloudai_worker_core::{EndRecord, Job, Order, SealedLog, StopCause};
+
+use super::*;
+
+fn accepted(task: &str) -> SpoolRecord {
+    SpoolRecord {
+        revision: 1,
+        order: Order {
+            attempt: AttemptId::new(task.parse().unwrap(), 2),
+            sequence: 9,
+            cluster: "c-1".parse().unwrap(),
+            grant: Grant {
+                cpu_milli: 1500,
+                memory_bytes: 7,
+                storage_bytes: 8,
+                devices: vec![DeviceShare {
+                    device: 1,
+                    milli: 500,
+                }],
+            },
+            stop_grace: Duration::from_millis(1500),
+            job: Arc::new(Job {
+                user: UserName::admin(),
+                name: "a name".to_owned(),
+                image: "busybox".parse().unwrap(),
+                command: Command::Exec(vec!["a".to_owned(), "b\n\"c".to_owned()]),
+                env: [("K".to_owned(), "V=1".to_owned())].into(),
+            }),
+        },
+        started: false,
+        image_digest: None,
+        stop: None,
+        end: None,
+    }
+}
+
+fn ended(task: &str) -> SpoolRecord {
+    SpoolRecord {
+        revision: 4,
+        started: true,
+        image_digest: Some("sha256:1".to_owned()),
+        stop: Some(StopCause::Cancel("its user wants it".to_owned())),
+        end: Some(EndRecord {
+            end: ContainerEnd {
+                exit: Exit::Cancelled,
+                started_at: Some(Wall(5)),
+                finished_at: Wall(6),
+                usage: PeakUsage {
+                    memory_bytes: 1 << 30,
+                    cpu_time: Duration::from_nanos(12_345),
+                },
+                image_digest: None,
+            },
+            log: SealedLog {
+                length_bytes: 77,
+                whole: Whole::Incomplete("half of it".to_owned()),
+            },
+            had_container: true,
+        }),
+        ..accepted(task)
+    }
+}
+
+#[test]
+fn what_was_saved_is_found_by_the_next_process() {
+    // Given two attempts in the spool, one just accepted, one at its end
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path()).unwrap();
+    for record in [accepted("task-1"), accepted("task-2"), ended("task-2")] {
+        spool.place(record.attempt()).save(&record, true).unwrap();
+    }
+    let buried = [AttemptId::new("nightly.7".parse().unwrap(), 3)];
+    spool.save_tombstones(1, &buried).unwrap();
+
+    // When another process reads it
+    let spool = Spool::open(folder.path()).unwrap();
+    let found = spool.read().unwrap();
+
+    // Then both are as they were
+    assert_eq!(found.records, [accepted("task-1"), ended("task-2")]);
+    assert_eq!(found.tombstones, buried);
+    assert!(found.unreadable.is_empty());
+    let last = spool.last_of(&"task-2".parse().unwrap());
+    assert_eq!(last.map(|attempt| attempt.number), Some(2));
+}
+
+#[test]
+fn an_older_record_never_covers_a_newer_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path()).unwrap();
+    let place = spool.place(accepted("task-1").attempt());
+    place.save(&accepted("task-1"), true).unwrap();
+    place.save(&ended("task-1"), true).unwrap();
+    let late = SpoolRecord {
+        revision: 3,
+        end: None,
+        ..ended("task-1")
+    };
+    place.save(&late, true).unwrap();
+    spool.save_tombstones(2, &[]).unwrap();
+    spool
+        .save_tombstones(1, &[accepted("task-1").attempt().clone()])
+        .unwrap();
+    let found = Spool::open(folder.path()).unwrap().read().unwrap();
+    assert_eq!(found.records, [ended("task-1")]);
+    assert!(found.tombstones.is_empty());
+}
+
+#[test]
+fn what_was_deleted_stays_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path()).unwrap();
+    let place = spool.place(accepted("task-1").attempt());
+    place.save(&accepted("task-1"), true).unwrap();
+    place.make_output().unwrap();
+    place.delete().unwrap();
+    place.save(&ended("task-1"), true).unwrap();
+    place.delete().unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn half_an_order_is_cleared_away_and_a_foreign_one_is_kept_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let half = folder.path().join("task-1-1");
+    fs::create_dir(&half).unwrap();
+    fs::write(half.join("order.json.new"), "{").unwrap();
+    let foreign = folder.path().join("task-2-1");
+    fs::create_dir(&foreign).unwrap();
+    let text = String::from_utf8(format::order_to_json(&accepted("task-2").order)).unwrap();
+    fs::write(
+        foreign.join(ORDER),
+        text.replace("\"version\": 1", "\"version\": 99"),
+    )
+    .unwrap();
+
+    let found = Spool::open(folder.path()).unwrap().read().unwrap();
+    assert!(!half.exists());
+    assert!(foreign.exists());
+    let error = found.unreadable[0].to_string();
+    assert!(error.contains("its version is 99"), "{error}");
+}
+
+#[test]
+fn any_user_of_a_container_can_write_to_the_output_and_reach_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(&folder.path().join("spool")).unwrap();
+    let place = spool.place(accepted("task-1").attempt());
+    place.save(&accepted("task-1"), true).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&place.make_output().unwrap()), 0o777);
+    assert_eq!(mode(place.output().parent().unwrap()), 0o700);
+    assert_eq!(mode(&place.output().with_file_name(ORDER)), 0o600);
+}

@@ -1,0 +1,191 @@
+//! Sends what an attempt left in `/output` to the master, in chunks with checksums, all of it in
+//! one stream; one that breaks off is sent again from its start.
+
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+
+use bytes::Bytes;
+use cloudai_files::output::{Collected, ReadError, RelativePath, collect, read_chunks};
+use cloudai_model::{Whole, WorkerId};
+use cloudai_proto::{FileDigest, UploadAnswer, UploadChunk, cluster::FileChunk};
+use cloudai_worker_core::{Delivery, Order, Outcome};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
+
+use crate::{
+    backoff,
+    context::{Context, blocking},
+    master_link::{Connected, call},
+};
+
+const CHUNK_BYTES: usize = 256 * 1024;
+/// Chunks read ahead of the network.
+const AHEAD: usize = 4;
+/// How long a stream may take: a minute, and a second for each MB.
+const LEAST_LIMIT: Duration = Duration::from_secs(60);
+const SLOWEST_BYTES_PER_S: u64 = 1 << 20;
+/// How many notes about files that were left out are passed on.
+const NOTES: usize = 5;
+
+/// Sends the files of an attempt once, and tells the core what came of it.
+pub(crate) async fn run(context: Context, order: Order, tries: u32) {
+    backoff::wait(tries).await;
+    let delivery = deliver(&context, &order).await;
+    if let Delivery::Undelivered(reason) = &delivery {
+        tracing::info!(attempt = %order.attempt, reason, "the files will be sent again");
+    }
+    context
+        .core
+        .outcome(&order.attempt, Outcome::Uploaded(delivery));
+}
+
+async fn deliver(context: &Context, order: &Order) -> Delivery<Whole> {
+    let folder = context.spool.place(&order.attempt).output();
+    let mut unreadable = BTreeSet::new();
+    loop {
+        let root = folder.clone();
+        let collected = match blocking(move || collect(&root)).await {
+            Ok(collected) => collected,
+            Err(error) => return Delivery::Acknowledged(Whole::Incomplete(error.to_string())),
+        };
+        let collected = without(collected, &unreadable);
+        // Those of a later attempt replace those of the earlier, so that none is news, too.
+        if collected.files.is_empty() && order.attempt.number == 1 {
+            return Delivery::Acknowledged(whole(&collected.notes));
+        }
+        let master = context.master.ready().await;
+        let notes = collected.notes.clone();
+        match send(
+            &context.settings.id,
+            &master,
+            order,
+            folder.clone(),
+            collected,
+        )
+        .await
+        {
+            Sent::Answered(UploadAnswer::Taken { .. }) => {
+                return Delivery::Acknowledged(whole(&notes));
+            }
+            Sent::Answered(UploadAnswer::Superseded { .. }) => return Delivery::Superseded,
+            Sent::Answered(UploadAnswer::Refused(refused)) => {
+                return Delivery::Undelivered(refused.to_string());
+            }
+            Sent::Unreadable(path, reason) => {
+                unreadable.insert((path, reason));
+            }
+            Sent::Failed(status) => {
+                // What the master can't ever take is not to hold up the result.
+                return match status.code() {
+                    Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented => {
+                        let reason = format!("the master refused them: {}", status.message());
+                        Delivery::Acknowledged(Whole::Incomplete(reason))
+                    }
+                    _ => Delivery::Undelivered(status.message().to_owned()),
+                };
+            }
+        }
+    }
+}
+
+/// Leaves out files that turned out not to be readable, with a note.
+fn without(mut collected: Collected, unreadable: &BTreeSet<(RelativePath, String)>) -> Collected {
+    for (path, reason) in unreadable {
+        collected.files.retain(|file| file.path != *path);
+        collected.notes.push(format!("left out {path}: {reason}"));
+    }
+    collected
+}
+
+fn whole(notes: &[String]) -> Whole {
+    if notes.is_empty() {
+        return Whole::Complete;
+    }
+    let mut reason = notes[..notes.len().min(NOTES)].join("; ");
+    if notes.len() > NOTES {
+        reason.push_str(&format!("; and {} more", notes.len() - NOTES));
+    }
+    Whole::Incomplete(reason)
+}
+
+enum Sent {
+    Answered(UploadAnswer),
+    /// A file can't be read any more; the master has been told nothing final.
+    Unreadable(RelativePath, String),
+    Failed(tonic::Status),
+}
+
+async fn send(
+    worker: &WorkerId,
+    master: &Connected,
+    order: &Order,
+    folder: PathBuf,
+    collected: Collected,
+) -> Sent {
+    let total: u64 = collected.files.iter().map(|file| file.size).sum();
+    let limit = LEAST_LIMIT + Duration::from_secs(total / SLOWEST_BYTES_PER_S);
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    let blank = UploadChunk {
+        attempt: order.attempt.clone(),
+        worker: Some(worker.clone()),
+        user_text: order.job.user.to_string(),
+        task_name: order.job.name.clone(),
+        path_text: String::new(),
+        offset: None,
+        data: Bytes::new(),
+        last_chunk: false,
+        finish: None,
+        last_file: false,
+        empty_set: true,
+    };
+    let reading = tokio::task::spawn_blocking(move || read(&folder, &collected, &blank, &sender));
+    let mut client = master.client.clone();
+    let stream = ReceiverStream::new(receiver);
+    let answer = call(limit, stream, |request| client.upload_task_files(request)).await;
+    match reading.await {
+        Ok(Err((path, reason))) => Sent::Unreadable(path, reason),
+        _ => match answer {
+            Ok(answer) => Sent::Answered(UploadAnswer::from_wire(answer)),
+            Err(status) => Sent::Failed(status),
+        },
+    }
+}
+
+/// Reads the files into the stream, as fast as it takes them. A stream that ends without its last
+/// file tells the master that it broke off.
+fn read(
+    folder: &std::path::Path,
+    collected: &Collected,
+    blank: &UploadChunk,
+    sender: &mpsc::Sender<FileChunk>,
+) -> Result<(), (RelativePath, String)> {
+    let Some((last, _)) = collected.files.split_last() else {
+        // Whether it is taken shows in the answer; so below.
+        let _ = sender.blocking_send(blank.clone().into_wire()).is_ok();
+        return Ok(());
+    };
+    for file in &collected.files {
+        let failed = |error: ReadError| (file.path.clone(), error.to_string());
+        for chunk in read_chunks(folder, file, CHUNK_BYTES).map_err(failed)? {
+            let chunk = chunk.map_err(failed)?;
+            let ended = chunk.checksum.is_some();
+            let message = UploadChunk {
+                path_text: file.path.to_string(),
+                offset: Some(chunk.offset),
+                data: chunk.data,
+                last_chunk: ended,
+                finish: chunk.checksum.map(|checksum| FileDigest {
+                    size: checksum.size,
+                    sha256: checksum.sha256,
+                }),
+                last_file: ended && file.path == last.path,
+                empty_set: false,
+                ..blank.clone()
+            };
+            if sender.blocking_send(message.into_wire()).is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! Puts the parts of a worker together, and takes them apart when it is told to end.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use cloudai_engine::CredentialStore;
+use cloudai_model::{Capacity, Phase, resources::CapacityError};
+use cloudai_telemetry::DetectError;
+use cloudai_worker_core::{Input, Settings as CoreSettings, WorkerCore};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{oneshot, watch},
+    time::{Instant, timeout},
+};
+
+use crate::{
+    auth::Gate,
+    console,
+    context::Context,
+    core_loop::{self, CoreHandle},
+    data_dir::{DataDir, DataDirError},
+    engine_link, listen,
+    listen::ListenError,
+    logs::Logs,
+    master_link::{Bearer, Keeper, KeeperParts, TokenError},
+    runner::Runner,
+    server::WorkerService,
+    settings::Settings,
+    spool::{Spool, SpoolError},
+};
+
+/// How long the first try to register may hold up the lines that follow it.
+const FIRST_TRY: Duration = Duration::from_secs(2);
+/// How long calls under way get when the worker ends.
+const CALLS_GRACE: Duration = Duration::from_secs(2);
+/// How long stopped tasks get beyond their grace to be reported.
+const REPORTS_GRACE: Duration = Duration::from_secs(30);
+const TICK: Duration = Duration::from_secs(1);
+
+/// Why a worker can't work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WorkerError {
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error("the spool can't be used: {0}")]
+    Spool(#[from] SpoolError),
+    #[error("{0}")]
+    Detect(#[from] DetectError),
+    #[error("what this worker offers is not valid: {0}")]
+    Offer(#[from] CapacityError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error("no randomness: {0}")]
+    Random(getrandom::Error),
+    #[error("signals can't be taken: {0}")]
+    Signal(std::io::Error),
+    #[error("the gRPC server failed: {0}")]
+    Server(#[from] tonic::transport::Error),
+}
+
+/// Runs a worker until it is told to end.
+pub(crate) async fn run(settings: Settings) -> Result<(), WorkerError> {
+    let data_dir = DataDir::hold(&settings.data_dir)?;
+    let (listener, _) = listen::bind(&settings.listen).await?;
+    let spool = Spool::open(&data_dir.spool())?;
+    let detected = cloudai_telemetry::detect(&settings.data_dir)?;
+    let capacity = settings.offer.complete(&detected)?;
+    let bearer = Bearer::new(settings.token.as_deref())?;
+    let incarnation = getrandom::u64().map_err(WorkerError::Random)?;
+    let ended = end_asked_for()?;
+    let gate = Gate::new(settings.token.as_deref(), settings.insecure);
+    let settings = Arc::new(settings);
+
+    let (core, inbox) = core_loop::channel();
+    let (engine, engine_kept) = engine_link::open(settings.docker_host.clone(), core.clone()).await;
+    let (keeper, master, first_tried) = Keeper::new(KeeperParts {
+        settings: settings.clone(),
+        capacity,
+        bearer,
+        core: core.clone(),
+        incarnation: format!("{incarnation:016x}"),
+    });
+    let context = Context {
+        settings: settings.clone(),
+        core: core.clone(),
+        logs: Logs::new(spool.clone(), engine.clone()),
+        spool,
+        engine: engine.clone(),
+        master: master.clone(),
+        credentials: Arc::new(credentials()),
+        made: Arc::default(),
+    };
+    adopt(&context)?;
+    tokio::spawn(core_loop::run(
+        new_core(capacity),
+        inbox,
+        Runner::new(context.clone()),
+    ));
+    tokio::spawn(tick(core.clone()));
+    tokio::spawn(engine_kept);
+    tokio::spawn(engine_link::sweep(
+        engine,
+        settings.id.clone(),
+        master.watch_cluster(),
+        core.clone(),
+    ));
+    tokio::spawn(keeper.keep());
+
+    let (stop, stopped) = watch::channel(false);
+    let serving = listen::serve(
+        listener,
+        WorkerService::new(context.clone()),
+        gate,
+        until(stopped),
+    );
+    let mut serving = tokio::spawn(serving);
+    tokio::spawn(greet(first_tried, settings.clone()));
+
+    tokio::select! {
+        served = &mut serving => return Ok(served.unwrap_or(Ok(()))?),
+        () = ended => {}
+    }
+    console::line("Shutting down; running containers go on unless -stop-tasks says otherwise");
+    end(&context).await;
+    // The server ends by itself when all its calls have.
+    let _ = stop.send(true).is_ok();
+    let _ = timeout(CALLS_GRACE, serving).await.is_ok();
+    drop(data_dir);
+    Ok(())
+}
+
+fn new_core(capacity: Capacity) -> WorkerCore {
+    WorkerCore::new(CoreSettings::new(capacity))
+}
+
+/// Tells the core what an earlier process left in the spool, before anything else.
+fn adopt(context: &Context) -> Result<(), SpoolError> {
+    let found = context.spool.read()?;
+    for error in &found.unreadable {
+        console::line(format_args!("⚠ left as it is: {error}"));
+    }
+    if !found.records.is_empty() {
+        let count = found.records.len();
+        console::line(format_args!("Taking up {count} task(s) of an earlier run"));
+    }
+    for record in found.records {
+        let opened = context.logs.adopt(record.attempt(), record.end.is_some());
+        if let Err(error) = opened {
+            tracing::warn!(attempt = %record.attempt(), %error, "its log can't be opened");
+        }
+        context.core.tell(Input::Adopt(Box::new(record)));
+    }
+    context.core.tell(Input::AdoptTombstones(found.tombstones));
+    context.core.tell(Input::AdoptionDone);
+    Ok(())
+}
+
+/// Shows that the worker is up, after the outcome of its first try to register.
+async fn greet(first_tried: oneshot::Receiver<()>, settings: Arc<Settings>) {
+    let _ = timeout(FIRST_TRY, first_tried).await.is_ok();
+    console::line(format_args!(
+        "✓ gRPC server listening on {}",
+        settings.listen
+    ));
+    console::line("✓ Ready to receive tasks...");
+}
+
+async fn tick(core: CoreHandle) {
+    loop {
+        tokio::time::sleep(TICK).await;
+        core.tell(Input::Tick);
+    }
+}
+
+/// Ends when the worker is told to end.
+fn end_asked_for() -> Result<impl Future<Output = ()>, WorkerError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(WorkerError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(WorkerError::Signal)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // A sender that is gone stops it, too.
+    let _ = stopped.wait_for(|stopped| *stopped).await.is_ok();
+}
+
+/// Takes nothing new; with `-stop-tasks` stops what runs and waits until that is reported.
+async fn end(context: &Context) {
+    let stop_tasks = context.settings.stop_tasks;
+    context.core.tell(Input::Shutdown { stop_tasks });
+    if !stop_tasks {
+        return;
+    }
+    let deadline = Instant::now() + context.settings.stop_grace + REPORTS_GRACE;
+    while Instant::now() < deadline {
+        let Ok(view) = context.core.look().await else {
+            return;
+        };
+        let owed = view.held.iter().any(|held| held.phase != Phase::Done);
+        if !owed {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    console::line("⚠ not every stopped task could be reported; the next start goes on with it");
+}
+
+fn credentials() -> CredentialStore {
+    let folder = |name| std::env::var_os(name).map(std::path::PathBuf::from);
+    CredentialStore::from_settings(
+        folder("DOCKER_CONFIG").as_deref(),
+        folder("HOME").as_deref(),
+    )
+}
