@@ -353,7 +353,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::MemoryStore;
-    use crate::conformance::{Place, conformance_suite};
+    use crate::conformance::Place;
 
     fn place() -> (Place, ()) {
         let place = Place {
@@ -363,5 +363,5 @@ mod tests {
         (place, ())
     }
 
-    conformance_suite!(super::place);
+    crate::conformance::suite!(super::place);
 }

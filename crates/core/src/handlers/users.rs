@@ -103,7 +103,7 @@ impl Core {
             .saturating_mul(1000);
         let Some(id) = wanted else {
             // Microseconds since 1970, but always above the last: the clock may step back.
-            self.last_task_number = (self.last_task_number + 1).max(clock);
+            self.last_task_number = self.last_task_number.saturating_add(1).max(clock);
             return Ok(TaskId::numbered(self.last_task_number));
         };
         if self.tasks.contains_key(&id) || self.ended.has(&id) {

@@ -1,5 +1,5 @@
 //! What every store must do, as tests that know nothing but the trait. A store joins with one
-//! line: `conformance_suite!(a function that gives a Place)`.
+//! line: `conformance::suite!(a function that gives a Place)`.
 
 mod arbitrary;
 mod loading;
@@ -105,4 +105,4 @@ cases!(
     loading::loading_ends_when_nobody_takes_it,
     loading::a_restart_keeps_everything_or_the_store_says_that_it_forgets,
 );
-pub(crate) use conformance_suite;
+pub(crate) use conformance_suite as suite;

@@ -38,7 +38,7 @@ pub(crate) async fn what_is_committed_is_read_at_once(place: &Place) {
         let task = store.task(it.id()).await.unwrap().unwrap();
         assert_eq!(task.state, it.running);
         let attempts = store.assignments(it.id()).await.unwrap();
-        assert_eq!(attempts, [it.assignment.clone()]);
+        assert_eq!(attempts, std::slice::from_ref(&it.assignment));
         commit(&*store, [it.now_done(), it.resulted(), it.uploaded()]).await;
         let result = store.result(it.id()).await.unwrap();
         assert_eq!(result.as_ref(), Some(&it.result));

@@ -70,7 +70,10 @@ pub(super) fn bits(number: u64) -> i64 {
     number.cast_signed()
 }
 
-/// A span in nanoseconds, the longest that fits (584 years) if it is longer.
+/// The longest span that is told from longer ones: 584 years.
+pub(super) const LONGEST_SPAN: Duration = Duration::from_nanos(u64::MAX);
+
+/// A span in nanoseconds; [`LONGEST_SPAN`] if it is longer.
 pub(super) fn nanos(span: Duration) -> i64 {
     bits(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use crate::{
     ReadError,
     sqlite::{
-        columns::{Columns, Table, bits, nanos},
+        columns::{Columns, LONGEST_SPAN, Table, bits, nanos},
         failure::{RowError, WriteError},
     },
 };
@@ -63,7 +63,7 @@ pub(crate) fn add(db: &Connection, record: &ResultRecord) -> Result<(), WriteErr
     let rows = db.prepare_cached(&ADD)?.execute(params![
         record.attempt.task.to_string(),
         record.attempt.number,
-        record.worker.as_ref().map(|worker| worker.as_str()),
+        record.worker.as_ref().map(cloudai_model::WorkerId::as_str),
         record.status.as_str(),
         record.reason,
         end.map(|end| end.exit.kind().as_str()),
@@ -85,7 +85,7 @@ pub(crate) fn add(db: &Connection, record: &ResultRecord) -> Result<(), WriteErr
         return Ok(());
     }
     match find(db, &record.attempt.task)? {
-        Some(known) if known == *record => Ok(()),
+        Some(known) if known == as_stored(record) => Ok(()),
         Some(_) => Err(WriteError::Conflict {
             what: "result",
             key: record.attempt.task.to_string(),
@@ -95,6 +95,15 @@ pub(crate) fn add(db: &Connection, record: &ResultRecord) -> Result<(), WriteErr
             task: record.attempt.task.clone(),
         }),
     }
+}
+
+/// The record as it is read back: with a CPU time that fits its column. A worker may report any.
+fn as_stored(record: &ResultRecord) -> ResultRecord {
+    let mut stored = record.clone();
+    if let Some(end) = &mut stored.end {
+        end.usage.cpu_time = end.usage.cpu_time.min(LONGEST_SPAN);
+    }
+    stored
 }
 
 pub(crate) fn find(db: &Connection, task: &TaskId) -> Result<Option<ResultRecord>, RowError> {

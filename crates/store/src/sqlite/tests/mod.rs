@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use super::SqliteStore;
-use crate::conformance::{Place, conformance_suite};
+use crate::conformance::Place;
 
 fn place() -> (Place, TempDir) {
     let dir = tempfile::tempdir().unwrap();
@@ -21,4 +21,4 @@ fn place() -> (Place, TempDir) {
     (place, dir)
 }
 
-conformance_suite!(super::place);
+crate::conformance::suite!(super::place);

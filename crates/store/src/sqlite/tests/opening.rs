@@ -52,7 +52,7 @@ async fn a_damaged_file_is_refused_and_left_as_it_is() {
     let kinds: [(&str, Damage); 5] = [
         ("empty", |file| fs::write(file, "").unwrap()),
         ("no database", |file| {
-            fs::write(file, "hello ".repeat(999)).unwrap()
+            fs::write(file, "hello ".repeat(999)).unwrap();
         }),
         ("cut short", |file| {
             let file = OpenOptions::new().write(true).open(file).unwrap();

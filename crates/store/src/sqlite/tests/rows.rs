@@ -187,3 +187,14 @@ fn a_full_disk_is_told_from_other_failures_and_passes() {
     writer::commit(&mut db, &batch).unwrap();
     assert_eq!(count(&db), 2_000);
 }
+
+#[tokio::test]
+async fn a_result_with_an_impossible_cpu_time_is_no_conflict_with_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(dir.path()).unwrap();
+    let mut it = sample(1);
+    it.result.end.as_mut().unwrap().usage.cpu_time = Duration::MAX;
+    let batch = Arc::new(vec![it.added(), it.resulted()]);
+    store.commit(Arc::clone(&batch)).await.unwrap();
+    store.commit(batch).await.unwrap();
+}

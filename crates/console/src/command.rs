@@ -1,0 +1,222 @@
+//! A typed line as a [`Command`].
+
+use cloudai_model::{
+    IdError, TaskDraft, TaskId, TaskStatus, UserName, Wall, WorkerAddress, WorkerId,
+};
+
+use crate::{
+    help::{self, TOPICS, Topic},
+    options::{self, OptionError, Words},
+};
+use cloudai_operator::TaskFilter;
+
+/// How many rows a listing shows unless told.
+const DEFAULT_LIMIT: usize = 100;
+
+/// What an operator wants.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// The commands, or one of them.
+    Help(Option<&'static Topic>),
+    /// The cluster as a whole.
+    Status {
+        /// For scripts.
+        json: bool,
+    },
+    /// The workers.
+    Workers {
+        /// For scripts.
+        json: bool,
+    },
+    /// Let a worker in.
+    Register {
+        /// Its id.
+        worker: WorkerId,
+        /// Where it is dialled.
+        address: WorkerAddress,
+    },
+    /// Forget a worker.
+    Unregister(WorkerId),
+    /// Submit a task.
+    Submit(Box<TaskDraft>),
+    /// Cancel a task.
+    Cancel(TaskId),
+    /// Follow a task.
+    Monitor(TaskId),
+    /// Show tasks.
+    ListTasks {
+        /// Which.
+        filter: TaskFilter,
+        /// For scripts.
+        json: bool,
+    },
+    /// Show what waits.
+    Queue {
+        /// At most so many.
+        limit: usize,
+        /// For scripts.
+        json: bool,
+    },
+    /// Copy a task's files.
+    Download {
+        /// Which task's.
+        task: TaskId,
+        /// Whose.
+        user: UserName,
+        /// Where to.
+        folder: String,
+    },
+    /// End the program.
+    Exit,
+}
+
+/// Why a line is no command.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ParseError {
+    /// A quote is open at the end.
+    #[error("a quote is not closed: expected a second \" or ' in the line")]
+    OpenQuote,
+    /// There is no such command.
+    #[error("Unknown command {word:?}: {}", match nearest {
+        Some(name) => format!("did you mean `{name}`? `help` lists all"),
+        None => "`help` lists all".to_owned(),
+    })]
+    Unknown {
+        /// What was typed.
+        word: String,
+        /// What was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// Its words are not those it takes.
+    #[error("{problem}: expected `{}`, such as `{}`", topic.form, topic.example)]
+    Form {
+        /// Which command.
+        topic: &'static Topic,
+        /// What is wrong.
+        problem: String,
+    },
+    /// An option is wrong, and says what was expected.
+    #[error("{0}")]
+    Option(#[from] OptionError),
+    /// An id, address or status is wrong, and says what was expected.
+    #[error("{0}")]
+    Value(String),
+}
+
+/// Reads a line; `None` if there is nothing on it but a comment. Spans count from `now`.
+///
+/// # Errors
+/// What is wrong, what was expected, and an example.
+pub fn parse(line: &str, now: Wall) -> Result<Option<Command>, ParseError> {
+    // An apostrophe in a comment is no quote.
+    if line.trim_start().starts_with('#') {
+        return Ok(None);
+    }
+    let words = shell_words::split(line).map_err(|_| ParseError::OpenQuote)?;
+    let Some((name, words)) = words.split_first() else {
+        return Ok(None);
+    };
+    let topic = help::find(name).ok_or_else(|| ParseError::Unknown {
+        word: shown(name),
+        nearest: help::nearest(name, TOPICS.iter().map(|topic| topic.name)),
+    })?;
+    command(topic, words, now).map(Some)
+}
+
+fn command(topic: &'static Topic, words: &[String], now: Wall) -> Result<Command, ParseError> {
+    let form = |problem: String| ParseError::Form { topic, problem };
+    if matches!(topic.name, "task" | "dispatch") {
+        let mut words = Words::new(words);
+        let names = words.leading();
+        let (worker, image) = match (topic.name, names) {
+            ("task", [image]) => (None, image),
+            (_, [worker, image]) => (Some(worker.clone()), image),
+            (_, [_, _, extra, ..]) => {
+                let extra = shown(extra);
+                return Err(form(format!("{extra:?} is one word too many")));
+            }
+            _ => return Err(form("an image is missing".to_owned())),
+        };
+        let mut draft = options::task(&mut words, now)?;
+        draft.docker_image.clone_from(image);
+        draft.worker_id = worker;
+        return Ok(Command::Submit(Box::new(draft)));
+    }
+
+    let mut listing = options::Listing::default();
+    let mut names = Vec::new();
+    let mut rest = Words::new(words);
+    while let Some(word) = rest.next_word() {
+        if options::is_option(word) {
+            listing.take(topic, word, &mut rest)?;
+        } else {
+            names.push(word);
+        }
+    }
+    let limit = listing.limit.unwrap_or(DEFAULT_LIMIT);
+    let json = listing.json;
+    let command = match (topic.name, names.as_slice()) {
+        ("help", []) => Command::Help(None),
+        ("help", [name]) => Command::Help(Some(help::find(name).ok_or_else(|| {
+            ParseError::Unknown {
+                word: shown(name),
+                nearest: help::nearest(name, TOPICS.iter().map(|topic| topic.name)),
+            }
+        })?)),
+        ("status", []) => Command::Status { json },
+        ("workers", []) => Command::Workers { json },
+        ("register", [id, address]) => Command::Register {
+            worker: value(id)?,
+            address: address
+                .parse()
+                .map_err(|error| ParseError::Value(format!("{error}")))?,
+        },
+        ("unregister", [id]) => Command::Unregister(value(id)?),
+        ("cancel", [task]) => Command::Cancel(value(task)?),
+        ("monitor", [task]) => Command::Monitor(value(task)?),
+        ("list-tasks", [] | [_]) => Command::ListTasks {
+            filter: TaskFilter {
+                status: names.first().map(|word| status(word)).transpose()?,
+                user: listing.user.as_deref().map(value).transpose()?,
+                limit,
+            },
+            json,
+        },
+        ("queue", []) => Command::Queue { limit, json },
+        ("download", [task, user, folder]) => Command::Download {
+            task: value(task)?,
+            user: value(user)?,
+            folder: (*folder).to_owned(),
+        },
+        ("exit" | "quit", []) => Command::Exit,
+        (_, names) => {
+            let takes = topic.form.matches('<').count();
+            return Err(form(match names.get(takes) {
+                Some(_) if names.len() > takes => {
+                    let extra = shown(names.last().expect("longer than what it takes"));
+                    format!("{extra:?} is one word too many")
+                }
+                _ => format!("{} takes more words", topic.name),
+            }));
+        }
+    };
+    Ok(command)
+}
+
+fn value<T: std::str::FromStr<Err = IdError>>(text: &str) -> Result<T, ParseError> {
+    text.parse()
+        .map_err(|error: IdError| ParseError::Value(error.to_string()))
+}
+
+fn status(text: &str) -> Result<TaskStatus, ParseError> {
+    text.parse()
+        .map_err(|error| ParseError::Value(format!("{error}")))
+}
+
+/// A word as an error quotes it: not at any length.
+fn shown(word: &str) -> String {
+    word.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests;

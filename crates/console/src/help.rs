@@ -1,0 +1,234 @@
+//! What each command is for: its form, an example, what its options mean.
+//!
+//! The one list of command names; parsing, completion and near misses take them from here.
+
+use std::fmt::Write as _;
+
+/// A command, as help tells of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Topic {
+    /// Its name.
+    pub name: &'static str,
+    /// How it is typed.
+    pub form: &'static str,
+    /// One line that works.
+    pub example: &'static str,
+    /// What it does.
+    pub about: &'static str,
+}
+
+const fn topic(
+    name: &'static str,
+    form: &'static str,
+    example: &'static str,
+    about: &'static str,
+) -> Topic {
+    Topic {
+        name,
+        form,
+        example,
+        about,
+    }
+}
+
+/// Every command, in the order of help.
+pub(crate) const TOPICS: &[Topic] = &[
+    topic(
+        "help",
+        "help [command]",
+        "help task",
+        "List the commands, or tell of one.",
+    ),
+    topic(
+        "status",
+        "status [--json]",
+        "status",
+        "Show the cluster: workers, capacity, tasks by status.",
+    ),
+    topic(
+        "workers",
+        "workers [--json]",
+        "workers",
+        "Show every registered worker.",
+    ),
+    topic(
+        "register",
+        "register <id> <host[:port]>",
+        "register worker-2 192.168.1.100:50052",
+        "Let a worker in; without a port it is 50052.",
+    ),
+    topic(
+        "unregister",
+        "unregister <id>",
+        "unregister worker-2",
+        "Forget a worker; its tasks are stopped there and queued again.",
+    ),
+    topic(
+        "task",
+        "task [worker] <image> [options] [-- command...]",
+        "task alpine:3.22 -cpu_cores 2 -mem 1 -- echo hello",
+        "Submit a task; with a worker named it runs there and nowhere else.",
+    ),
+    topic(
+        "dispatch",
+        "dispatch <worker> <image> [options] [-- command...]",
+        "dispatch worker-1 alpine:3.22 -- echo hello",
+        "Submit a task for one worker.",
+    ),
+    topic(
+        "cancel",
+        "cancel <task>",
+        "cancel task-1697123456000001",
+        "Stop a task, or take it out of the queue.",
+    ),
+    topic(
+        "monitor",
+        "monitor <task>",
+        "monitor task-1697123456000001",
+        "Follow a task's output from its first line to its end; Ctrl-C leaves it running.",
+    ),
+    topic(
+        "list-tasks",
+        "list-tasks [status] [-user name] [-limit n] [--json]",
+        "list-tasks running",
+        "Show tasks, the newest first.",
+    ),
+    topic(
+        "queue",
+        "queue [-limit n] [--json]",
+        "queue",
+        "Show the waiting tasks in order, and why each waits.",
+    ),
+    topic(
+        "download",
+        "download <task> <user> <dir>",
+        "download task-1697123456000001 admin ./results",
+        "Copy what a task left in /output into a folder.",
+    ),
+    topic(
+        "exit",
+        "exit",
+        "exit",
+        "Shut down cleanly; running containers go on.",
+    ),
+    topic("quit", "quit", "quit", "The same as exit."),
+];
+
+/// The options of `task` and `dispatch`: name, value, meaning.
+pub(crate) const TASK_OPTIONS: &[(&str, &str, &str)] = &[
+    ("name", "name", "a name to show"),
+    ("cpu_cores", "n", "CPU cores (1.0)"),
+    ("mem", "gb", "memory in GB (0.5)"),
+    ("storage", "gb", "disk in GB (1.0)"),
+    (
+        "gpu_cores",
+        "n",
+        "GPUs, below 1 a share of one, else whole ones (0)",
+    ),
+    (
+        "cmd",
+        "\"line\"",
+        "run this line by /bin/sh -c; after -- a command runs as it is",
+    ),
+    (
+        "env",
+        "NAME=value",
+        "set an environment variable; may be repeated",
+    ),
+    ("priority", "n", "0 to 100, higher goes first (50)"),
+    (
+        "deadline",
+        "time",
+        "when it should be done: 2026-01-31T08:00:00Z, or 2h from now",
+    ),
+    ("timeout", "span", "stop it when it has run so long: 90s"),
+    ("estimate", "span", "how long it will run: 30m"),
+    ("retries", "n", "run it again after it failed (0)"),
+    (
+        "label",
+        "name=value",
+        "a label to find it by; may be repeated",
+    ),
+    ("user", "name", "whose task it is (admin)"),
+    (
+        "type",
+        "word",
+        "cpu-light, cpu-heavy, memory-heavy, gpu-inference, gpu-training, mixed",
+    ),
+];
+
+/// The command with this name.
+pub(crate) fn find(name: &str) -> Option<&'static Topic> {
+    TOPICS.iter().find(|topic| topic.name == name)
+}
+
+/// The one of `names` that `word` was probably meant to be.
+pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    names
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(&word, name), name))
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+/// The list of commands.
+pub(crate) fn overview() -> String {
+    let mut text = "Commands:\n".to_owned();
+    for topic in TOPICS {
+        let _ = writeln!(text, "  {:<12}{}", topic.name, topic.about);
+    }
+    text.push_str("`help <command>` shows how one is typed. Options take one dash or two.\n");
+    text
+}
+
+/// One command at length.
+pub(crate) fn details(topic: &Topic) -> String {
+    let mut text = format!(
+        "{}\n  {}\n  Example: {}\n",
+        topic.form, topic.about, topic.example
+    );
+    if matches!(topic.name, "task" | "dispatch") {
+        text.push_str("Options:\n");
+        for (name, value, meaning) in TASK_OPTIONS {
+            let _ = writeln!(text, "  {:<22}{meaning}", format!("-{name} {value}"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_overview_names_every_command_and_fits_eighty_columns() {
+        let text = overview();
+        for topic in TOPICS {
+            assert!(text.contains(&format!("  {:<12}", topic.name)), "{topic:?}");
+        }
+        let all = TOPICS.iter().map(details).collect::<String>() + &text;
+        let widest = all.lines().max_by_key(|line| line.chars().count()).unwrap();
+        assert!(widest.chars().count() <= 96, "{widest}");
+    }
+
+    #[test]
+    fn a_command_at_length_has_form_example_and_options() {
+        let text = details(find("dispatch").unwrap());
+        assert!(text.starts_with("dispatch <worker> <image> [options] [-- command...]\n"));
+        assert!(text.contains("Example: dispatch worker-1 alpine:3.22 -- echo hello\n"));
+        assert!(
+            text.contains("  -cpu_cores n          CPU cores (1.0)\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_near_miss_is_recognised_and_a_far_one_is_not() {
+        let names = || TOPICS.iter().map(|topic| topic.name);
+        assert_eq!(nearest("wokers", names()), Some("workers"));
+        assert_eq!(nearest("List-Task", names()), Some("list-tasks"));
+        assert_eq!(nearest("xyzzy", names()), None);
+    }
+}

@@ -1,0 +1,24 @@
+//! The master's command line: what an operator types, and what comes back.
+//!
+//! A [`Session`] reads a line, asks the [`cloudai_operator::Operator`] and prints the answer to an [`Output`]. Two
+//! front ends feed it: [`terminal`] with line editing, [`piped`] from a stdin that is no terminal.
+//! Nothing here decides anything or knows how the master is built.
+
+pub mod command;
+mod complete;
+mod help;
+mod history;
+mod monitor;
+pub mod news;
+mod options;
+pub mod output;
+pub mod piped;
+pub mod render;
+pub mod session;
+pub mod terminal;
+#[cfg(test)]
+mod testing;
+mod time;
+
+pub use output::Output;
+pub use session::{Flow, Session};

@@ -1,0 +1,153 @@
+//! What happens in the cluster, a line each, while nobody asks.
+
+use cloudai_core::{Event, TaskNews, WorkerChange};
+use cloudai_model::{Phase, TaskStatus, resources::bytes_to_gb};
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+use crate::{output::Output, render::text::safe};
+
+/// Prints events until the master has no more.
+pub async fn announce(mut events: Receiver<Event>, output: Output) {
+    loop {
+        match events.recv().await {
+            Ok(event) => {
+                if let Some(line) = line(&event) {
+                    output.news(line);
+                }
+            }
+            Err(RecvError::Lagged(count)) => output.missed(count),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// An event as a line; `None` for one that an operator wouldn't want to see unasked.
+fn line(event: &Event) -> Option<String> {
+    match event {
+        Event::WorkerUpdated { worker, change } => match change {
+            WorkerChange::Introduced { shown_ip, capacity } => Some(format!(
+                "Worker registration: {worker} (IP: {}, CPU: {:.2}, Memory: {:.2} GB)",
+                safe(shown_ip),
+                capacity.cpu_milli as f64 / 1000.0,
+                bytes_to_gb(capacity.memory_bytes)
+            )),
+            WorkerChange::Heartbeat => None,
+            WorkerChange::Active => Some(format!("Worker active: {worker}")),
+            WorkerChange::Inactive => Some(format!("Worker inactive: {worker} is silent")),
+            WorkerChange::Lost => Some(format!(
+                "Worker lost: {worker} was silent for too long, its tasks go elsewhere"
+            )),
+            WorkerChange::Health(Some(reason)) => Some(format!(
+                "Worker unwell: {worker} takes nothing new: {}",
+                safe(reason)
+            )),
+            WorkerChange::Health(None) => Some(format!("Worker well: {worker} takes tasks again")),
+        },
+        // Whoever did it has the answer on the screen.
+        Event::WorkerAdded(_) | Event::WorkerRemoved(_) => None,
+        Event::Task(news) if news.phase == Phase::Done => Some(completion(news)),
+        Event::Task(_) => None,
+    }
+}
+
+fn completion(news: &TaskNews) -> String {
+    let status = match news.status {
+        TaskStatus::Completed => "success",
+        TaskStatus::Cancelled => "cancelled",
+        _ => "failure",
+    };
+    let worker = news
+        .worker
+        .as_ref()
+        .map(|worker| format!(" from worker {worker}"))
+        .unwrap_or_default();
+    let reason = match news.detail.as_str() {
+        "" | "cancelled" => String::new(),
+        reason => format!(" {}", safe(reason)),
+    };
+    format!(
+        "Task completion: {}{worker} [Status: {status}]{reason}",
+        news.task
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use cloudai_model::{Capacity, Wall, resources::GB};
+
+    use super::*;
+
+    fn updated(change: WorkerChange) -> Option<String> {
+        line(&Event::WorkerUpdated {
+            worker: "worker-1".parse().unwrap(),
+            change,
+        })
+    }
+
+    fn ended(status: TaskStatus, worker: Option<&str>, detail: &str) -> Option<String> {
+        line(&Event::Task(TaskNews {
+            task: "task-1697123455000001".parse().unwrap(),
+            attempt: 1,
+            worker: worker.map(|worker| worker.parse().unwrap()),
+            status,
+            phase: Phase::Done,
+            detail: detail.to_owned(),
+            at: Wall(0),
+        }))
+    }
+
+    #[test]
+    fn a_worker_that_introduces_itself_is_shown_with_what_it_offers() {
+        let change = WorkerChange::Introduced {
+            shown_ip: "localhost".to_owned(),
+            capacity: Capacity {
+                cpu_milli: 4000,
+                memory_bytes: 8 * GB,
+                ..Capacity::default()
+            },
+        };
+        assert_eq!(
+            updated(change).unwrap(),
+            "Worker registration: worker-1 (IP: localhost, CPU: 4.00, Memory: 8.00 GB)"
+        );
+    }
+
+    #[test]
+    fn a_heartbeat_is_no_news_and_silence_is() {
+        assert_eq!(updated(WorkerChange::Heartbeat), None);
+        let lines = [
+            WorkerChange::Inactive,
+            WorkerChange::Lost,
+            WorkerChange::Active,
+        ]
+        .map(|change| updated(change).unwrap());
+        assert_eq!(
+            lines,
+            [
+                "Worker inactive: worker-1 is silent",
+                "Worker lost: worker-1 was silent for too long, its tasks go elsewhere",
+                "Worker active: worker-1",
+            ]
+        );
+        assert_eq!(
+            updated(WorkerChange::Health(Some("disk\x07full".to_owned()))).unwrap(),
+            "Worker unwell: worker-1 takes nothing new: disk\\u{7}full"
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_task_says_how_and_why() {
+        assert_eq!(
+            ended(TaskStatus::Completed, Some("worker-1"), "").unwrap(),
+            "Task completion: task-1697123455000001 from worker worker-1 [Status: success]"
+        );
+        assert_eq!(
+            ended(TaskStatus::Failed, Some("worker-1"), "exit code 3").unwrap(),
+            "Task completion: task-1697123455000001 from worker worker-1 [Status: failure] exit code 3"
+        );
+        assert_eq!(
+            ended(TaskStatus::Cancelled, None, "cancelled").unwrap(),
+            "Task completion: task-1697123455000001 [Status: cancelled]"
+        );
+    }
+}

@@ -1,0 +1,306 @@
+//! The options of commands: `-mem 2`, `--mem 2`, `-mem=2`.
+
+use std::collections::BTreeMap;
+
+use cloudai_model::{TaskDraft, Wall, spec};
+
+use crate::{
+    help::{TASK_OPTIONS, Topic, nearest},
+    time::{InstantError, SpanError, parse_instant, parse_span},
+};
+
+/// Why an option is not taken. Each text shows a form that is.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum OptionError {
+    /// There is no such option.
+    #[error("unknown option {option}: {}", match nearest {
+        Some(name) => format!("did you mean {name}?"),
+        None => format!("`help {command}` shows those that there are"),
+    })]
+    Unknown {
+        /// As it was typed.
+        option: String,
+        /// Of which command.
+        command: &'static str,
+        /// The option that was probably meant.
+        nearest: Option<String>,
+    },
+    /// Nothing follows that could be its value.
+    #[error("{option} has no value: expected {option} {example}")]
+    NoValue {
+        /// The option.
+        option: String,
+        /// A value.
+        example: &'static str,
+    },
+    /// It is a switch, and was given a value.
+    #[error("{0} takes no value: expected it alone")]
+    NotTaken(String),
+    /// It was given before.
+    #[error("{0} is there twice: expected it once")]
+    Twice(String),
+    /// Its value is no number.
+    #[error("{option} {value:?} is no number: expected {option} {example}")]
+    Number {
+        /// The option.
+        option: String,
+        /// What was typed.
+        value: String,
+        /// A value.
+        example: &'static str,
+    },
+    /// Its value is no pair.
+    #[error("{option} {value:?} has no '=': expected {option} {example}")]
+    Pair {
+        /// The option.
+        option: String,
+        /// What was typed.
+        value: String,
+        /// A value.
+        example: &'static str,
+    },
+    /// Its value is no span.
+    #[error("{0} {1}")]
+    Span(String, #[source] SpanError),
+    /// Its value is no time.
+    #[error("{0} {1}")]
+    Instant(String, #[source] InstantError),
+    /// A word stands where only an option can.
+    #[error("{0:?} is no option: expected the image first, then options, and a command after --")]
+    Stray(String),
+    /// `--` is the last word.
+    #[error("nothing follows --: expected a command, such as -- python train.py")]
+    NoCommand,
+    /// Two commands.
+    #[error("-cmd and -- both give a command: expected one of them")]
+    TwoCommands,
+}
+
+/// The words of a line, one after the other.
+#[derive(Debug)]
+pub(crate) struct Words<'a> {
+    rest: &'a [String],
+}
+
+impl<'a> Words<'a> {
+    pub(crate) fn new(rest: &'a [String]) -> Self {
+        Self { rest }
+    }
+
+    pub(crate) fn next_word(&mut self) -> Option<&'a str> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(first)
+    }
+
+    /// The words before the first option.
+    pub(crate) fn leading(&mut self) -> &'a [String] {
+        let end = self.rest.iter().position(|word| is_option(word));
+        let (names, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
+        self.rest = rest;
+        names
+    }
+
+    /// The value of an option: what stood behind its `=`, or the next word unless that is itself
+    /// an option of the same command.
+    fn value(&mut self, option: &Given<'_>, example: &'static str) -> Result<String, OptionError> {
+        if let Some(value) = option.value {
+            return Ok(value.to_owned());
+        }
+        let next = self.rest.first().filter(|word| {
+            *word != "--"
+                && !(is_option(word)
+                    && TASK_OPTIONS
+                        .iter()
+                        .any(|(name, _, _)| *name == Given::read(word).name))
+        });
+        let value = next.cloned().ok_or_else(|| OptionError::NoValue {
+            option: option.shown(),
+            example,
+        })?;
+        self.rest = &self.rest[1..];
+        Ok(value)
+    }
+}
+
+/// Whether a word is an option and not a name: a dash and more.
+pub(crate) fn is_option(word: &str) -> bool {
+    word.len() > 1 && word.starts_with('-')
+}
+
+/// An option as it was typed.
+struct Given<'a> {
+    name: &'a str,
+    value: Option<&'a str>,
+}
+
+impl<'a> Given<'a> {
+    fn read(word: &'a str) -> Self {
+        let bare = word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
+        let bare = bare.unwrap_or(word);
+        match bare.split_once('=') {
+            Some((name, value)) => Self {
+                name,
+                value: Some(value),
+            },
+            None => Self {
+                name: bare,
+                value: None,
+            },
+        }
+    }
+
+    fn shown(&self) -> String {
+        format!("-{}", self.name.chars().take(80).collect::<String>())
+    }
+
+    fn unknown<'n>(
+        &self,
+        command: &'static str,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> OptionError {
+        OptionError::Unknown {
+            option: self.shown(),
+            command,
+            nearest: nearest(self.name, names).map(|name| format!("-{name}")),
+        }
+    }
+}
+
+/// The options of listings.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) json: bool,
+    pub(crate) limit: Option<usize>,
+    pub(crate) user: Option<String>,
+}
+
+impl Listing {
+    /// Takes one option; a command has those that its form shows.
+    pub(crate) fn take(
+        &mut self,
+        topic: &'static Topic,
+        word: &str,
+        words: &mut Words<'_>,
+    ) -> Result<(), OptionError> {
+        let given = Given::read(word);
+        let names: Vec<_> = ["json", "limit", "user"]
+            .into_iter()
+            .filter(|name| topic.form.contains(&format!("-{name}")))
+            .collect();
+        if !names.contains(&given.name) {
+            return Err(given.unknown(topic.name, names));
+        }
+        match given.name {
+            "json" if given.value.is_some() => return Err(OptionError::NotTaken(given.shown())),
+            "json" => self.json = true,
+            "limit" => self.limit = Some(number(&given, words, "20")?),
+            _ => self.user = Some(words.value(&given, "alice")?),
+        }
+        Ok(())
+    }
+}
+
+/// The options of `task`, and the command behind them.
+pub(crate) fn task(words: &mut Words<'_>, now: Wall) -> Result<TaskDraft, OptionError> {
+    let mut draft = TaskDraft::default();
+    while let Some(word) = words.next_word() {
+        if word == "--" {
+            let command: Vec<_> = std::mem::take(&mut words.rest).to_vec();
+            if command.is_empty() {
+                return Err(OptionError::NoCommand);
+            }
+            if draft.command != spec::Command::Image {
+                return Err(OptionError::TwoCommands);
+            }
+            draft.command = spec::Command::Exec(command);
+            return Ok(draft);
+        }
+        if !is_option(word) {
+            return Err(OptionError::Stray(word.chars().take(80).collect()));
+        }
+        task_option(&mut draft, &Given::read(word), words, now)?;
+    }
+    Ok(draft)
+}
+
+fn task_option(
+    draft: &mut TaskDraft,
+    given: &Given<'_>,
+    words: &mut Words<'_>,
+    now: Wall,
+) -> Result<(), OptionError> {
+    match given.name {
+        "name" => once(given, &mut draft.name, words.value(given, "training")?),
+        "cpu_cores" => once(given, &mut draft.cpu_cores, number(given, words, "0.5")?),
+        "mem" => once(given, &mut draft.memory_gb, number(given, words, "0.5")?),
+        "storage" => once(given, &mut draft.storage_gb, number(given, words, "10")?),
+        "gpu_cores" => once(given, &mut draft.gpu_cores, number(given, words, "1")?),
+        "priority" => once(given, &mut draft.priority, number(given, words, "80")?),
+        "retries" => once(given, &mut draft.max_retries, number(given, words, "3")?),
+        "user" => once(given, &mut draft.user_id, words.value(given, "alice")?),
+        "type" => once(given, &mut draft.task_type, words.value(given, "mixed")?),
+        "timeout" => once(given, &mut draft.timeout_s, span_s(given, words)?),
+        "estimate" => once(given, &mut draft.estimate_s, span_s(given, words)?),
+        "deadline" => {
+            let text = words.value(given, "2h")?;
+            let deadline = parse_instant(&text, now);
+            let deadline = deadline.map_err(|error| OptionError::Instant(given.shown(), error))?;
+            once(given, &mut draft.deadline, deadline)
+        }
+        "env" => pair(given, words, &mut draft.env, "MODE=fast"),
+        "label" => pair(given, words, &mut draft.labels, "team=vision"),
+        "cmd" => {
+            let line = words.value(given, "\"python train.py\"")?;
+            if draft.command != spec::Command::Image {
+                return Err(OptionError::Twice(given.shown()));
+            }
+            draft.command = spec::Command::Shell(line);
+            Ok(())
+        }
+        _ => Err(given.unknown("task", TASK_OPTIONS.iter().map(|(name, _, _)| *name))),
+    }
+}
+
+fn once<T>(given: &Given<'_>, place: &mut Option<T>, value: T) -> Result<(), OptionError> {
+    match place.replace(value) {
+        Some(_) => Err(OptionError::Twice(given.shown())),
+        None => Ok(()),
+    }
+}
+
+fn number<T: std::str::FromStr>(
+    given: &Given<'_>,
+    words: &mut Words<'_>,
+    example: &'static str,
+) -> Result<T, OptionError> {
+    let text = words.value(given, example)?;
+    text.parse().map_err(|_| OptionError::Number {
+        option: given.shown(),
+        value: text.chars().take(80).collect(),
+        example,
+    })
+}
+
+fn span_s(given: &Given<'_>, words: &mut Words<'_>) -> Result<f64, OptionError> {
+    let text = words.value(given, "90s")?;
+    parse_span(&text)
+        .map(|span| span.as_secs_f64())
+        .map_err(|error| OptionError::Span(given.shown(), error))
+}
+
+fn pair(
+    given: &Given<'_>,
+    words: &mut Words<'_>,
+    pairs: &mut BTreeMap<String, String>,
+    example: &'static str,
+) -> Result<(), OptionError> {
+    let text = words.value(given, example)?;
+    let (key, value) = text.split_once('=').ok_or_else(|| OptionError::Pair {
+        option: given.shown(),
+        value: text.chars().take(80).collect(),
+        example,
+    })?;
+    pairs.insert(key.to_owned(), value.to_owned());
+    Ok(())
+}

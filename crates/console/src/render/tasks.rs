@@ -1,0 +1,207 @@
+//! The table of tasks, and the line with which a task ends.
+
+use std::time::Duration;
+
+use cloudai_model::{
+    Phase, TaskStatus, Wall,
+    record::{ResultRecord, TaskRecord},
+};
+
+use super::{
+    table::{Cut, table},
+    text::{painted, safe},
+};
+use crate::{output::Style, time::short_span};
+use cloudai_operator::TaskView;
+
+/// Tasks as rows, in the order given.
+pub(crate) fn tasks(records: &[TaskRecord], now: Wall, style: Style) -> String {
+    let rows: Vec<_> = records.iter().map(|record| row(record, now)).collect();
+    let heads = [
+        ("TASK", Cut::Never),
+        ("NAME", Cut::End(8)),
+        ("STATUS", Cut::Never),
+        ("WORKER", Cut::End(8)),
+        ("AGE", Cut::Never),
+        ("IMAGE", Cut::Start(8)),
+        ("REASON", Cut::End(10)),
+    ];
+    table(heads, &rows, style.width, |row, column, cell| {
+        if column == 2 {
+            painted(&cell, records[row].state.status, style)
+        } else {
+            cell
+        }
+    })
+}
+
+fn row(record: &TaskRecord, now: Wall) -> [String; 7] {
+    let state = &record.state;
+    let worker = state.worker.as_ref().map(ToString::to_string);
+    [
+        record.task.to_string(),
+        safe(&record.spec.name),
+        state.status.to_string(),
+        worker.unwrap_or_default(),
+        short_span(now.since(record.submitted_at)),
+        record.spec.image.to_string(),
+        safe(&standing(record)),
+    ]
+}
+
+/// What the status doesn't say: the phase where it is finer, and the reason.
+fn standing(record: &TaskRecord) -> String {
+    let state = &record.state;
+    let finer = match state.phase {
+        Phase::Queued | Phase::Running | Phase::Done => "",
+        phase => phase.as_str(),
+    };
+    match (finer, state.reason.as_str()) {
+        (finer, "") => finer.to_owned(),
+        ("", reason) => reason.to_owned(),
+        (finer, reason) => format!("{finer}: {reason}"),
+    }
+}
+
+/// How a task ended, in one line, and a line for whatever of it is not whole.
+pub(crate) fn ending(view: &TaskView) -> String {
+    let state = &view.record.state;
+    let task = &view.record.task;
+    let mut facts = Vec::new();
+    if let Some(code) = state.exit_code {
+        facts.push(format!("exit code {code}"));
+    }
+    if let Some(span) = ran(&view.record) {
+        facts.push(span);
+    }
+    let worker = state
+        .worker
+        .as_ref()
+        .map(|worker| format!(" on {worker}"))
+        .unwrap_or_default();
+    let facts = if facts.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", facts.join(", "))
+    };
+    let said = state.exit_code.map(|code| format!("exit code {code}"));
+    let reason = match state.reason.as_str() {
+        "" | "cancelled" => String::new(),
+        reason if said.as_deref() == Some(reason) => String::new(),
+        reason => format!(": {}", safe(reason)),
+    };
+    let mark = match state.status {
+        TaskStatus::Completed => "✓",
+        _ => "❌",
+    };
+    let mut text = format!(
+        "{mark} Task {task} {}{worker}{facts}{reason}\n",
+        state.status
+    );
+    if let Some(result) = &view.result {
+        push_gaps(&mut text, result);
+    }
+    text
+}
+
+fn push_gaps(text: &mut String, result: &ResultRecord) {
+    for (what, whole) in [("log", &result.log), ("files", &result.files)] {
+        if let Some(reason) = whole.reason() {
+            text.push_str(&format!("   Note: {what} not complete: {}\n", safe(reason)));
+        }
+    }
+}
+
+/// How long the last attempt ran, to the tenth of a second below a minute.
+fn ran(record: &TaskRecord) -> Option<String> {
+    let span = record.state.completed_at?.since(record.state.started_at?);
+    Some(if span < Duration::from_secs(60) {
+        format!("{:.1}s", span.as_secs_f64())
+    } else {
+        short_span(span)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use cloudai_model::Whole;
+
+    use super::*;
+    use crate::{
+        render::text::columns,
+        testing::{NOW, finished, result_of, task},
+    };
+
+    fn three() -> Vec<TaskRecord> {
+        let mut running = task(1_697_123_456_000_003, "ml-training");
+        running.state.status = TaskStatus::Running;
+        running.state.phase = Phase::Running;
+        running.state.worker = Some("worker-1".parse().unwrap());
+        let mut waiting = task(1_697_123_456_000_002, "evil\x1b[31m");
+        waiting.state.reason = "no worker with 1 GPU".to_owned();
+        let failed = finished(task(1_697_123_456_000_001, ""), TaskStatus::Failed, 3);
+        vec![running, waiting, failed]
+    }
+
+    #[test]
+    fn at_two_hundred_columns_everything_is_there() {
+        assert_eq!(
+            tasks(&three(), NOW.wall, Style::PLAIN),
+            "\
+TASK                   NAME            STATUS   WORKER    AGE  IMAGE                               REASON
+task-1697123456000003  ml-training     running  worker-1  10s  docker.io/username/gpu-task:latest
+task-1697123456000002  evil\\u{1b}[31m  queued             10s  docker.io/username/gpu-task:latest  no worker with 1 GPU
+task-1697123456000001                  failed   worker-1  10s  docker.io/username/gpu-task:latest  exit code 3
+"
+        );
+    }
+
+    #[test]
+    fn at_eighty_columns_nothing_wraps_and_ids_stay_whole() {
+        let style = Style {
+            colour: false,
+            width: 80,
+        };
+        let text = tasks(&three(), NOW.wall, style);
+        assert!(text.lines().all(|line| columns(line) <= 80), "{text}");
+        assert!(text.contains("\ntask-1697123456000002  evil"), "{text}");
+        assert!(text.contains("  …k:latest  no worker…"), "{text}");
+    }
+
+    #[test]
+    fn a_status_has_its_colour_on_a_terminal() {
+        let style = Style {
+            colour: true,
+            width: 200,
+        };
+        let text = tasks(&three(), NOW.wall, style);
+        assert!(
+            text.contains("  \x1b[31mfailed\x1b[0m   worker-1"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_ending_names_worker_exit_code_and_what_is_missing() {
+        let done = finished(task(7, ""), TaskStatus::Completed, 0);
+        let mut result = result_of(&done);
+        result.files = Whole::Incomplete("disk full".to_owned());
+        let view = |record, result| TaskView { record, result };
+        assert_eq!(
+            ending(&view(done, Some(result))),
+            "✓ Task task-7 completed on worker-1 (exit code 0, 1.5s)\n\
+             \x20  Note: files not complete: disk full\n"
+        );
+
+        let failed = finished(task(8, ""), TaskStatus::Failed, 3);
+        assert_eq!(
+            ending(&view(failed, None)),
+            "❌ Task task-8 failed on worker-1 (exit code 3, 1.5s)\n"
+        );
+
+        let mut cancelled = task(9, "");
+        cancelled.state.status = TaskStatus::Cancelled;
+        cancelled.state.reason = "cancelled".to_owned();
+        assert_eq!(ending(&view(cancelled, None)), "❌ Task task-9 cancelled\n");
+    }
+}

@@ -1,0 +1,163 @@
+//! Words that come from elsewhere, made safe to print; lengths as a terminal counts them; colours.
+
+use std::error::Error;
+
+use cloudai_model::TaskStatus;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use crate::output::Style;
+
+/// The text with its control characters escaped, so that it can't move the cursor, colour the
+/// screen or begin a line of its own.
+#[must_use]
+pub fn safe(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || is_steering(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Characters that are no controls and still rearrange a line: breaks, marks of direction.
+fn is_steering(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// How many columns it takes.
+pub(crate) fn columns(text: &str) -> usize {
+    text.width()
+}
+
+/// At most `most` columns of it, with `…` where it was cut at the end.
+pub(crate) fn cut_end(text: &str, most: usize) -> String {
+    if columns(text) <= most {
+        return text.to_owned();
+    }
+    let mut kept: String = take_columns(text.chars(), most.saturating_sub(1)).collect();
+    kept.push('…');
+    kept
+}
+
+/// At most `most` columns of it, with `…` where it was cut at the beginning.
+pub(crate) fn cut_start(text: &str, most: usize) -> String {
+    if columns(text) <= most {
+        return text.to_owned();
+    }
+    let kept: Vec<char> = take_columns(text.chars().rev(), most.saturating_sub(1)).collect();
+    std::iter::once('…').chain(kept.into_iter().rev()).collect()
+}
+
+fn take_columns(chars: impl Iterator<Item = char>, mut room: usize) -> impl Iterator<Item = char> {
+    chars.take_while(move |c| {
+        let width = c.width().unwrap_or(0);
+        let fits = width <= room;
+        room = room.saturating_sub(width);
+        fits
+    })
+}
+
+/// An error and its causes in one line.
+#[must_use]
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        // Some errors say their cause already.
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    safe(&text)
+}
+
+/// A size in bytes: `0 B`, `999 B`, `1.5 KB`, of 1024 each.
+pub(crate) fn size(bytes: u64) -> String {
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut amount = bytes as f64 / 1024.0;
+    for unit in ["KB", "MB", "GB", "TB"] {
+        if amount < 1023.95 {
+            return format!("{amount:.1} {unit}");
+        }
+        amount /= 1024.0;
+    }
+    format!("{amount:.1} PB")
+}
+
+/// `1 file`, `2 files`.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+/// The word of a status in its colour, if colours are wanted.
+pub(crate) fn painted(text: &str, status: TaskStatus, style: Style) -> String {
+    if !style.colour {
+        return text.to_owned();
+    }
+    let colour = match status {
+        TaskStatus::Queued => 90,
+        TaskStatus::Pending => 33,
+        TaskStatus::Running => 36,
+        TaskStatus::Completed => 32,
+        TaskStatus::Failed => 31,
+        TaskStatus::Cancelled => 35,
+    };
+    format!("\x1b[{colour}m{text}\x1b[0m")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_steer_a_terminal_is_escaped() {
+        assert_eq!(safe("a\x1b[2Jb\nc\u{9b}d"), "a\\u{1b}[2Jb\\nc\\u{9b}d");
+        assert_eq!(safe("x\u{202e}y"), "x\\u{202e}y");
+        assert_eq!(safe("für 日本"), "für 日本");
+    }
+
+    #[test]
+    fn a_cut_counts_columns_and_not_characters() {
+        assert_eq!(cut_end("training", 8), "training");
+        assert_eq!(cut_end("training", 5), "trai…");
+        assert_eq!(cut_end("日本語です", 6), "日本…");
+        assert_eq!(cut_start("docker.io/user/gpu:1", 7), "…/gpu:1");
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read the file")]
+        struct Outer(#[source] std::io::Error);
+        #[derive(Debug, thiserror::Error)]
+        #[error("it failed: {0}")]
+        struct Telling(#[source] std::io::Error);
+
+        let cause = || std::io::Error::other("disk gone");
+        assert_eq!(
+            with_causes(&Outer(cause())),
+            "cannot read the file: disk gone"
+        );
+        assert_eq!(with_causes(&Telling(cause())), "it failed: disk gone");
+    }
+
+    #[test]
+    fn sizes_change_their_unit_before_they_take_four_digits() {
+        let shown = [0, 1023, 1024, 1536, 1_048_575, 1 << 20, 5 << 30].map(size);
+        assert_eq!(
+            shown,
+            [
+                "0 B", "1023 B", "1.0 KB", "1.5 KB", "1.0 MB", "1.0 MB", "5.0 GB"
+            ]
+        );
+    }
+}

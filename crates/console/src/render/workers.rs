@@ -1,0 +1,134 @@
+//! The box of registered workers.
+
+use std::fmt::Write as _;
+
+use cloudai_core::registry::Worker;
+use cloudai_model::{
+    Now, WorkerAddress, WorkerStatus, resources::bytes_to_gb, worker::DEFAULT_WORKER_PORT,
+};
+
+use super::text::safe;
+use cloudai_core::Snapshot;
+
+use crate::time::short_span;
+
+/// Every worker, in order of id.
+pub(crate) fn workers(snapshot: &Snapshot, now: Now) -> String {
+    let mut text = "╔═══ Registered Workers ═══\n".to_owned();
+    if snapshot.workers.is_empty() {
+        text.push_str("║ none: add one with `register <id> <host[:port]>`\n");
+    }
+    for worker in snapshot.workers.values() {
+        push_worker(&mut text, worker, now);
+    }
+    text.push_str("╚══════════════════════════\n");
+    text
+}
+
+fn push_worker(text: &mut String, worker: &Worker, now: Now) {
+    let status = match worker.status() {
+        WorkerStatus::Active => "🟢 Active",
+        WorkerStatus::Inactive => "🔴 Inactive",
+        WorkerStatus::Draining => "🟡 Draining",
+    };
+    let resources = worker.capacity.map_or_else(
+        || "not known until it connects".to_owned(),
+        |capacity| {
+            format!(
+                "CPU={:.1}, Memory={:.1}GB, GPU={:.1}",
+                capacity.cpu_milli as f64 / 1000.0,
+                bytes_to_gb(capacity.memory_bytes),
+                f64::from(capacity.gpus)
+            )
+        },
+    );
+    let _ = writeln!(text, "║ {}", worker.id);
+    let _ = writeln!(text, "║   Status: {status}");
+    if let Some(reason) = &worker.unwell {
+        let _ = writeln!(text, "║   Takes nothing new: {}", safe(reason));
+    }
+    let _ = writeln!(text, "║   IP: {}", place(&worker.address));
+    let _ = writeln!(text, "║   Resources: {resources}");
+    let _ = writeln!(text, "║   Running Tasks: {}", worker.attempts.len());
+    let _ = writeln!(text, "║   Last seen: {}", last_seen(worker, now));
+}
+
+/// The host alone where the port is the usual one.
+fn place(address: &WorkerAddress) -> String {
+    if address.port() == DEFAULT_WORKER_PORT {
+        address.host().to_owned()
+    } else {
+        address.to_string()
+    }
+}
+
+/// By the monotonic clock if it was heard since this master started, else by the wall clock.
+fn last_seen(worker: &Worker, now: Now) -> String {
+    let span = match (worker.last_heard, worker.last_seen_at) {
+        (Some(heard), _) => now.mono.since(heard),
+        (None, Some(seen)) => now.wall.since(seen),
+        (None, None) => return "never".to_owned(),
+    };
+    format!("{} ago", short_span(span))
+}
+
+#[cfg(test)]
+mod tests {
+    use cloudai_model::AttemptId;
+
+    use super::*;
+    use crate::testing::{NOW, snapshot_of, worker};
+
+    #[test]
+    fn an_active_worker_one_never_seen_and_one_that_takes_nothing() {
+        let mut full = worker("worker-3", "10.0.0.3:6000");
+        full.active = true;
+        full.unwell = Some("disk\nfull".to_owned());
+        full.last_heard = None;
+        let mut unseen = worker("worker-2", "10.0.0.2");
+        unseen.capacity = None;
+        unseen.last_heard = None;
+        unseen.last_seen_at = None;
+        let mut busy = worker("worker-1", "localhost");
+        busy.active = true;
+        busy.attempts
+            .insert(AttemptId::new("task-1".parse().unwrap(), 1));
+
+        assert_eq!(
+            workers(&snapshot_of([full, unseen, busy]), NOW),
+            "\
+╔═══ Registered Workers ═══
+║ worker-1
+║   Status: 🟢 Active
+║   IP: localhost
+║   Resources: CPU=4.0, Memory=8.0GB, GPU=0.0
+║   Running Tasks: 1
+║   Last seen: 2s ago
+║ worker-2
+║   Status: 🔴 Inactive
+║   IP: 10.0.0.2
+║   Resources: not known until it connects
+║   Running Tasks: 0
+║   Last seen: never
+║ worker-3
+║   Status: 🟢 Active
+║   Takes nothing new: disk\\nfull
+║   IP: 10.0.0.3:6000
+║   Resources: CPU=4.0, Memory=8.0GB, GPU=0.0
+║   Running Tasks: 0
+║   Last seen: 5s ago
+╚══════════════════════════
+"
+        );
+    }
+
+    #[test]
+    fn an_empty_registry_says_how_to_fill_it() {
+        assert_eq!(
+            workers(&snapshot_of([]), NOW),
+            "╔═══ Registered Workers ═══\n\
+             ║ none: add one with `register <id> <host[:port]>`\n\
+             ╚══════════════════════════\n"
+        );
+    }
+}

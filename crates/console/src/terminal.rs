@@ -1,0 +1,237 @@
+//! Commands from a terminal: line editing, history, completion; news appear above the prompt.
+//!
+//! The editor blocks, so it has a thread, which reads a line when asked and sleeps while its
+//! command runs. Only then is the terminal in its usual mode, and Ctrl-C a signal.
+
+use std::{
+    io::{self, IsTerminal},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustyline::{
+    Config, Editor, ExternalPrinter,
+    error::ReadlineError,
+    history::{History as _, MemHistory},
+};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    complete::Words,
+    history::History,
+    output::{NewsSink, Output, Style},
+    session::{Flow, Session},
+};
+
+const PROMPT: &str = "master> ";
+
+/// Why a terminal can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its mode can't be read.
+    #[error("cannot read the terminal's mode")]
+    Mode(#[source] io::Error),
+    /// No line can be edited on it.
+    #[error("cannot edit lines on this terminal")]
+    Editor(#[source] ReadlineError),
+    /// The system has no thread or signal handler left.
+    #[error("cannot start the command line")]
+    System(#[source] io::Error),
+}
+
+/// Whether commands come from a person: input and output are terminals.
+#[must_use]
+pub fn is_interactive() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// An open terminal. Dropped, it leaves the terminal as it was, whatever the editor is at.
+#[derive(Debug)]
+pub struct Terminal {
+    /// Asks the editor's thread for a line.
+    ask: mpsc::Sender<()>,
+    typed: tokio::sync::mpsc::Receiver<Typed>,
+    /// Whether the editor holds the terminal.
+    editing: Arc<AtomicBool>,
+    mode: Termios,
+    output: Output,
+    /// While this lives, Ctrl-C during a command doesn't end the program.
+    _interrupts: Signal,
+}
+
+/// What came of asking for a line.
+#[derive(Debug)]
+enum Typed {
+    Line(String),
+    /// Ctrl-C: the line is thrown away.
+    Cleared,
+    /// Ctrl-D, or the terminal is gone.
+    End,
+}
+
+impl Terminal {
+    /// Takes the terminal, with its history in the file `history`. Within a tokio runtime.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. A history that can't be kept is no error: it is said.
+    pub fn open(history: &Path) -> Result<(Self, Output), OpenError> {
+        let mode = tcgetattr(io::stdin()).map_err(|error| OpenError::Mode(error.into()))?;
+        let interrupts = signal(SignalKind::interrupt()).map_err(OpenError::System)?;
+        // Without bracketed paste several pasted lines are several commands.
+        let config = Config::builder().bracketed_paste(false).build();
+        let memory = MemHistory::with_config(&config);
+        let mut editor = Editor::with_history(config, memory).map_err(OpenError::Editor)?;
+        editor.set_helper(Some(Words));
+
+        // A terminal too plain for it gets its news as they come.
+        let news = editor.create_external_printer().ok().map(above_prompt);
+        let news = news.transpose().map_err(OpenError::System)?;
+        let output = Output::with_news(io::stdout(), news, style).map_err(OpenError::System)?;
+
+        let history = match History::open(history) {
+            Ok((history, lines)) => {
+                for line in &lines {
+                    // It fails for a file alone, and this is memory.
+                    let _ = editor.history_mut().add(line).is_ok();
+                }
+                Some(history)
+            }
+            Err(error) => {
+                let path = history.display();
+                output.news(format!("Note: no history is kept in {path}: {error}"));
+                None
+            }
+        };
+        let (ask, asked) = mpsc::channel();
+        let (sender, typed) = tokio::sync::mpsc::channel(1);
+        let editing = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&editing);
+        thread::Builder::new()
+            .name("console-editor".to_owned())
+            .spawn(move || edit(editor, history, &asked, &sender, &flag))
+            .map_err(OpenError::System)?;
+        let terminal = Self {
+            ask,
+            typed,
+            editing,
+            mode,
+            output: output.clone(),
+            _interrupts: interrupts,
+        };
+        Ok((terminal, output))
+    }
+
+    /// Runs what is typed until `exit` or Ctrl-D. Ctrl-C clears the line, or leaves a command.
+    pub async fn run(&mut self, session: &mut Session) {
+        loop {
+            self.output.flush().await;
+            if self.ask.send(()).is_err() {
+                return;
+            }
+            match self.typed.recv().await {
+                Some(Typed::Line(line)) => {
+                    let flow = session.run_until(&line, interrupted()).await;
+                    if flow == Flow::Exit {
+                        return;
+                    }
+                }
+                Some(Typed::Cleared) => {}
+                Some(Typed::End) | None => return,
+            }
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if self.editing.load(Ordering::SeqCst) {
+            // The editor can't be called off, and would leave the terminal without echo.
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.mode).is_ok();
+            self.output.line_break();
+        }
+    }
+}
+
+/// The next Ctrl-C; those before don't count.
+async fn interrupted() {
+    match signal(SignalKind::interrupt()) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Reads a line whenever asked, until nobody asks any more.
+fn edit(
+    mut editor: Editor<Words, MemHistory>,
+    mut history: Option<History>,
+    asked: &mpsc::Receiver<()>,
+    typed: &tokio::sync::mpsc::Sender<Typed>,
+    editing: &AtomicBool,
+) {
+    while asked.recv().is_ok() {
+        editing.store(true, Ordering::SeqCst);
+        let line = editor.readline(PROMPT);
+        editing.store(false, Ordering::SeqCst);
+        let line = match line {
+            Ok(line) => {
+                // A full disk must not keep anybody from typing; the memory has it.
+                let kept = history.as_mut().map(|history| history.add(&line));
+                if matches!(kept, Some(Err(_))) {
+                    history = None;
+                }
+                let _ = editor.add_history_entry(line.as_str()).is_ok();
+                Typed::Line(line)
+            }
+            Err(ReadlineError::Interrupted) => Typed::Cleared,
+            Err(_) => Typed::End,
+        };
+        if typed.blocking_send(line).is_err() {
+            return;
+        }
+    }
+}
+
+/// News through the editor, which draws its line anew beneath them. In a thread of its own: the
+/// editor takes a second line only when it reads again, and answers must not wait for that.
+fn above_prompt(
+    mut printer: impl ExternalPrinter + Send + 'static,
+) -> io::Result<Box<dyn NewsSink>> {
+    let (lines, inbox) = mpsc::channel::<String>();
+    thread::Builder::new()
+        .name("console-news".to_owned())
+        .spawn(move || {
+            for line in inbox {
+                if printer.print(line).is_err() {
+                    return;
+                }
+            }
+        })?;
+    Ok(Box::new(AbovePrompt(lines)))
+}
+
+struct AbovePrompt(mpsc::Sender<String>);
+
+impl NewsSink for AbovePrompt {
+    fn line(&mut self, line: &str) -> io::Result<()> {
+        let sent = self.0.send(format!("{line}\n"));
+        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// As wide as the terminal is now; in colour unless `NO_COLOR` or a plain terminal says otherwise.
+fn style() -> Style {
+    let width = tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+    let set = |name| std::env::var_os(name).unwrap_or_default();
+    Style {
+        colour: set("NO_COLOR").is_empty() && set("TERM") != "dumb",
+        width: if width == 0 { 80 } else { width },
+    }
+}

@@ -1,0 +1,324 @@
+//! A master and its workers, driven as an operator drives them.
+
+use std::{collections::BTreeMap, net::TcpListener, path::PathBuf};
+
+use cloudai_engine::Engine;
+use cloudai_model::{AttemptId, ClusterId, TaskDraft, TaskId};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::{
+    client::Client,
+    engine::{containers, engine},
+    process::Process,
+    programs::programs,
+    wait::until,
+};
+
+/// See the module. Its containers are removed when a test calls [`Cluster::end`].
+#[derive(Debug)]
+pub struct Cluster {
+    folder: TempDir,
+    /// Where gRPC is served, `127.0.0.1:port`.
+    pub grpc: String,
+    /// Where HTTP is served.
+    pub http: String,
+    /// Addresses that gRPC is bound to.
+    grpc_bind: String,
+    extra: Vec<String>,
+    /// The master.
+    pub master: Process,
+    /// The workers by id.
+    pub workers: BTreeMap<String, Process>,
+    ports: BTreeMap<String, u16>,
+    /// The engine.
+    pub engine: Engine,
+}
+
+impl Cluster {
+    /// A master on this machine alone.
+    pub async fn start() -> Self {
+        Self::start_with("127.0.0.1", &[]).await
+    }
+
+    /// A master that serves gRPC on this host's address, with these flags more.
+    ///
+    /// # Panics
+    /// If it doesn't start.
+    pub async fn start_with(host: &str, extra: &[&str]) -> Self {
+        let engine = engine().await;
+        let folder = tempfile::tempdir().unwrap();
+        let (grpc_port, http_port) = (free_port(), free_port());
+        let grpc_bind = format!("{host}:{grpc_port}");
+        let http = format!("127.0.0.1:{http_port}");
+        let extra: Vec<_> = extra.iter().map(ToString::to_string).collect();
+        let master = start_master(&folder, &grpc_bind, &http, &extra);
+        let mut cluster = Self {
+            grpc: format!("127.0.0.1:{grpc_port}"),
+            folder,
+            http,
+            grpc_bind,
+            extra,
+            master,
+            workers: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            engine,
+        };
+        cluster.is_serving().await;
+        cluster
+    }
+
+    /// Waits until the master serves.
+    pub async fn is_serving(&mut self) {
+        self.master.says("gRPC server listening on").await;
+    }
+
+    /// The master's port for gRPC.
+    #[must_use]
+    pub fn grpc_port(&self) -> &str {
+        self.grpc.rsplit(':').next().unwrap_or_default()
+    }
+
+    /// Starts the master again on what it left.
+    pub async fn restart_master(&mut self) {
+        self.master = start_master(&self.folder, &self.grpc_bind, &self.http, &self.extra);
+        self.is_serving().await;
+    }
+
+    /// A folder of the test's own.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Registers a worker and starts it, with this many cores; waits until it is active.
+    pub async fn add_worker(&mut self, id: &str, cores: f64) {
+        let port = self.register(id).await;
+        self.start_worker(id, port, cores);
+        self.worker_is_active(id).await;
+    }
+
+    /// Registers a worker on this machine; the port that it shall serve on.
+    pub async fn register(&mut self, id: &str) -> u16 {
+        let port = free_port();
+        self.master
+            .type_line(&format!("register {id} 127.0.0.1:{port}"))
+            .await;
+        self.master
+            .says(&format!("Worker {id} registered with address"))
+            .await;
+        port
+    }
+
+    /// Starts a worker's program.
+    pub fn start_worker(&mut self, id: &str, port: u16, cores: f64) {
+        self.ports.insert(id.to_owned(), port);
+        let data = self.path(id).display().to_string();
+        let args = [
+            ("-id", id.to_owned()),
+            ("-master", self.grpc.clone()),
+            ("-port", format!("127.0.0.1:{port}")),
+            ("-data-dir", data),
+            ("-cpu", cores.to_string()),
+            ("-mem", "8".to_owned()),
+            ("-storage", "20".to_owned()),
+        ];
+        let args: Vec<_> = args
+            .into_iter()
+            .flat_map(|(flag, value)| [flag.to_owned(), value])
+            .collect();
+        let worker = Process::start(id, &programs().worker, &args, self.folder.path());
+        self.workers.insert(id.to_owned(), worker);
+    }
+
+    /// Starts a worker's program again, as it was.
+    ///
+    /// # Panics
+    /// If it never was started.
+    pub fn restart_worker(&mut self, id: &str, cores: f64) {
+        let port = self.ports[id];
+        self.start_worker(id, port, cores);
+    }
+
+    /// Waits until the master counts a worker as active.
+    pub async fn worker_is_active(&mut self, id: &str) {
+        until(&format!("{id} to be active"), async || {
+            let workers = self.json("workers").await;
+            let mut entries = workers.as_array()?.iter();
+            entries
+                .any(|worker| worker["worker_id"] == id && worker["status"] == "active")
+                .then_some(())
+        })
+        .await;
+    }
+
+    /// A client of this master.
+    pub async fn client(&self) -> Client {
+        Client::connect(&self.grpc).await
+    }
+
+    /// Submits a task that runs `test_task` with these words.
+    ///
+    /// # Panics
+    /// If the master refuses it.
+    pub async fn submit(&mut self, words: &[&str]) -> TaskId {
+        self.submit_draft(test_task(words)).await
+    }
+
+    /// Submits a task.
+    ///
+    /// # Panics
+    /// If the master refuses it.
+    pub async fn submit_draft(&mut self, draft: TaskDraft) -> TaskId {
+        self.client()
+            .await
+            .submit(draft)
+            .await
+            .expect("the task is right")
+            .task
+    }
+
+    /// A listing of the console as JSON.
+    ///
+    /// # Panics
+    /// If what it says is not JSON.
+    pub async fn json(&mut self, command: &str) -> Value {
+        let seen = self.master.lines().len();
+        self.master.type_line(&format!("{command} --json")).await;
+        let line = until(&format!("the answer to {command}"), async || {
+            let lines = self.master.lines();
+            lines
+                .into_iter()
+                .skip(seen)
+                .find(|line| line.starts_with(['[', '{']))
+        })
+        .await;
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
+    /// A task as the console lists it.
+    pub async fn task(&mut self, task: &TaskId) -> Value {
+        let id = task.to_string();
+        until(&format!("{id} to be listed"), async || {
+            let tasks = self.json("list-tasks").await;
+            tasks
+                .as_array()?
+                .iter()
+                .find(|entry| entry["task_id"] == id.as_str())
+                .cloned()
+        })
+        .await
+    }
+
+    /// Waits until a task has this status.
+    ///
+    /// # Panics
+    /// If it ends with another.
+    pub async fn has_status(&mut self, task: &TaskId, status: &str) -> Value {
+        until(&format!("{task} to be {status}"), async || {
+            let entry = self.task(task).await;
+            let now = entry["status"].as_str().unwrap_or_default().to_owned();
+            let ended = ["completed", "failed", "cancelled"].contains(&now.as_str());
+            assert!(
+                now == status || !ended,
+                "{task} is {now}, not {status}: {entry}"
+            );
+            (now == status).then_some(entry)
+        })
+        .await
+    }
+
+    /// The body that the master's HTTP server answers with.
+    ///
+    /// # Panics
+    /// If it doesn't answer.
+    pub async fn get(&self, path: &str) -> Value {
+        let mut stream = tokio::net::TcpStream::connect(&self.http).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
+    }
+
+    /// The cluster's id.
+    ///
+    /// # Panics
+    /// If the master doesn't say it.
+    pub async fn id(&self) -> ClusterId {
+        let health = self.get("/health").await;
+        health["cluster"]
+            .as_str()
+            .unwrap_or_default()
+            .parse()
+            .unwrap()
+    }
+
+    /// How many containers of this cluster a worker has.
+    pub async fn container_count(&self, worker: &str) -> usize {
+        containers(&self.engine, &self.id().await, worker)
+            .await
+            .len()
+    }
+
+    /// Ends everything in order, and checks that no container is left.
+    ///
+    /// # Panics
+    /// If the master does not end well.
+    pub async fn end(mut self) {
+        let id = self.id().await;
+        for name in self.ports.keys() {
+            for container in containers(&self.engine, &id, name).await {
+                self.engine
+                    .remove(&container.id)
+                    .await
+                    .expect("a container can be removed");
+            }
+        }
+        self.workers.clear();
+        self.master.type_line("exit").await;
+        self.master.ends().await;
+    }
+}
+
+/// A task that runs `test_task` with these words, small enough for many at once.
+#[must_use]
+pub fn test_task(words: &[&str]) -> TaskDraft {
+    let mut command = vec!["/test-task".to_owned()];
+    command.extend(words.iter().map(ToString::to_string));
+    TaskDraft {
+        docker_image: crate::engine::TEST_TASK.to_owned(),
+        command: cloudai_model::Command::Exec(command),
+        cpu_cores: Some(0.5),
+        memory_gb: Some(0.125),
+        storage_gb: Some(0.5),
+        ..TaskDraft::default()
+    }
+}
+
+/// The first attempt of a task.
+#[must_use]
+pub fn first(task: &TaskId) -> AttemptId {
+    AttemptId::new(task.clone(), 1)
+}
+
+fn start_master(folder: &TempDir, grpc: &str, http: &str, extra: &[String]) -> Process {
+    let data = folder.path().join("master").display().to_string();
+    let mut args: Vec<String> = ["-grpc", grpc, "-http", http, "-data-dir", &data]
+        .map(str::to_owned)
+        .into();
+    args.extend_from_slice(extra);
+    Process::start("master", &programs().master, &args, folder.path())
+}
+
+/// A port that was free a moment ago.
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
+    listener.local_addr().expect("it is bound").port()
+}

@@ -1,0 +1,19 @@
+//! A cluster of real processes for tests: real programs, real engine, real sockets.
+//!
+//! It drives the programs as their users do, through stdin, flags, gRPC and HTTP, and never looks
+//! inside. Whatever it starts it ends, also when a test fails.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "this is for tests"
+)]
+
+pub mod client;
+pub mod cluster;
+pub mod engine;
+pub mod namespace;
+pub mod process;
+pub mod programs;
+pub mod wait;

@@ -1,0 +1,26 @@
+//! Waiting for a condition, with a deadline and a reason.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// Long enough for a slow, shared machine; a test that waits this long has failed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Polls until `probe` gives a value.
+///
+/// # Panics
+/// If it doesn't within [`PATIENCE`]; says what was waited for.
+pub async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    #[expect(clippy::disallowed_methods, reason = "a deadline of a test")]
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = probe().await {
+            return value;
+        }
+        #[expect(clippy::disallowed_methods, reason = "a deadline of a test")]
+        let now = Instant::now();
+        assert!(now < deadline, "waited {PATIENCE:?} for {what}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,11 @@
+//! The whole way with the real programs, the real engine and real networks.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
+mod access;
+mod cancelling;
+mod console;
+mod logs_and_files;
+mod placing;
+mod restarts;
+mod running;

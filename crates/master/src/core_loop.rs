@@ -1,0 +1,314 @@
+//! The one loop that owns the core.
+//!
+//! It steps through whatever inputs have piled up, hands all their records to the store as one
+//! commit, and steps on while that commit is under way. Every effect leaves only after the flush
+//! of the records written before it, so load makes batches larger, not waits longer.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use cloudai_core::{Answer, Call, Core, Effect, Input, Snapshot};
+use cloudai_model::record::Record;
+use cloudai_store::{CommitError, Store};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::{Interval, MissedTickBehavior, interval, sleep},
+};
+use tracing::{error, warn};
+
+use crate::{clock::Clock, snapshot::Snapshots};
+
+/// How often the core is told that time has passed.
+const TICK: Duration = Duration::from_millis(250);
+/// Inputs that may wait for the loop; a caller beyond waits to hand its input in.
+const INBOX: usize = 16_384;
+/// Inputs stepped through before the loop looks at its commit again.
+const STRIDE: usize = 512;
+/// Effects that may pile up behind a commit before inputs must wait.
+const MOST_HELD_BACK: usize = 200_000;
+/// How long one batch is tried before the process gives up: the core has run ahead of the store
+/// and can't be rolled back.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
+
+/// The loop has ended: the master is shutting down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the master is shutting down")]
+pub struct Stopped;
+
+type MakeInput = Box<dyn FnOnce(Call) -> Input + Send>;
+
+enum Message {
+    Input(Input),
+    Call(MakeInput, oneshot::Sender<Answer>),
+    Stop,
+}
+
+/// The way to the core, for everybody else.
+#[derive(Clone)]
+pub struct CoreHandle {
+    inbox: mpsc::Sender<Message>,
+}
+
+impl CoreHandle {
+    /// Hands in what needs no answer.
+    ///
+    /// # Errors
+    /// If the loop has ended.
+    pub async fn tell(&self, input: Input) -> Result<(), Stopped> {
+        self.inbox
+            .send(Message::Input(input))
+            .await
+            .map_err(|_| Stopped)
+    }
+
+    /// Hands in a call and waits for its answer, which comes when what it rests on is flushed.
+    ///
+    /// # Errors
+    /// If the loop ended before it answered.
+    pub async fn call(
+        &self,
+        input: impl FnOnce(Call) -> Input + Send + 'static,
+    ) -> Result<Answer, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Call(Box::new(input), reply);
+        self.inbox.send(message).await.map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// Asks the loop to flush what it has and end.
+    pub async fn stop(&self) {
+        // If it has ended already, that is what was wanted.
+        let _ = self.inbox.send(Message::Stop).await;
+    }
+}
+
+/// Whoever carries the effects out.
+pub trait Effects: Send + 'static {
+    /// Carries out one effect that is neither a write nor an answer; must not wait.
+    fn run(&mut self, effect: Effect);
+}
+
+/// Steps whose effects wait for their records to be flushed.
+#[derive(Default)]
+struct Batch {
+    records: Vec<Record>,
+    effects: Vec<Effect>,
+}
+
+impl Batch {
+    fn take_in(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Write(record) => self.records.push(record),
+                effect => self.effects.push(effect),
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.effects.is_empty()
+    }
+}
+
+struct Commit {
+    done: JoinHandle<Result<(), CommitError>>,
+    effects: Vec<Effect>,
+    snapshot: Snapshot,
+}
+
+struct Loop<E> {
+    core: Core,
+    clock: Clock,
+    store: Arc<dyn Store>,
+    effects: E,
+    snapshots: Snapshots,
+    waiting: BTreeMap<Call, oneshot::Sender<Answer>>,
+    last_call: u64,
+    gathering: Batch,
+    commit: Option<Commit>,
+    stopping: bool,
+}
+
+/// Reads the store into the core, then starts the loop.
+///
+/// The task ends with an error when a commit can't be made; the process must end with it.
+///
+/// # Errors
+/// If the store can't be read.
+pub async fn start<E: Effects>(
+    core: Core,
+    clock: Clock,
+    store: Arc<dyn Store>,
+    effects: E,
+    snapshots: Snapshots,
+) -> Result<(CoreHandle, JoinHandle<Result<(), CommitError>>), cloudai_store::ReadError> {
+    let (sender, receiver) = mpsc::channel(INBOX);
+    let mut this = Loop {
+        core,
+        clock,
+        store,
+        effects,
+        snapshots,
+        waiting: BTreeMap::new(),
+        last_call: 0,
+        gathering: Batch::default(),
+        commit: None,
+        stopping: false,
+    };
+    this.read_store().await?;
+    Ok((
+        CoreHandle { inbox: sender },
+        tokio::spawn(this.run(receiver)),
+    ))
+}
+
+impl<E: Effects> Loop<E> {
+    async fn read_store(&mut self) -> Result<(), cloudai_store::ReadError> {
+        let (sink, mut chunks) = mpsc::channel::<Vec<Record>>(4);
+        let store = self.store.clone();
+        let load = tokio::spawn(async move { store.load(sink).await });
+        while let Some(records) = chunks.recv().await {
+            for record in records {
+                self.step(Input::Restore(Box::new(record)));
+            }
+        }
+        let highest = load.await.expect("reading the store does not panic")?;
+        self.step(Input::Restored {
+            highest_task_number: highest.task_number,
+            highest_order: highest.order,
+        });
+        Ok(())
+    }
+
+    async fn run(mut self, mut inbox: mpsc::Receiver<Message>) -> Result<(), CommitError> {
+        let mut tick = ticker();
+        loop {
+            self.start_commit();
+            if self.stopping && self.commit.is_none() {
+                return Ok(());
+            }
+            let open = !self.stopping && self.gathering.effects.len() < MOST_HELD_BACK;
+            tokio::select! {
+                biased;
+                flushed = finished(&mut self.commit) => {
+                    flushed?;
+                    self.release();
+                }
+                _ = tick.tick() => self.step(Input::Tick),
+                message = inbox.recv(), if open => match message {
+                    Some(message) => {
+                        self.take(message);
+                        for _ in 0..STRIDE {
+                            let Ok(message) = inbox.try_recv() else { break };
+                            self.take(message);
+                        }
+                    }
+                    None => self.stopping = true,
+                },
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Input(input) => self.step(input),
+            Message::Call(make, reply) => {
+                self.last_call += 1;
+                let call = Call(self.last_call);
+                self.waiting.insert(call, reply);
+                self.step(make(call));
+            }
+            Message::Stop => self.stopping = true,
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        let mut effects = Vec::new();
+        self.core.step(self.clock.now(), input, &mut effects);
+        self.gathering.take_in(effects);
+    }
+
+    /// Sends what has gathered to the store, unless a commit is under way.
+    fn start_commit(&mut self) {
+        if self.commit.is_some() || self.gathering.is_empty() {
+            return;
+        }
+        let Batch { records, effects } = std::mem::take(&mut self.gathering);
+        let snapshot = self.core.snapshot(self.clock.now());
+        if records.is_empty() {
+            // Nothing before it waits to be flushed, either: no commit is under way.
+            self.publish(effects, snapshot);
+            return;
+        }
+        let done = tokio::spawn(commit(self.store.clone(), self.clock, Arc::new(records)));
+        self.commit = Some(Commit {
+            done,
+            effects,
+            snapshot,
+        });
+    }
+
+    fn release(&mut self) {
+        if let Some(commit) = self.commit.take() {
+            self.publish(commit.effects, commit.snapshot);
+        }
+    }
+
+    fn publish(&mut self, effects: Vec<Effect>, snapshot: Snapshot) {
+        self.snapshots.publish(snapshot);
+        for effect in effects {
+            match effect {
+                Effect::Answer(call, answer) => {
+                    if let Some(reply) = self.waiting.remove(&call) {
+                        // A caller that went away doesn't want it.
+                        let _ = reply.send(answer);
+                    }
+                }
+                effect => self.effects.run(effect),
+            }
+        }
+    }
+}
+
+fn ticker() -> Interval {
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick
+}
+
+/// Waits for the commit under way; for ever if there is none.
+async fn finished(commit: &mut Option<Commit>) -> Result<(), CommitError> {
+    match commit {
+        Some(commit) => (&mut commit.done).await.expect("a commit does not panic"),
+        None => std::future::pending().await,
+    }
+}
+
+/// Commits a batch; the identical batch again for a while if that fails.
+async fn commit(
+    store: Arc<dyn Store>,
+    clock: Clock,
+    records: Arc<Vec<Record>>,
+) -> Result<(), CommitError> {
+    let began = clock.now().mono;
+    let mut pause = Duration::from_millis(50);
+    loop {
+        let failure = match store.commit(records.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(failure) => failure,
+        };
+        if !failure.may_retry() || clock.now().mono.since(began) > GIVE_UP_AFTER {
+            error!(
+                error = &failure as &dyn std::error::Error,
+                "the store can't be written"
+            );
+            return Err(failure);
+        }
+        warn!(
+            error = &failure as &dyn std::error::Error,
+            "the store can't be written, trying again"
+        );
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(2));
+    }
+}

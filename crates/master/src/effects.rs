@@ -1,0 +1,56 @@
+//! Carries out what the core wants done beyond writing and answering.
+
+use std::sync::Arc;
+
+use cloudai_core::{Effect, Event};
+use tokio::sync::broadcast;
+
+use crate::{core_loop, live::LiveTasks, logs::LogFollowers, specs::Specs, workers::Workers};
+
+/// News that a listener may fall behind by before it loses some.
+pub const EVENT_BACKLOG: usize = 1024;
+
+/// See the module.
+pub struct EffectRunner {
+    /// Calls to workers.
+    pub workers: Arc<Workers>,
+    /// Followers of workers' logs.
+    pub logs: LogFollowers,
+    /// What is live.
+    pub live: LiveTasks,
+    /// Specs of waiting tasks.
+    pub specs: Specs,
+    /// Whoever listens. Sending never waits: a slow listener loses news and is told how many.
+    pub events: broadcast::Sender<Event>,
+}
+
+impl core_loop::Effects for EffectRunner {
+    fn run(&mut self, effect: Effect) {
+        match effect {
+            Effect::Assign(assignment) => self.workers.assign(assignment),
+            Effect::Stop(request) => self.workers.stop(request),
+            Effect::Invite {
+                worker,
+                address,
+                registration,
+            } => {
+                self.workers.invite(worker, address, registration);
+            }
+            Effect::FollowLog { worker, attempt } => self.logs.follow(worker, attempt),
+            Effect::LeaveLog(attempt) => self.logs.leave(&attempt),
+            Effect::Publish(event) => {
+                if let Event::Task(news) = &event {
+                    self.live.take(news);
+                    if news.status.is_final() {
+                        self.specs.forget(&news.task);
+                    }
+                }
+                // Nobody listens: nothing is lost but news.
+                let _ = self.events.send(event);
+            }
+            Effect::Write(_) | Effect::Answer(..) => {
+                debug_assert!(false, "the loop writes and answers itself");
+            }
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! `MasterWorker`, as the master serves it: workers' calls, and those for clients.
+
+use std::{pin::Pin, sync::Arc};
+
+use cloudai_core::{Answer, CancelOutcome, Heartbeat, Held, Hello, Input};
+use cloudai_files::log::{Decoder, LogFollower, LogStream};
+use cloudai_model::{AttemptId, TaskId, TaskStatus, Wall};
+use cloudai_operator::{CancelFailure, Operator as _, SubmitFailure};
+use cloudai_proto::{
+    CancelAnswer, CancelRequest, Completion, HeartbeatReport, HeartbeatTaken, LogMessage, LogPiece,
+    LogRequest, OutputStream, Progress, Refused, Registered, ReportAnswer, Submitted, WorkerEntry,
+    WorkerHello,
+    cluster::{
+        self, Ack, FileChunk, FileUploadAck, HeartbeatAck, ListWorkersRequest, LogChunk,
+        MasterInfo, RegisterAck, Task, TaskAck, TaskLogRequest, TaskProgress, TaskResult,
+        WorkerInfo, WorkerList, master_worker_server::MasterWorker,
+    },
+    submit,
+    worker_view::{Allocated, worker_list},
+};
+use futures_util::Stream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    auth::{Caller, Gate, worker_call_status},
+    reports, uploads,
+};
+use crate::{core_loop::Stopped, logs::LogFollowers, operations::Master};
+
+/// Log bytes in one message to a client.
+const LOG_CHUNK: usize = 64 << 10;
+
+/// See the module.
+pub struct ClusterService {
+    pub(super) master: Arc<Master>,
+    pub(super) gate: Gate,
+    pub(super) logs: LogFollowers,
+}
+
+impl ClusterService {
+    /// A service over this master.
+    #[must_use]
+    pub fn new(master: Arc<Master>, gate: Gate, logs: LogFollowers) -> Self {
+        Self { master, gate, logs }
+    }
+
+    /// The attempt whose log is wanted: the one named, or the last.
+    async fn attempt_of(&self, wanted: &LogRequest) -> Result<AttemptId, Status> {
+        let task = &wanted.task;
+        let record = self.master.store.task(task).await;
+        let record = record.map_err(|error| Status::unavailable(error.to_string()))?;
+        let record =
+            record.ok_or_else(|| Status::not_found(format!("task {task} is not known")))?;
+        let last = record.state.attempt;
+        let number = wanted.attempt.unwrap_or(last);
+        if (1..=last).contains(&number) {
+            return Ok(AttemptId::new(task.clone(), number));
+        }
+        Err(Status::not_found(format!(
+            "task {task} has no attempt {number}: it has had {last} so far"
+        )))
+    }
+}
+
+#[tonic::async_trait]
+impl MasterWorker for ClusterService {
+    async fn register_worker(
+        &self,
+        request: Request<WorkerInfo>,
+    ) -> Result<Response<RegisterAck>, Status> {
+        let caller = Caller::of(&request);
+        let hello = WorkerHello::from_wire(request.into_inner())?;
+        self.gate.worker(&caller, &hello.worker)?;
+        let hello = Hello {
+            worker: hello.worker,
+            shown_ip: hello.shown_ip,
+            capacity: hello.capacity,
+            version: hello.version,
+            labels: hello.labels,
+        };
+        let answer = self
+            .master
+            .core
+            .call(|call| Input::Hello { call, hello })
+            .await;
+        let Answer::Welcomed(welcome) = answer.map_err(stopped)? else {
+            return Err(mixed_up());
+        };
+        let welcome = welcome.map_err(|error| worker_call_status(&error))?;
+        Ok(Response::new(Registered::to_wire(Ok(Registered {
+            message: "Worker registered successfully".to_owned(),
+            cluster: Some(welcome.cluster),
+            heartbeat_interval: Some(welcome.heartbeat_interval),
+        }))))
+    }
+
+    async fn send_heartbeat(
+        &self,
+        request: Request<cluster::Heartbeat>,
+    ) -> Result<Response<HeartbeatAck>, Status> {
+        let caller = Caller::of(&request);
+        let report = HeartbeatReport::from_wire(request.into_inner())?;
+        self.gate.worker(&caller, &report.worker)?;
+        let held = report.held.into_iter();
+        let heartbeat = Heartbeat {
+            worker: report.worker,
+            incarnation: report.incarnation,
+            usage: report.usage,
+            held: held
+                .map(|held| Held {
+                    attempt: held.attempt,
+                    phase: held.phase,
+                })
+                .collect(),
+            last_sequence: report.last_sequence.filter(|_| report.holds_complete),
+            unwell: report.unwell,
+        };
+        let answer = self
+            .master
+            .core
+            .call(|call| Input::Heartbeat { call, heartbeat })
+            .await;
+        let Answer::HeartbeatTaken(taken) = answer.map_err(stopped)? else {
+            return Err(mixed_up());
+        };
+        let taken = taken.map_err(|error| worker_call_status(&error))?;
+        let taken = HeartbeatTaken {
+            register_again: taken.introduce,
+        };
+        Ok(Response::new(HeartbeatTaken::to_wire(Ok(taken))))
+    }
+
+    async fn report_task_progress(
+        &self,
+        request: Request<TaskProgress>,
+    ) -> Result<Response<Ack>, Status> {
+        let caller = Caller::of(&request);
+        let progress = Progress::from_wire(request.into_inner())?;
+        self.gate.worker(&caller, &progress.worker)?;
+        let Progress {
+            worker,
+            attempt,
+            phase,
+            detail,
+            end,
+            ..
+        } = progress;
+        let input = move |call| Input::Progress {
+            call,
+            worker,
+            attempt,
+            phase,
+            detail,
+            end: end.map(Box::new),
+        };
+        let reported = reports::reported(self.master.core.call(input).await)?;
+        Ok(Response::new(
+            reports::answer(reported, "progress noted").into_wire(),
+        ))
+    }
+
+    async fn report_task_completion(
+        &self,
+        request: Request<TaskResult>,
+    ) -> Result<Response<Ack>, Status> {
+        let caller = Caller::of(&request);
+        let received_at = self.master.clock.now().wall;
+        let completion = Completion::from_wire(request.into_inner(), received_at)?;
+        self.gate.worker(&caller, &completion.worker)?;
+        let answer: ReportAnswer = reports::complete(self, completion).await?;
+        Ok(Response::new(answer.into_wire()))
+    }
+
+    async fn upload_task_files(
+        &self,
+        request: Request<Streaming<FileChunk>>,
+    ) -> Result<Response<FileUploadAck>, Status> {
+        let caller = Caller::of(&request);
+        let answer = uploads::take_in(self, &caller, request.into_inner()).await?;
+        Ok(Response::new(answer.into_wire()))
+    }
+
+    async fn master_register(
+        &self,
+        _request: Request<MasterInfo>,
+    ) -> Result<Response<RegisterAck>, Status> {
+        Err(Status::unimplemented(
+            "this is a master: MasterRegister is served by workers",
+        ))
+    }
+
+    async fn assign_task(&self, request: Request<Task>) -> Result<Response<TaskAck>, Status> {
+        self.gate.client(&Caller::of(&request))?;
+        let answer = match self
+            .master
+            .submit(submit::from_wire(request.into_inner()))
+            .await
+        {
+            Ok(submitted) => Ok(Submitted {
+                message: match &submitted.waiting {
+                    Some(why) => format!("queued: {}", why.summary),
+                    None => "sent to a worker".to_owned(),
+                },
+                task: submitted.task,
+                position: u32::try_from(submitted.position).unwrap_or(u32::MAX),
+                status: submitted.status,
+            }),
+            Err(failure @ (SubmitFailure::Draft(_) | SubmitFailure::Refused(_))) => {
+                Err(Refused(failure.to_string()))
+            }
+            Err(failure) => return Err(Status::unavailable(failure.to_string())),
+        };
+        Ok(Response::new(Submitted::to_wire(answer)))
+    }
+
+    async fn cancel_task(
+        &self,
+        request: Request<cluster::TaskId>,
+    ) -> Result<Response<TaskAck>, Status> {
+        self.gate.client(&Caller::of(&request))?;
+        let wanted = CancelRequest::from_wire(request.into_inner())?;
+        let answer = match self.master.cancel(&wanted.task).await {
+            Ok(outcome) => taken(&outcome),
+            Err(failure @ (CancelFailure::Final(..) | CancelFailure::Unknown(_))) => {
+                CancelAnswer::Refused(Refused(failure.to_string()))
+            }
+            Err(failure) => return Err(Status::unavailable(failure.to_string())),
+        };
+        Ok(Response::new(answer.into_wire()))
+    }
+
+    type StreamTaskLogsStream =
+        Pin<Box<dyn Stream<Item = Result<LogChunk, Status>> + Send + 'static>>;
+
+    async fn stream_task_logs(
+        &self,
+        request: Request<TaskLogRequest>,
+    ) -> Result<Response<Self::StreamTaskLogsStream>, Status> {
+        self.gate.client(&Caller::of(&request))?;
+        let wanted = LogRequest::from_wire(request.into_inner())?;
+        let attempt = self.attempt_of(&wanted).await?;
+        let offset = if wanted.framed { wanted.offset } else { 0 };
+        let follower = self.master.log_from(&attempt, offset).await;
+        let follower = follower.map_err(|failure| Status::unavailable(failure.to_string()))?;
+        let (sender, receiver) = mpsc::channel(8);
+        tokio::spawn(send_log(self.master.clone(), follower, wanted, sender));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn list_workers(
+        &self,
+        request: Request<ListWorkersRequest>,
+    ) -> Result<Response<WorkerList>, Status> {
+        self.gate.client(&Caller::of(&request))?;
+        let snapshot = self.master.snapshot();
+        let entries = snapshot.workers.values().map(|worker| WorkerEntry {
+            worker: worker.id.clone(),
+            shown_ip: worker.address.host().to_owned(),
+            address: worker.address.to_string(),
+            capacity: worker.capacity,
+            version: worker.version.clone(),
+            labels: worker.labels.clone(),
+            status: worker.status(),
+            allocated: Allocated {
+                cpu_milli: worker.allocated.cpu_milli,
+                memory_bytes: worker.allocated.memory_bytes,
+                storage_bytes: worker.allocated.storage_bytes,
+                gpu_milli: u64::from(worker.allocated.gpu_milli()),
+            },
+            running_tasks: u32::try_from(worker.attempts.len()).unwrap_or(u32::MAX),
+            last_seen: worker.last_seen_at,
+        });
+        Ok(Response::new(worker_list(entries)))
+    }
+}
+
+fn taken(outcome: &CancelOutcome) -> CancelAnswer {
+    let (message, status) = match outcome {
+        CancelOutcome::Cancelled => ("cancelled".to_owned(), Some(TaskStatus::Cancelled)),
+        CancelOutcome::Stopping(worker) => (format!("{worker} was asked to stop it"), None),
+        CancelOutcome::AlreadyEnded => (
+            "it has ended by itself, and that result stands".to_owned(),
+            None,
+        ),
+    };
+    CancelAnswer::Taken { message, status }
+}
+
+/// Sends a log until it is complete, the client goes away, or, without `follow`, what is there
+/// has been sent.
+async fn send_log(
+    master: Arc<Master>,
+    mut follower: LogFollower,
+    wanted: LogRequest,
+    sender: mpsc::Sender<Result<LogChunk, Status>>,
+) {
+    let mut decoder = Decoder::new();
+    loop {
+        let more = if wanted.follow {
+            follower.wait().await
+        } else {
+            true
+        };
+        let offset = follower.offset();
+        let bytes = match follower.read(LOG_CHUNK) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let _ = sender.send(Err(Status::internal(error.to_string()))).await;
+                return;
+            }
+        };
+        if bytes.is_empty() && (!more || !wanted.follow) {
+            break;
+        }
+        let pieces = if wanted.framed {
+            vec![LogPiece::Framed {
+                offset,
+                data: bytes.into(),
+            }]
+        } else {
+            match unframe(&mut decoder, &bytes) {
+                Ok(pieces) => pieces,
+                Err(error) => {
+                    let _ = sender.send(Err(Status::data_loss(error.to_string()))).await;
+                    return;
+                }
+            }
+        };
+        for piece in pieces {
+            let chunk = LogMessage::piece(&wanted.task, piece).into_wire();
+            if sender.send(Ok(chunk)).await.is_err() {
+                return;
+            }
+        }
+    }
+    let status = status_of(&master, &wanted.task).await;
+    let _ = sender
+        .send(Ok(LogMessage::end(&wanted.task, status).into_wire()))
+        .await;
+}
+
+async fn status_of(master: &Master, task: &TaskId) -> Option<TaskStatus> {
+    let record = master.task(task).await.ok().flatten();
+    record.map(|view| view.record.state.status)
+}
+
+fn unframe(
+    decoder: &mut Decoder,
+    bytes: &[u8],
+) -> Result<Vec<LogPiece>, cloudai_files::log::FrameError> {
+    decoder.feed(bytes);
+    let mut pieces = Vec::new();
+    while let Some(frame) = decoder.next_frame()? {
+        pieces.push(LogPiece::Output {
+            stream: match frame.stream {
+                LogStream::Stdout => OutputStream::Stdout,
+                LogStream::Stderr => OutputStream::Stderr,
+            },
+            at: Some(Wall(frame.at_ns / 1_000_000)),
+            data: frame.data,
+        });
+    }
+    Ok(pieces)
+}
+
+pub(super) fn stopped(error: Stopped) -> Status {
+    Status::unavailable(error.to_string())
+}
+
+/// Each input is answered in its own kind; the core's tests hold it to that.
+pub(super) fn mixed_up() -> Status {
+    Status::internal("the core gave an answer of another kind")
+}

@@ -1,0 +1,109 @@
+//! The gRPC server: thin adapters from wire messages to inputs of the core and back.
+
+mod agent_service;
+mod auth;
+mod cluster_service;
+mod reports;
+mod uploads;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use cloudai_proto::{
+    DESCRIPTORS, agent::master_agent_server::MasterAgentServer,
+    cluster::master_worker_server::MasterWorkerServer,
+};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+
+pub use agent_service::AgentService;
+pub use auth::Gate;
+pub use cluster_service::ClusterService;
+
+/// A message may be this large: a task with a long command, a chunk of a file.
+const LARGEST_MESSAGE: usize = 8 << 20;
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_WITHIN: Duration = Duration::from_secs(20);
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Reflection can't read what was compiled in.
+    #[error("the compiled-in service description can't be read")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The server failed.
+    #[error("the gRPC server failed")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// Serves until `shutdown` resolves and the calls under way are answered.
+///
+/// # Errors
+/// If the server can't be built or fails.
+pub async fn serve(
+    listener: TcpListener,
+    cluster: Arc<ClusterService>,
+    agent: AgentService,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    health_reporter
+        .set_serving::<MasterWorkerServer<ClusterService>>()
+        .await;
+    health_reporter
+        .set_serving::<MasterAgentServer<AgentService>>()
+        .await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let cluster = MasterWorkerServer::from_arc(cluster)
+        .max_decoding_message_size(LARGEST_MESSAGE)
+        .max_encoding_message_size(LARGEST_MESSAGE);
+    let agent = MasterAgentServer::new(agent)
+        .max_decoding_message_size(LARGEST_MESSAGE)
+        .max_encoding_message_size(64 << 20);
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_WITHIN))
+        .tcp_nodelay(true)
+        .add_service(health)
+        .add_service(reflection)
+        .add_service(cluster)
+        .add_service(agent)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown)
+        .await?;
+    Ok(())
+}
+
+/// Whether a connection comes from this machine. Its own other addresses don't count: only the
+/// loopback interface can't be reached by others.
+fn is_loopback(peer: Option<SocketAddr>) -> bool {
+    peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_loopback_interface_is_this_machine() {
+        for text in [
+            "127.0.0.1:1",
+            "127.8.8.8:1",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            assert!(is_loopback(Some(text.parse().unwrap())), "{text}");
+        }
+        for text in [
+            "10.0.0.1:1",
+            "0.0.0.0:1",
+            "[::ffff:10.0.0.1]:1",
+            "[fe80::1]:1",
+        ] {
+            assert!(!is_loopback(Some(text.parse().unwrap())), "{text}");
+        }
+        assert!(!is_loopback(None));
+    }
+}

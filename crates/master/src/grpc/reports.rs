@@ -1,0 +1,101 @@
+//! A worker's last word on an attempt: taken when its log is on this disk.
+
+use cloudai_core::{Answer, Input, Reported};
+use cloudai_files::log::tail_text;
+use cloudai_model::{AttemptId, Whole, WorkerId};
+use cloudai_proto::{Completion, ReportAnswer};
+use tonic::Status;
+
+use super::{
+    auth::worker_call_status,
+    cluster_service::{ClusterService, mixed_up, stopped},
+};
+use crate::core_loop::Stopped;
+
+/// How much of a log's end is stored with the result.
+const LOG_TAIL: usize = 64 << 10;
+
+/// What the core answered to a worker's word on an attempt.
+pub(super) fn reported(answer: Result<Answer, Stopped>) -> Result<Reported, Status> {
+    match answer.map_err(stopped)? {
+        Answer::Reported(reported) => reported.map_err(|error| worker_call_status(&error)),
+        _ => Err(mixed_up()),
+    }
+}
+
+/// The same for the wire.
+pub(super) fn answer(reported: Reported, taken: &str) -> ReportAnswer {
+    match reported {
+        Reported::Taken => ReportAnswer::Taken {
+            message: taken.to_owned(),
+        },
+        Reported::Superseded => ReportAnswer::Superseded {
+            message: "this attempt was superseded: drop what is held of it".to_owned(),
+        },
+    }
+}
+
+/// Whether log and files of an attempt are still wanted.
+pub(super) async fn vet(
+    service: &ClusterService,
+    worker: &WorkerId,
+    attempt: &AttemptId,
+) -> Result<Reported, Status> {
+    let (worker, attempt) = (worker.clone(), attempt.clone());
+    reported(
+        service
+            .master
+            .core
+            .call(|call| Input::Vet {
+                call,
+                worker,
+                attempt,
+            })
+            .await,
+    )
+}
+
+/// Takes a result in, once the log is whole here.
+pub(super) async fn complete(
+    service: &ClusterService,
+    completion: Completion,
+) -> Result<ReportAnswer, Status> {
+    let Completion {
+        worker,
+        mut report,
+        log_length,
+        ..
+    } = completion;
+    let attempt = report.attempt.clone();
+    let mut log_tail = String::new();
+    if vet(service, &worker, &attempt).await? == Reported::Taken {
+        let length = log_length.unwrap_or(0);
+        let here = service.logs.complete(&worker, &attempt, length).await;
+        let here = here.map_err(|pending| Status::unavailable(pending.to_string()))?;
+        if report.log.is_complete() {
+            report.log = here;
+        }
+        if length > 0 {
+            match last_part(service, &attempt).await {
+                Ok(tail) => log_tail = tail,
+                Err(reason) if report.log.is_complete() => report.log = Whole::Incomplete(reason),
+                Err(_) => {}
+            }
+        }
+    }
+    let input = |call| Input::Finished {
+        call,
+        worker,
+        report: Box::new(report),
+        log_tail,
+    };
+    let reported = reported(service.master.core.call(input).await)?;
+    Ok(answer(reported, "Task result received"))
+}
+
+async fn last_part(service: &ClusterService, attempt: &AttemptId) -> Result<String, String> {
+    let path = service.master.logs.path(attempt);
+    let read = tokio::task::spawn_blocking(move || tail_text(&path, LOG_TAIL)).await;
+    read.expect("reading does not panic")
+        .map_err(|error| format!("the log can't be read: {error}"))
+}

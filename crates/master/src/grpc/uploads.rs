@@ -1,0 +1,173 @@
+//! Output files come in: each chunk to its file, all of them to their place at the end.
+
+use cloudai_core::{Input, Reported};
+use cloudai_files::output::{Checksum, RelativePath, Staging};
+use cloudai_model::{
+    AttemptId, UserName,
+    record::{FileRecord, FilesRecord},
+};
+use cloudai_proto::{Refused, UploadAnswer, UploadChunk, cluster::FileChunk};
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+
+use super::{
+    auth::Caller,
+    cluster_service::ClusterService,
+    reports::{reported, vet},
+};
+
+/// Chunks that may wait for the disk.
+const CHUNKS_AHEAD: usize = 8;
+
+/// Takes in all files of one attempt.
+pub(super) async fn take_in(
+    service: &ClusterService,
+    caller: &Caller,
+    mut stream: Streaming<FileChunk>,
+) -> Result<UploadAnswer, Status> {
+    let Some(first) = next(&mut stream).await? else {
+        return Err(Status::invalid_argument(
+            "the stream is empty: expected one chunk at least",
+        ));
+    };
+    let attempt = first.attempt.clone();
+    let worker = first.worker.clone().ok_or_else(|| {
+        Status::invalid_argument("worker_id: absent: expected the id of the sending worker")
+    })?;
+    service.gate.worker(caller, &worker)?;
+    if vet(service, &worker, &attempt).await? == Reported::Superseded {
+        let message = "this attempt was superseded: drop its files".to_owned();
+        return Ok(UploadAnswer::Superseded { message });
+    }
+    let record = service.master.store.task(&attempt.task).await;
+    let record = record.map_err(|error| Status::unavailable(error.to_string()))?;
+    let Some(record) = record else {
+        return Err(Status::not_found(format!(
+            "task {} is not known",
+            attempt.task
+        )));
+    };
+
+    let staging = service.master.files.begin(&attempt);
+    let staging = staging.map_err(|error| Status::unavailable(error.to_string()))?;
+    let (chunks, inbox) = mpsc::channel(CHUNKS_AHEAD);
+    let user = record.spec.user.clone();
+    let written = tokio::task::spawn_blocking(move || write(staging, inbox, &user));
+    pass_on(&mut stream, first, &attempt, chunks).await?;
+    let files = match written.await.expect("writing does not panic") {
+        Ok(files) => files,
+        Err(problem) => return Ok(UploadAnswer::Refused(Refused(problem))),
+    };
+
+    let count = u32::try_from(files.len()).unwrap_or(u32::MAX);
+    if count > 0 {
+        let stored = FilesRecord {
+            storage_path: format!("{}/{}", record.spec.user, attempt.task),
+            user: record.spec.user,
+            task_name: record.spec.name,
+            attempt,
+            files,
+            uploaded_at: service.master.clock.now().wall,
+        };
+        let input = |call| Input::FilesStored {
+            call,
+            worker,
+            files: Box::new(stored),
+        };
+        if reported(service.master.core.call(input).await)? == Reported::Superseded {
+            let message = "this attempt was superseded: drop its files".to_owned();
+            return Ok(UploadAnswer::Superseded { message });
+        }
+    }
+    Ok(UploadAnswer::Taken {
+        files: count,
+        message: format!("{count} files received"),
+    })
+}
+
+async fn next(stream: &mut Streaming<FileChunk>) -> Result<Option<UploadChunk>, Status> {
+    match stream.message().await? {
+        Some(chunk) => Ok(Some(UploadChunk::from_wire(chunk)?)),
+        None => Ok(None),
+    }
+}
+
+/// Hands every chunk to the writer; fails if the stream breaks, so that nothing of it is kept.
+async fn pass_on(
+    stream: &mut Streaming<FileChunk>,
+    first: UploadChunk,
+    attempt: &AttemptId,
+    chunks: mpsc::Sender<UploadChunk>,
+) -> Result<(), Status> {
+    let mut chunk = first;
+    loop {
+        if chunk.attempt != *attempt {
+            return Err(Status::invalid_argument(format!(
+                "a chunk of {} in the stream of {attempt}: expected one attempt in a stream",
+                chunk.attempt
+            )));
+        }
+        let last = chunk.empty_set || (chunk.last_file && chunk.last_chunk);
+        if chunks.send(chunk).await.is_err() {
+            // The writer has stopped, and says why.
+            return Ok(());
+        }
+        if last {
+            return Ok(());
+        }
+        chunk = next(stream).await?.ok_or_else(|| {
+            Status::data_loss("the stream ended before the last chunk of the last file")
+        })?;
+    }
+}
+
+/// Writes chunks until the last; then moves all files to their place.
+fn write(
+    mut staging: Staging,
+    mut chunks: mpsc::Receiver<UploadChunk>,
+    user: &UserName,
+) -> Result<Vec<FileRecord>, String> {
+    while let Some(chunk) = chunks.blocking_recv() {
+        if chunk.empty_set {
+            return Ok(Vec::new());
+        }
+        let path: RelativePath = chunk
+            .path_text
+            .parse()
+            .map_err(|error| format!("{error}"))?;
+        let offset = chunk
+            .offset
+            .ok_or("offset: absent: expected the chunk's place in its file")?;
+        staging
+            .write(&path, offset, &chunk.data)
+            .map_err(|error| describe(&error))?;
+        if chunk.last_chunk {
+            let expected = chunk.finish.as_ref().map(checksum);
+            staging
+                .finish_file(&path, expected.as_ref())
+                .map_err(|error| describe(&error))?;
+            if chunk.last_file {
+                return staging.publish(user).map_err(|error| describe(&error));
+            }
+        }
+    }
+    Err("the stream broke off before the last file".to_owned())
+}
+
+fn checksum(digest: &cloudai_proto::FileDigest) -> Checksum {
+    Checksum {
+        size: digest.size,
+        sha256: digest.sha256.clone(),
+    }
+}
+
+/// An error with its causes, for the one line that the worker shows.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,23 @@
+//! The master's shell: it owns the core, stores what the core writes, carries out what it wants,
+//! and lets workers, users and operators in.
+//!
+//! Nothing is decided here. See ARCHITECTURE.md for the way of a task through it.
+
+pub mod clock;
+pub mod core_loop;
+pub mod effects;
+pub mod front_end;
+pub mod grpc;
+pub mod http;
+pub mod live;
+pub mod logs;
+pub mod operations;
+pub mod settings;
+pub mod snapshot;
+pub mod specs;
+pub mod startup;
+pub mod token;
+pub mod workers;
+
+/// This program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,324 @@
+//! From settings to a serving master, and back: each thing is opened in turn, and what fails is
+//! told in one line.
+
+use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use cloudai_config::ListenAddr;
+use cloudai_core::{Core, policy};
+use cloudai_files::{
+    log::LogStore,
+    output::{OutputStore, StoreError},
+};
+use cloudai_model::ClusterId;
+use cloudai_store::{CommitError, MemoryStore, OpenError, ReadError, SqliteStore, Store};
+use tokio::{
+    net::TcpListener,
+    sync::{broadcast, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+use tracing::warn;
+
+use crate::{
+    clock::Clock,
+    core_loop,
+    effects::{EVENT_BACKLOG, EffectRunner},
+    grpc::{self, AgentService, ClusterService, Gate, ServeError},
+    http,
+    live::LiveTasks,
+    logs::LogFollowers,
+    operations::Master,
+    settings::{Settings, StoreKind},
+    snapshot::Snapshots,
+    specs::Specs,
+    token::{SecretError, Tokens},
+    workers::{Workers, WorkersSetup},
+};
+
+/// How long calls under way have to end when the master shuts down.
+const CALLS_END_WITHIN: Duration = Duration::from_secs(3);
+
+/// Why the master did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory can't be used.
+    #[error(
+        "the data directory {path} can't be used: {source}; expected one that can be written, see -data-dir"
+    )]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store can't be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The store can't be read.
+    #[error("the store can't be read")]
+    Read(#[from] ReadError),
+    /// The secret can't be read or made.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// Output files can't be kept.
+    #[error("the files directory can't be used")]
+    Files(#[from] StoreError),
+    /// A port is taken, or not ours to take.
+    #[error("{service} can't be served on {address}: {source}; choose another with {flag}")]
+    Listen {
+        /// gRPC or HTTP.
+        service: &'static str,
+        /// Where.
+        address: ListenAddr,
+        /// Its flag.
+        flag: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No random number is to be had for the cluster's id.
+    #[error("this machine gives no random numbers: {0}")]
+    Random(std::io::Error),
+}
+
+/// A serving master.
+pub struct Running {
+    /// What its front ends see.
+    pub master: Arc<Master>,
+    /// Where gRPC is served.
+    pub grpc: SocketAddr,
+    /// Where HTTP is served.
+    pub http: SocketAddr,
+    core_loop: JoinHandle<Result<(), CommitError>>,
+    grpc_server: JoinHandle<Result<(), ServeError>>,
+    http_server: JoinHandle<std::io::Result<()>>,
+    shutdown: watch::Sender<bool>,
+}
+
+/// Opens the store named in the settings.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
+    let path = settings.data_dir.clone();
+    fs::create_dir_all(&path).map_err(|source| StartError::DataDir { path, source })?;
+    Ok(match settings.store {
+        StoreKind::Sqlite => Arc::new(SqliteStore::open(&settings.data_dir)?),
+        StoreKind::Memory => Arc::new(MemoryStore::new()),
+    })
+}
+
+/// Starts a master on this store.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn start(settings: &Settings, store: Arc<dyn Store>) -> Result<Running, StartError> {
+    // Ports first: a second master on this machine ends here, before it has done anything.
+    let grpc_listener = listen(&settings.grpc, "gRPC", "-grpc").await?;
+    let http_listener = listen(&settings.http, "HTTP", "-http").await?;
+    let grpc = grpc_listener
+        .local_addr()
+        .map_err(|source| StartError::Listen {
+            service: "gRPC",
+            address: settings.grpc.clone(),
+            flag: "-grpc",
+            source,
+        })?;
+    let http = http_listener
+        .local_addr()
+        .map_err(|source| StartError::Listen {
+            service: "HTTP",
+            address: settings.http.clone(),
+            flag: "-http",
+            source,
+        })?;
+
+    let clock = Clock::start();
+    let cluster = fresh_cluster()?;
+    let snapshots = Snapshots::unready(cluster.clone());
+    let tokens = Tokens::open(&settings.data_dir)?;
+    let specs = Specs::new(store.clone());
+    let live = LiveTasks::default();
+    let files = Arc::new(OutputStore::open(settings.data_dir.join("files"))?);
+    let logs = Arc::new(LogStore::new(settings.data_dir.join("logs")));
+    let workers = Arc::new(Workers::new(WorkersSetup {
+        specs: specs.clone(),
+        snapshots: snapshots.clone(),
+        tokens: tokens.clone(),
+        advertise: settings.advertise.clone(),
+        grpc_port: grpc.port(),
+        stop_grace: settings.stop_grace,
+    }));
+    let followers = LogFollowers::new(logs.clone(), workers.clone());
+    let (events, _) = broadcast::channel(EVENT_BACKLOG);
+
+    let policy = policy::by_name(&settings.scheduler).unwrap_or_else(|_| {
+        // The settings take known names only.
+        Box::new(policy::RoundRobin)
+    });
+    let core = Core::new(settings.core.clone(), policy, cluster);
+    let effects = EffectRunner {
+        workers: workers.clone(),
+        logs: followers.clone(),
+        live: live.clone(),
+        specs: specs.clone(),
+        events: events.clone(),
+    };
+    let (handle, core_loop) =
+        core_loop::start(core, clock, store.clone(), effects, snapshots.clone()).await?;
+    workers.connect(handle.clone());
+
+    let master = Arc::new(Master {
+        clock,
+        core: handle,
+        store,
+        specs,
+        live,
+        snapshots: snapshots.clone(),
+        logs,
+        files,
+        workers,
+        tokens: tokens.clone(),
+        events,
+        services: vec![
+            ("gRPC".to_owned(), settings.grpc.to_string()),
+            ("HTTP".to_owned(), settings.http.to_string()),
+        ],
+    });
+    let gate = Gate::new(snapshots, tokens, settings.insecure);
+    let cluster = Arc::new(ClusterService::new(master.clone(), gate.clone(), followers));
+    let agent = AgentService::new(master.clone(), gate);
+    let (shutdown, _) = watch::channel(false);
+    let grpc_server = tokio::spawn(grpc::serve(
+        grpc_listener,
+        cluster,
+        agent,
+        asked(shutdown.subscribe()),
+    ));
+    let http_server = tokio::spawn(http::serve(
+        http_listener,
+        master.clone(),
+        asked(shutdown.subscribe()),
+    ));
+    Ok(Running {
+        master,
+        grpc,
+        http,
+        core_loop,
+        grpc_server,
+        http_server,
+        shutdown,
+    })
+}
+
+impl Running {
+    /// Waits until something that must not end has ended: what it was, and why.
+    pub async fn failed(&mut self) -> String {
+        tokio::select! {
+            ended = &mut self.core_loop => match ended {
+                Ok(Ok(())) => "the core has stopped".to_owned(),
+                Ok(Err(error)) => format!(
+                    "the store can't be written: {}; what was answered is safe, and a start \
+                     goes on from there",
+                    with_causes(&error)
+                ),
+                Err(panic) => format!("the core has failed: {panic}"),
+            },
+            ended = &mut self.grpc_server => match ended {
+                Ok(Ok(())) => "the gRPC server has stopped".to_owned(),
+                Ok(Err(error)) => with_causes(&error),
+                Err(panic) => format!("the gRPC server has failed: {panic}"),
+            },
+            ended = &mut self.http_server => match ended {
+                Ok(Ok(())) => "the HTTP server has stopped".to_owned(),
+                Ok(Err(error)) => with_causes(&error),
+                Err(panic) => format!("the HTTP server has failed: {panic}"),
+            },
+        }
+    }
+
+    /// Ends it in order: no new calls, then everything flushed, then the store closed. Containers
+    /// go on.
+    pub async fn shut_down(mut self) {
+        self.shutdown.send_replace(true);
+        for server in [
+            timeout(CALLS_END_WITHIN, &mut self.grpc_server)
+                .await
+                .is_ok(),
+            timeout(CALLS_END_WITHIN, &mut self.http_server)
+                .await
+                .is_ok(),
+        ] {
+            if !server {
+                warn!("calls under way were cut off");
+            }
+        }
+        self.grpc_server.abort();
+        self.http_server.abort();
+        self.master.core.stop().await;
+        if let Ok(Err(error)) = self.core_loop.await {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "the last batch was not written"
+            );
+        }
+        if let Err(error) = self.master.store.close().await {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "the store was not closed cleanly"
+            );
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+async fn asked(mut shutdown: watch::Receiver<bool>) {
+    // An error means that the sender is gone, and the master with it.
+    let _ = shutdown.wait_for(|asked| *asked).await;
+}
+
+async fn listen(
+    address: &ListenAddr,
+    service: &'static str,
+    flag: &'static str,
+) -> Result<TcpListener, StartError> {
+    let failed = |source| StartError::Listen {
+        service,
+        address: address.clone(),
+        flag,
+        source,
+    };
+    let mut failure = std::io::Error::other("the name has no address");
+    for candidate in address.candidates().map_err(failed)? {
+        match TcpListener::bind(candidate).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                return Err(failed(error));
+            }
+            Err(error) => failure = error,
+        }
+    }
+    Err(failed(failure))
+}
+
+fn fresh_cluster() -> Result<ClusterId, StartError> {
+    let mut bytes = [0; 6];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| StartError::Random(std::io::Error::other(error.to_string())))?;
+    Ok(format!("c-{}", hex::encode(bytes))
+        .parse()
+        .expect("hex digits make an id"))
+}
