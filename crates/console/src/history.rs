@@ -47,8 +47,9 @@ impl History {
 
     /// Adds a line, unless it repeats the one before, or begins with a space to stay out.
     pub(crate) fn add(&mut self, line: &str) -> io::Result<()> {
+        let line = line.trim_end();
         let repeated = self.last.as_deref() == Some(line);
-        if line.trim().is_empty() || line.starts_with(' ') || repeated {
+        if line.is_empty() || line.starts_with(' ') || repeated {
             return Ok(());
         }
         self.last = Some(line.to_owned());
@@ -78,7 +79,7 @@ mod tests {
         let path = folder.path().join("history");
         let (mut history, lines) = History::open(&path).unwrap();
         assert!(lines.is_empty());
-        for line in ["status", "status", " task secret", "", "workers"] {
+        for line in ["status", "status ", " task secret", "", "workers"] {
             history.add(line).unwrap();
         }
 

@@ -57,7 +57,7 @@ pub struct Terminal {
     /// Asks the editor's thread for a line.
     ask: mpsc::Sender<()>,
     typed: tokio::sync::mpsc::Receiver<Typed>,
-    /// Whether the editor holds the terminal.
+    /// Whether the editor holds the terminal, or is about to.
     editing: Arc<AtomicBool>,
     mode: Termios,
     output: Output,
@@ -131,6 +131,7 @@ impl Terminal {
     pub async fn run(&mut self, session: &mut Session) {
         loop {
             self.output.flush().await;
+            self.editing.store(true, Ordering::SeqCst);
             if self.ask.send(()).is_err() {
                 return;
             }
@@ -177,7 +178,6 @@ fn edit(
     editing: &AtomicBool,
 ) {
     while asked.recv().is_ok() {
-        editing.store(true, Ordering::SeqCst);
         let line = editor.readline(PROMPT);
         editing.store(false, Ordering::SeqCst);
         let line = match line {

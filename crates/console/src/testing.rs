@@ -92,6 +92,7 @@ pub(crate) fn worker(id: &str, address: &str) -> Worker {
 
 pub(crate) fn snapshot_of<const N: usize>(workers: [Worker; N]) -> Snapshot {
     Snapshot {
+        now: NOW,
         cluster: "c-1".parse().unwrap(),
         ready: true,
         workers: workers

@@ -177,6 +177,8 @@ impl<E: Effects> Loop<E> {
             highest_task_number: highest.task_number,
             highest_order: highest.order,
         });
+        // All of it is stored, but for the epoch, which no reader asks for.
+        self.snapshots.publish(self.core.snapshot(self.clock.now()));
         Ok(())
     }
 

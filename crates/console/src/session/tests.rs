@@ -10,7 +10,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use cloudai_core::{
-    AddWorkerError, CancelOutcome, Event, Submitted, TaskNews, registry::AlreadyRegistered,
+    AddWorkerError, CancelOutcome, Event, PlaceError, Snapshot, Submitted, TaskNews,
+    registry::AlreadyRegistered,
 };
 use cloudai_files::{
     log::{Frame, LogStream},
@@ -90,6 +91,10 @@ impl Operator for FakeMaster {
 
     fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
+    }
+
+    async fn place(&self, task: TaskId, _: WorkerId) -> Result<AttemptId, PlaceFailure> {
+        Err(PlaceError::NotWaiting(task).into())
     }
 
     async fn submit(&self, draft: TaskDraft) -> Result<Submitted, SubmitFailure> {

@@ -46,8 +46,8 @@ async fn a_running_task_hears_sigterm_and_one_that_ignores_it_is_killed() {
         .await
         .follow(&first(&stubborn), |_| {})
         .await;
-    let text = String::from_utf8_lossy(&log.stdout).to_lowercase();
-    assert!(text.contains("sigterm"), "it was asked first: {text}");
+    let text = String::from_utf8_lossy(&log.stdout).into_owned();
+    assert!(text.contains("got signal 15"), "it was asked first: {text}");
     until("the containers to be gone", async || {
         (cluster.container_count("worker-1").await == 0).then_some(())
     })

@@ -52,6 +52,8 @@ async fn binary_output_on_both_streams_arrives_byte_for_byte() {
         .submit(&[
             "log-flood",
             "500000",
+            "--line",
+            "100",
             "--binary",
             "--no-newline",
             "--stderr",
@@ -78,6 +80,7 @@ async fn binary_output_on_both_streams_arrives_byte_for_byte() {
 
     let log = client.follow(&first(&binary), |_| {}).await;
     let expected: Vec<u8> = Flood {
+        line_bytes: 100,
         binary: true,
         no_newline: true,
         ..Flood::text(500_000)

@@ -172,7 +172,8 @@ fn spec() -> impl Strategy<Value = TaskSpec> {
         text().prop_map(Command::Shell),
         vec(text(), 0..4).prop_map(Command::Exec),
     ];
-    let image = "[a-z0-9]{1,12}(/[a-z0-9]{1,12})?(:[A-Za-z0-9_]{1,12})?".prop_map(|name| name.parse().unwrap());
+    let image = "[a-z0-9]{1,12}(/[a-z0-9]{1,12})?(:[A-Za-z0-9_]{1,12})?"
+        .prop_map(|name| name.parse().unwrap());
     let asked = (text(), parsed(), image, command, resources());
     let placed = (
         option::of(parsed()),
