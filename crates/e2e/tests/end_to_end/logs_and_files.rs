@@ -15,7 +15,9 @@ async fn a_log_is_seen_while_the_task_runs() {
     // Given a task that writes, then waits to be told to go on,
     let draft = cloudai_model::TaskDraft {
         docker_image: cloudai_tests::engine::TEST_SHELL.to_owned(),
-        command: cloudai_model::Command::Shell("echo first; sleep 600".to_owned()),
+        command: cloudai_model::Command::Shell(
+            "echo first; printf 'no newline'; sleep 600".to_owned(),
+        ),
         ..test_task(&[])
     };
     let task = cluster.submit_draft(draft).await;
@@ -36,7 +38,7 @@ async fn a_log_is_seen_while_the_task_runs() {
     assert_eq!(cluster.task(&task).await["status"], "running");
     cluster.client().await.cancel(&task).await;
     let log = watching.await.unwrap();
-    assert_eq!(log.stdout, b"first\n");
+    assert_eq!(log.stdout, b"first\nno newline");
     cluster.has_status(&task, "cancelled").await;
     cluster.end().await;
 }
@@ -55,7 +57,6 @@ async fn binary_output_on_both_streams_arrives_byte_for_byte() {
             "--line",
             "100",
             "--binary",
-            "--no-newline",
             "--stderr",
         ])
         .await;
@@ -82,7 +83,6 @@ async fn binary_output_on_both_streams_arrives_byte_for_byte() {
     let expected: Vec<u8> = Flood {
         line_bytes: 100,
         binary: true,
-        no_newline: true,
         ..Flood::text(500_000)
     }
     .content()
