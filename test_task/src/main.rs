@@ -3,6 +3,11 @@
 //! One static program for end-to-end tests. It knows nothing of CloudAI. What it prints and writes can be computed
 //! anew with the library beside it, so that a test compares bytes and not impressions.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "to waste time, as told, is what it is for"
+)]
+
 mod appetite;
 mod ending;
 mod files;

@@ -1,4 +1,7 @@
-//! Reading `.env`, without touching the environment of the process.
+//! Reading `.env`, without changing the environment of the process.
+//!
+//! `$NAME` in a value stands for that variable, of the process or of an earlier line, unless the
+//! value is in single quotes.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

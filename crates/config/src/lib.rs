@@ -16,6 +16,7 @@ pub mod section;
 pub mod settings;
 pub mod source;
 pub mod span;
+pub mod switch;
 pub mod toml_file;
 
 mod dashes;
@@ -27,3 +28,4 @@ pub use section::{Section, Setting};
 pub use settings::Settings;
 pub use source::Source;
 pub use span::{SpanError, duration};
+pub use switch::{SwitchError, switch};

@@ -168,7 +168,7 @@ fn a_switch_is_set_by_flag_and_by_words() {
     assert_eq!(
         program.error("x"),
         "environment variable CLOUDAI_INSECURE: \"perhaps\" is not valid: \
-         value was not a boolean"
+         expected 1, true, yes or on, or 0, false, no or off"
     );
 }
 

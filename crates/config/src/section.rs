@@ -1,6 +1,8 @@
 //! What settings a program has.
 
-use clap::{Arg, ArgAction, builder::BoolishValueParser};
+use clap::{Arg, ArgAction};
+
+use crate::switch;
 
 /// The settings of a program, and its part of `cloudai.toml`.
 #[derive(Debug, Clone)]
@@ -95,6 +97,5 @@ fn with_long_name(arg: Arg) -> Arg {
         .require_equals(true)
         .default_missing_value("true")
         .value_name("BOOL")
-        .value_parser(BoolishValueParser::new())
-        .hide_possible_values(true)
+        .value_parser(switch::switch)
 }

@@ -98,7 +98,11 @@ impl Reading<'_> {
                 .iter()
                 .find(|setting| setting.id() == name);
             let Some(setting) = setting else {
-                let known = self.section.settings.iter().map(|setting| setting.id());
+                let known = self
+                    .section
+                    .settings
+                    .iter()
+                    .map(crate::section::Setting::id);
                 return Err(self.unknown(line, shown, name, known, |near| {
                     format!("{}.{near}", self.section.name)
                 }));

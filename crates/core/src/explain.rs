@@ -26,6 +26,7 @@ impl ResourceKind {
     #[must_use]
     pub fn amount(self, amount: u64) -> String {
         match self {
+            Self::Cpu if amount == 1000 => "1 core".to_owned(),
             Self::Cpu => format!("{} cores", amount as f64 / 1000.0),
             Self::Memory | Self::Storage => format!("{:.1} GB", bytes_to_gb(amount)),
             Self::Gpu => format!("{} GPU", amount as f64 / 1000.0),
@@ -211,7 +212,7 @@ fn wanted(kind: ResourceKind, request: &Resources) -> String {
     }
 }
 
-/// `2 workers: CPU short by 1 cores; 1 worker: inactive`.
+/// `2 workers: CPU short by 1 core; 1 worker: inactive`.
 fn grouped(verdicts: &[Verdict]) -> String {
     let mut groups: BTreeMap<String, usize> = BTreeMap::new();
     for obstacle in verdicts

@@ -46,7 +46,7 @@ fn a_task_starts_when_another_has_exited_even_before_its_upload() {
     assert_eq!(second.status, TaskStatus::Queued);
     let why = second.waiting.unwrap();
     assert_eq!(why.outlook, Outlook::Later);
-    assert_eq!(why.summary, "1 worker: CPU short by 1 cores");
+    assert_eq!(why.summary, "1 worker: CPU short by 1 core");
 
     cluster.accepted(&attempt);
     cluster.progress("a", &attempt, Phase::Running);
@@ -162,7 +162,7 @@ fn direct_dispatch_skips_the_choice_but_not_the_capacity() {
     assert_eq!(cluster.submit(&on_b).worker, Some(id("b")));
     let second = cluster.submit(&on_b);
     assert_eq!(second.status, TaskStatus::Queued);
-    assert_eq!(second.waiting.unwrap().summary, "b: CPU short by 1 cores");
+    assert_eq!(second.waiting.unwrap().summary, "b: CPU short by 1 core");
 
     let nowhere = spec(TaskDraft {
         worker_id: Some("c".into()),

@@ -12,13 +12,11 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// # Panics
 /// If it doesn't within [`PATIENCE`]; says what was waited for.
 pub async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
-    #[expect(clippy::disallowed_methods, reason = "a deadline of a test")]
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(value) = probe().await {
             return value;
         }
-        #[expect(clippy::disallowed_methods, reason = "a deadline of a test")]
         let now = Instant::now();
         assert!(now < deadline, "waited {PATIENCE:?} for {what}");
         sleep(Duration::from_millis(50)).await;

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tracing::{error, warn};
 
-use crate::{clock::Clock, snapshot::Snapshots};
+use crate::snapshot::Snapshots;
 
 /// How often the core is told that time has passed.
 const TICK: Duration = Duration::from_millis(250);
@@ -118,7 +118,6 @@ struct Commit {
 
 struct Loop<E> {
     core: Core,
-    clock: Clock,
     store: Arc<dyn Store>,
     effects: E,
     snapshots: Snapshots,
@@ -137,7 +136,6 @@ struct Loop<E> {
 /// If the store can't be read.
 pub async fn start<E: Effects>(
     core: Core,
-    clock: Clock,
     store: Arc<dyn Store>,
     effects: E,
     snapshots: Snapshots,
@@ -145,7 +143,6 @@ pub async fn start<E: Effects>(
     let (sender, receiver) = mpsc::channel(INBOX);
     let mut this = Loop {
         core,
-        clock,
         store,
         effects,
         snapshots,
@@ -178,7 +175,8 @@ impl<E: Effects> Loop<E> {
             highest_order: highest.order,
         });
         // All of it is stored, but for the epoch, which no reader asks for.
-        self.snapshots.publish(self.core.snapshot(self.clock.now()));
+        self.snapshots
+            .publish(self.core.snapshot(cloudai_clock::now()));
         Ok(())
     }
 
@@ -226,7 +224,7 @@ impl<E: Effects> Loop<E> {
 
     fn step(&mut self, input: Input) {
         let mut effects = Vec::new();
-        self.core.step(self.clock.now(), input, &mut effects);
+        self.core.step(cloudai_clock::now(), input, &mut effects);
         self.gathering.take_in(effects);
     }
 
@@ -236,13 +234,13 @@ impl<E: Effects> Loop<E> {
             return;
         }
         let Batch { records, effects } = std::mem::take(&mut self.gathering);
-        let snapshot = self.core.snapshot(self.clock.now());
+        let snapshot = self.core.snapshot(cloudai_clock::now());
         if records.is_empty() {
             // Nothing before it waits to be flushed, either: no commit is under way.
             self.publish(effects, snapshot);
             return;
         }
-        let done = tokio::spawn(commit(self.store.clone(), self.clock, Arc::new(records)));
+        let done = tokio::spawn(commit(self.store.clone(), Arc::new(records)));
         self.commit = Some(Commit {
             done,
             effects,
@@ -287,19 +285,15 @@ async fn finished(commit: &mut Option<Commit>) -> Result<(), CommitError> {
 }
 
 /// Commits a batch; the identical batch again for a while if that fails.
-async fn commit(
-    store: Arc<dyn Store>,
-    clock: Clock,
-    records: Arc<Vec<Record>>,
-) -> Result<(), CommitError> {
-    let began = clock.now().mono;
+async fn commit(store: Arc<dyn Store>, records: Arc<Vec<Record>>) -> Result<(), CommitError> {
+    let began = cloudai_clock::now().mono;
     let mut pause = Duration::from_millis(50);
     loop {
         let failure = match store.commit(records.clone()).await {
             Ok(()) => return Ok(()),
             Err(failure) => failure,
         };
-        if !failure.may_retry() || clock.now().mono.since(began) > GIVE_UP_AFTER {
+        if !failure.may_retry() || cloudai_clock::now().mono.since(began) > GIVE_UP_AFTER {
             error!(
                 error = &failure as &dyn std::error::Error,
                 "the store can't be written"

@@ -3,7 +3,6 @@
 //!
 //! Nothing is decided here. See ARCHITECTURE.md for the way of a task through it.
 
-pub mod clock;
 pub mod core_loop;
 pub mod effects;
 pub mod front_end;

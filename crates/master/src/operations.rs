@@ -27,7 +27,6 @@ use cloudai_store::{ReadError, Store, TaskQuery};
 use tokio::sync::broadcast;
 
 use crate::{
-    clock::Clock,
     core_loop::{CoreHandle, Stopped},
     live::LiveTasks,
     snapshot::Snapshots,
@@ -43,8 +42,6 @@ const LOG_PIECE: usize = 64 << 10;
 
 /// The master, as its front ends see it.
 pub struct Master {
-    /// Both clocks.
-    pub clock: Clock,
     /// The core.
     pub core: CoreHandle,
     /// What is stored.
@@ -72,7 +69,7 @@ pub struct Master {
 #[async_trait]
 impl Operator for Master {
     fn now(&self) -> Now {
-        self.clock.now()
+        cloudai_clock::now()
     }
 
     fn about(&self) -> About {
@@ -278,7 +275,11 @@ impl Master {
     fn why_waiting(&self, record: &TaskRecord) -> Explanation {
         let snapshot = self.snapshots.latest();
         let workers = snapshot.workers.values().map(Arc::as_ref);
-        explain(&TaskClass::of(&record.spec), workers, self.clock.now().mono)
+        explain(
+            &TaskClass::of(&record.spec),
+            workers,
+            cloudai_clock::now().mono,
+        )
     }
 
     /// Lays what is live over what is stored.

@@ -20,7 +20,6 @@ use tokio::{
 use tracing::warn;
 
 use crate::{
-    clock::Clock,
     core_loop,
     effects::{EVENT_BACKLOG, EffectRunner},
     grpc::{self, AgentService, ClusterService, Gate, ServeError},
@@ -132,7 +131,6 @@ pub async fn start(settings: &Settings, store: Arc<dyn Store>) -> Result<Running
             source,
         })?;
 
-    let clock = Clock::start();
     let cluster = fresh_cluster()?;
     let snapshots = Snapshots::unready(cluster.clone());
     let tokens = Tokens::open(&settings.data_dir)?;
@@ -164,11 +162,10 @@ pub async fn start(settings: &Settings, store: Arc<dyn Store>) -> Result<Running
         events: events.clone(),
     };
     let (handle, core_loop) =
-        core_loop::start(core, clock, store.clone(), effects, snapshots.clone()).await?;
+        core_loop::start(core, store.clone(), effects, snapshots.clone()).await?;
     workers.connect(handle.clone());
 
     let master = Arc::new(Master {
-        clock,
         core: handle,
         store,
         specs,

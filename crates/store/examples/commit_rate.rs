@@ -3,7 +3,11 @@
 //!
 //! `cargo run --release -p cloudai-store --example commit_rate [seconds a figure]`
 
-#![allow(clippy::print_stdout)]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark"
+)]
 
 use std::{error::Error, path::Path, sync::Arc, time::Duration};
 

@@ -9,10 +9,11 @@ use cloudai_worker_core::{
 use support::{Container, Worker, attempt, order};
 
 fn last_refusal(worker: &Worker) -> String {
-    match worker.answers.last() {
-        Some(Answer::Assign(AssignAnswer::Refused(refusal))) => refusal.to_string(),
-        other => panic!("expected a refusal, got {other:?}"),
-    }
+    let refusal = match worker.answers.last() {
+        Some(Answer::Assign(AssignAnswer::Refused(refusal))) => Some(refusal.to_string()),
+        _ => None,
+    };
+    refusal.expect("the last answer is a refusal")
 }
 
 fn is_pull(effect: &Effect) -> bool {

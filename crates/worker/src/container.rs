@@ -15,7 +15,7 @@ use cloudai_model::{ContainerEnd, Exit, PeakUsage};
 use cloudai_worker_core::{Failure, Outcome, SpoolRecord, StopCause};
 use tokio::sync::oneshot;
 
-use crate::{backoff, clock, context::Context, engine_link};
+use crate::{backoff, context::Context, engine_link};
 
 /// When a container's use is first looked at; then ever more rarely.
 const FIRST_SAMPLE: Duration = Duration::from_millis(250);
@@ -180,7 +180,7 @@ async fn follow(
     ContainerEnd {
         exit: end_of(&raw, cause.as_ref()),
         started_at: raw.started_at,
-        finished_at: raw.finished_at.unwrap_or_else(|| clock::now().wall),
+        finished_at: raw.finished_at.unwrap_or_else(|| cloudai_clock::now().wall),
         usage,
         image_digest: None,
     }
@@ -227,7 +227,7 @@ fn gone() -> ContainerEnd {
     ContainerEnd {
         exit: Exit::Stopped("its container was removed by someone else".to_owned()),
         started_at: None,
-        finished_at: clock::now().wall,
+        finished_at: cloudai_clock::now().wall,
         usage: PeakUsage::default(),
         image_digest: None,
     }

@@ -11,8 +11,6 @@ use cloudai_worker_core::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock;
-
 /// What the loop is told or asked.
 enum Message {
     Input(Input),
@@ -127,7 +125,7 @@ pub(crate) async fn run(mut core: WorkerCore, mut inbox: Inbox, mut effects_to: 
             }
         };
         tracing::trace!(?input, "step");
-        core.step(clock::now(), input, &mut effects);
+        core.step(cloudai_clock::now(), input, &mut effects);
         for effect in effects.drain(..) {
             tracing::trace!(?effect, "effect");
             match effect {

@@ -5,7 +5,6 @@
 
 mod auth;
 mod backoff;
-mod clock;
 mod console;
 mod container;
 mod context;
@@ -30,8 +29,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::settings::Settings;
 
-/// The port in an address to all interfaces says enough; two threads serve a worker well and keep
-/// it small.
+/// Two threads serve a worker well and keep it small.
 const THREADS: usize = 2;
 /// Threads for what blocks: flushes, folders, files. They end when they are idle.
 const BLOCKING_THREADS: usize = 64;

@@ -9,7 +9,7 @@ use cloudai_worker_core::{Delivery, Outcome, Report};
 use tonic::Code;
 
 use crate::{
-    backoff, clock, console,
+    backoff, console,
     context::{Context, blocking},
     master_link::{Connected, call},
 };
@@ -91,7 +91,7 @@ pub(crate) async fn progress(
         attempt,
         phase,
         detail,
-        at: clock::now().wall,
+        at: cloudai_clock::now().wall,
         end: end.map(|end| *end),
     };
     let mut client = master.client.clone();

@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use cloudai_config::ListenAddr;
 use cloudai_engine::CredentialStore;
 use cloudai_model::{Capacity, Phase, resources::CapacityError};
 use cloudai_telemetry::DetectError;
@@ -60,9 +61,12 @@ pub(crate) enum WorkerError {
 }
 
 /// Runs a worker until it is told to end.
-pub(crate) async fn run(settings: Settings) -> Result<(), WorkerError> {
+pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
     let data_dir = DataDir::hold(&settings.data_dir)?;
-    let (listener, _) = listen::bind(&settings.listen).await?;
+    let (listener, address) = listen::bind(&settings.listen).await?;
+    if settings.listen.port() == 0 {
+        settings.listen = ListenAddr::Address(address);
+    }
     let spool = Spool::open(&data_dir.spool())?;
     let detected = cloudai_telemetry::detect(&settings.data_dir)?;
     let capacity = settings.offer.complete(&detected)?;

@@ -47,7 +47,7 @@ async fn workers_of_unequal_capacity_share_and_none_is_promised_twice() {
         waiting["reason"]
             .as_str()
             .unwrap()
-            .contains("CPU short by 1 cores"),
+            .contains("CPU short by 1 core"),
         "{waiting}"
     );
 

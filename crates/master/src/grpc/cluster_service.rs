@@ -166,7 +166,7 @@ impl MasterWorker for ClusterService {
         request: Request<TaskResult>,
     ) -> Result<Response<Ack>, Status> {
         let caller = Caller::of(&request);
-        let received_at = self.master.clock.now().wall;
+        let received_at = cloudai_clock::now().wall;
         let completion = Completion::from_wire(request.into_inner(), received_at)?;
         self.gate.worker(&caller, &completion.worker)?;
         let answer: ReportAnswer = reports::complete(self, completion).await?;

@@ -67,7 +67,7 @@ pub(super) async fn take_in(
             task_name: record.spec.name,
             attempt,
             files,
-            uploaded_at: service.master.clock.now().wall,
+            uploaded_at: cloudai_clock::now().wall,
         };
         let input = |call| Input::FilesStored {
             call,

@@ -1,7 +1,12 @@
 //! A worker without engine, disk or wire: it carries out what the core wants, when it is told to,
 //! and watches that the core keeps its promises.
 
-#![allow(dead_code, reason = "each test program uses its part of it")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "support for tests, of which each program uses its part"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

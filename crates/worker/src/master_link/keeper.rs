@@ -16,7 +16,7 @@ use super::{
     MasterLink,
     connection::{Bearer, Client, Connected, call, connect},
 };
-use crate::{backoff, clock, console, core_loop::CoreHandle, settings::Settings};
+use crate::{backoff, console, core_loop::CoreHandle, settings::Settings};
 
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// Between heartbeats, where the master doesn't say.
@@ -217,7 +217,7 @@ impl Keeper {
     }
 
     async fn heartbeat(&mut self, master: &mut Connected) -> Result<HeartbeatTaken, Apart> {
-        let usage = self.sampler.sample(clock::now());
+        let usage = self.sampler.sample(cloudai_clock::now());
         let usage = usage.inspect_err(|error| tracing::debug!(%error, "no figures"));
         let view = self.parts.core.look().await;
         let view = view.map_err(|ended| Apart::Away(ended.to_string()))?;

@@ -76,6 +76,7 @@ fn run_and_kill(dir: &Path, instant: Duration) -> u64 {
     });
     let first = said.recv_timeout(Duration::from_secs(60));
     // The instant itself, not a wait for something: nothing is expected at its end.
+    #[expect(clippy::disallowed_methods, reason = "see above")]
     std::thread::sleep(instant);
     child.kill().unwrap();
     child.wait().unwrap();

@@ -1,0 +1,77 @@
+//! What the tests with the real program and the real engine share: a worker process, an image to
+//! run, and a master that misbehaves on demand.
+
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "support for tests, of which each program uses its part"
+)]
+
+pub mod cut_engine;
+pub mod fake_master;
+pub mod image;
+pub mod process;
+
+use std::{future::Future, time::Duration};
+
+use self::{fake_master::FakeMaster, process::Worker};
+use cloudai_proto::cluster::Task;
+
+/// No step of a test takes longer than this unless something hangs.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// Waits until a look gives something.
+pub async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let seen = tokio::time::timeout(LIMIT, async {
+        loop {
+            if let Some(seen) = look() {
+                return seen;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let seen = seen.await;
+    seen.unwrap_or_else(|_| panic!("{what}: not seen within {LIMIT:?}"))
+}
+
+/// Ends a test that hangs.
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, future)
+        .await
+        .unwrap_or_else(|_| panic!("not done within {LIMIT:?}"))
+}
+
+/// An assignment that runs this line.
+pub fn task(id: &str, line: &str) -> Task {
+    Task {
+        task_id: id.to_owned(),
+        docker_image: image::IMAGE.to_owned(),
+        command: line.to_owned(),
+        req_cpu: Some(0.5),
+        req_memory: Some(0.0625),
+        req_storage: Some(0.01),
+        user_id: "admin".to_owned(),
+        attempt: 1,
+        sequence: 1,
+        stop_grace_ms: Some(1000),
+        ..Task::default()
+    }
+}
+
+/// A worker with a fake master, and its data directory.
+pub async fn worker() -> (FakeMaster, Worker, tempfile::TempDir) {
+    let master = FakeMaster::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let worker = Worker::start(folder.path(), &master.address(), &[]);
+    (master, worker, folder)
+}
+
+/// Whether no attempt is left in a worker's spool.
+pub fn spool_is_empty(folder: &tempfile::TempDir) -> bool {
+    let mut entries = std::fs::read_dir(folder.path().join("spool")).unwrap();
+    entries.all(|entry| !entry.unwrap().path().is_dir())
+}
