@@ -1,3 +1,5 @@
+//! Lines, and what they are read as.
+
 use cloudai_model::spec;
 
 use super::*;

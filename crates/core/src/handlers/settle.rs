@@ -124,9 +124,7 @@ impl Core {
         let released = self.registry.release(id);
         debug_assert!(released.is_ok() || matches!(ending, Ending::Lost(_)));
         self.blocked.clear();
-        if !matches!(ending, Ending::Reported { .. }) {
-            step.out.push(Effect::LeaveLog(id.clone()));
-        }
+        step.out.push(Effect::LeaveLog(id.clone()));
 
         let Some(task) = self.tasks.get_mut(&id.task) else {
             return;
