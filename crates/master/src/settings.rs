@@ -88,7 +88,7 @@ fn section() -> Section {
         |id: &'static str, help: &'static str| Arg::new(id).action(ArgAction::SetTrue).help(help);
     Section {
         name: "master",
-        defaults: include_str!("../default.toml"),
+        defaults: include_str!("../defaults.toml"),
         settings: vec![
             Setting::flag(
                 arg("grpc", "ADDRESS", "Serve gRPC here").value_parser(value_parser!(ListenAddr)),
