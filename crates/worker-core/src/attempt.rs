@@ -45,6 +45,8 @@ pub(crate) struct Attempt {
     pub(crate) had_container: bool,
     /// The command ran, and has ended.
     pub(crate) ran: bool,
+    /// Its container was taken away, and whatever of its log was not in the spool.
+    pub(crate) is_lost: bool,
     pub(crate) files: Whole,
 }
 
@@ -90,6 +92,7 @@ impl Attempt {
             end: None,
             had_container: false,
             ran: false,
+            is_lost: false,
             files: Whole::Complete,
         }
     }
@@ -174,7 +177,11 @@ impl Attempt {
     }
 
     /// Puts the end into the record, now that the log is sealed.
-    pub(crate) fn seal(&mut self, log: SealedLog) {
+    pub(crate) fn seal(&mut self, mut log: SealedLog) {
+        if self.is_lost && log.whole.is_complete() {
+            let reason = "its end was lost with its container";
+            log.whole = Whole::Incomplete(reason.to_owned());
+        }
         self.record.end = self.end.take().map(|end| EndRecord {
             end,
             log,

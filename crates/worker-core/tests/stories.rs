@@ -355,6 +355,11 @@ fn a_container_that_was_taken_away_is_not_run_a_second_time() {
     worker.settle();
     worker.containers.clear();
     worker.restart();
+    worker.settle_until(is_report);
+    let Effect::Report { report, .. } = worker.pending[0].clone() else {
+        unreachable!("settled until there was one");
+    };
+    assert!(!report.report.log.is_complete(), "nobody knows its end");
     worker.finish();
     let Exit::Stopped(reason) = &worker.acknowledged[&id] else {
         panic!("{:?}", worker.acknowledged);

@@ -64,6 +64,7 @@ pub(crate) async fn run(
         Begin::Follow => match find(&context, &record).await {
             Some(container) => container,
             None => {
+                context.logs.lose(&attempt);
                 context.core.outcome(&attempt, Outcome::Ended(gone()));
                 return;
             }

@@ -102,6 +102,14 @@ impl Logs {
         }
     }
 
+    /// The container is gone, and with it whatever of its log the spool doesn't hold.
+    pub(crate) fn lose(&self, attempt: &AttemptId) {
+        if let Some(open) = lock(&self.open).get_mut(attempt) {
+            let reason = "its container was removed before all of it was taken in".to_owned();
+            open.pump = Some(tokio::spawn(async { Whole::Incomplete(reason) }));
+        }
+    }
+
     /// Waits until the rest of the log is in, and closes it.
     pub(crate) async fn seal(&self, attempt: &AttemptId) -> SealedLog {
         let writer = match self.writer(attempt) {
@@ -249,9 +257,8 @@ async fn append(writer: &SharedWriter, frames: &[Frame]) -> Result<(), Broken> {
     loop {
         // Into the page cache, in one write: no reason to change threads.
         let appended = lock(writer).append(frames);
-        let error = match appended {
-            Ok(_) => return Ok(()),
-            Err(error) => error,
+        let Err(error) = appended else {
+            return Ok(());
         };
         tries += 1;
         if tries == DISK_TRIES || !matches!(error, LogError::Io { .. }) {

@@ -27,7 +27,7 @@ pub(crate) async fn run(context: Context, report: Report, tries: u32) {
     let master = context.master.ready().await;
     let delivery = send(&context, &master, report).await;
     if let Delivery::Undelivered(reason) = &delivery {
-        tracing::info!(%attempt, reason, "the report will be sent again");
+        tracing::debug!(%attempt, reason, "the report will be sent again");
     }
     context.core.outcome(&attempt, Outcome::Reported(delivery));
 }

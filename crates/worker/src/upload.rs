@@ -32,7 +32,7 @@ pub(crate) async fn run(context: Context, order: Order, tries: u32) {
     backoff::wait(tries).await;
     let delivery = deliver(&context, &order).await;
     if let Delivery::Undelivered(reason) = &delivery {
-        tracing::info!(attempt = %order.attempt, reason, "the files will be sent again");
+        tracing::debug!(attempt = %order.attempt, reason, "the files will be sent again");
     }
     context
         .core

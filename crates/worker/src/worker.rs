@@ -125,7 +125,11 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
         served = &mut serving => return Ok(served.unwrap_or(Ok(()))?),
         () = ended => {}
     }
-    console::line("Shutting down; running containers go on unless -stop-tasks says otherwise");
+    console::line(if context.settings.stop_tasks {
+        "Shutting down; running containers are stopped"
+    } else {
+        "Shutting down; running containers go on and are taken up again at the next start"
+    });
     end(&context).await;
     // The server ends by itself when all its calls have.
     let _ = stop.send(true).is_ok();

@@ -4,6 +4,13 @@ mod support;
 
 use cloudai_proto::cluster::MasterInfo;
 use support::{fake_master::FakeMaster, process::Worker, task, until};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_worker_says_so_once_and_is_let_in_when_it_is_registered() {
@@ -44,14 +51,14 @@ async fn heartbeats_tell_what_is_held() {
     let master = FakeMaster::start().await;
     let folder = tempfile::tempdir().unwrap();
     let worker = Worker::start(folder.path(), &master.address(), &[]);
-    let mut order = task("task-1", "sleep 600");
+    let mut order = task("job-1", "sleep 600");
     order.sequence = 42;
     worker.assign(order).await;
     until("a heartbeat with the task", || {
         let state = master.state();
         let beat = state.heartbeats.last()?;
         let held = beat.running_tasks.first()?;
-        assert_eq!((held.task_id.as_str(), held.attempt), ("task-1", 1));
+        assert_eq!((held.task_id.as_str(), held.attempt), ("job-1", 1));
         assert_eq!(beat.last_sequence, Some(42));
         assert!(beat.holds_complete && beat.unwell.is_empty() && !beat.incarnation.is_empty());
         assert!(beat.memory_usage > 0.0 && beat.storage_usage > 0.0);
@@ -65,13 +72,13 @@ async fn a_lost_master_is_found_again_and_hears_what_it_missed() {
     let mut master = FakeMaster::start().await;
     let folder = tempfile::tempdir().unwrap();
     let worker = Worker::start(folder.path(), &master.address(), &[]);
-    worker.assign(task("task-1", "sleep 1")).await;
-    master.sees_phase("task-1", "running").await;
+    worker.assign(task("job-1", "sleep 1")).await;
+    master.sees_phase("job-1", "running").await;
     master.vanish();
     worker.says("trying again").await;
     worker.says("✓ Completed successfully").await;
     master.come_back();
-    assert_eq!(master.report("task-1").await.status, "success");
+    assert_eq!(master.report("job-1").await.status, "success");
     assert_eq!(master.state().registrations.len(), 2);
 }
 
@@ -143,11 +150,39 @@ async fn what_a_master_serves_is_answered_with_who_serves_it() {
     let status = status.await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unimplemented);
     assert!(status.message().contains("this is a worker"), "{status}");
-    let mut order = task("task-1", "true");
+    let mut order = task("job-1", "true");
     order.docker_image = "No Image".to_owned();
     let status = client.assign_task(order).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
     assert!(status.message().contains("image"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_reflection_are_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let worker = Worker::start(folder.path(), "127.0.0.1:1", &[]);
+    let channel =
+        tonic::transport::Channel::from_shared(format!("http://{}", worker.address().await));
+    let channel = channel.unwrap().connect().await.unwrap();
+    let mut health = HealthClient::new(channel.clone());
+    for service in ["", "cluster.MasterWorker"] {
+        let request = HealthCheckRequest {
+            service: service.to_owned(),
+        };
+        let answer = health.check(request).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving);
+    }
+    let mut reflection = ServerReflectionClient::new(channel);
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let answers = reflection
+        .server_reflection_info(tokio_stream::once(request))
+        .await;
+    let answer = answers.unwrap().into_inner().message().await.unwrap();
+    let listed = format!("{:?}", answer.unwrap().message_response);
+    assert!(listed.contains("cluster.MasterWorker"), "{listed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,7 +224,7 @@ async fn without_an_engine_it_waits_says_so_and_takes_nothing() {
         unwell.contains("no Docker Engine at").then_some(())
     })
     .await;
-    let ack = worker.assign(task("task-1", "true")).await;
+    let ack = worker.assign(task("job-1", "true")).await;
     assert!(!ack.success);
     assert!(
         ack.message.contains("no Docker Engine at"),

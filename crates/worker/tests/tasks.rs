@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use support::{
     cut_engine::CutEngine,
@@ -19,9 +19,11 @@ async fn a_task_runs_and_its_log_files_and_result_arrive() {
     // When a task prints on both outputs and leaves files
     let line = "printf 'a\\0b\\n'; echo oops >&2; head -c 600000 /dev/zero > /output/big; \
                 mkdir -p /output/sub; echo hi > /output/sub/small; touch /output/empty; exit 3";
-    let ack = worker.assign(task("task-1", line)).await;
+    master.keep_logs(true);
+    let ack = worker.assign(task("job-1", line)).await;
     assert!(ack.success, "{}", ack.message);
-    let (framed, complete) = worker.framed_log("task-1", 0).await;
+    let (framed, complete) = worker.framed_log("job-1", 0).await;
+    master.keep_logs(false);
 
     // Then the log is whole, byte for byte, on either stream
     assert!(complete);
@@ -30,7 +32,7 @@ async fn a_task_runs_and_its_log_files_and_result_arrive() {
     assert_eq!(err, b"oops\n");
 
     // And the result says how it ended, after the files
-    let report = master.report("task-1").await;
+    let report = master.report("job-1").await;
     let exit = report.exit.unwrap();
     assert_eq!((exit.kind.as_str(), exit.exit_code), ("exited", 3));
     assert!(exit.started_at_ms.is_some() && exit.finished_at_ms >= exit.started_at_ms.unwrap());
@@ -39,13 +41,13 @@ async fn a_task_runs_and_its_log_files_and_result_arrive() {
     assert!(report.log_complete && report.files_complete);
     {
         let state = master.state();
-        let files = &state.files[&("task-1".to_owned(), 1)];
+        let files = &state.files[&("job-1".to_owned(), 1)];
         assert_eq!(files["big"], vec![0; 600_000]);
         assert_eq!(files["sub/small"], b"hi\n");
         assert_eq!(files["empty"], b"");
         assert_eq!(files.len(), 3);
     }
-    master.sees_phase("task-1", "uploading").await;
+    master.sees_phase("job-1", "uploading").await;
 
     // And nothing stays
     master.sees_nothing_held().await;
@@ -54,8 +56,8 @@ async fn a_task_runs_and_its_log_files_and_result_arrive() {
     for line in [
         "✓ Worker registered: Worker registered successfully",
         "✓ Ready to receive tasks...",
-        "Received task assignment: task-1 (Image: cloudai-worker-test/busybox:1)",
-        "[Task task-1] ✗ Ended: exit code 3",
+        "Received task assignment: job-1 (Image: cloudai-worker-test/busybox:1)",
+        "[Task job-1] ✗ Ended: exit code 3",
         "✓ Task result reported: Task result received",
     ] {
         worker.says(line).await;
@@ -66,7 +68,7 @@ async fn a_task_runs_and_its_log_files_and_result_arrive() {
 async fn a_report_is_repeated_until_it_is_acknowledged_and_then_never_again() {
     let (master, worker, _folder) = worker().await;
     master.state().lose_reports = 3;
-    worker.assign(task("task-1", "true")).await;
+    worker.assign(task("job-1", "true")).await;
     until("four reports", || {
         (master.state().reports.len() == 4).then_some(())
     })
@@ -83,7 +85,7 @@ async fn a_report_is_repeated_until_it_is_acknowledged_and_then_never_again() {
     assert!(
         worker
             .said()
-            .contains(&"[Task task-1] ✓ Completed successfully".to_owned())
+            .contains(&"[Task job-1] ✓ Completed successfully".to_owned())
     );
 }
 
@@ -92,13 +94,13 @@ async fn files_are_sent_again_whole_when_the_stream_breaks() {
     let (master, worker, _folder) = worker().await;
     master.state().break_uploads = 2;
     worker
-        .assign(task("task-1", "seq 1 100000 > /output/numbers"))
+        .assign(task("job-1", "seq 1 100000 > /output/numbers"))
         .await;
-    let report = master.report("task-1").await;
+    let report = master.report("job-1").await;
     assert!(report.files_complete, "{}", report.files_reason);
     let state = master.state();
     assert_eq!(state.uploads, 3);
-    let files = &state.files[&("task-1".to_owned(), 1)];
+    let files = &state.files[&("job-1".to_owned(), 1)];
     assert_eq!(files["numbers"].len(), 588_895);
 }
 
@@ -106,8 +108,8 @@ async fn files_are_sent_again_whole_when_the_stream_breaks() {
 async fn what_is_no_file_is_left_out_and_said() {
     let (master, worker, _folder) = worker().await;
     let line = "ln -s /etc/passwd /output/link; mkfifo /output/pipe; echo x > /output/file";
-    worker.assign(task("task-1", line)).await;
-    let report = master.report("task-1").await;
+    worker.assign(task("job-1", line)).await;
+    let report = master.report("job-1").await;
     assert!(!report.files_complete);
     assert!(
         report.files_reason.contains("link: is a symbolic link"),
@@ -120,19 +122,19 @@ async fn what_is_no_file_is_left_out_and_said() {
         report.files_reason
     );
     assert_eq!(report.exit.unwrap().exit_code, 0);
-    assert_eq!(master.state().files[&("task-1".to_owned(), 1)].len(), 1);
+    assert_eq!(master.state().files[&("job-1".to_owned(), 1)].len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_cannot_be_had_is_the_result() {
     let (master, worker, _folder) = worker().await;
-    let mut order = task("task-1", "true");
+    let mut order = task("job-1", "true");
     order.docker_image = "127.0.0.1:1/no/such:image".to_owned();
     worker.assign(order).await;
     worker
-        .says("[Task task-1] Pulling image: 127.0.0.1:1/no/such:image")
+        .says("[Task job-1] Pulling image: 127.0.0.1:1/no/such:image")
         .await;
-    let exit = master.report("task-1").await.exit.unwrap();
+    let exit = master.report("job-1").await.exit.unwrap();
     assert_eq!(exit.kind, "not-started");
     assert!(exit.reason.contains("no/such:image"), "{}", exit.reason);
     assert_eq!(exit.started_at_ms, None);
@@ -144,17 +146,17 @@ async fn a_pull_is_cancelled() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (master, worker, _folder) = worker().await;
-    let mut order = task("task-1", "true");
+    let mut order = task("job-1", "true");
     order.docker_image = format!("{address}/slow:1");
     worker.assign(order).await;
-    master.sees_phase("task-1", "pulling").await;
+    master.sees_phase("job-1", "pulling").await;
 
     // When the pull is cancelled
-    let ack = worker.cancel("task-1", 1).await;
+    let ack = worker.cancel("job-1", 1).await;
     assert!(ack.success && !ack.not_held, "{ack:?}");
 
     // Then that is the result, at once
-    let exit = master.report("task-1").await.exit.unwrap();
+    let exit = master.report("job-1").await.exit.unwrap();
     assert_eq!(exit.kind, "cancelled");
     master.sees_nothing_held().await;
     assert!(containers(&master.cluster).await.is_empty());
@@ -165,16 +167,16 @@ async fn a_running_task_is_cancelled_with_sigterm_and_then_with_sigkill() {
     let (master, worker, folder) = worker().await;
     worker
         .assign(task(
-            "task-1",
+            "job-1",
             "echo up; trap 'echo bye; exit 0' TERM; while :; do usleep 10000; done",
         ))
         .await;
     let deaf = task(
-        "task-2",
+        "job-2",
         "trap '' TERM; echo up; while :; do usleep 10000; done",
     );
     worker.assign(deaf).await;
-    for id in ["task-1", "task-2"] {
+    for id in ["job-1", "job-2"] {
         // The trap is set when the line has been printed.
         master.sees_phase(id, "running").await;
         let path = folder.path().join(format!("spool/{id}-1/log"));
@@ -184,16 +186,18 @@ async fn a_running_task_is_cancelled_with_sigterm_and_then_with_sigkill() {
         .await;
     }
 
-    let asked = Instant::now();
-    assert!(worker.cancel("task-1", 1).await.success);
-    assert!(worker.cancel("task-2", 1).await.success);
-    let (framed, _) = worker.framed_log("task-1", 0).await;
+    master.keep_logs(true);
+    let asked = tokio::time::Instant::now();
+    assert!(worker.cancel("job-1", 1).await.success);
+    assert!(worker.cancel("job-2", 1).await.success);
+    let (framed, _) = worker.framed_log("job-1", 0).await;
     assert_eq!(
         output(&framed).0,
         b"up\nbye\n",
         "it had time to say goodbye"
     );
-    for id in ["task-1", "task-2"] {
+    master.keep_logs(false);
+    for id in ["job-1", "job-2"] {
         let exit = master.report(id).await.exit.unwrap();
         assert_eq!(exit.kind, "cancelled", "{id}");
     }
@@ -205,9 +209,9 @@ async fn a_running_task_is_cancelled_with_sigterm_and_then_with_sigkill() {
     assert!(containers(&master.cluster).await.is_empty());
 
     // And what isn't held is answered so, and never started
-    let ack = worker.cancel("task-3", 1).await;
+    let ack = worker.cancel("job-3", 1).await;
     assert!(ack.not_held && !ack.success, "{ack:?}");
-    let ack = worker.assign(task("task-3", "true")).await;
+    let ack = worker.assign(task("job-3", "true")).await;
     assert!(!ack.success);
     assert!(
         ack.message.contains("cancelled before it arrived"),
@@ -219,22 +223,23 @@ async fn a_running_task_is_cancelled_with_sigterm_and_then_with_sigkill() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_assignment_is_answered_the_same_and_run_once() {
     let (master, worker, _folder) = worker().await;
+    let line = "echo once >> /output/runs";
     for _ in 0..3 {
-        assert!(worker.assign(task("task-1", "echo once")).await.success);
+        assert!(worker.assign(task("job-1", line)).await.success);
     }
-    let (framed, _) = worker.framed_log("task-1", 0).await;
-    assert_eq!(output(&framed).0, b"once\n");
-    master.report("task-1").await;
+    master.report("job-1").await;
     master.sees_nothing_held().await;
-    assert!(worker.assign(task("task-1", "echo once")).await.success);
+    assert!(worker.assign(task("job-1", line)).await.success);
     master.sees_nothing_held().await;
-    assert_eq!(master.state().reports.len(), 1);
+    let state = master.state();
+    assert_eq!(state.reports.len(), 1);
+    assert_eq!(state.files[&("job-1".to_owned(), 1)]["runs"], b"once\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_fit_is_refused_with_what_is_missing() {
     let (_master, worker, _folder) = worker().await;
-    let mut order = task("task-1", "true");
+    let mut order = task("job-1", "true");
     order.req_cpu = Some(64.0);
     let ack = worker.assign(order).await;
     assert!(!ack.success);
@@ -245,39 +250,60 @@ async fn what_does_not_fit_is_refused_with_what_is_missing() {
 async fn memory_and_signals_are_told_from_exit_codes() {
     let (master, worker, _folder) = worker().await;
     let hog = "dd if=/dev/zero of=/dev/null bs=200M count=1";
-    worker.assign(task("task-1", hog)).await;
-    worker.assign(task("task-2", "kill -SEGV $$")).await;
+    worker.assign(task("job-1", hog)).await;
+    worker.assign(task("job-2", "kill -SEGV $$")).await;
     assert_eq!(
-        master.report("task-1").await.exit.unwrap().kind,
+        master.report("job-1").await.exit.unwrap().kind,
         "out-of-memory"
     );
-    let exit = master.report("task-2").await.exit.unwrap();
+    let exit = master.report("job-2").await.exit.unwrap();
     assert_eq!((exit.kind.as_str(), exit.signal), ("signalled", 11));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_is_followed_while_it_grows_and_goes_on_at_any_byte() {
-    let (_master, worker, _folder) = worker().await;
-    worker
-        .assign(task(
-            "task-1",
-            "for i in 1 2 3 4 5; do echo line $i; usleep 100000; done",
-        ))
-        .await;
-    let (whole, complete) = worker.framed_log("task-1", 0).await;
+    // Given a master that is away when the task ends, so that its log stays
+    let (mut master, worker, _folder) = worker().await;
+    let line = "for i in 1 2 3 4 5; do echo line $i; usleep 100000; done";
+    worker.assign(task("job-1", line)).await;
+    master.sees_phase("job-1", "running").await;
+    master.vanish();
+    let (whole, complete) = worker.framed_log("job-1", 0).await;
     assert!(complete);
-    assert_eq!(
-        output(&whole).0,
-        b"line 1\nline 2\nline 3\nline 4\nline 5\n"
-    );
+    let lines = "line 1\nline 2\nline 3\nline 4\nline 5\n";
+    assert_eq!(output(&whole).0, lines.as_bytes());
+    for offset in [1, 17, whole.len() - 1, whole.len()] {
+        let (rest, complete) = worker.framed_log("job-1", offset as u64).await;
+        assert!(complete);
+        assert_eq!(rest, whole[offset..], "from {offset}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_without_a_line_end_arrives_whole() {
+    let (master, worker, _folder) = worker().await;
+    master.keep_logs(true);
+    let line = "dd if=/dev/zero bs=1M count=24 2>/dev/null; seq 1 100000 >&2";
+    worker.assign(task("job-1", line)).await;
+    let (framed, complete) = worker.framed_log("job-1", 0).await;
+    master.keep_logs(false);
+    assert!(complete);
+    let (out, err) = output(&framed);
+    assert_eq!(out.len(), 24 << 20);
+    assert!(out.iter().all(|byte| *byte == 0));
+    let numbers: String = (1..=100_000).map(|n| format!("{n}\n")).collect();
+    assert!(err == numbers.as_bytes(), "{} bytes of stderr", err.len());
+    let report = master.report("job-1").await;
+    assert!(report.log_complete);
+    assert_eq!(report.log_length, Some(framed.len() as u64));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_caller_gets_the_output_as_text_and_bytes() {
     let (_master, worker, _folder) = worker().await;
     let line = "printf 'caf\\303\\251 \\377\\n'; echo oops >&2; sleep 600";
-    worker.assign(task("task-1", line)).await;
-    let mut chunks = worker.plain_log("task-1").await;
+    worker.assign(task("job-1", line)).await;
+    let mut chunks = worker.plain_log("job-1").await;
     let (mut out, mut err) = (None, None);
     while out.is_none() || err.is_none() {
         let chunk = chunks.message().await.unwrap().unwrap();
@@ -294,7 +320,7 @@ async fn an_older_caller_gets_the_output_as_text_and_bytes() {
     assert_eq!(&out.data[..], b"caf\xc3\xa9 \xff\n");
     assert!(out.timestamp.ends_with('Z') && !out.is_complete, "{out:?}");
     assert_eq!(err.unwrap().content, "oops\n");
-    worker.cancel("task-1", 1).await;
+    worker.cancel("job-1", 1).await;
     let last = support::within(chunks.message()).await.unwrap().unwrap();
     assert!(last.is_complete);
 }
@@ -308,8 +334,9 @@ async fn a_log_survives_an_engine_that_breaks_off() {
     let flags = ["-docker-host", &cut.host()];
     let worker = Worker::start(folder.path(), &master.address(), &flags);
     let line = "for i in $(seq 1 40); do echo line $i; usleep 100000; done";
-    assert!(worker.assign(task("task-1", line)).await.success);
-    let log = folder.path().join("spool/task-1-1/log");
+    master.keep_logs(true);
+    assert!(worker.assign(task("job-1", line)).await.success);
+    let log = folder.path().join("spool/job-1-1/log");
     let longer = |than: u64| {
         let log = log.clone();
         move || std::fs::metadata(&log).ok().filter(|log| log.len() > than)
@@ -321,16 +348,17 @@ async fn a_log_survives_an_engine_that_breaks_off() {
     worker
         .says("this worker takes no tasks until it answers")
         .await;
-    assert!(!worker.assign(task("task-2", "true")).await.success);
+    assert!(!worker.assign(task("job-2", "true")).await.success);
     cut.mend().await;
     worker.says("✓ Docker Engine is back").await;
 
     // Then nothing is missing and nothing is there twice
-    let (framed, complete) = worker.framed_log("task-1", 0).await;
+    let (framed, complete) = worker.framed_log("job-1", 0).await;
+    master.keep_logs(false);
     assert!(complete);
     let lines: String = (1..=40).map(|i| format!("line {i}\n")).collect();
     assert_eq!(String::from_utf8(output(&framed).0).unwrap(), lines);
-    let report = master.report("task-1").await;
+    let report = master.report("job-1").await;
     assert_eq!(report.exit.unwrap().exit_code, 0);
     assert!(report.log_complete, "{}", report.log_reason);
     master.sees_nothing_held().await;
@@ -340,7 +368,7 @@ async fn a_log_survives_an_engine_that_breaks_off() {
 async fn what_the_master_does_not_want_is_dropped() {
     let (master, worker, folder) = worker().await;
     master.state().superseded = true;
-    worker.assign(task("task-1", "true")).await;
+    worker.assign(task("job-1", "true")).await;
     master.sees_nothing_held().await;
     until("an empty spool", || spool_is_empty(&folder).then_some(())).await;
     assert_eq!(master.state().reports.len(), 1);
@@ -349,9 +377,9 @@ async fn what_the_master_does_not_want_is_dropped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_that_someone_removes_is_reported_so() {
     let (master, worker, _folder) = worker().await;
-    worker.assign(task("task-1", "sleep 600")).await;
-    master.sees_phase("task-1", "running").await;
-    remove(&format!("cloudai-{}-task-1-1", master.cluster)).await;
-    let exit = master.report("task-1").await.exit.unwrap();
+    worker.assign(task("job-1", "sleep 600")).await;
+    master.sees_phase("job-1", "running").await;
+    remove(&format!("cloudai-{}-job-1-1", master.cluster)).await;
+    let exit = master.report("job-1").await.exit.unwrap();
     assert_ne!(exit.kind, "exited", "{exit:?}");
 }

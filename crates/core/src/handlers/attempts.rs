@@ -221,8 +221,8 @@ impl Core {
         let Some(entry) = self.attempt_mut(attempt) else {
             return;
         };
-        let repeated = next_attempt(entry.state, event);
-        let Ok(state) = repeated else {
+        let next = next_attempt(entry.state, event);
+        let Ok(state) = next else {
             if !detail.is_empty() {
                 self.publish_task(step, id, detail);
             }
@@ -298,7 +298,10 @@ impl Core {
             Err(_) if entry.state == AttemptState::Stopping => {}
             Err(_) => return,
         }
-        entry.stop = Some(cause);
+        // A user's wish outranks every other reason, and no other reason replaces one.
+        if cause == StopCause::User || entry.stop.is_none() {
+            entry.stop = Some(cause);
+        }
         let worker = entry.worker.clone();
         let state = live.state("");
         step.out

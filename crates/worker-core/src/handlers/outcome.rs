@@ -97,6 +97,7 @@ impl WorkerCore {
         }
         held.had_container |= found != Found::Nothing;
         if held.state == S::Draining {
+            held.is_lost = event == E::FindLoss;
             let lost = "its container was removed while its worker was away";
             held.end_without_container(now, Exit::Stopped(lost.to_owned()));
             return self.ended(step, id);

@@ -115,6 +115,11 @@ impl FakeMaster {
         self.runtime = Some(runtime);
     }
 
+    /// Acknowledges no reports while this is on, so that the worker keeps the logs of what ended.
+    pub fn keep_logs(&self, on: bool) {
+        self.state().lose_reports = if on { u32::MAX } else { 0 };
+    }
+
     /// Waits for the report that says how an attempt ended.
     pub async fn report(&self, task: &str) -> TaskResult {
         until(&format!("the report of {task}"), || {
