@@ -37,6 +37,8 @@ pub struct Core {
     pub(crate) ended: Ended,
     /// When running attempts have run for too long, soonest first.
     pub(crate) timeouts: BTreeSet<(Mono, AttemptId)>,
+    /// The same by attempt.
+    pub(crate) timeout_of: BTreeMap<AttemptId, Mono>,
     pub(crate) stop_orders: BTreeMap<AttemptId, StopOrder>,
     /// When each inactive worker is called next, and how often it was.
     pub(crate) invites: BTreeMap<WorkerId, Invite>,
@@ -89,6 +91,7 @@ impl Core {
             blocked: Blocked::default(),
             ended: Ended::default(),
             timeouts: BTreeSet::new(),
+            timeout_of: BTreeMap::new(),
             stop_orders: BTreeMap::new(),
             invites: BTreeMap::new(),
             last_task_number: 0,

@@ -206,7 +206,13 @@ fn an_attempt_that_its_worker_lacks_is_lost_but_not_one_on_its_way() {
     // The heartbeat left before the assignment came.
     cluster.heartbeat_with("a", &[], Some(first.sequence - 1), "first");
     assert_eq!(cluster.state(&task).attempt, 1);
-    // The worker has seen it, and doesn't hold it.
+    // The worker has seen it, and doesn't hold it; no answer to the call came.
+    let answer = AssignAnswer::Undelivered("cut".into());
+    cluster.step(Input::AssignAnswered {
+        attempt: first.attempt.clone(),
+        answer,
+    });
+    cluster.pass_time(2500, &[]);
     cluster.heartbeat_with("a", &[], Some(first.sequence), "first");
     let second = cluster.assigned();
     assert_eq!(second.attempt.number, 2);
@@ -387,4 +393,59 @@ fn an_inactive_worker_is_called_about_every_ten_seconds() {
     cluster.hello("a", capacity(1, 0)).unwrap();
     cluster.pass_time(60_000, &["a"]);
     assert_eq!(invites(&mut cluster), 0);
+}
+
+#[test]
+fn a_cancel_is_not_forgotten_over_a_reservation_that_nobody_confirmed() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    let task = cluster.submit(&cores(1.0)).task;
+    let attempt = cluster.assigned().attempt;
+    cluster.cancel(&task).unwrap();
+    for _ in 0..70 {
+        cluster.now.mono.0 += 500;
+        cluster.heartbeat("a", &[(&attempt, Phase::Cancelling)]);
+        cluster.step(Input::Tick);
+    }
+    cluster.finish("a", &attempt, Exit::Cancelled);
+    assert_eq!(cluster.state(&task).status, TaskStatus::Cancelled);
+}
+
+#[test]
+fn what_still_runs_of_a_cancelled_task_is_stopped_when_its_worker_comes_back() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    let task = cluster.submit(&cores(1.0)).task;
+    let attempt = cluster.assigned().attempt;
+    cluster.progress("a", &attempt, Phase::Running);
+    cluster.cancel(&task).unwrap();
+    cluster.pass_time(31_000, &[]);
+    assert_eq!(
+        cluster.state(&task).status,
+        TaskStatus::Cancelled,
+        "its worker is lost"
+    );
+    cluster.take_stops();
+    cluster.heartbeat("a", &[(&attempt, Phase::Running)]);
+    assert_eq!(cluster.take_stops().len(), 1);
+}
+
+#[test]
+fn an_assignment_that_a_later_one_overtook_is_not_lost() {
+    let mut cluster = Cluster::with(&[("a", capacity(2, 0))]);
+    let task = cluster.submit(&cores(1.0)).task;
+    let first = cluster.assigned();
+    cluster.submit(&cores(1.0));
+    let second = cluster.assigned();
+    cluster.heartbeat_with(
+        "a",
+        &[(&second.attempt, Phase::Assigned)],
+        Some(second.sequence),
+        "first",
+    );
+    assert_eq!(
+        cluster.state(&task).attempt,
+        1,
+        "its call is still under way"
+    );
+    cluster.accepted(&first.attempt);
+    assert!(cluster.take_assignments().is_empty());
 }

@@ -280,7 +280,17 @@ impl Core {
         if let (Some(timeout), Some(started_at)) = (task.timeout, task.started_at) {
             let left = timeout.saturating_sub(now.wall.since(started_at));
             let attempt = AttemptId::new(id.clone(), task.attempt);
-            self.timeouts.insert((now.mono.after(left), attempt));
+            let due = now.mono.after(left);
+            self.disarm_timeout(&attempt);
+            self.timeout_of.insert(attempt.clone(), due);
+            self.timeouts.insert((due, attempt));
+        }
+    }
+
+    /// Takes the timer of an attempt away.
+    pub(crate) fn disarm_timeout(&mut self, attempt: &AttemptId) {
+        if let Some(due) = self.timeout_of.remove(attempt) {
+            self.timeouts.remove(&(due, attempt.clone()));
         }
     }
 

@@ -138,8 +138,9 @@ impl Core {
             return;
         };
         let gone = match sighting.last_sequence {
-            // It has been told of this attempt and doesn't hold it.
-            Some(last) if last >= entry.sequence => true,
+            // It has been told of this attempt, or of a later one, and doesn't hold it. While the
+            // call is under way it may have been overtaken by a later assignment.
+            Some(last) if last >= entry.sequence => !entry.in_flight,
             // It had it, and forgot: its spool is lost.
             Some(_) => {
                 sighting.restarted && entry.state > AttemptState::Sent && entry.stop.is_none()
@@ -187,7 +188,8 @@ impl Core {
                 .and_then(|task| task.given())
                 .is_some_and(|attempt| attempt.worker == *id && is_same(&held.attempt, &current));
             // Its report was taken a moment ago, and the heartbeat left before.
-            let just_ended = self.ended.was_last(&held.attempt);
+            let over_there = matches!(held.phase, Phase::Uploading | Phase::Done);
+            let just_ended = over_there && self.ended.was_last(&held.attempt);
             if !wanted && !just_ended {
                 let reason = "the master does not want it any more";
                 step.out

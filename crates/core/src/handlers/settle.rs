@@ -92,7 +92,7 @@ fn verdict(ending: &Ending, stop: Option<StopCause>, retries_left: bool) -> Verd
             failed: false,
             reason: "stopped by its worker".to_owned(),
         },
-        (exit, stop) if retries_left && stop.is_none() => Verdict::Again {
+        (exit, None | Some(StopCause::Unconfirmed)) if retries_left => Verdict::Again {
             failed: true,
             reason: exit.to_string(),
         },
@@ -125,6 +125,7 @@ impl Core {
         debug_assert!(released.is_ok() || matches!(ending, Ending::Lost(_)));
         self.blocked.clear();
         step.out.push(Effect::LeaveLog(id.clone()));
+        self.disarm_timeout(id);
 
         let Some(task) = self.tasks.get_mut(&id.task) else {
             return;

@@ -95,6 +95,7 @@ impl Core {
             let Some((_, attempt)) = self.timeouts.pop_first() else {
                 break;
             };
+            self.timeout_of.remove(&attempt);
             let timeout = self.tasks.get(&attempt.task).and_then(|task| task.timeout);
             let stopping = self.attempt_mut(&attempt).map(|entry| entry.stop.is_some());
             if let (Some(timeout), Some(false)) = (timeout, stopping) {

@@ -159,7 +159,6 @@ impl Core {
                 }
                 let worker = attempt.worker.clone();
                 task.cancel_requested = true;
-                // A user's wish outranks the reason for which it may be stopping already.
                 self.ask_stop(step, id, StopCause::User);
                 return Ok(CancelOutcome::Stopping(worker));
             }
