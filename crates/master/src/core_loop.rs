@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cloudai_core::{Answer, Call, Core, Effect, Input, Snapshot};
-use cloudai_model::record::Record;
+use cloudai_model::record::{Record, TaskRecord};
 use cloudai_store::{CommitError, Store};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -84,6 +84,9 @@ impl CoreHandle {
 
 /// Whoever carries the effects out.
 pub trait Effects: Send + 'static {
+    /// A task is about to be stored: its assignment may follow.
+    fn added(&mut self, task: &TaskRecord);
+
     /// Carries out one effect that is neither a write nor an answer; must not wait.
     fn run(&mut self, effect: Effect);
 }
@@ -225,6 +228,11 @@ impl<E: Effects> Loop<E> {
     fn step(&mut self, input: Input) {
         let mut effects = Vec::new();
         self.core.step(cloudai_clock::now(), input, &mut effects);
+        for effect in &effects {
+            if let Effect::Write(Record::TaskAdded(task)) = effect {
+                self.effects.added(task);
+            }
+        }
         self.gathering.take_in(effects);
     }
 

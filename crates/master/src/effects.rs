@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cloudai_core::{Effect, Event};
+use cloudai_model::record::TaskRecord;
 use tokio::sync::broadcast;
 
 use crate::{core_loop, live::LiveTasks, logs::LogFollowers, specs::Specs, workers::Workers};
@@ -25,6 +26,11 @@ pub struct EffectRunner {
 }
 
 impl core_loop::Effects for EffectRunner {
+    fn added(&mut self, task: &TaskRecord) {
+        self.specs
+            .remember(task.task.clone(), Arc::new(task.spec.clone()));
+    }
+
     fn run(&mut self, effect: Effect) {
         match effect {
             Effect::Assign(assignment) => self.workers.assign(assignment),

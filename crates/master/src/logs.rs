@@ -15,7 +15,7 @@ use cloudai_proto::LogPiece;
 use futures_util::StreamExt as _;
 use tokio::{
     sync::watch,
-    task::AbortHandle,
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 use tracing::{debug, warn};
@@ -38,10 +38,22 @@ pub struct LogPending {
     want: u64,
 }
 
+/// How a follower stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Progress {
+    Following,
+    /// The worker has said that this is all.
+    Complete,
+    /// The worker's copy is not the one that was followed.
+    GivenUp(String),
+}
+
 struct Follower {
-    abort: AbortHandle,
-    complete: watch::Receiver<bool>,
+    task: JoinHandle<()>,
+    progress: watch::Receiver<Progress>,
     waits: u32,
+    /// How long the log was at the last wait.
+    length: u64,
 }
 
 struct Shared {
@@ -75,41 +87,54 @@ impl LogFollowers {
         if followers.contains_key(&attempt) {
             return;
         }
-        let (done, complete) = watch::channel(false);
+        let (told, progress) = watch::channel(Progress::Following);
         let (shared, of) = (self.0.clone(), attempt.clone());
-        let task = tokio::spawn(async move { shared.bring(&worker, &of, &done).await });
+        let task = tokio::spawn(async move { shared.bring(&worker, &of, &told).await });
         let follower = Follower {
-            abort: task.abort_handle(),
-            complete,
+            task,
+            progress,
             waits: 0,
+            length: 0,
         };
         followers.insert(attempt, follower);
     }
 
-    /// Nothing more of this log is wanted; what has come stays.
+    /// Nothing more of this log is wanted; what has come stays. Doesn't wait.
     pub fn leave(&self, attempt: &AttemptId) {
-        let follower = self.take(attempt);
-        if let Some(follower) = follower {
-            follower.abort.abort();
+        let (this, attempt) = (self.clone(), attempt.clone());
+        tokio::spawn(async move {
+            if let Err(error) = this.close(&attempt).await {
+                warn!(%attempt, error = &error as &dyn std::error::Error, "log not closed");
+            }
+        });
+    }
+
+    /// Ends the follower, then brings what has come to the disk and tells watchers that it is all.
+    async fn close(&self, attempt: &AttemptId) -> Result<(), LogError> {
+        if let Some(follower) = self.take(attempt) {
+            follower.task.abort();
+            // Its end, or it might open the log once more.
+            let _ = follower.task.await;
         }
-        if let Err(error) = self.0.store.close(attempt) {
-            warn!(%attempt, error = &error as &dyn std::error::Error, "log not closed");
-        }
+        let (store, attempt) = (self.0.store.clone(), attempt.clone());
+        let closed = tokio::task::spawn_blocking(move || store.close(&attempt)).await;
+        closed.expect("closing a log does not panic")
     }
 
     /// Makes sure that all `length` bytes of a finished attempt's log are on this disk.
     ///
     /// # Errors
-    /// If they have not come yet; the worker shall report again.
+    /// If they have not come, or are not safe, yet; the worker shall report again.
     pub async fn complete(
         &self,
         worker: &WorkerId,
         attempt: &AttemptId,
         length: u64,
     ) -> Result<Whole, LogPending> {
+        let mut given_up = None;
         if length > 0 {
             self.follow(worker.clone(), attempt.clone());
-            let complete = {
+            let progress = {
                 let followers = self
                     .0
                     .followers
@@ -117,22 +142,30 @@ impl LogFollowers {
                     .unwrap_or_else(PoisonError::into_inner);
                 followers
                     .get(attempt)
-                    .map(|follower| follower.complete.clone())
+                    .map(|follower| follower.progress.clone())
             };
-            if let Some(mut complete) = complete {
-                let waited = timeout(WAIT_FOR_REST, complete.wait_for(|done| *done)).await;
-                debug!(%attempt, in_time = waited.is_ok(), "waited for the rest of the log");
+            if let Some(mut progress) = progress {
+                let over = progress.wait_for(|progress| *progress != Progress::Following);
+                if let Ok(Ok(progress)) = timeout(WAIT_FOR_REST, over).await
+                    && let Progress::GivenUp(why) = &*progress
+                {
+                    given_up = Some(why.clone());
+                }
             }
         }
         let have = self.length(attempt);
-        if have < length && self.may_wait_again(attempt) {
-            return Err(LogPending { have, want: length });
+        let pending = LogPending { have, want: length };
+        if given_up.is_none() && have < length && self.may_wait_again(attempt, have) {
+            return Err(pending);
         }
-        self.leave(attempt);
-        Ok(if have >= length {
-            Whole::Complete
-        } else {
-            Whole::Incomplete(format!("{have} of {length} bytes of the log could be read"))
+        if let Err(error) = self.close(attempt).await {
+            warn!(%attempt, error = &error as &dyn std::error::Error, "log not closed");
+            return Err(pending);
+        }
+        Ok(match given_up {
+            Some(why) => Whole::Incomplete(why),
+            None if have >= length => Whole::Complete,
+            None => Whole::Incomplete(format!("{have} of {length} bytes of the log could be read")),
         })
     }
 
@@ -143,7 +176,8 @@ impl LogFollowers {
         }
     }
 
-    fn may_wait_again(&self, attempt: &AttemptId) -> bool {
+    /// Only waits in which nothing came count.
+    fn may_wait_again(&self, attempt: &AttemptId, have: u64) -> bool {
         let mut followers = self
             .0
             .followers
@@ -152,7 +186,12 @@ impl LogFollowers {
         let Some(follower) = followers.get_mut(attempt) else {
             return false;
         };
-        follower.waits += 1;
+        follower.waits = if have > follower.length {
+            0
+        } else {
+            follower.waits + 1
+        };
+        follower.length = have;
         follower.waits < MOST_WAITS
     }
 
@@ -177,33 +216,26 @@ enum Break {
 }
 
 impl Shared {
-    async fn bring(&self, worker: &WorkerId, attempt: &AttemptId, done: &watch::Sender<bool>) {
+    async fn bring(&self, worker: &WorkerId, attempt: &AttemptId, told: &watch::Sender<Progress>) {
         let mut pause = FIRST_PAUSE;
         loop {
-            let before = self
-                .store
-                .writer(attempt)
-                .map(|(log, _)| log.len())
-                .unwrap_or(0);
+            let before = self.open(attempt).await.map_or(0, |log| log.len());
             match self.read_stream(worker, attempt).await {
                 Ok(()) => {
-                    done.send_replace(true);
+                    told.send_replace(Progress::Complete);
                     return;
                 }
                 Err(Break::Log(error @ (LogError::Gap { .. } | LogError::Differs { .. }))) => {
                     // The worker's copy is not the one that was followed; what is here stays.
                     warn!(%attempt, error = &error as &dyn std::error::Error, "log given up");
+                    told.send_replace(Progress::GivenUp(error.to_string()));
                     return;
                 }
                 Err(error) => {
                     debug!(%attempt, error = &error as &dyn std::error::Error, "log stream broke");
                 }
             }
-            let now = self
-                .store
-                .writer(attempt)
-                .map(|(log, _)| log.len())
-                .unwrap_or(0);
+            let now = self.open(attempt).await.map_or(0, |log| log.len());
             pause = if now > before {
                 FIRST_PAUSE
             } else {
@@ -213,11 +245,19 @@ impl Shared {
         }
     }
 
-    async fn read_stream(&self, worker: &WorkerId, attempt: &AttemptId) -> Result<(), Break> {
-        let (log, repair) = self.store.writer(attempt)?;
+    /// Opens the log, which reads it through once: off the threads that serve calls.
+    async fn open(&self, attempt: &AttemptId) -> Result<OpenLog, LogError> {
+        let (store, of) = (self.store.clone(), attempt.clone());
+        let opened = tokio::task::spawn_blocking(move || store.writer(&of)).await;
+        let (log, repair) = opened.expect("opening a log does not panic")?;
         if let Some(repair) = repair.filter(|repair| repair.cut > 0) {
             debug!(%attempt, cut = repair.cut, "the log ended within a frame, going on before it");
         }
+        Ok(log)
+    }
+
+    async fn read_stream(&self, worker: &WorkerId, attempt: &AttemptId) -> Result<(), Break> {
+        let log = self.open(attempt).await?;
         let mut stream = self.workers.log_stream(worker, attempt, log.len()).await?;
         while let Some(message) = stream.next().await {
             let message = message?;

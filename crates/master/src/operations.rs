@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use async_trait::async_trait;
 use cloudai_core::{
     Answer, CancelError, CancelOutcome, Event, Input, Snapshot, SubmitError, Submitted, TaskClass,
-    explain::{Explanation, explain},
+    explain::{Explanation, Outlook, explain},
 };
 use cloudai_files::{
     log::{Decoder, Frame, LogFollower, LogStore},
@@ -16,7 +16,7 @@ use cloudai_files::{
 };
 use cloudai_model::{
     AttemptId, Now, TaskDraft, TaskId, TaskStatus, UserName, WorkerAddress, WorkerId,
-    record::TaskRecord,
+    record::{FilesRecord, TaskRecord},
 };
 use cloudai_operator::{
     About, CancelFailure, DownloadFailure, Downloaded, FrameSource, LogFailure, Operator,
@@ -30,7 +30,6 @@ use crate::{
     core_loop::{CoreHandle, Stopped},
     live::LiveTasks,
     snapshot::Snapshots,
-    specs::Specs,
     token::{Tokens, random_registration},
     workers::Workers,
 };
@@ -46,8 +45,6 @@ pub struct Master {
     pub core: CoreHandle,
     /// What is stored.
     pub store: Arc<dyn Store>,
-    /// Specs of waiting tasks.
-    pub specs: Specs,
     /// What is live.
     pub live: LiveTasks,
     /// The registry as of the last flush.
@@ -96,16 +93,11 @@ impl Operator for Master {
             return Err(SubmitError::IdTaken(task.clone()).into());
         }
         let spec = Arc::new(spec);
-        let kept = spec.clone();
         let answer = self.call(|call| Input::Submit { call, task, spec }).await?;
         let Answer::Submitted(submitted) = answer else {
             mixed_up(&answer)
         };
-        let submitted = submitted?;
-        if submitted.status == TaskStatus::Queued {
-            self.specs.remember(submitted.task.clone(), kept);
-        }
-        Ok(submitted)
+        Ok(submitted?)
     }
 
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {
@@ -241,8 +233,9 @@ impl Operator for Master {
             })?;
         let files = self.store.files(task).await.map_err(read_failure)?;
         let status = record.state.status;
-        let files = match files {
-            Some(record) => record.files,
+        let of_last = |files: &FilesRecord| files.attempt.number == record.state.attempt;
+        let files = match files.filter(of_last) {
+            Some(stored) => stored.files,
             None if status.is_final() => Vec::new(),
             None => {
                 return Err(DownloadFailure::NotFinal {
@@ -286,7 +279,11 @@ impl Master {
     fn brought_up_to_date(&self, mut record: TaskRecord) -> TaskRecord {
         self.live.overlay(&record.task, &mut record.state);
         if record.state.status == TaskStatus::Queued {
-            record.state.reason = self.why_waiting(&record).summary;
+            let why = self.why_waiting(&record);
+            // It could start, and doesn't: then what was stored says why, such as a back-off.
+            if why.outlook != Outlook::Now {
+                record.state.reason = why.summary;
+            }
         }
         record
     }
@@ -306,11 +303,20 @@ impl Master {
                 && !record.state.status.is_final()
                 && record.state.status != TaskStatus::Queued
         });
-        if is_live {
-            // Without an open writer a follower would take what is there for the whole.
-            self.logs.writer(attempt)?;
-        }
-        Ok(self.logs.follow(attempt, offset)?)
+        let (logs, attempt) = (self.logs.clone(), attempt.clone());
+        // Opening reads a log through once: not on the threads that serve calls.
+        let follower = tokio::task::spawn_blocking(move || {
+            if is_live {
+                // Without an open writer a follower would take what is there for the whole.
+                logs.writer(&attempt)?;
+            } else if !logs.path(&attempt).exists() {
+                // It never wrote anything: its log is empty, and complete.
+                logs.writer(&attempt)?;
+                logs.close(&attempt)?;
+            }
+            logs.follow(&attempt, offset)
+        });
+        Ok(follower.await.expect("opening a log does not panic")?)
     }
 }
 

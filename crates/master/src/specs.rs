@@ -1,7 +1,7 @@
 //! The specs of tasks that are about to be sent: a bounded memory before the store.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -15,7 +15,13 @@ const LIMIT: usize = 20_000;
 #[derive(Clone)]
 pub struct Specs {
     store: Arc<dyn Store>,
-    remembered: Arc<Mutex<HashMap<TaskId, Arc<TaskSpec>>>>,
+    remembered: Arc<Mutex<Remembered>>,
+}
+
+#[derive(Default)]
+struct Remembered {
+    specs: HashMap<TaskId, Arc<TaskSpec>>,
+    oldest_first: VecDeque<TaskId>,
 }
 
 /// Why a spec is not to be had.
@@ -30,7 +36,7 @@ pub enum SpecError {
 }
 
 impl Specs {
-    /// Of the tasks in this store.
+    /// Those of the tasks in this store.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self {
@@ -39,14 +45,18 @@ impl Specs {
         }
     }
 
-    /// Remembers the spec of a task just submitted, if there is room.
+    /// Remembers the spec of a task just submitted, in place of the oldest if there are too many.
     pub fn remember(&self, task: TaskId, spec: Arc<TaskSpec>) {
         let mut remembered = self
             .remembered
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() < LIMIT {
-            remembered.insert(task, spec);
+        remembered.specs.insert(task.clone(), spec);
+        remembered.oldest_first.push_back(task);
+        while remembered.oldest_first.len() > LIMIT {
+            if let Some(oldest) = remembered.oldest_first.pop_front() {
+                remembered.specs.remove(&oldest);
+            }
         }
     }
 
@@ -55,6 +65,7 @@ impl Specs {
         self.remembered
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+            .specs
             .remove(task);
     }
 
@@ -68,7 +79,7 @@ impl Specs {
                 .remembered
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            remembered.get(task).cloned()
+            remembered.specs.get(task).cloned()
         };
         if let Some(spec) = remembered {
             return Ok(spec);

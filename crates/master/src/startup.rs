@@ -168,7 +168,6 @@ pub async fn start(settings: &Settings, store: Arc<dyn Store>) -> Result<Running
     let master = Arc::new(Master {
         core: handle,
         store,
-        specs,
         live,
         snapshots: snapshots.clone(),
         logs,
@@ -237,22 +236,24 @@ impl Running {
     /// go on.
     pub async fn shut_down(mut self) {
         self.shutdown.send_replace(true);
-        for server in [
-            timeout(CALLS_END_WITHIN, &mut self.grpc_server)
+        // One that has ended was waited for already, and can't be again.
+        let grpc = self.grpc_server.is_finished()
+            || timeout(CALLS_END_WITHIN, &mut self.grpc_server)
                 .await
-                .is_ok(),
-            timeout(CALLS_END_WITHIN, &mut self.http_server)
+                .is_ok();
+        let http = self.http_server.is_finished()
+            || timeout(CALLS_END_WITHIN, &mut self.http_server)
                 .await
-                .is_ok(),
-        ] {
-            if !server {
-                warn!("calls under way were cut off");
-            }
+                .is_ok();
+        if !(grpc && http) {
+            warn!("calls under way were cut off");
         }
         self.grpc_server.abort();
         self.http_server.abort();
         self.master.core.stop().await;
-        if let Ok(Err(error)) = self.core_loop.await {
+        if !self.core_loop.is_finished()
+            && let Ok(Err(error)) = self.core_loop.await
+        {
             warn!(
                 error = &error as &dyn std::error::Error,
                 "the last batch was not written"

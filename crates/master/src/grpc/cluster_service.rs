@@ -58,6 +58,11 @@ impl ClusterService {
         if (1..=last).contains(&number) {
             return Ok(AttemptId::new(task.clone(), number));
         }
+        if last == 0 {
+            return Err(Status::failed_precondition(format!(
+                "task {task} has not been started: it has no log yet"
+            )));
+        }
         Err(Status::not_found(format!(
             "task {task} has no attempt {number}: it has had {last} so far"
         )))

@@ -1,9 +1,9 @@
 //! Output files come in: each chunk to its file, all of them to their place at the end.
 
 use cloudai_core::{Input, Reported};
-use cloudai_files::output::{Checksum, RelativePath, Staging};
+use cloudai_files::output::{Checksum, OutputStore, RelativePath, Staging};
 use cloudai_model::{
-    AttemptId, UserName,
+    AttemptId, TaskId, UserName,
     record::{FileRecord, FilesRecord},
 };
 use cloudai_proto::{Refused, UploadAnswer, UploadChunk, cluster::FileChunk};
@@ -15,6 +15,7 @@ use super::{
     cluster_service::ClusterService,
     reports::{reported, vet},
 };
+use crate::startup::with_causes;
 
 /// Chunks that may wait for the disk.
 const CHUNKS_AHEAD: usize = 8;
@@ -36,8 +37,7 @@ pub(super) async fn take_in(
     })?;
     service.gate.worker(caller, &worker)?;
     if vet(service, &worker, &attempt).await? == Reported::Superseded {
-        let message = "this attempt was superseded: drop its files".to_owned();
-        return Ok(UploadAnswer::Superseded { message });
+        return Ok(superseded());
     }
     let record = service.master.store.task(&attempt.task).await;
     let record = record.map_err(|error| Status::unavailable(error.to_string()))?;
@@ -51,33 +51,41 @@ pub(super) async fn take_in(
     let staging = service.master.files.begin(&attempt);
     let staging = staging.map_err(|error| Status::unavailable(error.to_string()))?;
     let (chunks, inbox) = mpsc::channel(CHUNKS_AHEAD);
-    let user = record.spec.user.clone();
-    let written = tokio::task::spawn_blocking(move || write(staging, inbox, &user));
+    let written = tokio::task::spawn_blocking(move || write(staging, inbox));
     pass_on(&mut stream, first, &attempt, chunks).await?;
-    let files = match written.await.expect("writing does not panic") {
+    let staging = match written.await.expect("writing does not panic") {
+        Ok(staging) => staging,
+        Err(problem) => return Ok(UploadAnswer::Refused(Refused(problem))),
+    };
+    // A long upload may have been superseded meanwhile: then it replaces nothing.
+    if vet(service, &worker, &attempt).await? == Reported::Superseded {
+        return Ok(superseded());
+    }
+    let (user, store) = (record.spec.user.clone(), service.master.files.clone());
+    let of_task = attempt.task.clone();
+    let published = tokio::task::spawn_blocking(move || publish(staging, &store, &user, &of_task));
+    let files = match published.await.expect("publishing does not panic") {
         Ok(files) => files,
         Err(problem) => return Ok(UploadAnswer::Refused(Refused(problem))),
     };
 
     let count = u32::try_from(files.len()).unwrap_or(u32::MAX);
-    if count > 0 {
-        let stored = FilesRecord {
-            storage_path: format!("{}/{}", record.spec.user, attempt.task),
-            user: record.spec.user,
-            task_name: record.spec.name,
-            attempt,
-            files,
-            uploaded_at: cloudai_clock::now().wall,
-        };
-        let input = |call| Input::FilesStored {
-            call,
-            worker,
-            files: Box::new(stored),
-        };
-        if reported(service.master.core.call(input).await)? == Reported::Superseded {
-            let message = "this attempt was superseded: drop its files".to_owned();
-            return Ok(UploadAnswer::Superseded { message });
-        }
+    // An empty set is recorded, too: it replaces what an earlier attempt left.
+    let stored = FilesRecord {
+        storage_path: format!("{}/{}", record.spec.user, attempt.task),
+        user: record.spec.user,
+        task_name: record.spec.name,
+        attempt,
+        files,
+        uploaded_at: cloudai_clock::now().wall,
+    };
+    let input = |call| Input::FilesStored {
+        call,
+        worker,
+        files: Box::new(stored),
+    };
+    if reported(service.master.core.call(input).await)? == Reported::Superseded {
+        return Ok(superseded());
     }
     Ok(UploadAnswer::Taken {
         files: count,
@@ -121,15 +129,14 @@ async fn pass_on(
     }
 }
 
-/// Writes chunks until the last; then moves all files to their place.
+/// Writes chunks until the last; `None` if there are no files.
 fn write(
     mut staging: Staging,
     mut chunks: mpsc::Receiver<UploadChunk>,
-    user: &UserName,
-) -> Result<Vec<FileRecord>, String> {
+) -> Result<Option<Staging>, String> {
     while let Some(chunk) = chunks.blocking_recv() {
         if chunk.empty_set {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let path: RelativePath = chunk
             .path_text
@@ -140,18 +147,41 @@ fn write(
             .ok_or("offset: absent: expected the chunk's place in its file")?;
         staging
             .write(&path, offset, &chunk.data)
-            .map_err(|error| describe(&error))?;
+            .map_err(|error| with_causes(&error))?;
         if chunk.last_chunk {
             let expected = chunk.finish.as_ref().map(checksum);
             staging
                 .finish_file(&path, expected.as_ref())
-                .map_err(|error| describe(&error))?;
+                .map_err(|error| with_causes(&error))?;
             if chunk.last_file {
-                return staging.publish(user).map_err(|error| describe(&error));
+                return Ok(Some(staging));
             }
         }
     }
     Err("the stream broke off before the last file".to_owned())
+}
+
+/// Moves the files to their place, over those of an earlier attempt.
+fn publish(
+    staging: Option<Staging>,
+    store: &OutputStore,
+    user: &UserName,
+    task: &TaskId,
+) -> Result<Vec<FileRecord>, String> {
+    match staging {
+        Some(staging) => staging.publish(user).map_err(|error| with_causes(&error)),
+        None => {
+            store
+                .remove(user, task)
+                .map_err(|error| with_causes(&error))?;
+            Ok(Vec::new())
+        }
+    }
+}
+
+fn superseded() -> UploadAnswer {
+    let message = "this attempt was superseded: drop its files".to_owned();
+    UploadAnswer::Superseded { message }
 }
 
 fn checksum(digest: &cloudai_proto::FileDigest) -> Checksum {
@@ -159,15 +189,4 @@ fn checksum(digest: &cloudai_proto::FileDigest) -> Checksum {
         size: digest.size,
         sha256: digest.sha256.clone(),
     }
-}
-
-/// An error with its causes, for the one line that the worker shows.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
