@@ -1,0 +1,186 @@
+//! `make bench`: figures of this machine, each beside something that is run next to it.
+//!
+//! Ratios are what counts; the absolute figures are for orientation and nothing tests them.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark")]
+
+use std::{collections::BTreeMap, fs, io::Write as _, path::Path, sync::Arc, time::Duration};
+
+use cloudai_engine::{ContainerPlan, ContainerSettings, Engine};
+use cloudai_model::{AttemptId, Command, TaskId, Wall};
+use cloudai_tests::{
+    client::Client,
+    cluster::{Cluster, first, test_task},
+    engine::{TEST_TASK, containers},
+    wait::until,
+};
+use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
+
+const STARTS: usize = 30;
+const SUBMITS: usize = 3000;
+const IDLE: Duration = Duration::from_secs(10);
+
+#[tokio::main]
+async fn main() {
+    let mut cluster = Cluster::start().await;
+    cluster.add_worker("worker-1", 2.0).await;
+    // What a program holds when nothing has been asked of it for a while.
+    tokio::time::sleep(IDLE).await;
+    let master_mb = resident_mb(cluster.master.pid());
+    let worker_mb = resident_mb(cluster.workers["worker-1"].pid());
+
+    let (through, bare) = starts(&mut cluster).await;
+    cluster.end().await;
+
+    println!(
+        "\nfrom submit to container start, as the engine tells it ({STARTS} of each, in turn)"
+    );
+    println!("{:<34}{:>10}{:>10}", "", "p50 ms", "p99 ms");
+    println!(
+        "{:<34}{:>10}{:>10}",
+        "through CloudAI",
+        percentile(&through, 50),
+        percentile(&through, 99)
+    );
+    println!(
+        "{:<34}{:>10}{:>10}",
+        "bare engine: create and start",
+        percentile(&bare, 50),
+        percentile(&bare, 99)
+    );
+    let added = percentile(&through, 50) - percentile(&bare, 50);
+    println!("{:<34}{added:>10}", "added at p50");
+
+    println!("\nresident memory after {} s idle", IDLE.as_secs());
+    println!("{:<34}{master_mb:>10.1} MB   (aim: under 40)", "master");
+    println!("{:<34}{worker_mb:>10.1} MB   (aim: under 25)", "worker");
+
+    let cluster = Cluster::start().await;
+    println!("\ndurable submits, each answered when it is flushed, no workers");
+    println!(
+        "{:<34}{:>10}{:>14}{:>8}",
+        "in flight", "submits/s", "flushes/s", "ratio"
+    );
+    for in_flight in [1, 16, 128] {
+        let flushes = flushes_per_s(&cluster.path("flushes"));
+        let submits = submits_per_s(&cluster, in_flight).await;
+        println!(
+            "{in_flight:<34}{submits:>10.0}{flushes:>14.0}{:>8.2}",
+            submits / flushes
+        );
+    }
+    cluster.end().await;
+}
+
+/// Milliseconds from asking to the container's start, through CloudAI and with the bare engine,
+/// one after the other so that a busy machine troubles both.
+async fn starts(cluster: &mut Cluster) -> (Vec<i64>, Vec<i64>) {
+    let engine = cluster.engine.clone();
+    let (mut through, mut bare) = (Vec::new(), Vec::new());
+    for number in 0..STARTS {
+        through.push(start_through(cluster, &engine).await);
+        bare.push(start_bare(cluster, &engine, number).await);
+    }
+    through.sort_unstable();
+    bare.sort_unstable();
+    (through, bare)
+}
+
+async fn start_through(cluster: &mut Cluster, engine: &Engine) -> i64 {
+    let id = cluster.id().await;
+    let asked = cloudai_clock::now().wall;
+    let task = cluster.submit(&["sleep", "1"]).await;
+    let started = until("the container to run", async || {
+        for held in containers(engine, &id, "worker-1").await {
+            if held.attempt == first(&task) {
+                return engine.inspect(&held.id).await.ok()?.started_at;
+            }
+        }
+        None
+    })
+    .await;
+    cluster.has_status(&task, "completed").await;
+    started.0 - asked.0
+}
+
+async fn start_bare(cluster: &Cluster, engine: &Engine, number: usize) -> i64 {
+    let output_dir = cluster.path(&format!("bare-{number}"));
+    fs::create_dir_all(&output_dir).unwrap();
+    let draft = test_task(&["sleep", "1"]);
+    let (_, spec) = draft.check().unwrap();
+    let image = engine
+        .image(&TEST_TASK.parse().unwrap())
+        .await
+        .unwrap()
+        .unwrap()
+        .id;
+    let plan = ContainerPlan {
+        cluster: cluster.id().await,
+        worker: "bare".parse().unwrap(),
+        attempt: AttemptId::new(TaskId::numbered(number as u64), 1),
+        image,
+        command: Command::Exec(vec!["/test-task".into(), "sleep".into(), "1".into()]),
+        env: BTreeMap::new(),
+        cpu_milli: spec.resources.cpu_milli,
+        memory_bytes: spec.resources.memory_bytes,
+        gpu_devices: Vec::new(),
+        output_dir,
+        settings: ContainerSettings::default(),
+    };
+    let asked = cloudai_clock::now().wall;
+    let created = engine.create(&plan).await.unwrap();
+    engine.start(&created.id).await.unwrap();
+    let started: Option<Wall> = engine.inspect(&created.id).await.unwrap().started_at;
+    engine.wait(&created.id).await.unwrap();
+    engine.remove(&created.id).await.unwrap();
+    started.unwrap().0 - asked.0
+}
+
+async fn submits_per_s(cluster: &Cluster, in_flight: usize) -> f64 {
+    let client = cluster.client().await;
+    let places = Arc::new(Semaphore::new(in_flight));
+    let began = Instant::now();
+    let mut submits = JoinSet::new();
+    let count = if in_flight == 1 {
+        SUBMITS / 10
+    } else {
+        SUBMITS
+    };
+    for _ in 0..count {
+        let place = places.clone().acquire_owned().await.unwrap();
+        let mut client: Client = client.clone();
+        submits.spawn(async move {
+            client.submit(test_task(&["exit", "0"])).await.unwrap();
+            drop(place);
+        });
+    }
+    submits.join_all().await;
+    count as f64 / began.elapsed().as_secs_f64()
+}
+
+/// How often a second this disk makes a few hundred bytes safe, one after the other.
+fn flushes_per_s(path: &Path) -> f64 {
+    let mut file = fs::File::create(path).unwrap();
+    let began = Instant::now();
+    let mut count = 0;
+    while began.elapsed() < Duration::from_secs(1) {
+        file.write_all(&[7; 300]).unwrap();
+        file.sync_data().unwrap();
+        count += 1;
+    }
+    f64::from(count) / began.elapsed().as_secs_f64()
+}
+
+fn percentile(sorted: &[i64], percent: usize) -> i64 {
+    sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
+}
+
+fn resident_mb(pid: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    let kb: f64 = line.trim().trim_end_matches(" kB").trim().parse().unwrap();
+    kb / 1024.0
+}
