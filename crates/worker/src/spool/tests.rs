@@ -1,3 +1,5 @@
+//! Spools that are written, cut short and read back.
+
 use std::{sync::Arc, time::Duration};
 
 use cloudai_model::{
