@@ -16,4 +16,5 @@ pub mod engine;
 pub mod namespace;
 pub mod process;
 pub mod programs;
+pub mod pty;
 pub mod wait;
