@@ -147,15 +147,25 @@ impl Terminal {
             }
         }
     }
-}
 
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        if self.editing.load(Ordering::SeqCst) {
+    /// Leaves the terminal as it was, with everything printed and the cursor at the beginning of a row.
+    pub async fn close(mut self) {
+        self.give_back();
+        self.output.flush().await;
+    }
+
+    fn give_back(&mut self) {
+        if self.editing.swap(false, Ordering::SeqCst) {
             // The editor can't be called off, and would leave the terminal without echo.
             let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.mode).is_ok();
             self.output.line_break();
         }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 

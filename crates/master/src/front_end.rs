@@ -76,6 +76,14 @@ impl FrontEnd {
         matches!(self.kind, Kind::Terminal(_))
     }
 
+    /// Prints what waits to be printed, and leaves the terminal as it was.
+    pub async fn close(self) {
+        match self.kind {
+            Kind::Terminal(terminal) => terminal.close().await,
+            Kind::Piped | Kind::None => self.output.flush().await,
+        }
+    }
+
     /// Runs commands until one of them ends the program. The end of stdin doesn't.
     ///
     /// # Errors

@@ -65,7 +65,7 @@ async fn run(settings: &Settings) -> Result<ExitCode, String> {
     output.news(format!("✓ gRPC server listening on {}", running.grpc));
 
     let ended = until_the_end(&mut running, &mut front_end, &mut signals).await;
-    output.flush().await;
+    front_end.close().await;
     running.shut_down().await;
     ended
 }
