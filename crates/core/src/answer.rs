@@ -18,6 +18,8 @@ pub enum Answer {
     Cancelled(Result<CancelOutcome, CancelError>),
     /// To an agent's placement.
     Placed(Result<AttemptId, PlaceError>),
+    /// To the question why tasks wait, in the queue's order; without those that don't wait.
+    Waiting(Result<Vec<Waiting>, NotReady>),
     /// To a registration.
     WorkerAdded(Result<WorkerRecord, AddWorkerError>),
     /// To an unregistration: the attempts that were taken from the worker.
@@ -71,6 +73,26 @@ pub enum SubmitError {
     /// The queue is full.
     #[error("the queue is full: {0} tasks wait; try again when some have been started")]
     QueueFull(usize),
+}
+
+/// A waiting task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waiting {
+    /// Which.
+    pub task: TaskId,
+    /// Its place in the queue, from 1. Those that wait out a back-off come after all others.
+    pub position: usize,
+    /// What for.
+    pub cause: WaitCause,
+}
+
+/// What a task waits for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WaitCause {
+    /// A worker with room.
+    Room(Explanation),
+    /// The end of the pause after a failure: so long from now.
+    BackOff(Duration),
 }
 
 /// What a cancel came to.

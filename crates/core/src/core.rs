@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cloudai_model::{AttemptId, ClusterId, Mono, Now, TaskId, WorkerId, record::StopOrder};
+use cloudai_model::{AttemptId, ClusterId, Mono, Now, TaskId, WorkerId};
 
 use crate::{
     answer::{
@@ -17,6 +17,7 @@ use crate::{
     queue::Queue,
     registry::Registry,
     settings::Settings,
+    stop_orders::StopOrders,
     task::Task,
 };
 
@@ -39,7 +40,7 @@ pub struct Core {
     pub(crate) timeouts: BTreeSet<(Mono, AttemptId)>,
     /// The same by attempt.
     pub(crate) timeout_of: BTreeMap<AttemptId, Mono>,
-    pub(crate) stop_orders: BTreeMap<AttemptId, StopOrder>,
+    pub(crate) stop_orders: StopOrders,
     /// When each inactive worker is called next, and how often it was.
     pub(crate) invites: BTreeMap<WorkerId, Invite>,
     pub(crate) last_task_number: u64,
@@ -92,7 +93,7 @@ impl Core {
             ended: Ended::default(),
             timeouts: BTreeSet::new(),
             timeout_of: BTreeMap::new(),
-            stop_orders: BTreeMap::new(),
+            stop_orders: StopOrders::default(),
             invites: BTreeMap::new(),
             last_task_number: 0,
             last_order: 0,
@@ -124,6 +125,7 @@ impl Core {
             Input::Submit { call, task, spec } => self.submit(step, call, task, &spec),
             Input::Cancel { call, task } => self.cancel(step, call, &task),
             Input::Place { call, task, worker } => self.place(step, call, &task, &worker),
+            Input::WhyWaiting { call, which } => self.why_waiting(step, call, &which),
             Input::AddWorker {
                 call,
                 worker,
@@ -203,6 +205,7 @@ impl Core {
             Input::Place { call, .. } => {
                 step.answer(call, Answer::Placed(Err(PlaceError::NotReady(NotReady))));
             }
+            Input::WhyWaiting { call, .. } => step.answer(call, Answer::Waiting(Err(NotReady))),
             Input::AddWorker { call, .. } => {
                 step.answer(
                     call,
@@ -241,22 +244,10 @@ impl Core {
         &self.registry
     }
 
-    /// Whether the store has been read.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.ready
-    }
-
     /// The cluster's id; settled once the store has been read.
     #[must_use]
     pub fn cluster(&self) -> &ClusterId {
         &self.cluster
-    }
-
-    /// The policy that places tasks.
-    #[must_use]
-    pub fn policy(&self) -> &dyn Policy {
-        self.policy.as_ref()
     }
 
     /// How many tasks wait.

@@ -54,6 +54,13 @@ pub enum Input {
         /// Where.
         worker: WorkerId,
     },
+    /// Somebody asks why tasks wait.
+    WhyWaiting {
+        /// Answered with [`crate::Answer::Waiting`].
+        call: Call,
+        /// Which tasks.
+        which: Which,
+    },
     /// An admin registers a worker.
     AddWorker {
         /// Answered with [`crate::Answer::WorkerAdded`].
@@ -149,6 +156,15 @@ pub enum Input {
     },
 }
 
+/// Which of the waiting tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// So many from the head of the queue.
+    First(usize),
+    /// This one.
+    One(TaskId),
+}
+
 /// What a worker is and offers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hello {
@@ -197,6 +213,8 @@ pub enum AssignAnswer {
     Accepted,
     /// The worker doesn't take it, and why.
     Refused(String),
+    /// It was not sent, and why; nothing to do with the worker.
+    NotSent(String),
     /// No answer came, and why. The worker may have it all the same.
     Undelivered(String),
 }

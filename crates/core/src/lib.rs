@@ -25,15 +25,18 @@ pub mod registry;
 mod schedule;
 mod settings;
 mod snapshot;
+mod stop_orders;
 mod task;
 
 pub use answer::{
     AddWorkerError, Answer, CancelError, CancelOutcome, HeartbeatTaken, NotReady, PlaceError,
-    RemoveWorkerError, Reported, SubmitError, Submitted, Welcome, WorkerCallError,
+    RemoveWorkerError, Reported, SubmitError, Submitted, WaitCause, Waiting, Welcome,
+    WorkerCallError,
 };
 pub use class::TaskClass;
 pub use core::Core;
 pub use effect::{Assignment, Effect, Event, StopRequest, TaskNews, WorkerChange};
-pub use input::{AssignAnswer, Call, Heartbeat, Held, Hello, Input, StopAnswer};
+pub use input::{AssignAnswer, Call, Heartbeat, Held, Hello, Input, StopAnswer, Which};
 pub use settings::Settings;
 pub use snapshot::Snapshot;
+pub use stop_orders::FormerRegistrations;

@@ -117,6 +117,43 @@ impl Queue {
             .sum()
     }
 
+    /// The first ready tasks in order, at most `limit`.
+    pub(crate) fn first(&self, limit: usize) -> Vec<(&Arc<TaskClass>, &TaskId)> {
+        let mut classes: BTreeMap<Rank, _> = BTreeMap::new();
+        for (class, tasks) in &self.ready {
+            let mut tasks = tasks.iter();
+            if let Some((rank, task)) = tasks.next() {
+                classes.insert(*rank, (class, task, tasks));
+            }
+        }
+        let mut first = Vec::new();
+        while first.len() < limit
+            && let Some((_, (class, task, mut rest))) = classes.pop_first()
+        {
+            first.push((class, task));
+            if let Some((rank, task)) = rest.next() {
+                classes.insert(*rank, (class, task, rest));
+            }
+        }
+        first
+    }
+
+    /// How many ready tasks go before this rank.
+    pub(crate) fn ahead_of(&self, rank: Rank) -> usize {
+        let before = |tasks: &BTreeMap<Rank, TaskId>| tasks.range(..rank).count();
+        self.ready.values().map(before).sum()
+    }
+
+    /// Those that wait out a back-off, the one whose back-off ends first before the others.
+    pub(crate) fn backing_off(&self) -> impl Iterator<Item = (Mono, &TaskId)> {
+        self.backing_off.iter().map(|(until, task)| (*until, task))
+    }
+
+    /// How many are ready.
+    pub(crate) fn ready_count(&self) -> usize {
+        self.ready_count
+    }
+
     /// The first task of each class.
     pub(crate) fn heads(&self) -> impl Iterator<Item = (Rank, &Arc<TaskClass>)> {
         self.ready
@@ -166,6 +203,10 @@ mod tests {
         assert_eq!(queue.ahead_of_new(Priority::new(90).unwrap()), 1);
         assert_eq!(queue.ahead_of_new(Priority::new(50).unwrap()), 3);
         assert_eq!(queue.ahead_of_new(Priority::new(100).unwrap()), 0);
+        let order: Vec<_> = queue.first(9).into_iter().map(|(_, task)| task).collect();
+        assert_eq!(order, [3, 1, 2].map(TaskId::numbered).each_ref());
+        assert_eq!(queue.first(1).len(), 1);
+        assert_eq!(queue.ahead_of(rank(50, 2)), 2);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use cloudai_model::{ClusterId, Now, WorkerId};
 
-use crate::{core::Core, registry::Worker};
+use crate::{core::Core, registry::Worker, stop_orders::FormerRegistrations};
 
 /// The workers and the counts at one instant.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub ready: bool,
     /// The workers by id.
     pub workers: BTreeMap<WorkerId, Arc<Worker>>,
+    /// Under which registrations former workers still have something to report.
+    pub former: Arc<FormerRegistrations>,
     /// How many tasks wait.
     pub waiting: usize,
     /// How many tasks wait or run.
@@ -33,6 +35,7 @@ impl Snapshot {
             cluster,
             ready: false,
             workers,
+            former: Arc::default(),
             waiting: 0,
             live: 0,
         }
@@ -54,6 +57,7 @@ impl Core {
             cluster: self.cluster.clone(),
             ready: self.ready,
             workers: self.registry.snapshot(),
+            former: self.stop_orders.registrations(),
             waiting: self.queue.len(),
             live: self.tasks.len(),
         }

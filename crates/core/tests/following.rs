@@ -449,3 +449,78 @@ fn an_assignment_that_a_later_one_overtook_is_not_lost() {
     cluster.accepted(&first.attempt);
     assert!(cluster.take_assignments().is_empty());
 }
+
+#[test]
+fn what_a_lost_worker_held_is_stopped_there_whatever_becomes_of_its_registration() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    cluster.submit(&cores(1.0));
+    let attempt = cluster.assigned().attempt;
+    cluster.accepted(&attempt);
+    cluster.pass_time(31_000, &[]);
+    assert!(
+        cluster.take_stops().is_empty(),
+        "while it is silent nothing can be asked of it"
+    );
+
+    // It is unregistered, and registered again on another machine, which holds nothing.
+    cluster.remove_worker("a");
+    assert_eq!(cluster.take_stops().len(), 1);
+    cluster.add_worker_at("a", "elsewhere");
+    cluster.hello("a", capacity(1, 0)).unwrap();
+    cluster.take_assignments();
+    cluster.pass_time(11_000, &["a"]);
+    let stops = cluster.take_stops();
+    assert!(!stops.is_empty());
+    assert!(
+        stops
+            .iter()
+            .all(|stop| stop.attempt == attempt && stop.address.host() == "localhost")
+    );
+
+    // The old machine is back, and says that the container has ended by itself.
+    let reported = cluster.finish("a", &attempt, Exit::Exited(0));
+    assert_eq!(reported, Reported::Superseded);
+    cluster.pass_time(11_000, &["a"]);
+    assert!(cluster.take_stops().is_empty());
+}
+
+#[test]
+fn a_lost_worker_that_comes_back_without_its_attempts_is_asked_nothing_more() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    cluster.submit(&cores(1.0));
+    let attempt = cluster.assigned().attempt;
+    cluster.accepted(&attempt);
+    cluster.pass_time(31_000, &[]);
+
+    cluster.heartbeat("a", &[]);
+
+    let ended = Record::StopOrderDone(attempt);
+    assert!(cluster.written.contains(&ended));
+    cluster.remove_worker("a");
+    let again = cluster.assigned().attempt;
+    let stops = cluster.take_stops();
+    assert!(stops.iter().all(|stop| stop.attempt == again), "{stops:?}");
+}
+
+#[test]
+fn a_worker_may_hold_an_older_attempt_beside_the_live_one() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    let task = cluster.submit(&cores(1.0)).task;
+    let older = cluster.assigned().attempt;
+    cluster.accepted(&older);
+    cluster.pass_time(31_000, &[]);
+    cluster.heartbeat("a", &[(&older, Phase::Running)]);
+    let live = cluster.assigned().attempt;
+    cluster.accepted(&live);
+    cluster.take_stops();
+
+    cluster.heartbeat("a", &[(&live, Phase::Running), (&older, Phase::Running)]);
+
+    let stops: Vec<_> = cluster
+        .take_stops()
+        .into_iter()
+        .map(|stop| stop.attempt)
+        .collect();
+    assert_eq!(stops, [older]);
+    assert_eq!(cluster.state(&task).status, TaskStatus::Running);
+}

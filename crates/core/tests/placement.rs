@@ -4,7 +4,7 @@
 
 mod cluster;
 
-use cloudai_core::{AssignAnswer, Input, SubmitError, explain::Outlook};
+use cloudai_core::{AssignAnswer, Input, SubmitError, WaitCause, Which, explain::Outlook};
 use cloudai_model::{Exit, Phase, TaskDraft, TaskId, TaskStatus};
 use cluster::{Cluster, capacity, cores, draft, id, spec};
 
@@ -240,4 +240,76 @@ fn a_refusal_is_no_failure_and_the_worker_is_left_alone_for_a_moment() {
     assert!(cluster.take_assignments().is_empty());
     cluster.pass_time(3000, &["a"]);
     assert_eq!(cluster.assigned().attempt.number, 2);
+}
+
+#[test]
+fn what_could_not_be_sent_goes_back_and_the_worker_is_not_blamed() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    cluster.submit(&cores(1.0));
+    let first = cluster.assigned().attempt;
+    cluster.step(Input::AssignAnswered {
+        attempt: first.clone(),
+        answer: AssignAnswer::NotSent("its spec can't be read".into()),
+    });
+    let again = cluster.assigned();
+    assert_eq!(again.attempt.number, first.number + 1);
+    assert_eq!(again.worker, id("a"));
+}
+
+#[test]
+fn the_queue_is_told_in_its_own_order_with_what_each_waits_for() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    let failing = cluster.submit(&spec(TaskDraft {
+        max_retries: Some(1),
+        ..draft()
+    }));
+    let attempt = cluster.assigned().attempt;
+    let normal = cluster.submit(&cores(1.0)).task;
+    let too_large = cluster.submit(&cores(2.0)).task;
+    let urgent = cluster.submit(&spec(TaskDraft {
+        priority: Some(90),
+        ..draft()
+    }));
+    cluster.finish("a", &attempt, Exit::Exited(1));
+    let running = cluster.assigned().attempt.task;
+    assert_eq!(running, urgent.task);
+
+    let waiting = cluster.waiting(Which::First(10));
+
+    let order: Vec<_> = waiting
+        .iter()
+        .map(|entry| (&entry.task, entry.position))
+        .collect();
+    assert_eq!(order, [(&normal, 1), (&too_large, 2), (&failing.task, 3)]);
+    let outlooks: Vec<_> = waiting
+        .iter()
+        .map(|entry| match &entry.cause {
+            WaitCause::Room(why) => Some(why.outlook),
+            WaitCause::BackOff(_) => None,
+        })
+        .collect();
+    assert_eq!(outlooks, [Some(Outlook::Later), Some(Outlook::Never), None]);
+    assert_eq!(cluster.waiting(Which::First(1)), waiting[..1]);
+    for entry in &waiting {
+        let one = cluster.waiting(Which::One(entry.task.clone()));
+        assert_eq!(one, std::slice::from_ref(entry));
+    }
+    assert!(cluster.waiting(Which::One(running)).is_empty());
+}
+
+#[test]
+fn what_never_fits_is_said_also_of_a_worker_that_is_away_or_busy() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0)), ("b", capacity(1, 0))]);
+    cluster.submit(&cores(1.0));
+    cluster.pass_time(16_000, &["a"]);
+
+    let too_large = cluster.submit(&spec(TaskDraft {
+        cpu_cores: Some(1.0),
+        gpu_cores: Some(2.0),
+        ..draft()
+    }));
+
+    let why = too_large.waiting.unwrap();
+    assert_eq!(why.outlook, Outlook::Never);
+    assert_eq!(why.summary, "no worker with 2 GPUs");
 }

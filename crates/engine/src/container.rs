@@ -253,7 +253,10 @@ impl Engine {
         let state = self.inspect(id).await.map_err(wait_error)?;
         match (state.running, state.end) {
             (true, _) => Ok(None),
-            (false, Some(end)) => Ok(Some(end)),
+            (false, Some(end)) => {
+                let end = self.with_late_memory_kill(id, end).await;
+                end.map(Some).map_err(wait_error)
+            }
             (false, None) => Err(WaitError::NotStarted),
         }
     }

@@ -4,7 +4,7 @@ use cloudai_model::{Exit, Wall};
 
 /// The largest signal number of Linux.
 const LARGEST_SIGNAL: i64 = 64;
-const SIGKILL: i64 = 9;
+pub(crate) const SIGKILL: i64 = 9;
 
 /// How a container stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

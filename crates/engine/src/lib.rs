@@ -14,6 +14,7 @@ mod end;
 mod error;
 mod image;
 mod logs;
+mod memory_kill;
 mod plan;
 mod pull_error;
 mod rfc3339;

@@ -47,6 +47,12 @@ impl Core {
                     self.end_attempt(step, attempt, Ending::Refused(reason));
                 }
             }
+            AssignAnswer::NotSent(reason) => {
+                let waited_for = next_attempt(entry.state, AttemptEvent::Refuse).is_ok();
+                if waited_for {
+                    self.end_attempt(step, attempt, Ending::Refused(reason));
+                }
+            }
             AssignAnswer::Undelivered(reason) => self.hold_off(step, &worker, &reason),
         }
     }
@@ -82,15 +88,7 @@ impl Core {
             // Asked again at the next heartbeat, or at the next round of stop orders.
             return;
         }
-        if self
-            .stop_orders
-            .get(attempt)
-            .is_some_and(|order| order.worker == *worker)
-        {
-            self.stop_orders.remove(attempt);
-            step.out
-                .push(Effect::Write(Record::StopOrderDone(attempt.clone())));
-        }
+        self.end_stop_order(step, worker, attempt);
         let expected = self
             .attempt_mut(attempt)
             .is_some_and(|entry| entry.worker == *worker);
@@ -170,22 +168,16 @@ impl Core {
                 log_tail,
             };
             self.end_attempt(step, &attempt, ending);
-        } else if self
-            .stop_orders
-            .get(&attempt)
-            .is_some_and(|order| order.worker == *worker)
-        {
-            // It has ended there, and the worker drops it on this answer.
-            self.stop_orders.remove(&attempt);
-            step.out.push(Effect::Write(Record::StopOrderDone(attempt)));
-            return step.answer(call, Answer::Reported(Ok(Reported::Superseded)));
+        } else {
+            // If it was to be stopped: it has ended, and the worker drops it on this answer.
+            self.end_stop_order(step, worker, &attempt);
         }
         step.answer(call, Answer::Reported(reported));
     }
 
     /// Whether a worker may speak for an attempt: it is the task's last, and on that worker.
     fn whose(&self, worker: &WorkerId, attempt: &AttemptId) -> Result<Reported, WorkerCallError> {
-        if self.registry.get(worker).is_none() && !self.stop_orders.contains_key(attempt) {
+        if self.registry.get(worker).is_none() && !self.stop_orders.has(worker, attempt) {
             return Err(WorkerCallError::NotAuthorized(worker.clone()));
         }
         let live = self.tasks.get(&attempt.task).is_some_and(|task| {

@@ -3,9 +3,7 @@
 //! The comparison, not a memory of past messages, keeps both in step. What the worker lacks and
 //! can't be on its way is lost; what it holds and nobody wants is stopped there.
 
-use std::collections::BTreeMap;
-
-use cloudai_model::{AttemptId, Phase, TaskId, WorkerId};
+use cloudai_model::{AttemptId, Phase, WorkerId};
 
 use crate::{
     answer::{Answer, HeartbeatTaken, WorkerCallError},
@@ -21,10 +19,35 @@ const OLD_NODE_MISSES: u8 = 2;
 
 /// What one heartbeat says about the attempts that its worker should hold.
 struct Sighting {
-    held: BTreeMap<TaskId, Held>,
+    held: Vec<Held>,
     last_sequence: Option<u64>,
     /// The program was started anew since the last heartbeat.
     restarted: bool,
+}
+
+impl Sighting {
+    fn of(heartbeat: Heartbeat, restarted: bool) -> Self {
+        let mut held = heartbeat.held;
+        held.sort_by(|one, other| one.attempt.cmp(&other.attempt));
+        Self {
+            held,
+            last_sequence: heartbeat.last_sequence,
+            restarted,
+        }
+    }
+
+    /// How far the worker is with an attempt; `None`: it doesn't hold it.
+    fn phase_of(&self, attempt: &AttemptId) -> Option<Phase> {
+        let first = self
+            .held
+            .partition_point(|held| held.attempt.task < attempt.task);
+        let mut of_task = self.held[first..]
+            .iter()
+            .take_while(|held| held.attempt.task == attempt.task);
+        of_task
+            .find(|held| is_same(&held.attempt, attempt))
+            .map(|held| held.phase)
+    }
 }
 
 impl Core {
@@ -45,13 +68,13 @@ impl Core {
         step: &mut Step<'_>,
         heartbeat: Heartbeat,
     ) -> Result<bool, WorkerCallError> {
-        let (now, id) = (step.now, heartbeat.worker);
+        let (now, id) = (step.now, heartbeat.worker.clone());
         let was = self.registry.get(&id).cloned();
         let was = was.ok_or_else(|| WorkerCallError::NotAuthorized(id.clone()))?;
         let active = was.capacity.is_some();
         let restarted = was.incarnation != heartbeat.incarnation;
         let updated = self.registry.update(&id, |worker| {
-            worker.incarnation = heartbeat.incarnation;
+            worker.incarnation.clone_from(&heartbeat.incarnation);
             worker.usage = heartbeat.usage;
             worker.unwell.clone_from(&heartbeat.unwell);
             worker.last_heard = Some(now.mono);
@@ -73,17 +96,10 @@ impl Core {
             self.blocked.clear();
         }
 
-        let held = heartbeat
-            .held
-            .into_iter()
-            .map(|held| (held.attempt.task.clone(), held));
-        let sighting = Sighting {
-            held: held.collect(),
-            last_sequence: heartbeat.last_sequence,
-            restarted,
-        };
+        let sighting = Sighting::of(heartbeat, restarted);
         self.reconcile_expected(step, &id, &sighting);
         self.reconcile_held(step, &id, &sighting);
+        self.reconcile_stop_orders(step, &id, &sighting);
         Ok(!was.introduced)
     }
 
@@ -98,10 +114,8 @@ impl Core {
     fn reconcile_expected(&mut self, step: &mut Step<'_>, id: &WorkerId, sighting: &Sighting) {
         let expected = self.registry.get(id).map(|worker| worker.attempts.clone());
         for attempt in expected.into_iter().flatten() {
-            let held = sighting.held.get(&attempt.task);
-            let held = held.filter(|held| is_same(&held.attempt, &attempt));
-            match held {
-                Some(held) => self.seen_on_worker(step, id, &attempt, held.phase),
+            match sighting.phase_of(&attempt) {
+                Some(phase) => self.seen_on_worker(step, id, &attempt, phase),
                 None => self.missing_on_worker(step, id, &attempt, sighting),
             }
         }
@@ -178,7 +192,7 @@ impl Core {
         let Some(worker) = self.registry.get(id) else {
             return;
         };
-        for held in sighting.held.values() {
+        for held in &sighting.held {
             let live = self.tasks.get(&held.attempt.task);
             let current = AttemptId::new(
                 held.attempt.task.clone(),
@@ -195,6 +209,20 @@ impl Core {
                 step.out
                     .push(Self::stop_request(worker, held.attempt.clone(), reason));
             }
+        }
+    }
+
+    /// What it was to stop, and doesn't hold any more.
+    fn reconcile_stop_orders(&mut self, step: &mut Step<'_>, id: &WorkerId, sighting: &Sighting) {
+        let gone: Vec<_> = self
+            .stop_orders
+            .of(id)
+            .filter(|order| self.is_at(id, &order.address))
+            .filter(|order| sighting.phase_of(&order.attempt).is_none())
+            .map(|order| order.attempt.clone())
+            .collect();
+        for attempt in gone {
+            self.end_stop_order(step, id, &attempt);
         }
     }
 }

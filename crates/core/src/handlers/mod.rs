@@ -6,4 +6,5 @@ mod restore;
 mod settle;
 mod tick;
 mod users;
+mod waiting;
 mod workers;

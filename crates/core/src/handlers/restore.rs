@@ -28,7 +28,7 @@ impl Core {
             Record::TaskAdded(record) => self.restore_task(&record),
             Record::Assignment(record) => self.restore_attempt(step, record),
             Record::StopOrder(order) => {
-                self.stop_orders.insert(order.attempt.clone(), order);
+                self.stop_orders.add(order);
             }
             Record::WorkerRemoved(_)
             | Record::TaskChanged(..)

@@ -6,6 +6,7 @@ use crate::{
     core::{Core, Invite, Step},
     effect::{Effect, Event, WorkerChange},
     handlers::settle::Ending,
+    registry::Worker,
     task::{Place, StopCause},
 };
 
@@ -54,24 +55,22 @@ impl Core {
         let silent = |last_heard: Option<Mono>| {
             now.since(last_heard.unwrap_or_default().max(self.forgiven)) > self.settings.lost_after
         };
-        let lost: Vec<_> = self
+        let lost: Vec<Worker> = self
             .registry
             .iter()
             .filter(|worker| !worker.attempts.is_empty() && silent(worker.last_heard))
-            .map(|worker| (worker.id.clone(), worker.attempts.clone()))
+            .cloned()
             .collect();
-        for (id, attempts) in lost {
+        for worker in lost {
             let change = WorkerChange::Lost;
             step.publish(Event::WorkerUpdated {
-                worker: id.clone(),
+                worker: worker.id.clone(),
                 change,
             });
-            for attempt in attempts {
-                self.end_attempt(
-                    step,
-                    &attempt,
-                    Ending::Lost(format!("worker {id} was lost")),
-                );
+            for attempt in &worker.attempts {
+                self.order_stop(step, &worker, attempt);
+                let reason = format!("worker {} was lost", worker.id);
+                self.end_attempt(step, attempt, Ending::Lost(reason));
             }
         }
     }
@@ -124,12 +123,12 @@ impl Core {
     }
 
     fn repeat_stop_orders(&mut self, step: &mut Step<'_>) {
-        if self.stop_orders.is_empty() || self.next_stop_orders > step.now.mono {
+        if self.next_stop_orders > step.now.mono {
             return;
         }
         self.next_stop_orders = step.now.mono.after(self.settings.invite_interval);
-        for order in self.stop_orders.values() {
-            self.send_stop_order(step, order);
+        for worker in self.stop_orders.workers() {
+            self.send_stop_orders(step, &worker);
         }
     }
 }

@@ -12,7 +12,6 @@ use crate::{
     class::TaskClass,
     core::{Core, Step},
     effect::Effect,
-    explain::{Explanation, explain},
     input::Call,
     lifecycle::{AttemptState, TaskEvent},
     policy::Placement,
@@ -52,7 +51,11 @@ impl Core {
             now: step.now,
             out: &mut passed,
         });
-        let waiting = self.why_waiting(step, &id, &class);
+        let waits = self
+            .tasks
+            .get(&id)
+            .is_some_and(|task| task.given().is_none());
+        let waiting = waits.then(|| self.explanation_of(step, &class));
         let reason = waiting
             .as_ref()
             .map_or("", |explanation| explanation.summary.as_str());
@@ -117,18 +120,6 @@ impl Core {
             self.last_task_number = self.last_task_number.max(number);
         }
         Ok(id)
-    }
-
-    fn why_waiting(
-        &mut self,
-        step: &Step<'_>,
-        id: &TaskId,
-        class: &TaskClass,
-    ) -> Option<Explanation> {
-        let waits = self.tasks.get(id)?.given().is_none();
-        let (registry, now) = (&self.registry, step.now.mono);
-        let explain = || explain(class, registry.iter(), now);
-        waits.then(|| self.blocked.explanation(class, explain))
     }
 
     pub(crate) fn cancel(&mut self, step: &mut Step<'_>, call: Call, id: &TaskId) {

@@ -14,6 +14,9 @@ use crate::{
     registry::Worker,
 };
 
+/// A worker that is gone for good is called no more often than this at a time.
+const ORDERS_A_ROUND: usize = 64;
+
 impl Core {
     pub(crate) fn add_worker(
         &mut self,
@@ -68,22 +71,14 @@ impl Core {
             .push(Effect::Write(Record::WorkerRemoved(id.clone())));
         step.publish(Event::WorkerRemoved(id.clone()));
         for attempt in &worker.attempts {
-            let order = StopOrder {
-                attempt: attempt.clone(),
-                worker: id.clone(),
-                address: worker.address.clone(),
-                registration: worker.registration,
-            };
-            step.out
-                .push(Effect::Write(Record::StopOrder(order.clone())));
-            self.send_stop_order(step, &order);
-            self.stop_orders.insert(attempt.clone(), order);
+            self.order_stop(step, &worker, attempt);
             self.end_attempt(
                 step,
                 attempt,
                 Ending::Lost(format!("worker {id} was unregistered")),
             );
         }
+        self.send_stop_orders(step, id);
         Ok(worker.attempts.iter().cloned().collect())
     }
 
@@ -136,16 +131,52 @@ impl Core {
         }
     }
 
-    pub(crate) fn send_stop_order(&self, step: &mut Step<'_>, order: &StopOrder) {
-        // It may have been registered again since, elsewhere and with another token.
-        let current = self.registry.get(&order.worker);
-        step.out.push(Effect::Stop(StopRequest {
-            attempt: order.attempt.clone(),
-            worker: order.worker.clone(),
-            address: current.map_or_else(|| order.address.clone(), |worker| worker.address.clone()),
-            registration: current.map_or(order.registration, |worker| worker.registration),
-            reason: "its worker was unregistered".to_owned(),
-        }));
+    /// Keeps in mind that a worker may hold an attempt that is not wanted any more.
+    pub(crate) fn order_stop(&mut self, step: &mut Step<'_>, worker: &Worker, attempt: &AttemptId) {
+        let order = StopOrder {
+            attempt: attempt.clone(),
+            worker: worker.id.clone(),
+            address: worker.address.clone(),
+            registration: worker.registration,
+        };
+        if self.stop_orders.add(order.clone()) {
+            step.out.push(Effect::Write(Record::StopOrder(order)));
+        }
+    }
+
+    /// The attempt is known to be gone from its worker.
+    pub(crate) fn end_stop_order(
+        &mut self,
+        step: &mut Step<'_>,
+        worker: &WorkerId,
+        attempt: &AttemptId,
+    ) {
+        if self.stop_orders.end(worker, attempt) {
+            step.out
+                .push(Effect::Write(Record::StopOrderDone(attempt.clone())));
+        }
+    }
+
+    /// Calls a worker that is not registered any more about what it is to stop. Of one that is
+    /// registered at that address its heartbeats tell what it holds.
+    pub(crate) fn send_stop_orders(&self, step: &mut Step<'_>, worker: &WorkerId) {
+        let here = |order: &&StopOrder| self.is_at(worker, &order.address);
+        let elsewhere = self.stop_orders.of(worker).filter(|order| !here(order));
+        for order in elsewhere.take(ORDERS_A_ROUND) {
+            step.out.push(Effect::Stop(StopRequest {
+                attempt: order.attempt.clone(),
+                worker: order.worker.clone(),
+                address: order.address.clone(),
+                registration: order.registration,
+                reason: "its worker was unregistered".to_owned(),
+            }));
+        }
+    }
+
+    /// Whether a worker with this id is registered at this address.
+    pub(crate) fn is_at(&self, worker: &WorkerId, address: &WorkerAddress) -> bool {
+        let registered = self.registry.get(worker);
+        registered.is_some_and(|worker| worker.address == *address)
     }
 
     pub(crate) fn stop_request(

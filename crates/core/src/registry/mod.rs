@@ -85,12 +85,6 @@ impl Registry {
         self.workers.len()
     }
 
-    /// How many workers are active.
-    #[must_use]
-    pub fn active_count(&self) -> usize {
-        self.workers.values().filter(|worker| worker.active).count()
-    }
-
     /// Every worker, by id.
     pub fn iter(&self) -> impl Iterator<Item = &Worker> {
         self.workers.values().map(Arc::as_ref)

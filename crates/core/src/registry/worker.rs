@@ -161,6 +161,10 @@ impl Worker {
     /// # Errors
     /// The first thing that stands against it.
     pub fn fit(&self, request: &Resources, now: Mono) -> Result<Grant, Obstacle> {
+        // What time doesn't change is said first.
+        if let Some(capacity) = &self.capacity {
+            could_hold(capacity, request)?;
+        }
         self.willing(now)?;
         self.room_for(request)
     }
@@ -190,34 +194,17 @@ impl Worker {
     /// What is short and by how much.
     pub fn room_for(&self, request: &Resources) -> Result<Grant, Obstacle> {
         let capacity = self.capacity.ok_or(Obstacle::NeverSeen)?;
+        could_hold(&capacity, request)?;
         let taken = &self.allocated;
-        for (kind, want, total, taken) in [
-            (
-                ResourceKind::Cpu,
-                request.cpu_milli,
-                capacity.cpu_milli,
-                taken.cpu_milli,
-            ),
-            (
-                ResourceKind::Memory,
-                request.memory_bytes,
-                capacity.memory_bytes,
-                taken.memory_bytes,
-            ),
-            (
-                ResourceKind::Storage,
-                request.storage_bytes,
-                capacity.storage_bytes,
-                taken.storage_bytes,
-            ),
-        ] {
+        let taken = [taken.cpu_milli, taken.memory_bytes, taken.storage_bytes];
+        for ((kind, want, total), taken) in amounts(&capacity, request).into_iter().zip(taken) {
             // A worker that came back smaller may have more taken than it offers.
             let free = total.saturating_sub(taken);
             if want > free {
                 return Err(Obstacle::Short {
                     kind,
                     by: want - free,
-                    never: want > total,
+                    never: false,
                 });
             }
         }
@@ -242,7 +229,11 @@ impl Worker {
                 .unwrap_or(0);
             WHOLE_DEVICE.saturating_sub(taken)
         };
-        let kind = ResourceKind::Gpu;
+        let short = |by| Obstacle::Short {
+            kind: ResourceKind::Gpu,
+            by,
+            never: false,
+        };
         match request {
             GpuRequest::None => Ok(Vec::new()),
             GpuRequest::Share(milli) => {
@@ -251,11 +242,7 @@ impl Worker {
                     .min_by_key(|device| (free(*device), *device));
                 let most = (0..devices).map(free).max().unwrap_or(0);
                 best.map(|device| vec![DeviceShare { device, milli }])
-                    .ok_or(Obstacle::Short {
-                        kind,
-                        by: u64::from(u32::from(milli).saturating_sub(most)),
-                        never: devices == 0,
-                    })
+                    .ok_or_else(|| short(u64::from(u32::from(milli).saturating_sub(most))))
             }
             GpuRequest::Whole(count) => {
                 let idle: Vec<_> = (0..devices)
@@ -268,15 +255,46 @@ impl Worker {
                     .collect();
                 let missing = usize::from(count) - idle.len();
                 if missing > 0 {
-                    let by = missing as u64 * u64::from(WHOLE_DEVICE);
-                    return Err(Obstacle::Short {
-                        kind,
-                        by,
-                        never: count > devices,
-                    });
+                    return Err(short(missing as u64 * u64::from(WHOLE_DEVICE)));
                 }
                 Ok(idle)
             }
         }
     }
+}
+
+/// Whether a machine of this capacity holds the request when nothing else runs there.
+///
+/// # Errors
+/// What is short for ever, and by how much.
+fn could_hold(capacity: &Capacity, request: &Resources) -> Result<(), Obstacle> {
+    let devices = u64::from(capacity.gpus) * u64::from(WHOLE_DEVICE);
+    let gpus = (ResourceKind::Gpu, u64::from(request.gpu.milli()), devices);
+    for (kind, want, total) in amounts(capacity, request).into_iter().chain([gpus]) {
+        if want > total {
+            return Err(Obstacle::Short {
+                kind,
+                by: want - total,
+                never: true,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What is wanted and what is offered of everything that comes in any amount.
+fn amounts(capacity: &Capacity, request: &Resources) -> [(ResourceKind, u64, u64); 3] {
+    [
+        (ResourceKind::Cpu, request.cpu_milli, capacity.cpu_milli),
+        (
+            ResourceKind::Memory,
+            request.memory_bytes,
+            capacity.memory_bytes,
+        ),
+        (
+            ResourceKind::Storage,
+            request.storage_bytes,
+            capacity.storage_bytes,
+        ),
+    ]
 }

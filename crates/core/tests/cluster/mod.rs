@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use cloudai_core::{
     Answer, AssignAnswer, Assignment, Call, CancelError, CancelOutcome, Core, Effect, Event,
     Heartbeat, Held, Hello, Input, Reported, Settings, StopRequest, SubmitError, Submitted,
-    WorkerCallError, policy::RoundRobin,
+    Waiting, Which, WorkerCallError, policy::RoundRobin,
 };
 use cloudai_model::{
     AttemptId, AttemptReport, Capacity, ContainerEnd, Exit, HostUsage, Mono, Now, PeakUsage, Phase,
@@ -151,10 +151,14 @@ impl Cluster {
     }
 
     pub fn add_worker(&mut self, worker: &str) {
+        self.add_worker_at(worker, "localhost");
+    }
+
+    pub fn add_worker_at(&mut self, worker: &str, address: &str) {
         let answer = self.call(|call| Input::AddWorker {
             call,
             worker: id(worker),
-            address: "localhost".parse().unwrap(),
+            address: address.parse().unwrap(),
             registration: 7,
         });
         assert!(matches!(answer, Answer::WorkerAdded(Ok(_))), "{answer:?}");
@@ -235,6 +239,14 @@ impl Cluster {
         let task = task.clone();
         match self.call(|call| Input::Cancel { call, task }) {
             Answer::Cancelled(outcome) => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The first waiting tasks in order, and why each waits.
+    pub fn waiting(&mut self, which: Which) -> Vec<Waiting> {
+        match self.call(|call| Input::WhyWaiting { call, which }) {
+            Answer::Waiting(Ok(waiting)) => waiting,
             other => panic!("{other:?}"),
         }
     }

@@ -1,0 +1,83 @@
+//! Whether the kernel's memory killer struck a container whose end doesn't say so.
+//!
+//! The engine hears of a memory kill and of an exit in two messages. Where the exit comes first
+//! its state says "not killed for memory" for ever; the kill is in its events a moment later.
+
+use std::{collections::HashMap, time::Duration};
+
+use bollard::query_parameters::EventsOptionsBuilder;
+use cloudai_model::Wall;
+use futures_util::StreamExt as _;
+
+use crate::{
+    Engine,
+    end::{RawEnd, SIGKILL},
+    error::EngineError,
+    plan::ContainerId,
+};
+
+/// How long after a container's end its memory kill may be announced.
+const LATE_BY: Duration = Duration::from_secs(1);
+/// What a query may take beyond that.
+const MARGIN: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// Completes an end with what the engine announced after it. Only a command that SIGKILL ended
+    /// is in doubt, and waits for it, until a second after its end at the most.
+    ///
+    /// # Errors
+    /// If the engine doesn't answer.
+    pub(crate) async fn with_late_memory_kill(
+        &self,
+        id: &ContainerId,
+        mut end: RawEnd,
+    ) -> Result<RawEnd, EngineError> {
+        let (Some(began), Some(ended)) = (end.started_at, end.finished_at) else {
+            return Ok(end);
+        };
+        if end.oom_killed || end.exit_code != 128 + SIGKILL {
+            return Ok(end);
+        }
+        let filters = HashMap::from([
+            ("container".to_owned(), vec![id.as_str().to_owned()]),
+            ("event".to_owned(), vec!["oom".to_owned()]),
+        ]);
+        let late = Wall(ended.0.saturating_add(LATE_BY.as_millis() as i64));
+        let options = EventsOptionsBuilder::new()
+            .since(&seconds(began))
+            .until(&seconds(late))
+            .filters(&filters)
+            .build();
+        let first = {
+            let mut events = std::pin::pin!(self.docker.events(Some(options)));
+            tokio::time::timeout(LATE_BY + MARGIN, events.next()).await
+        };
+        match first {
+            Ok(Some(Ok(_))) => end.oom_killed = true,
+            Ok(Some(Err(error))) => return Err(EngineError::from_bollard(error)),
+            // None came. An engine whose clock has been set back answers late, or not at all.
+            Ok(None) | Err(_) => {}
+        }
+        Ok(end)
+    }
+}
+
+/// Seconds since 1970 with their fraction, as the engine reads them.
+fn seconds(at: Wall) -> String {
+    format!(
+        "{}.{:03}000000",
+        at.0.div_euclid(1000),
+        at.0.rem_euclid(1000)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_has_nine_digits_of_a_second() {
+        assert_eq!(seconds(Wall(1_700_000_000_007)), "1700000000.007000000");
+        assert_eq!(seconds(Wall(5_120)), "5.120000000");
+    }
+}
