@@ -40,6 +40,19 @@ impl ListenAddr {
         }
     }
 
+    /// The same with the port that the system chose, where it was to choose one.
+    #[must_use]
+    pub fn bound(&self, port: u16) -> Self {
+        match self {
+            Self::Everywhere(_) => Self::Everywhere(port),
+            Self::Name { host, .. } => Self::Name {
+                host: host.clone(),
+                port,
+            },
+            Self::Address(address) => Self::Address((address.ip(), port).into()),
+        }
+    }
+
     /// The addresses to try, best first: the server listens on the first that can be bound.
     ///
     /// Every interface is `[::]`, which takes IPv4 as well where the system's IPv6 sockets do (as
@@ -115,6 +128,7 @@ mod tests {
 
     #[test]
     fn each_form_is_read_and_shown_as_given() {
+        assert_eq!(ListenAddr::Everywhere(0).bound(7).to_string(), ":7");
         for text in [
             ":50051",
             "127.0.0.1:50051",

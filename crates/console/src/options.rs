@@ -1,6 +1,6 @@
 //! The options of commands: `-mem 2`, `--mem 2`, `-mem=2`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroUsize};
 
 use cloudai_model::{TaskDraft, Wall, spec};
 
@@ -39,8 +39,8 @@ pub enum OptionError {
     /// It was given before.
     #[error("{0} is there twice: expected it once")]
     Twice(String),
-    /// Its value is no number.
-    #[error("{option} {value:?} is no number: expected {option} {example}")]
+    /// Its value is no number, or one that it can't be.
+    #[error("{option} {value:?} can't be: expected a number, such as {option} {example}")]
     Number {
         /// The option.
         option: String,
@@ -194,7 +194,10 @@ impl Listing {
         match given.name {
             "json" if given.value.is_some() => return Err(OptionError::NotTaken(given.shown())),
             "json" => self.json = true,
-            "limit" => self.limit = Some(number(&given, words, "20")?),
+            "limit" => {
+                let limit: NonZeroUsize = number(&given, words, "20")?;
+                self.limit = Some(limit.get());
+            }
             _ => self.user = Some(words.value(&given, "alice")?),
         }
         Ok(())

@@ -2,8 +2,9 @@
 
 use std::{future::Future, path::Path, pin::pin, sync::Arc};
 
-use cloudai_core::{CancelOutcome, Submitted};
+use cloudai_core::{CancelOutcome, SubmitError, Submitted};
 use cloudai_model::{TaskDraft, TaskId, UserName, WorkerAddress, WorkerId};
+use cloudai_operator::{Operator, ReadFailure, SubmitFailure, TaskFilter, with_causes};
 use serde::Serialize;
 
 use crate::{
@@ -13,11 +14,10 @@ use crate::{
     render::{
         json::{QueueEntryJson, StatusJson, TaskJson, WorkerJson},
         queue, status, tasks,
-        text::{counted, safe, size, with_causes},
+        text::{counted, safe, size},
         workers,
     },
 };
-use cloudai_operator::{Operator, ReadFailure, TaskFilter};
 
 /// What comes after a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,13 +49,13 @@ pub(crate) struct Failed(pub(crate) String);
 impl Failed {
     /// For `map_err`: `Failed to <do>: <why>`.
     pub(crate) fn to<E: std::error::Error>(what: &'static str) -> impl FnOnce(E) -> Self {
-        move |error| Self(format!("Failed to {what}: {}", with_causes(&error)))
+        move |error| Self(safe(&format!("Failed to {what}: {}", with_causes(&error))))
     }
 }
 
 impl From<ReadFailure> for Failed {
     fn from(error: ReadFailure) -> Self {
-        Self(with_causes(&error))
+        Self(safe(&with_causes(&error)))
     }
 }
 
@@ -174,14 +174,18 @@ impl Session {
         let done = self.operator.register(worker, address).await;
         let done = done.map_err(Failed::to("register worker"))?;
         let (worker, address) = (&done.record.worker, &done.record.address);
-        answer
-            .text(format!(
-                "✅ Worker {worker} registered with address {address}\n   \
-                 Note: Worker will send full specs when it connects\n   \
-                 On that machine: worker-node -id {worker} -master {} -token {}\n",
-                done.master_address, done.token
-            ))
-            .await;
+        let done_before =
+            format!("✓ Worker {worker} is registered with address {address} already\n");
+        let done_now = format!(
+            "✅ Worker {worker} registered with address {address}\n   \
+             Note: Worker will send full specs when it connects\n"
+        );
+        let start = format!(
+            "   On that machine: worker-node -id {worker} -master {} -token {}\n",
+            done.master_address, done.token
+        );
+        let what = if done.already { done_before } else { done_now };
+        answer.text(what + &start).await;
         Ok(())
     }
 
@@ -200,7 +204,14 @@ impl Session {
     }
 
     async fn submit(&self, answer: &Answer, draft: TaskDraft) -> Result<(), Failed> {
+        let image = draft.docker_image.clone();
         let submitted = self.operator.submit(draft).await;
+        if let Err(SubmitFailure::Refused(SubmitError::UnknownTarget(target))) = &submitted {
+            // Perhaps `task <image> <command>` was meant.
+            let (worker, image) = (&target.0, safe(&image));
+            let hint = format!("   Note: a command stands behind --: task {worker} -- {image}");
+            answer.line(hint).await;
+        }
         let submitted = submitted.map_err(Failed::to("submit task"))?;
         answer.line(taken(&submitted)).await;
         Ok(())

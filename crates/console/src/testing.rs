@@ -95,6 +95,7 @@ pub(crate) fn snapshot_of<const N: usize>(workers: [Worker; N]) -> Snapshot {
         now: NOW,
         cluster: "c-1".parse().unwrap(),
         ready: true,
+        former: std::sync::Arc::default(),
         workers: workers
             .into_iter()
             .map(|worker| (worker.id.clone(), Arc::new(worker)))

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use cloudai_model::{GpuRequest, Mono, Resources, WorkerId, resources::bytes_to_gb};
+use cloudai_model::{Mono, Resources, WorkerId, resources::bytes_to_gb};
 
 use crate::{class::TaskClass, registry::Worker};
 
@@ -29,6 +29,7 @@ impl ResourceKind {
             Self::Cpu if amount == 1000 => "1 core".to_owned(),
             Self::Cpu => format!("{} cores", amount as f64 / 1000.0),
             Self::Memory | Self::Storage => format!("{:.1} GB", bytes_to_gb(amount)),
+            Self::Gpu if amount > 1000 => format!("{} GPUs", amount as f64 / 1000.0),
             Self::Gpu => format!("{} GPU", amount as f64 / 1000.0),
         }
     }
@@ -86,7 +87,10 @@ impl fmt::Display for Obstacle {
             Self::HeldOff(reason) => write!(f, "left alone for a moment: {reason}"),
             Self::Short { kind, by, never } => {
                 let more = if *never { ", even when idle" } else { "" };
-                write!(f, "{} short by {}{more}", kind.word(), kind.amount(*by))
+                match kind {
+                    ResourceKind::Gpu => write!(f, "{} short{more}", kind.amount(*by)),
+                    _ => write!(f, "{} short by {}{more}", kind.word(), kind.amount(*by)),
+                }
             }
         }
     }
@@ -202,30 +206,34 @@ fn one_kind_never(verdicts: &[Verdict]) -> Option<ResourceKind> {
 }
 
 fn wanted(kind: ResourceKind, request: &Resources) -> String {
-    match (kind, request.gpu) {
-        (ResourceKind::Gpu, GpuRequest::Whole(1)) => "1 GPU".to_owned(),
-        (ResourceKind::Gpu, GpuRequest::Whole(count)) => format!("{count} GPUs"),
-        (ResourceKind::Memory | ResourceKind::Storage, _) => {
+    match kind {
+        ResourceKind::Memory | ResourceKind::Storage => {
             format!("{} of {}", kind.amount(kind.of(request)), kind.word())
         }
         _ => kind.amount(kind.of(request)),
     }
 }
 
-/// `2 workers: CPU short by 1 core; 1 worker: inactive`.
+/// More workers than these with one obstacle are counted, not named.
+const MOST_NAMED: usize = 3;
+
+/// `12 workers: CPU short by 1 core; gpu-1, gpu-2: inactive`.
 fn grouped(verdicts: &[Verdict]) -> String {
-    let mut groups: BTreeMap<String, usize> = BTreeMap::new();
-    for obstacle in verdicts
-        .iter()
-        .filter_map(|verdict| verdict.obstacle.as_ref())
-    {
-        *groups.entry(obstacle.to_string()).or_default() += 1;
+    let mut groups: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for verdict in verdicts {
+        if let Some(obstacle) = &verdict.obstacle {
+            let group = groups.entry(obstacle.to_string()).or_default();
+            group.push(verdict.worker.as_str());
+        }
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
-    groups.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let words = groups.into_iter().map(|(text, count)| {
-        let workers = if count == 1 { "worker" } else { "workers" };
-        format!("{count} {workers}: {text}")
+    groups.sort_by_key(|(_, workers)| std::cmp::Reverse(workers.len()));
+    let words = groups.into_iter().map(|(text, workers)| {
+        if workers.len() > MOST_NAMED {
+            format!("{} workers: {text}", workers.len())
+        } else {
+            format!("{}: {text}", workers.join(", "))
+        }
     });
     words.collect::<Vec<_>>().join("; ")
 }

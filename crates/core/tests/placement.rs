@@ -46,7 +46,7 @@ fn a_task_starts_when_another_has_exited_even_before_its_upload() {
     assert_eq!(second.status, TaskStatus::Queued);
     let why = second.waiting.unwrap();
     assert_eq!(why.outlook, Outlook::Later);
-    assert_eq!(why.summary, "1 worker: CPU short by 1 core");
+    assert_eq!(why.summary, "a: CPU short by 1 core");
 
     cluster.accepted(&attempt);
     cluster.progress("a", &attempt, Phase::Running);

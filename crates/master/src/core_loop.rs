@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cloudai_core::{Answer, Call, Core, Effect, Input, Snapshot};
 use cloudai_model::record::{Record, TaskRecord};
-use cloudai_store::{CommitError, Store};
+use cloudai_store::{CommitError, ReadError, Store};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -82,6 +82,29 @@ impl CoreHandle {
     }
 }
 
+/// Why the loop ended before it was asked to. The process must end with it.
+#[derive(Debug, thiserror::Error)]
+pub enum LoopError {
+    /// The store can't be read: nothing was changed.
+    #[error("the store can't be read")]
+    Read(#[from] ReadError),
+    /// A batch can't be written.
+    #[error(
+        "the store can't be written; what was answered is safe, and a start goes on from there"
+    )]
+    Commit(#[from] CommitError),
+}
+
+/// A loop that runs.
+pub struct Started {
+    /// The way to its core.
+    pub core: CoreHandle,
+    /// Its end.
+    pub ended: JoinHandle<Result<(), LoopError>>,
+    /// Resolves when the store has been read; with an error if the loop ended before.
+    pub ready: oneshot::Receiver<()>,
+}
+
 /// Whoever carries the effects out.
 pub trait Effects: Send + 'static {
     /// A task is about to be stored: its assignment may follow.
@@ -131,20 +154,17 @@ struct Loop<E> {
     stopping: bool,
 }
 
-/// Reads the store into the core, then starts the loop.
-///
-/// The task ends with an error when a commit can't be made; the process must end with it.
-///
-/// # Errors
-/// If the store can't be read.
-pub async fn start<E: Effects>(
+/// Starts the loop. It reads the store into the core first; until then every call is answered with
+/// [`cloudai_core::NotReady`].
+pub fn start<E: Effects>(
     core: Core,
     store: Arc<dyn Store>,
     effects: E,
     snapshots: Snapshots,
-) -> Result<(CoreHandle, JoinHandle<Result<(), CommitError>>), cloudai_store::ReadError> {
+) -> Started {
     let (sender, receiver) = mpsc::channel(INBOX);
-    let mut this = Loop {
+    let (told, ready) = oneshot::channel();
+    let this = Loop {
         core,
         store,
         effects,
@@ -155,22 +175,30 @@ pub async fn start<E: Effects>(
         commit: None,
         stopping: false,
     };
-    this.read_store().await?;
-    Ok((
-        CoreHandle { inbox: sender },
-        tokio::spawn(this.run(receiver)),
-    ))
+    Started {
+        core: CoreHandle { inbox: sender },
+        ended: tokio::spawn(this.run(receiver, told)),
+        ready,
+    }
 }
 
 impl<E: Effects> Loop<E> {
-    async fn read_store(&mut self) -> Result<(), cloudai_store::ReadError> {
+    async fn read_store(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Result<(), ReadError> {
         let (sink, mut chunks) = mpsc::channel::<Vec<Record>>(4);
         let store = self.store.clone();
         let load = tokio::spawn(async move { store.load(sink).await });
-        while let Some(records) = chunks.recv().await {
-            for record in records {
-                self.step(Input::Restore(Box::new(record)));
+        loop {
+            tokio::select! {
+                records = chunks.recv() => match records {
+                    Some(records) => for record in records {
+                        self.step(Input::Restore(Box::new(record)));
+                    },
+                    None => break,
+                },
+                Some(message) = inbox.recv() => self.take(message),
             }
+            // Nothing is written before all has been read: these are answers alone.
+            self.start_commit();
         }
         let highest = load.await.expect("reading the store does not panic")?;
         self.step(Input::Restored {
@@ -183,7 +211,14 @@ impl<E: Effects> Loop<E> {
         Ok(())
     }
 
-    async fn run(mut self, mut inbox: mpsc::Receiver<Message>) -> Result<(), CommitError> {
+    async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Message>,
+        ready: oneshot::Sender<()>,
+    ) -> Result<(), LoopError> {
+        self.read_store(&mut inbox).await?;
+        // Nobody may wait for it.
+        let _ = ready.send(());
         let mut tick = ticker();
         loop {
             self.start_commit();

@@ -45,11 +45,15 @@ impl core_loop::Effects for EffectRunner {
             Effect::FollowLog { worker, attempt } => self.logs.follow(worker, attempt),
             Effect::LeaveLog(attempt) => self.logs.leave(&attempt),
             Effect::Publish(event) => {
-                if let Event::Task(news) = &event {
-                    self.live.take(news);
-                    if news.status.is_final() {
-                        self.specs.forget(&news.task);
+                match &event {
+                    Event::Task(news) => {
+                        self.live.take(news);
+                        if news.status.is_final() {
+                            self.specs.forget(&news.task);
+                        }
                     }
+                    Event::WorkerRemoved(_) => self.workers.close_unused(),
+                    Event::WorkerAdded(_) | Event::WorkerUpdated { .. } => {}
                 }
                 // Nobody listens: nothing is lost but news.
                 let _ = self.events.send(event);

@@ -10,8 +10,9 @@ use cloudai_config::Surroundings;
 use cloudai_master::{
     front_end::FrontEnd,
     settings::{Settings, SettingsError},
-    startup::{self, Running, with_causes},
+    startup::{self, Running},
 };
+use cloudai_operator::with_causes;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -57,17 +58,32 @@ async fn run(settings: &Settings) -> Result<ExitCode, String> {
     let mut running = startup::start(settings, store)
         .await
         .map_err(|error| with_causes(&error))?;
-    let loaded = running.master.snapshots.latest().workers.len();
-    if loaded > 0 {
-        output.news(format!("Loaded {loaded} workers from database"));
+    for (service, address) in &running.master.services {
+        output.news(format!("✓ {service} server listening on {address}"));
     }
-    output.news(format!("✓ HTTP server listening on {}", running.http));
-    output.news(format!("✓ gRPC server listening on {}", running.grpc));
 
-    let ended = until_the_end(&mut running, &mut front_end, &mut signals).await;
+    let ended = match until_ready(&mut running, &mut signals).await {
+        Ok(true) => {
+            let loaded = running.master.snapshots.latest().workers.len();
+            if loaded > 0 {
+                output.news(format!("Loaded {loaded} workers from database"));
+            }
+            until_the_end(&mut running, &mut front_end, &mut signals).await
+        }
+        Ok(false) => Ok(ExitCode::SUCCESS),
+        Err(reason) => Err(reason),
+    };
     front_end.close().await;
     running.shut_down().await;
     ended
+}
+
+/// Waits until the store has been read; whether it was, before a signal asked for the end.
+async fn until_ready(running: &mut Running, signals: &mut Signals) -> Result<bool, String> {
+    tokio::select! {
+        () = signals.asks_to_end(false) => Ok(false),
+        ready = running.ready() => ready.map(|()| true),
+    }
 }
 
 /// Waits for a command, a signal or a failure that ends the master.

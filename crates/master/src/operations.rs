@@ -7,8 +7,10 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use cloudai_core::{
-    Answer, CancelError, CancelOutcome, Event, Input, Snapshot, SubmitError, Submitted, TaskClass,
+    AddWorkerError, Answer, CancelError, CancelOutcome, Event, Input, Snapshot, SubmitError,
+    Submitted, TaskClass, WaitCause, Which,
     explain::{Explanation, Outlook, explain},
+    registry::AlreadyRegistered,
 };
 use cloudai_files::{
     log::{Decoder, Frame, LogFollower, LogStore},
@@ -16,7 +18,7 @@ use cloudai_files::{
 };
 use cloudai_model::{
     AttemptId, Now, TaskDraft, TaskId, TaskStatus, UserName, WorkerAddress, WorkerId,
-    record::{FilesRecord, TaskRecord},
+    record::{FilesRecord, TaskRecord, WorkerRecord},
 };
 use cloudai_operator::{
     About, CancelFailure, DownloadFailure, Downloaded, FrameSource, LogFailure, Operator,
@@ -34,8 +36,6 @@ use crate::{
     workers::Workers,
 };
 
-/// How many waiting tasks one look at the queue sorts at the most.
-const LONGEST_QUEUE_LOOK: usize = 10_000;
 /// Log bytes read at a time.
 const LOG_PIECE: usize = 64 << 10;
 
@@ -136,6 +136,7 @@ impl Operator for Master {
         address: WorkerAddress,
     ) -> Result<Registered, RegisterFailure> {
         let registration = random_registration().map_err(RegisterFailure::Random)?;
+        let at = address.clone();
         let input = move |call| Input::AddWorker {
             call,
             worker,
@@ -146,9 +147,14 @@ impl Operator for Master {
         let Answer::WorkerAdded(added) = answer else {
             mixed_up(&answer)
         };
-        let record = added?;
+        let (record, already) = match added {
+            Ok(record) => (record, false),
+            Err(AddWorkerError::AlreadyRegistered(known)) => (self.known_at(known, &at)?, true),
+            Err(error) => return Err(error.into()),
+        };
         let master_address = self.workers.address_towards(&record.address).await;
         Ok(Registered {
+            already,
             token: self.tokens.of(&record.worker, record.registration),
             // A name that this machine can't look up yet says nothing of the way back.
             master_address: master_address.unwrap_or_else(|_| self.workers.any_address()),
@@ -196,18 +202,27 @@ impl Operator for Master {
     }
 
     async fn queue(&self, limit: usize) -> Result<Vec<QueueEntry>, ReadFailure> {
-        let mut query = TaskQuery::newest(LONGEST_QUEUE_LOOK);
-        query.statuses.insert(TaskStatus::Queued);
-        let mut records = self.store.tasks(&query).await.map_err(read_failure)?;
-        records.sort_by_key(|record| (std::cmp::Reverse(record.spec.priority), record.order));
-        let waiting = records.into_iter().take(limit).enumerate();
-        Ok(waiting
-            .map(|(index, record)| QueueEntry {
-                position: index + 1,
-                why: self.why_waiting(&record),
-                record,
-            })
-            .collect())
+        let which = Which::First(limit);
+        let answer = self.call(|call| Input::WhyWaiting { call, which }).await;
+        let answer = answer.map_err(|error| ReadFailure(Box::new(error)))?;
+        let Answer::Waiting(waiting) = answer else {
+            mixed_up(&answer)
+        };
+        let waiting = waiting.map_err(|error| ReadFailure(Box::new(error)))?;
+        let mut entries = Vec::with_capacity(waiting.len());
+        for entry in waiting {
+            // One that was started meanwhile waits no more.
+            let record = self.store.task(&entry.task).await.map_err(read_failure)?;
+            if let Some(record) = record.filter(|record| record.state.status == TaskStatus::Queued)
+            {
+                entries.push(QueueEntry {
+                    position: entry.position,
+                    why: why(entry.cause, &record.state.reason),
+                    record,
+                });
+            }
+        }
+        Ok(entries)
     }
 
     async fn follow_log(&self, attempt: &AttemptId) -> Result<Box<dyn FrameSource>, LogFailure> {
@@ -265,6 +280,24 @@ impl Master {
         self.core.call(input).await.map_err(|Stopped| ShuttingDown)
     }
 
+    /// The record of a worker that is registered at this address already.
+    fn known_at(
+        &self,
+        known: AlreadyRegistered,
+        address: &WorkerAddress,
+    ) -> Result<WorkerRecord, RegisterFailure> {
+        let snapshot = self.snapshots.latest();
+        match snapshot.workers.get(&known.0) {
+            Some(worker) if worker.address == *address => Ok(worker.to_record()),
+            Some(worker) => Err(RegisterFailure::Elsewhere {
+                worker: known.0,
+                address: worker.address.clone(),
+            }),
+            // It was unregistered in this moment.
+            None => Err(AddWorkerError::AlreadyRegistered(known).into()),
+        }
+    }
+
     fn why_waiting(&self, record: &TaskRecord) -> Explanation {
         let snapshot = self.snapshots.latest();
         let workers = snapshot.workers.values().map(Arc::as_ref);
@@ -297,26 +330,38 @@ impl Master {
         attempt: &AttemptId,
         offset: u64,
     ) -> Result<LogFollower, LogFailure> {
-        let record = self.store.task(&attempt.task).await.map_err(read_failure)?;
-        let is_live = record.is_some_and(|record| {
-            record.state.attempt == attempt.number
-                && !record.state.status.is_final()
-                && record.state.status != TaskStatus::Queued
-        });
-        let (logs, attempt) = (self.logs.clone(), attempt.clone());
+        let is_live = self.is_live(attempt).await?;
+        let (logs, of) = (self.logs.clone(), attempt.clone());
         // Opening reads a log through once: not on the threads that serve calls.
         let follower = tokio::task::spawn_blocking(move || {
             if is_live {
                 // Without an open writer a follower would take what is there for the whole.
-                logs.writer(&attempt)?;
-            } else if !logs.path(&attempt).exists() {
+                logs.writer(&of)?;
+            } else if !logs.path(&of).exists() {
                 // It never wrote anything: its log is empty, and complete.
-                logs.writer(&attempt)?;
-                logs.close(&attempt)?;
+                logs.writer(&of)?;
+                logs.close(&of)?;
             }
-            logs.follow(&attempt, offset)
+            logs.follow(&of, offset)
         });
-        Ok(follower.await.expect("opening a log does not panic")?)
+        let follower = follower.await.expect("opening a log does not panic")?;
+        if is_live && !self.is_live(attempt).await? {
+            // It ended meanwhile: its log may have been closed before it was opened here.
+            let (logs, of) = (self.logs.clone(), attempt.clone());
+            let closed = tokio::task::spawn_blocking(move || logs.close(&of)).await;
+            closed.expect("closing a log does not panic")?;
+        }
+        Ok(follower)
+    }
+
+    /// Whether a worker has this attempt, so that more of its log may come.
+    async fn is_live(&self, attempt: &AttemptId) -> Result<bool, ReadFailure> {
+        let record = self.store.task(&attempt.task).await.map_err(read_failure)?;
+        Ok(record.is_some_and(|record| {
+            record.state.attempt == attempt.number
+                && !record.state.status.is_final()
+                && record.state.status != TaskStatus::Queued
+        }))
     }
 }
 
@@ -339,6 +384,18 @@ impl FrameSource for FramesOf {
             let bytes = self.follower.read(LOG_PIECE)?;
             self.decoder.feed(&bytes);
         }
+    }
+}
+
+/// Why a task waits; `reason` is what was stored when it began to.
+fn why(cause: WaitCause, reason: &str) -> Explanation {
+    match cause {
+        WaitCause::Room(why) => why,
+        WaitCause::BackOff(left) => Explanation {
+            outlook: Outlook::Later,
+            verdicts: Vec::new(),
+            summary: format!("{reason}; tried again in {} s", left.as_secs() + 1),
+        },
     }
 }
 

@@ -1,7 +1,7 @@
 //! From settings to a serving master, and back: each thing is opened in turn, and what fails is
 //! told in one line.
 
-use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc, time::Duration};
 
 use cloudai_config::ListenAddr;
 use cloudai_core::{Core, policy};
@@ -10,17 +10,18 @@ use cloudai_files::{
     output::{OutputStore, StoreError},
 };
 use cloudai_model::ClusterId;
-use cloudai_store::{CommitError, MemoryStore, OpenError, ReadError, SqliteStore, Store};
+use cloudai_operator::with_causes;
+use cloudai_store::{MemoryStore, OpenError, SqliteStore, Store};
 use tokio::{
     net::TcpListener,
-    sync::{broadcast, watch},
+    sync::{broadcast, oneshot, watch},
     task::JoinHandle,
     time::timeout,
 };
 use tracing::warn;
 
 use crate::{
-    core_loop,
+    core_loop::{self, LoopError},
     effects::{EVENT_BACKLOG, EffectRunner},
     grpc::{self, AgentService, ClusterService, Gate, ServeError},
     http,
@@ -53,9 +54,6 @@ pub enum StartError {
     /// The store can't be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
-    /// The store can't be read.
-    #[error("the store can't be read")]
-    Read(#[from] ReadError),
     /// The secret can't be read or made.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -83,11 +81,9 @@ pub enum StartError {
 pub struct Running {
     /// What its front ends see.
     pub master: Arc<Master>,
-    /// Where gRPC is served.
-    pub grpc: SocketAddr,
-    /// Where HTTP is served.
-    pub http: SocketAddr,
-    core_loop: JoinHandle<Result<(), CommitError>>,
+    /// Resolves when the store has been read.
+    ready: oneshot::Receiver<()>,
+    core_loop: JoinHandle<Result<(), LoopError>>,
     grpc_server: JoinHandle<Result<(), ServeError>>,
     http_server: JoinHandle<std::io::Result<()>>,
     shutdown: watch::Sender<bool>,
@@ -99,7 +95,12 @@ pub struct Running {
 /// See [`StartError`].
 pub fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
     let path = settings.data_dir.clone();
-    fs::create_dir_all(&path).map_err(|source| StartError::DataDir { path, source })?;
+    // Logs, files and the secret are nobody else's on this machine.
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&path);
+    made.map_err(|source| StartError::DataDir { path, source })?;
     Ok(match settings.store {
         StoreKind::Sqlite => Arc::new(SqliteStore::open(&settings.data_dir)?),
         StoreKind::Memory => Arc::new(MemoryStore::new()),
@@ -111,7 +112,7 @@ pub fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
 /// # Errors
 /// See [`StartError`].
 pub async fn start(settings: &Settings, store: Arc<dyn Store>) -> Result<Running, StartError> {
-    // Ports first: a second master on this machine ends here, before it has done anything.
+    // Ports before anything is read or sent: a second master on this machine ends here.
     let grpc_listener = listen(&settings.grpc, "gRPC", "-grpc").await?;
     let http_listener = listen(&settings.http, "HTTP", "-http").await?;
     let grpc = grpc_listener
@@ -161,12 +162,11 @@ pub async fn start(settings: &Settings, store: Arc<dyn Store>) -> Result<Running
         specs: specs.clone(),
         events: events.clone(),
     };
-    let (handle, core_loop) =
-        core_loop::start(core, store.clone(), effects, snapshots.clone()).await?;
-    workers.connect(handle.clone());
+    let started = core_loop::start(core, store.clone(), effects, snapshots.clone());
+    workers.connect(started.core.clone());
 
     let master = Arc::new(Master {
-        core: handle,
+        core: started.core,
         store,
         live,
         snapshots: snapshots.clone(),
@@ -176,8 +176,14 @@ pub async fn start(settings: &Settings, store: Arc<dyn Store>) -> Result<Running
         tokens: tokens.clone(),
         events,
         services: vec![
-            ("gRPC".to_owned(), settings.grpc.to_string()),
-            ("HTTP".to_owned(), settings.http.to_string()),
+            (
+                "HTTP".to_owned(),
+                settings.http.bound(http.port()).to_string(),
+            ),
+            (
+                "gRPC".to_owned(),
+                settings.grpc.bound(grpc.port()).to_string(),
+            ),
         ],
     });
     let gate = Gate::new(snapshots, tokens, settings.insecure);
@@ -197,9 +203,8 @@ pub async fn start(settings: &Settings, store: Arc<dyn Store>) -> Result<Running
     ));
     Ok(Running {
         master,
-        grpc,
-        http,
-        core_loop,
+        ready: started.ready,
+        core_loop: started.ended,
         grpc_server,
         http_server,
         shutdown,
@@ -207,16 +212,24 @@ pub async fn start(settings: &Settings, store: Arc<dyn Store>) -> Result<Running
 }
 
 impl Running {
+    /// Waits until the store has been read. Until then every call is answered with "try again in a
+    /// moment".
+    ///
+    /// # Errors
+    /// If something that must not end has ended: what it was, and why.
+    pub async fn ready(&mut self) -> Result<(), String> {
+        if (&mut self.ready).await.is_ok() {
+            return Ok(());
+        }
+        Err(self.failed().await)
+    }
+
     /// Waits until something that must not end has ended: what it was, and why.
     pub async fn failed(&mut self) -> String {
         tokio::select! {
             ended = &mut self.core_loop => match ended {
                 Ok(Ok(())) => "the core has stopped".to_owned(),
-                Ok(Err(error)) => format!(
-                    "the store can't be written: {}; what was answered is safe, and a start \
-                     goes on from there",
-                    with_causes(&error)
-                ),
+                Ok(Err(error)) => with_causes(&error),
                 Err(panic) => format!("the core has failed: {panic}"),
             },
             ended = &mut self.grpc_server => match ended {
@@ -266,21 +279,6 @@ impl Running {
             );
         }
     }
-}
-
-/// An error with its causes, in one line.
-#[must_use]
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 async fn asked(mut shutdown: watch::Receiver<bool>) {

@@ -12,7 +12,7 @@ const DEFAULT_REGISTRY: &str = "docker.io";
 /// A text that is no image name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "image {text:?} is not valid: {problem}; expected a name such as alpine:3.20 or \
+    "image {text:?} is not valid: {problem}; expected a name such as alpine:3.22 or \
      registry.example.org:5000/team/app@sha256:<64 hex digits>"
 )]
 pub struct ImageRefError {
@@ -270,7 +270,7 @@ mod tests {
         let pinned = format!("team/app:1@{sha256}");
         let cases = [
             ("alpine", "docker.io/library/alpine", "latest"),
-            ("alpine:3.20", "docker.io/library/alpine", "3.20"),
+            ("alpine:3.22", "docker.io/library/alpine", "3.20"),
             ("docker.io/alpine", "docker.io/library/alpine", "latest"),
             (
                 "index.docker.io/alpine",
@@ -317,7 +317,7 @@ mod tests {
             let error = text.parse::<ImageRef>().unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
             assert!(
-                error.contains("expected a name such as alpine:3.20"),
+                error.contains("expected a name such as alpine:3.22"),
                 "{error}"
             );
         }

@@ -44,7 +44,7 @@ pub trait Operator: Send + Sync {
     /// Places a waiting task where an agent wants it.
     async fn place(&self, task: TaskId, worker: WorkerId) -> Result<AttemptId, PlaceFailure>;
 
-    /// Makes a worker known.
+    /// Makes a worker known. One that is known at this address already stays as it is.
     async fn register(
         &self,
         worker: WorkerId,
@@ -101,8 +101,10 @@ pub struct About {
 /// A worker is known now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Registered {
-    /// What was kept.
+    /// What is kept.
     pub record: WorkerRecord,
+    /// Whether it was so before.
+    pub already: bool,
     /// What it shows to be let in from another machine.
     pub token: String,
     /// Where it finds this master, `host:port`.
@@ -210,6 +212,16 @@ pub enum CancelFailure {
 /// Why a worker was not registered.
 #[derive(Debug, thiserror::Error)]
 pub enum RegisterFailure {
+    /// It is registered at another address.
+    #[error(
+        "worker {worker} already registered at {address}: `unregister {worker}` first if it has moved"
+    )]
+    Elsewhere {
+        /// Which worker.
+        worker: WorkerId,
+        /// Where it is registered.
+        address: WorkerAddress,
+    },
     /// The core refused it.
     #[error(transparent)]
     Refused(#[from] AddWorkerError),
@@ -277,4 +289,43 @@ pub enum DownloadFailure {
     /// See [`ShuttingDown`].
     #[error(transparent)]
     ShuttingDown(#[from] ShuttingDown),
+}
+
+/// An error and its causes in one line.
+#[must_use]
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        // Some errors say their cause already.
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_with_its_causes_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read the file")]
+        struct Outer(#[source] std::io::Error);
+        #[derive(Debug, thiserror::Error)]
+        #[error("it failed: {0}")]
+        struct Telling(#[source] std::io::Error);
+
+        let cause = || std::io::Error::other("disk gone");
+        assert_eq!(
+            with_causes(&Outer(cause())),
+            "cannot read the file: disk gone"
+        );
+        assert_eq!(with_causes(&Telling(cause())), "it failed: disk gone");
+    }
 }

@@ -194,7 +194,14 @@ async fn pull(context: Context, order: Order, tries: u32) {
     let attempt = &order.attempt;
     let outcome = match try_pull(&context, &order).await {
         Ok(image) => Outcome::Pulled(image),
-        Err(failure) => Outcome::PullFailed(failure),
+        Err(failure) => {
+            if failure.may_pass {
+                let (image, why) = (&order.job.image, &failure.reason);
+                let text = format_args!("Pulling {image} failed, it is tried again: {why}");
+                console::task(&attempt.task, text);
+            }
+            Outcome::PullFailed(failure)
+        }
     };
     context.core.outcome(attempt, outcome);
 }

@@ -19,10 +19,11 @@ use crate::{
     context::Context,
     core_loop::{self, CoreHandle},
     data_dir::{DataDir, DataDirError},
-    engine_link, listen,
+    engine_link::{self, EngineLink},
+    listen,
     listen::ListenError,
     logs::Logs,
-    master_link::{Bearer, Keeper, KeeperParts, TokenError},
+    master_link::{Bearer, Keeper, KeeperParts, MasterLink, TokenError},
     runner::Runner,
     server::WorkerService,
     settings::Settings,
@@ -104,7 +105,7 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
     tokio::spawn(tick(core.clone()));
     tokio::spawn(engine_kept);
     tokio::spawn(engine_link::sweep(
-        engine,
+        engine.clone(),
         settings.id.clone(),
         master.watch_cluster(),
         core.clone(),
@@ -119,7 +120,12 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
         until(stopped),
     );
     let mut serving = tokio::spawn(serving);
-    tokio::spawn(greet(first_tried, settings.clone()));
+    tokio::spawn(greet(
+        first_tried,
+        settings.clone(),
+        master.clone(),
+        engine.clone(),
+    ));
 
     tokio::select! {
         served = &mut serving => return Ok(served.unwrap_or(Ok(()))?),
@@ -164,13 +170,21 @@ fn adopt(context: &Context) -> Result<(), SpoolError> {
     Ok(())
 }
 
-/// Shows that the worker is up, after the outcome of its first try to register.
-async fn greet(first_tried: oneshot::Receiver<()>, settings: Arc<Settings>) {
+/// Shows that the worker is up, after the outcome of its first try to register; and that it is
+/// ready, once it is registered and has an engine.
+async fn greet(
+    first_tried: oneshot::Receiver<()>,
+    settings: Arc<Settings>,
+    master: MasterLink,
+    engine: EngineLink,
+) {
     let _ = timeout(FIRST_TRY, first_tried).await.is_ok();
     console::line(format_args!(
         "✓ gRPC server listening on {}",
         settings.listen
     ));
+    master.ready().await;
+    engine.ready().await;
     console::line("✓ Ready to receive tasks...");
 }
 

@@ -204,15 +204,15 @@ fn an_option_that_is_wrong_says_what_is_right() {
         ),
         (
             "task a -mem lots",
-            "-mem \"lots\" is no number: expected -mem 0.5",
+            "-mem \"lots\" can't be: expected a number, such as -mem 0.5",
         ),
         (
             "task a -retries 1.5",
-            "-retries \"1.5\" is no number: expected -retries 3",
+            "-retries \"1.5\" can't be: expected a number, such as -retries 3",
         ),
         (
             "queue -limit -1",
-            "-limit \"-1\" is no number: expected -limit 20",
+            "-limit \"-1\" can't be: expected a number, such as -limit 20",
         ),
         (
             "task a -env A",

@@ -1,7 +1,5 @@
 //! Words that come from elsewhere, made safe to print; lengths as a terminal counts them; colours.
 
-use std::error::Error;
-
 use cloudai_model::TaskStatus;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -60,23 +58,6 @@ fn take_columns(chars: impl Iterator<Item = char>, mut room: usize) -> impl Iter
     })
 }
 
-/// An error and its causes in one line.
-#[must_use]
-pub fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        // Some errors say their cause already.
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    safe(&text)
-}
-
 /// A size in bytes: `0 B`, `999 B`, `1.5 KB`, of 1024 each.
 pub(crate) fn size(bytes: u64) -> String {
     if bytes < 1024 {
@@ -131,23 +112,6 @@ mod tests {
         assert_eq!(cut_end("training", 5), "trai…");
         assert_eq!(cut_end("日本語です", 6), "日本…");
         assert_eq!(cut_start("docker.io/user/gpu:1", 7), "…/gpu:1");
-    }
-
-    #[test]
-    fn an_error_is_told_with_its_causes_once() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("cannot read the file")]
-        struct Outer(#[source] std::io::Error);
-        #[derive(Debug, thiserror::Error)]
-        #[error("it failed: {0}")]
-        struct Telling(#[source] std::io::Error);
-
-        let cause = || std::io::Error::other("disk gone");
-        assert_eq!(
-            with_causes(&Outer(cause())),
-            "cannot read the file: disk gone"
-        );
-        assert_eq!(with_causes(&Telling(cause())), "it failed: disk gone");
     }
 
     #[test]

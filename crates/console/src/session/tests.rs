@@ -133,6 +133,7 @@ impl Operator for FakeMaster {
             return Err(AddWorkerError::from(AlreadyRegistered(worker)).into());
         }
         Ok(Registered {
+            already: false,
             record: WorkerRecord {
                 worker,
                 address,

@@ -45,7 +45,19 @@ async fn an_unknown_worker_is_refused_and_let_in_once_it_is_registered() {
         .await;
     cluster
         .master
-        .says_after(seen, "worker stranger already registered")
+        .says_after(seen, "Worker stranger is registered with address")
+        .await;
+    cluster
+        .master
+        .says_after(seen, "worker-node -id stranger -master 127.0.0.1")
+        .await;
+    cluster.master.type_line("register stranger 10.0.0.9").await;
+    cluster
+        .master
+        .says_after(
+            seen,
+            &format!("worker stranger already registered at 127.0.0.1:{port}"),
+        )
         .await;
     cluster.end().await;
 }

@@ -3,6 +3,7 @@
 //! From the loopback interface nothing is needed. From elsewhere a worker's calls need its token,
 //! unless the master was started with `-insecure`; a client's calls need a user's token or key.
 
+use cloudai_core::Snapshot;
 use cloudai_model::WorkerId;
 use tonic::{Request, Status};
 
@@ -54,7 +55,30 @@ impl Gate {
         if caller.loopback || self.insecure {
             return Ok(());
         }
+        self.knows(&self.snapshots.latest(), caller, worker)
+    }
+
+    /// Whether the caller may report on attempts as this worker: a worker that was unregistered may
+    /// still say what became of those that it was told to stop.
+    ///
+    /// # Errors
+    /// As of [`Self::worker`].
+    pub(super) fn reporter(&self, caller: &Caller, worker: &WorkerId) -> Result<(), Status> {
+        if caller.loopback || self.insecure {
+            return Ok(());
+        }
         let snapshot = self.snapshots.latest();
+        let mut former = snapshot.former.get(worker).into_iter().flatten();
+        let was_it = |bearer: &String| {
+            former.any(|(registration, _)| self.tokens.matches(bearer, worker, *registration))
+        };
+        if caller.bearer.as_ref().is_some_and(was_it) {
+            return Ok(());
+        }
+        self.knows(&snapshot, caller, worker)
+    }
+
+    fn knows(&self, snapshot: &Snapshot, caller: &Caller, worker: &WorkerId) -> Result<(), Status> {
         if !snapshot.ready {
             return Err(Status::unavailable(cloudai_core::NotReady.to_string()));
         }

@@ -143,7 +143,7 @@ impl MasterWorker for ClusterService {
     ) -> Result<Response<Ack>, Status> {
         let caller = Caller::of(&request);
         let progress = Progress::from_wire(request.into_inner())?;
-        self.gate.worker(&caller, &progress.worker)?;
+        self.gate.reporter(&caller, &progress.worker)?;
         let Progress {
             worker,
             attempt,
@@ -173,7 +173,7 @@ impl MasterWorker for ClusterService {
         let caller = Caller::of(&request);
         let received_at = cloudai_clock::now().wall;
         let completion = Completion::from_wire(request.into_inner(), received_at)?;
-        self.gate.worker(&caller, &completion.worker)?;
+        self.gate.reporter(&caller, &completion.worker)?;
         let answer: ReportAnswer = reports::complete(self, completion).await?;
         Ok(Response::new(answer.into_wire()))
     }
@@ -304,7 +304,11 @@ async fn send_log(
     let mut decoder = Decoder::new();
     loop {
         let more = if wanted.follow {
-            follower.wait().await
+            tokio::select! {
+                more = follower.wait() => more,
+                // The client has gone, and a quiet log would never tell.
+                () = sender.closed() => return,
+            }
         } else {
             true
         };

@@ -6,6 +6,7 @@ use cloudai_model::{
     AttemptId, TaskId, UserName,
     record::{FileRecord, FilesRecord},
 };
+use cloudai_operator::with_causes;
 use cloudai_proto::{Refused, UploadAnswer, UploadChunk, cluster::FileChunk};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
@@ -15,7 +16,6 @@ use super::{
     cluster_service::ClusterService,
     reports::{reported, vet},
 };
-use crate::startup::with_causes;
 
 /// Chunks that may wait for the disk.
 const CHUNKS_AHEAD: usize = 8;
@@ -35,7 +35,7 @@ pub(super) async fn take_in(
     let worker = first.worker.clone().ok_or_else(|| {
         Status::invalid_argument("worker_id: absent: expected the id of the sending worker")
     })?;
-    service.gate.worker(caller, &worker)?;
+    service.gate.reporter(caller, &worker)?;
     if vet(service, &worker, &attempt).await? == Reported::Superseded {
         return Ok(superseded());
     }

@@ -23,6 +23,8 @@ use super::{
 
 /// How long a worker has to answer a call.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long an assignment whose spec could not be read is held back.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// Log chunks of a worker are smaller than this.
 const LARGEST_MESSAGE: usize = 16 << 20;
 
@@ -59,15 +61,24 @@ impl Workers {
     }
 
     async fn try_assign(&self, assignment: Assignment) -> Result<(), AssignAnswer> {
-        let not_sent = |reason: String| AssignAnswer::Refused(reason);
+        let not_sent = |reason: String| AssignAnswer::NotSent(reason);
+        let refused = |reason: String| AssignAnswer::Refused(reason);
         let snapshot = self.snapshots.latest();
         let worker = snapshot
             .workers
             .get(&assignment.worker)
             .ok_or_else(|| not_sent("it is not registered any more".to_owned()))?;
         let spec = self.specs.get(&assignment.attempt.task).await;
+        let spec = match spec {
+            Ok(spec) => spec,
+            Err(error) => {
+                // Not at once again: what keeps the store from being read may pass.
+                tokio::time::sleep(STORE_PAUSE).await;
+                return Err(not_sent(error.to_string()));
+            }
+        };
         let order = Order {
-            spec: spec.map_err(|error| not_sent(error.to_string()))?,
+            spec,
             attempt: assignment.attempt,
             sequence: assignment.sequence,
             cluster: Some(snapshot.cluster.clone()),
@@ -79,7 +90,7 @@ impl Workers {
         let mut client = self
             .client(&address)
             .await
-            .map_err(|error| not_sent(error.to_string()))?;
+            .map_err(|error| refused(error.to_string()))?;
         let request = self.request(order.into_wire(), &worker.id, worker.registration);
         match client.assign_task(request).await {
             Ok(ack) => match OrderTaken::from_wire(ack.into_inner()) {
@@ -87,7 +98,7 @@ impl Workers {
                 Err(refused) => Err(AssignAnswer::Refused(refused.to_string())),
             },
             Err(status) => {
-                self.channels.drop_failed(&address);
+                self.channels.drop_if_broken(&address, &status);
                 Err(assign_failure(&status))
             }
         }
@@ -123,7 +134,7 @@ impl Workers {
         .into_wire();
         let call = self.request(wire, &request.worker, request.registration);
         let answer = client.cancel_task(call).await.map_err(|status| {
-            self.channels.drop_failed(&request.address);
+            self.channels.drop_if_broken(&request.address, &status);
             cause(&status)
         })?;
         match CancelAnswer::from_wire(answer.into_inner()) {
@@ -166,7 +177,7 @@ impl Workers {
         };
         let call = self.request(contact.into_wire(), worker, registration);
         let answer = client.master_register(call).await.map_err(|status| {
-            self.channels.drop_failed(address);
+            self.channels.drop_if_broken(address, &status);
             cause(&status)
         })?;
         let answer = Registered::from_wire(answer.into_inner());
@@ -226,7 +237,7 @@ impl Workers {
         // A log may be followed for days: no deadline, the connection's keep-alive watches it.
         call.metadata_mut().remove("grpc-timeout");
         let chunks = client.stream_task_logs(call).await.map_err(|status| {
-            self.channels.drop_failed(&entry.address);
+            self.channels.drop_if_broken(&entry.address, &status);
             LogStreamError::Call(Box::new(status))
         })?;
         let read = |chunk: Result<LogChunk, Status>| {

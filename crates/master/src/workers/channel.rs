@@ -1,14 +1,18 @@
 //! Connections to workers: one for each address, made when first needed, kept alive.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     error::Error as _,
     net::SocketAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use cloudai_model::WorkerAddress;
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
 use tonic::transport::{Channel, Endpoint};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -16,16 +20,19 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_WITHIN: Duration = Duration::from_secs(10);
 
 /// No connection could be made: nothing was sent.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{address} can't be reached: {reason}")]
 pub struct Unreachable {
     address: WorkerAddress,
     reason: String,
 }
 
+/// A connection, or one being made: whoever needs it meanwhile waits for the same.
+type Connection = Shared<BoxFuture<'static, Result<Channel, Unreachable>>>;
+
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Channels(Mutex<HashMap<WorkerAddress, Channel>>);
+pub(super) struct Channels(Mutex<HashMap<WorkerAddress, Connection>>);
 
 impl Channels {
     /// A connection to this address.
@@ -33,35 +40,57 @@ impl Channels {
     /// # Errors
     /// If there is none and none can be made.
     pub(super) async fn get(&self, address: &WorkerAddress) -> Result<Channel, Unreachable> {
-        let known = {
-            let channels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            channels.get(address).cloned()
+        let connection = {
+            let mut channels = self.lock();
+            let known = channels.entry(address.clone());
+            known
+                .or_insert_with(|| connect(address.clone()).boxed().shared())
+                .clone()
         };
-        if let Some(channel) = known {
-            return Ok(channel);
+        let connected = connection.clone().await;
+        if connected.is_err() {
+            self.drop_this(address, &connection);
         }
-        let unreachable = |error: &tonic::transport::Error| Unreachable {
-            address: address.clone(),
-            reason: innermost(error),
-        };
-        let channel = endpoint(address)
-            .map_err(|error| unreachable(&error))?
-            .connect()
-            .await
-            .map_err(|error| unreachable(&error))?;
-        let mut channels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        channels.insert(address.clone(), channel.clone());
-        Ok(channel)
+        connected
     }
 
-    /// Forgets a connection that has failed: the next call makes a new one, and so finds out
-    /// whether anybody is there before it sends anything.
-    pub(super) fn drop_failed(&self, address: &WorkerAddress) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(address);
+    /// Forgets a connection over which a call failed, unless the worker itself said no: the next
+    /// call makes a new one, and so finds out whether anybody is there before it sends anything.
+    pub(super) fn drop_if_broken(&self, address: &WorkerAddress, status: &tonic::Status) {
+        if status.source().is_some() {
+            self.lock().remove(address);
+        }
     }
+
+    /// Forgets the connections to all other addresses.
+    pub(super) fn keep_only(&self, wanted: &BTreeSet<&WorkerAddress>) {
+        self.lock().retain(|address, _| wanted.contains(address));
+    }
+
+    fn drop_this(&self, address: &WorkerAddress, connection: &Connection) {
+        let mut channels = self.lock();
+        if channels
+            .get(address)
+            .is_some_and(|known| known.ptr_eq(connection))
+        {
+            channels.remove(address);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<WorkerAddress, Connection>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn connect(address: WorkerAddress) -> Result<Channel, Unreachable> {
+    let connected = match endpoint(&address) {
+        Ok(endpoint) => endpoint.connect().await,
+        Err(error) => Err(error),
+    };
+    connected.map_err(|error| Unreachable {
+        reason: innermost(&error),
+        address,
+    })
 }
 
 fn endpoint(address: &WorkerAddress) -> Result<Endpoint, tonic::transport::Error> {

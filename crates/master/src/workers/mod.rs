@@ -84,6 +84,14 @@ impl Workers {
         tokio::spawn(async move { this.send_invitation(&worker, &address, registration).await });
     }
 
+    /// A worker was unregistered: closes connections to addresses of no registered worker.
+    pub fn close_unused(&self) {
+        let snapshot = self.snapshots.latest();
+        let workers = snapshot.workers.values();
+        self.channels
+            .keep_only(&workers.map(|worker| &worker.address).collect());
+    }
+
     async fn tell(&self, input: cloudai_core::Input) {
         if let Some(core) = self.core.get() {
             // An error means that the master is shutting down; a start asks the worker again.
