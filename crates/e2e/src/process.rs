@@ -13,6 +13,9 @@ use tokio::{
 
 use crate::wait::until;
 
+/// With this in the environment what programs say is not shown besides.
+pub const QUIET: &str = "CLOUDAI_TESTS_QUIET";
+
 /// See the module. Killed when dropped.
 #[derive(Debug)]
 pub struct Process {
@@ -174,6 +177,7 @@ fn gather(
 ) {
     let Some(output) = output else { return };
     let (name, lines) = (name.to_owned(), lines.clone());
+    let quiet = std::env::var_os(QUIET).is_some();
     tokio::spawn(async move {
         let mut reader = BufReader::new(output);
         let mut line = Vec::new();
@@ -185,7 +189,9 @@ fn gather(
             let text = String::from_utf8_lossy(&line)
                 .trim_end_matches('\n')
                 .to_owned();
-            eprintln!("{name}| {text}");
+            if !quiet {
+                eprintln!("{name}| {text}");
+            }
             lines
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
