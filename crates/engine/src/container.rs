@@ -10,7 +10,7 @@ use bollard::{
         RemoveContainerOptionsBuilder, StopContainerOptionsBuilder, WaitContainerOptionsBuilder,
     },
 };
-use cloudai_model::{AttemptId, ClusterId, WorkerId};
+use cloudai_model::{AttemptId, ClusterId, WorkerId, rfc3339};
 use futures_util::StreamExt as _;
 
 use crate::{
@@ -18,7 +18,6 @@ use crate::{
     end::{ContainerState, RawEnd},
     error::{EngineError, is_connection_failure},
     plan::{ContainerId, ContainerPlan, labels},
-    rfc3339,
 };
 
 /// The first wait before the engine is asked again after it broke off; doubled each time.

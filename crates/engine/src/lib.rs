@@ -17,7 +17,6 @@ mod logs;
 mod memory_kill;
 mod plan;
 mod pull_error;
-mod rfc3339;
 mod usage;
 
 pub use connect::{ConnectError, DEFAULT_HOST, Engine, EngineInfo};

@@ -1,8 +1,8 @@
 //! A request to cancel: `TaskID` and [`CancelRequest`].
 
-use cloudai_model::{AttemptId, TaskId};
+use cloudai_model::{AttemptId, TaskId, old_node};
 
-use crate::{cluster, error::WireError, field, old_node};
+use crate::{cluster, error::WireError, field};
 
 /// Cancel this task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl CancelRequest {
         let attempt = AttemptId::new(self.task.clone(), self.attempt.unwrap_or(1));
         cluster::TaskId {
             task_id: old_node::task_id(&attempt),
-            ..self.into_wire()
+            ..Default::default()
         }
     }
 

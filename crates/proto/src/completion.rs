@@ -10,7 +10,7 @@ pub struct Completion {
     /// Who reports.
     pub worker: WorkerId,
     /// The report. From an old node its attempt's number may be 0 (see
-    /// [`crate::old_node::readings`]), and that log and files are whole only means that it has no
+    /// [`cloudai_model::old_node::readings`]), and that log and files are whole only means that it has no
     /// word for the contrary.
     pub report: AttemptReport,
     /// Bytes of framed log that the worker holds of this attempt, if it says.
@@ -55,6 +55,21 @@ impl Completion {
             log_length: self.log_length,
             log_complete: report.log.is_complete(),
             log_reason: report.log.reason().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// For an old master: in the old fields alone.
+    #[must_use]
+    pub fn into_old_wire(self) -> cluster::TaskResult {
+        let wire = self.into_wire();
+        cluster::TaskResult {
+            task_id: wire.task_id,
+            worker_id: wire.worker_id,
+            status: wire.status,
+            logs: wire.logs,
+            result_location: wire.result_location,
+            output_files: wire.output_files,
+            ..Default::default()
         }
     }
 
@@ -140,8 +155,10 @@ fn whole(complete: bool, reason: String) -> Whole {
 mod tests {
     use proptest::{option, prelude::*};
 
+    use cloudai_model::old_node;
+
     use super::*;
-    use crate::{arbitrary, old_node};
+    use crate::arbitrary;
 
     const ARRIVAL: Wall = Wall(99);
 

@@ -3,11 +3,11 @@
 use std::{fmt::Display, str::FromStr};
 
 use cloudai_model::{
-    AttemptId, Wall,
+    AttemptId, Wall, old_node,
     resources::{GB, bytes_to_gb},
 };
 
-use crate::{error::WireError, old_node};
+use crate::error::WireError;
 
 /// Parses a text that must be there.
 pub(crate) fn parsed<T>(field: &'static str, text: &str) -> Result<T, WireError>

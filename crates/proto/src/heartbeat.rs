@@ -34,7 +34,7 @@ pub struct HeartbeatReport {
 /// An attempt that a worker holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// Which; its number is 0 where an old worker didn't say (see [`crate::old_node::readings`]).
+    /// Which; its number is 0 where an old worker didn't say (see [`cloudai_model::old_node::readings`]).
     pub attempt: AttemptId,
     /// How far it is.
     pub phase: Phase,
@@ -58,6 +58,28 @@ impl HeartbeatReport {
             disk_write_bytes_per_s: self.usage.disk_write_bytes_per_s,
             storage_free: self.storage_free_bytes.map(field::gb),
             unwell: self.unwell.unwrap_or_default(),
+        }
+    }
+
+    /// For an old master: in the old fields alone.
+    #[must_use]
+    pub fn into_old_wire(self) -> cluster::Heartbeat {
+        let wire = self.into_wire();
+        let running_tasks = wire.running_tasks.into_iter().map(|held| {
+            cluster::RunningTask {
+                attempt: 0,
+                phase: String::new(),
+                ..held
+            }
+        });
+        cluster::Heartbeat {
+            worker_id: wire.worker_id,
+            cpu_usage: wire.cpu_usage,
+            memory_usage: wire.memory_usage,
+            storage_usage: wire.storage_usage,
+            running_tasks: running_tasks.collect(),
+            gpu_usage: wire.gpu_usage,
+            ..Default::default()
         }
     }
 

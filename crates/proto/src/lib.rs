@@ -14,7 +14,6 @@ pub mod heartbeat;
 pub mod hello;
 pub mod log;
 pub mod master_contact;
-pub mod old_node;
 pub mod order;
 pub mod progress;
 pub mod submit;

@@ -5,9 +5,9 @@
 //! which can't be sent bytes that aren't UTF-8. What a frame looks like is not known here.
 
 use bytes::Bytes;
-use cloudai_model::{AttemptId, TaskId, TaskStatus, Wall};
+use cloudai_model::{AttemptId, TaskId, TaskStatus, Wall, old_node};
 
-use crate::{cluster, error::WireError, field, old_node};
+use crate::{cluster, error::WireError, field};
 
 /// Asks for the log of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,9 @@ impl LogRequest {
         let attempt = AttemptId::new(self.task.clone(), self.attempt.unwrap_or(1));
         cluster::TaskLogRequest {
             task_id: old_node::task_id(&attempt),
-            ..self.into_wire()
+            user_id: self.user.unwrap_or_default(),
+            follow: self.follow,
+            ..Default::default()
         }
     }
 

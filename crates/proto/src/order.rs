@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use cloudai_model::{
-    AttemptId, ClusterId, DeviceShare, Grant, TaskDraft, TaskSpec, TaskType, Wall,
+    AttemptId, ClusterId, Command, DeviceShare, Grant, TaskDraft, TaskSpec, TaskType, Wall,
+    old_node,
     resources::{WHOLE_DEVICE, bytes_to_gb},
 };
 
-use crate::{cluster, error::WireError, field, old_node, submit};
+use crate::{cluster, error::WireError, field, submit};
 
 /// Between SIGTERM and SIGKILL, where the master doesn't say.
 pub const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(10);
@@ -54,13 +55,32 @@ impl Order {
         }
     }
 
-    /// For an old worker: under the id by which its reports will tell this attempt.
+    /// For an old worker: under the id by which its reports will tell this attempt, and in the old
+    /// fields alone. A command that is a list becomes a line that a shell takes apart the same way.
     #[must_use]
     pub fn into_old_wire(self) -> cluster::Task {
         let task_id = old_node::task_id(&self.attempt);
+        let command = match &self.spec.command {
+            Command::Image => String::new(),
+            Command::Shell(line) => line.clone(),
+            Command::Exec(words) => shell_line(words),
+        };
+        let wire = self.into_wire();
         cluster::Task {
             task_id,
-            ..self.into_wire()
+            docker_image: wire.docker_image,
+            command,
+            req_cpu: wire.req_cpu,
+            req_memory: wire.req_memory,
+            req_storage: wire.req_storage,
+            req_gpu: wire.req_gpu,
+            target_worker_id: wire.target_worker_id,
+            user_id: wire.user_id,
+            sla_multiplier: wire.sla_multiplier,
+            task_type: wire.task_type,
+            task_name: wire.task_name,
+            submitted_at: wire.submitted_at,
+            ..Default::default()
         }
     }
 
@@ -102,6 +122,14 @@ impl Order {
             stop_grace,
         })
     }
+}
+
+/// A line of which a POSIX shell makes these words again.
+fn shell_line(words: &[String]) -> String {
+    let quoted = words
+        .iter()
+        .map(|word| format!("'{}'", word.replace('\'', r"'\''")));
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 fn submitted_at(wire: &cluster::Task) -> Wall {
@@ -228,6 +256,33 @@ mod tests {
             (wire.user_id.as_str(), wire.submitted_at),
             ("admin", 1_700_000_000)
         );
+    }
+
+    #[test]
+    fn an_old_worker_gets_old_fields_alone_and_words_as_a_line() {
+        let mut wire = from_an_old_master();
+        wire.command = String::new();
+        wire.args = ["/bin/echo", "it's", "", "$HOME *"]
+            .map(str::to_owned)
+            .into();
+        let order = Order::from_wire(wire).unwrap();
+        let sent = order.into_old_wire();
+        assert_eq!(sent.command, r"'/bin/echo' 'it'\''s' '' '$HOME *'");
+        let new_fields_gone = cluster::Task {
+            task_id: "task-7".to_owned(),
+            docker_image: "alpine".to_owned(),
+            command: sent.command.clone(),
+            req_cpu: Some(0.5),
+            req_memory: Some(0.25),
+            req_storage: Some(1.0),
+            req_gpu: Some(0.0),
+            user_id: "admin".to_owned(),
+            sla_multiplier: sent.sla_multiplier,
+            task_name: sent.task_name.clone(),
+            submitted_at: 1_700_000_000,
+            ..Default::default()
+        };
+        assert_eq!(sent, new_fields_gone);
     }
 
     #[test]

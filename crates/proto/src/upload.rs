@@ -3,7 +3,7 @@
 //! Paths stay text here; they are made safe where files are kept, and only there.
 
 use bytes::Bytes;
-use cloudai_model::{AttemptId, WorkerId};
+use cloudai_model::{AttemptId, Wall, WorkerId};
 
 use crate::{cluster, error::WireError, field};
 
@@ -11,7 +11,7 @@ use crate::{cluster, error::WireError, field};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadChunk {
     /// Whose output; its number is 0 where an old node didn't say (see
-    /// [`crate::old_node::readings`]).
+    /// [`cloudai_model::old_node::readings`]).
     pub attempt: AttemptId,
     /// Who sends it; `None` for an old node.
     pub worker: Option<WorkerId>,
@@ -66,6 +66,23 @@ impl UploadChunk {
             size,
             worker_id: self.worker.map_or_else(String::new, |id| id.to_string()),
             is_empty_set: self.empty_set,
+        }
+    }
+
+    /// For an old master: in the old fields alone, sent at `at`.
+    #[must_use]
+    pub fn into_old_wire(self, at: Wall) -> cluster::FileChunk {
+        let wire = self.into_wire();
+        cluster::FileChunk {
+            task_id: wire.task_id,
+            user_id: wire.user_id,
+            task_name: wire.task_name,
+            file_path: wire.file_path,
+            data: wire.data,
+            is_last_chunk: wire.is_last_chunk,
+            is_last_file: wire.is_last_file,
+            timestamp: at.unix_seconds(),
+            ..Default::default()
         }
     }
 

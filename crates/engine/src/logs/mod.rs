@@ -19,10 +19,11 @@ use bollard::{
     container::LogOutput, errors::Error as BollardError, query_parameters::LogsOptionsBuilder,
 };
 use bytes::{Buf as _, Bytes};
+use cloudai_model::rfc3339;
 use futures_util::{Stream, StreamExt as _, stream};
 
 use self::lines::Lines;
-use crate::{Engine, EngineError, plan::ContainerId, rfc3339};
+use crate::{Engine, EngineError, plan::ContainerId};
 
 /// Which output of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

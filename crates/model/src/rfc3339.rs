@@ -1,6 +1,7 @@
-//! Reads the engine's timestamps: RFC 3339 with up to nine digits of a second's fraction.
+//! Reads the timestamps of engines and old nodes: RFC 3339 with up to nine digits of a second's
+//! fraction. How times are written is with [`crate::time`].
 
-use cloudai_model::Wall;
+use crate::Wall;
 
 const NS_PER_S: i64 = 1_000_000_000;
 
@@ -8,7 +9,8 @@ const NS_PER_S: i64 = 1_000_000_000;
 /// none or lies beyond what 64 bits hold (1677 to 2262).
 ///
 /// It is called for every line of a log, so it works on bytes and allocates nothing.
-pub(crate) fn unix_ns(text: &[u8]) -> Option<i64> {
+#[must_use]
+pub fn unix_ns(text: &[u8]) -> Option<i64> {
     let (date_time, rest) = text.split_at_checked(19)?;
     for (at, expected) in [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')] {
         if date_time[at] != expected {
@@ -30,8 +32,9 @@ pub(crate) fn unix_ns(text: &[u8]) -> Option<i64> {
     seconds.checked_mul(NS_PER_S)?.checked_add(fraction_ns)
 }
 
-/// The same as the model's wall time; `None` also for the engine's way to say "never", the year 1.
-pub(crate) fn wall(text: &str) -> Option<Wall> {
+/// The same as the model's wall time; `None` also for an engine's way to say "never", the year 1.
+#[must_use]
+pub fn wall(text: &str) -> Option<Wall> {
     unix_ns(text.as_bytes()).map(|ns| Wall(ns.div_euclid(1_000_000)))
 }
 

@@ -5,7 +5,7 @@
 //! an id that comes back means is not written on it: a client may have chosen a task id that ends
 //! in a number. Only the master, which knows what it sent there, can say.
 
-use cloudai_model::AttemptId;
+use crate::AttemptId;
 
 /// The task id under which an old node gets this attempt.
 #[must_use]
@@ -33,7 +33,8 @@ pub fn readings(attempt: &AttemptId) -> Vec<AttemptId> {
 }
 
 /// Takes `<task id>-<attempt>` apart, for attempts from 2.
-pub(crate) fn split(text: &str) -> Option<AttemptId> {
+#[must_use]
+pub fn split(text: &str) -> Option<AttemptId> {
     let (task, number) = text.rsplit_once('-')?;
     let canonical = number.bytes().all(|b| b.is_ascii_digit()) && !number.starts_with('0');
     let number: u32 = number.parse().ok().filter(|number| *number > 1)?;
