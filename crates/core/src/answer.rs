@@ -28,6 +28,8 @@ pub enum Answer {
     Welcomed(Result<Welcome, WorkerCallError>),
     /// To a heartbeat.
     HeartbeatTaken(Result<HeartbeatTaken, WorkerCallError>),
+    /// To the question which attempt an old node means; `None`: none that is known here.
+    Attempt(Result<Option<(WorkerId, AttemptId)>, NotReady>),
     /// To a worker's word on an attempt.
     Reported(Result<Reported, WorkerCallError>),
 }

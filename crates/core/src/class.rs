@@ -11,6 +11,8 @@ pub struct TaskClass {
     pub resources: Resources,
     /// The only worker it may run on.
     pub target: Option<WorkerId>,
+    /// What it asks for that old nodes can't be told.
+    pub beyond_old_nodes: Option<&'static str>,
 }
 
 impl TaskClass {
@@ -20,6 +22,7 @@ impl TaskClass {
         Self {
             resources: spec.resources,
             target: spec.target.clone(),
+            beyond_old_nodes: spec.beyond_old_nodes(),
         }
     }
 
@@ -34,6 +37,9 @@ impl TaskClass {
             .is_some_and(|target| *target != worker.id)
         {
             return Err(Obstacle::NotTarget);
+        }
+        if let Some(what) = self.beyond_old_nodes.filter(|_| worker.is_old_node()) {
+            return Err(Obstacle::OldNode(what));
         }
         worker.fit(&self.resources, now)
     }

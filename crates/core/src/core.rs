@@ -157,6 +157,9 @@ impl Core {
             } => {
                 self.progress(step, call, &worker, &attempt, phase, detail, end);
             }
+            Input::WhichAttempt { call, worker, told } => {
+                self.which_attempt(step, call, worker, &told);
+            }
             Input::Vet {
                 call,
                 worker,
@@ -225,6 +228,9 @@ impl Core {
             Input::Heartbeat { call, .. } => {
                 let error = WorkerCallError::NotReady(NotReady);
                 step.answer(call, Answer::HeartbeatTaken(Err(error)));
+            }
+            Input::WhichAttempt { call, .. } => {
+                step.answer(call, Answer::Attempt(Err(NotReady)));
             }
             Input::Progress { call, .. }
             | Input::Vet { call, .. }

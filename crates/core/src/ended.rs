@@ -8,22 +8,35 @@ use std::{
     time::Duration,
 };
 
-use cloudai_model::{AttemptId, Mono, TaskId};
+use cloudai_model::{AttemptId, Mono, TaskId, WorkerId};
 
 /// However busy the cluster, no more are remembered.
 const LIMIT: usize = 200_000;
 
 #[derive(Debug, Default)]
 pub(crate) struct Ended {
-    attempts: BTreeMap<TaskId, u32>,
+    attempts: BTreeMap<TaskId, Last>,
     oldest_first: VecDeque<(Mono, TaskId)>,
 }
 
+/// The attempt with which a task ended.
+#[derive(Debug)]
+struct Last {
+    number: u32,
+    worker: Option<WorkerId>,
+}
+
 impl Ended {
-    /// A task has ended with this attempt (0: before any).
-    pub(crate) fn remember(&mut self, now: Mono, task: TaskId, attempt: u32) {
+    /// A task has ended with this attempt (0: before any), on this worker.
+    pub(crate) fn remember(
+        &mut self,
+        now: Mono,
+        task: TaskId,
+        number: u32,
+        worker: Option<WorkerId>,
+    ) {
         self.oldest_first.push_back((now, task.clone()));
-        self.attempts.insert(task, attempt);
+        self.attempts.insert(task, Last { number, worker });
         if self.oldest_first.len() > LIMIT {
             self.forget_oldest();
         }
@@ -47,7 +60,16 @@ impl Ended {
 
     /// Whether it was this attempt that ended its task.
     pub(crate) fn was_last(&self, attempt: &AttemptId) -> bool {
-        self.attempts.get(&attempt.task) == Some(&attempt.number)
+        let last = self.attempts.get(&attempt.task);
+        last.is_some_and(|last| last.number == attempt.number)
+    }
+
+    /// On which worker it ended, if it was this attempt that ended its task.
+    pub(crate) fn worker_of(&self, attempt: &AttemptId) -> Option<&WorkerId> {
+        let last = self.attempts.get(&attempt.task);
+        last.filter(|last| last.number == attempt.number)?
+            .worker
+            .as_ref()
     }
 
     fn forget_oldest(&mut self) {
@@ -64,9 +86,12 @@ mod tests {
     #[test]
     fn an_ended_task_is_known_for_a_while() {
         let mut ended = Ended::default();
-        ended.remember(Mono(0), TaskId::numbered(1), 2);
+        let worker: WorkerId = "w".parse().unwrap();
+        ended.remember(Mono(0), TaskId::numbered(1), 2, Some(worker.clone()));
         assert!(ended.was_last(&AttemptId::new(TaskId::numbered(1), 2)));
         assert!(!ended.was_last(&AttemptId::new(TaskId::numbered(1), 1)));
+        let last = AttemptId::new(TaskId::numbered(1), 2);
+        assert_eq!(ended.worker_of(&last), Some(&worker));
         ended.forget(Mono(1000), Duration::from_secs(1));
         assert!(ended.has(&TaskId::numbered(1)));
         ended.forget(Mono(1001), Duration::from_secs(1));

@@ -58,6 +58,8 @@ impl ResourceKind {
 pub enum Obstacle {
     /// The task must run on another worker.
     NotTarget,
+    /// The worker is an old node and can't be told what the task asks for.
+    OldNode(&'static str),
     /// The worker was never seen: what it offers is not known.
     NeverSeen,
     /// It is silent.
@@ -81,6 +83,7 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotTarget => f.write_str("the task is for another worker"),
+            Self::OldNode(what) => write!(f, "an older worker-node, which takes no {what}"),
             Self::NeverSeen => f.write_str("never seen, its capacity is not known"),
             Self::Inactive => f.write_str("inactive"),
             Self::Unwell(reason) => write!(f, "takes nothing new: {reason}"),
@@ -156,7 +159,9 @@ fn outlook(verdicts: &[Verdict]) -> Outlook {
     for verdict in verdicts {
         match &verdict.obstacle {
             None => return Outlook::Now,
-            Some(Obstacle::NotTarget | Obstacle::Short { never: true, .. }) => {}
+            Some(
+                Obstacle::NotTarget | Obstacle::OldNode(_) | Obstacle::Short { never: true, .. },
+            ) => {}
             Some(Obstacle::NeverSeen) if outlook == Outlook::Never => outlook = Outlook::Unknown,
             Some(Obstacle::NeverSeen) => {}
             Some(_) => outlook = Outlook::Later,

@@ -125,6 +125,16 @@ pub enum Input {
         /// The container's end, with [`Phase::Uploading`].
         end: Option<Box<ContainerEnd>>,
     },
+    /// Which attempt an old node means by a task id, and on which worker it is. Counts as a sign
+    /// that the worker still has it.
+    WhichAttempt {
+        /// Answered with [`crate::Answer::Attempt`].
+        call: Call,
+        /// Who says it; `None` where old nodes don't say who they are.
+        worker: Option<WorkerId>,
+        /// The id as it was told, with number 0.
+        told: AttemptId,
+    },
     /// Whether log and files of an attempt are still wanted.
     Vet {
         /// Answered with [`crate::Answer::Reported`].

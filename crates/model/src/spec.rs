@@ -138,6 +138,12 @@ pub struct TaskSpec {
 }
 
 impl TaskSpec {
+    /// What it asks for that an old node can't be told, so that it must run on a new one.
+    #[must_use]
+    pub fn beyond_old_nodes(&self) -> Option<&'static str> {
+        (!self.env.is_empty()).then_some("environment variables")
+    }
+
     /// The deadline that the user set, or the one that follows from the estimate.
     #[must_use]
     pub fn effective_deadline(&self, submitted_at: Wall) -> Option<Wall> {

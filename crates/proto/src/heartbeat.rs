@@ -65,13 +65,14 @@ impl HeartbeatReport {
     #[must_use]
     pub fn into_old_wire(self) -> cluster::Heartbeat {
         let wire = self.into_wire();
-        let running_tasks = wire.running_tasks.into_iter().map(|held| {
-            cluster::RunningTask {
+        let running_tasks = wire
+            .running_tasks
+            .into_iter()
+            .map(|held| cluster::RunningTask {
                 attempt: 0,
                 phase: String::new(),
                 ..held
-            }
-        });
+            });
         cluster::Heartbeat {
             worker_id: wire.worker_id,
             cpu_usage: wire.cpu_usage,

@@ -145,7 +145,8 @@ impl Core {
         files: Box<FilesRecord>,
     ) {
         let reported = self.whose(worker, &files.attempt);
-        if reported == Ok(Reported::Taken) && self.attempt_mut(&files.attempt).is_some() {
+        let live = self.attempt_mut(&files.attempt).is_some();
+        if reported == Ok(Reported::Taken) && (live || self.may_come_late(worker, &files.attempt)) {
             step.out.push(Effect::Write(Record::Files(files)));
         }
         step.answer(call, Answer::Reported(reported));
@@ -162,6 +163,7 @@ impl Core {
         let attempt = report.attempt.clone();
         let reported = self.whose(worker, &attempt);
         if reported == Ok(Reported::Taken) {
+            let report = self.as_meant_by(worker, report);
             // For an ended task this does nothing: its one result stands.
             let ending = Ending::Reported {
                 report: Box::new(report),

@@ -26,8 +26,13 @@ struct Sighting {
 }
 
 impl Sighting {
-    fn of(heartbeat: Heartbeat, restarted: bool) -> Self {
+    fn of(heartbeat: Heartbeat, restarted: bool, core: &Core) -> Self {
         let mut held = heartbeat.held;
+        for held in held.iter_mut().filter(|held| held.attempt.number == 0) {
+            if let Some(meant) = core.meant_by(&heartbeat.worker, &held.attempt) {
+                held.attempt = meant;
+            }
+        }
         held.sort_by(|one, other| one.attempt.cmp(&other.attempt));
         Self {
             held,
@@ -45,7 +50,7 @@ impl Sighting {
             .iter()
             .take_while(|held| held.attempt.task == attempt.task);
         of_task
-            .find(|held| is_same(&held.attempt, attempt))
+            .find(|held| held.attempt == *attempt)
             .map(|held| held.phase)
     }
 }
@@ -96,7 +101,7 @@ impl Core {
             self.blocked.clear();
         }
 
-        let sighting = Sighting::of(heartbeat, restarted);
+        let sighting = Sighting::of(heartbeat, restarted, self);
         self.reconcile_expected(step, &id, &sighting);
         self.reconcile_held(step, &id, &sighting);
         self.reconcile_stop_orders(step, &id, &sighting);
@@ -160,7 +165,8 @@ impl Core {
                 sighting.restarted && entry.state > AttemptState::Sent && entry.stop.is_none()
             }
             None => {
-                entry.missed_heartbeats += u8::from(!entry.in_flight);
+                let missed = u8::from(!entry.in_flight);
+                entry.missed_heartbeats = entry.missed_heartbeats.saturating_add(missed);
                 entry.missed_heartbeats >= OLD_NODE_MISSES
             }
         };
@@ -168,7 +174,8 @@ impl Core {
             return self.end_attempt(step, attempt, Ending::Vanished);
         }
         match entry.state {
-            AttemptState::Sent if !entry.in_flight => {
+            // To an old node nothing is sent twice: it might run it twice.
+            AttemptState::Sent if !entry.in_flight && sighting.last_sequence.is_some() => {
                 entry.in_flight = true;
                 let again = Assignment {
                     attempt: attempt.clone(),
@@ -200,7 +207,7 @@ impl Core {
             );
             let wanted = live
                 .and_then(|task| task.given())
-                .is_some_and(|attempt| attempt.worker == *id && is_same(&held.attempt, &current));
+                .is_some_and(|attempt| attempt.worker == *id && held.attempt == current);
             // Its report was taken a moment ago, and the heartbeat left before.
             let over_there = matches!(held.phase, Phase::Uploading | Phase::Done);
             let just_ended = over_there && self.ended.was_last(&held.attempt);
@@ -225,9 +232,4 @@ impl Core {
             self.end_stop_order(step, id, &attempt);
         }
     }
-}
-
-/// Whether a worker's word means this attempt; old nodes say 0 for whichever they hold.
-fn is_same(held: &AttemptId, expected: &AttemptId) -> bool {
-    held.task == expected.task && (held.number == expected.number || held.number == 0)
 }

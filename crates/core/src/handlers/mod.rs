@@ -2,6 +2,7 @@
 
 mod attempts;
 mod heartbeat;
+mod old_nodes;
 mod restore;
 mod settle;
 mod tick;

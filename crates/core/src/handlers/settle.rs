@@ -181,6 +181,7 @@ impl Core {
         let legal = task.apply(event);
         debug_assert!(legal, "every live task can end");
         let now = step.now.wall;
+        let ended_on = worker.clone();
         let (end, log, files, log_tail) = match ending {
             Some(Ending::Reported { report, log_tail }) => {
                 (Some(report.end), report.log, report.files, log_tail)
@@ -221,7 +222,8 @@ impl Core {
             .push(Effect::Write(Record::TaskChanged(id.clone(), state)));
         step.out
             .push(Effect::Write(Record::Result(Box::new(result))));
-        self.ended.remember(step.now.mono, id.clone(), task.attempt);
+        self.ended
+            .remember(step.now.mono, id.clone(), task.attempt, ended_on);
     }
 }
 

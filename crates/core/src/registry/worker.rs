@@ -146,6 +146,12 @@ impl Worker {
         }
     }
 
+    /// Whether it is known to be an old node, spoken to in the old fields alone.
+    #[must_use]
+    pub fn is_old_node(&self) -> bool {
+        self.capacity.is_some() && self.version.is_none()
+    }
+
     /// Whether it can be given tasks, in the contract's word.
     #[must_use]
     pub fn status(&self) -> WorkerStatus {
