@@ -3,6 +3,8 @@
 //! After a break a follower goes on at the byte it has. It ends when the worker has said that the
 //! log is complete, or when nobody wants it any more.
 
+mod old_nodes;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -134,17 +136,7 @@ impl LogFollowers {
         let mut given_up = None;
         if length > 0 {
             self.follow(worker.clone(), attempt.clone());
-            let progress = {
-                let followers = self
-                    .0
-                    .followers
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                followers
-                    .get(attempt)
-                    .map(|follower| follower.progress.clone())
-            };
-            if let Some(mut progress) = progress {
+            if let Some(mut progress) = self.progress_of(attempt) {
                 let over = progress.wait_for(|progress| *progress != Progress::Following);
                 if let Ok(Ok(progress)) = timeout(WAIT_FOR_REST, over).await
                     && let Progress::GivenUp(why) = &*progress
@@ -167,6 +159,16 @@ impl LogFollowers {
             None if have >= length => Whole::Complete,
             None => Whole::Incomplete(format!("{have} of {length} bytes of the log could be read")),
         })
+    }
+
+    fn progress_of(&self, attempt: &AttemptId) -> Option<watch::Receiver<Progress>> {
+        let followers = self
+            .0
+            .followers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let follower = followers.get(attempt)?;
+        Some(follower.progress.clone())
     }
 
     fn length(&self, attempt: &AttemptId) -> u64 {
@@ -213,6 +215,9 @@ enum Break {
     Log(#[from] LogError),
     #[error("the worker ended the stream before the log was complete")]
     Early,
+    /// An old node's text doesn't begin as what was read of it before.
+    #[error("after a break {0}")]
+    Unlike(&'static str),
 }
 
 impl Shared {
@@ -227,6 +232,11 @@ impl Shared {
                 }
                 Err(Break::Log(error @ (LogError::Gap { .. } | LogError::Differs { .. }))) => {
                     // The worker's copy is not the one that was followed; what is here stays.
+                    warn!(%attempt, error = &error as &dyn std::error::Error, "log given up");
+                    told.send_replace(Progress::GivenUp(error.to_string()));
+                    return;
+                }
+                Err(error @ Break::Unlike(_)) => {
                     warn!(%attempt, error = &error as &dyn std::error::Error, "log given up");
                     told.send_replace(Progress::GivenUp(error.to_string()));
                     return;
@@ -258,7 +268,11 @@ impl Shared {
 
     async fn read_stream(&self, worker: &WorkerId, attempt: &AttemptId) -> Result<(), Break> {
         let log = self.open(attempt).await?;
+        let is_old = self.workers.is_old_node(worker);
         let mut stream = self.workers.log_stream(worker, attempt, log.len()).await?;
+        if is_old {
+            return old_nodes::take_in(&log, &self.store.path(attempt), stream).await;
+        }
         while let Some(message) = stream.next().await {
             let message = message?;
             if let Some(LogPiece::Framed { offset, data }) = message.piece {

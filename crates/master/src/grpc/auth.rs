@@ -78,6 +78,20 @@ impl Gate {
         self.knows(&snapshot, caller, worker)
     }
 
+    /// Whether an old node may speak that doesn't say which it is.
+    ///
+    /// # Errors
+    /// As of [`Self::worker`].
+    pub(super) fn unnamed(&self, caller: &Caller) -> Result<(), Status> {
+        if caller.loopback || self.insecure {
+            return Ok(());
+        }
+        Err(Status::unauthenticated(
+            "worker_id: absent: from another machine expected the sender's id and its token, or a \
+             master with -insecure",
+        ))
+    }
+
     fn knows(&self, snapshot: &Snapshot, caller: &Caller, worker: &WorkerId) -> Result<(), Status> {
         if !snapshot.ready {
             return Err(Status::unavailable(cloudai_core::NotReady.to_string()));

@@ -78,6 +78,7 @@ impl MasterWorker for ClusterService {
         let caller = Caller::of(&request);
         let hello = WorkerHello::from_wire(request.into_inner())?;
         self.gate.worker(&caller, &hello.worker)?;
+        let is_old = hello.is_old_node();
         let hello = Hello {
             worker: hello.worker,
             shown_ip: hello.shown_ip,
@@ -96,8 +97,8 @@ impl MasterWorker for ClusterService {
         let welcome = welcome.map_err(|error| worker_call_status(&error))?;
         Ok(Response::new(Registered::to_wire(Ok(Registered {
             message: "Worker registered successfully".to_owned(),
-            cluster: Some(welcome.cluster),
-            heartbeat_interval: Some(welcome.heartbeat_interval),
+            cluster: Some(welcome.cluster).filter(|_| !is_old),
+            heartbeat_interval: Some(welcome.heartbeat_interval).filter(|_| !is_old),
         }))))
     }
 
@@ -108,6 +109,7 @@ impl MasterWorker for ClusterService {
         let caller = Caller::of(&request);
         let report = HeartbeatReport::from_wire(request.into_inner())?;
         self.gate.worker(&caller, &report.worker)?;
+        let is_old = report.incarnation.is_none();
         let held = report.held.into_iter();
         let heartbeat = Heartbeat {
             worker: report.worker,
@@ -132,7 +134,7 @@ impl MasterWorker for ClusterService {
         };
         let taken = taken.map_err(|error| worker_call_status(&error))?;
         let taken = HeartbeatTaken {
-            register_again: taken.introduce,
+            register_again: taken.introduce && !is_old,
         };
         Ok(Response::new(HeartbeatTaken::to_wire(Ok(taken))))
     }

@@ -9,6 +9,7 @@ use tonic::Status;
 use super::{
     auth::worker_call_status,
     cluster_service::{ClusterService, mixed_up, stopped},
+    old_nodes,
 };
 use crate::core_loop::Stopped;
 
@@ -60,6 +61,9 @@ pub(super) async fn complete(
     service: &ClusterService,
     completion: Completion,
 ) -> Result<ReportAnswer, Status> {
+    if completion.old.is_some() {
+        return old_nodes::complete(service, completion).await;
+    }
     let Completion {
         worker,
         mut report,
@@ -93,7 +97,11 @@ pub(super) async fn complete(
     Ok(answer(reported, "Task result received"))
 }
 
-async fn last_part(service: &ClusterService, attempt: &AttemptId) -> Result<String, String> {
+/// The end of an attempt's log as text, or why it can't be read.
+pub(super) async fn last_part(
+    service: &ClusterService,
+    attempt: &AttemptId,
+) -> Result<String, String> {
     let path = service.master.logs.path(attempt);
     let read = tokio::task::spawn_blocking(move || tail_text(&path, LOG_TAIL)).await;
     read.expect("reading does not panic")

@@ -3,7 +3,7 @@
 use cloudai_core::{Input, Reported};
 use cloudai_files::output::{Checksum, OutputStore, RelativePath, Staging};
 use cloudai_model::{
-    AttemptId, TaskId, UserName,
+    AttemptId, TaskId, UserName, WorkerId,
     record::{FileRecord, FilesRecord},
 };
 use cloudai_operator::with_causes;
@@ -14,6 +14,7 @@ use tonic::{Status, Streaming};
 use super::{
     auth::Caller,
     cluster_service::ClusterService,
+    old_nodes,
     reports::{reported, vet},
 };
 
@@ -31,11 +32,29 @@ pub(super) async fn take_in(
             "the stream is empty: expected one chunk at least",
         ));
     };
-    let attempt = first.attempt.clone();
-    let worker = first.worker.clone().ok_or_else(|| {
-        Status::invalid_argument("worker_id: absent: expected the id of the sending worker")
-    })?;
-    service.gate.reporter(caller, &worker)?;
+    if let Some(worker) = first.worker.clone() {
+        service.gate.reporter(caller, &worker)?;
+        let attempt = first.attempt.clone();
+        return receive(service, worker, attempt, first, stream).await;
+    }
+    service.gate.unnamed(caller)?;
+    let meant = old_nodes::meant(service, None, &first.attempt).await?;
+    let Some((worker, attempt)) = meant else {
+        return Ok(old_nodes::in_old_words(superseded()));
+    };
+    let receiving = receive(service, worker.clone(), attempt.clone(), first, stream);
+    let answer = old_nodes::while_busy(service, &worker, &attempt, receiving).await?;
+    Ok(old_nodes::in_old_words(answer))
+}
+
+/// Takes in the files of an attempt that is known.
+async fn receive(
+    service: &ClusterService,
+    worker: WorkerId,
+    attempt: AttemptId,
+    first: UploadChunk,
+    mut stream: Streaming<FileChunk>,
+) -> Result<UploadAnswer, Status> {
     if vet(service, &worker, &attempt).await? == Reported::Superseded {
         return Ok(superseded());
     }
@@ -52,7 +71,7 @@ pub(super) async fn take_in(
     let staging = staging.map_err(|error| Status::unavailable(error.to_string()))?;
     let (chunks, inbox) = mpsc::channel(CHUNKS_AHEAD);
     let written = tokio::task::spawn_blocking(move || write(staging, inbox));
-    pass_on(&mut stream, first, &attempt, chunks).await?;
+    pass_on(&mut stream, first, chunks).await?;
     let staging = match written.await.expect("writing does not panic") {
         Ok(staging) => staging,
         Err(problem) => return Ok(UploadAnswer::Refused(Refused(problem))),
@@ -104,12 +123,12 @@ async fn next(stream: &mut Streaming<FileChunk>) -> Result<Option<UploadChunk>, 
 async fn pass_on(
     stream: &mut Streaming<FileChunk>,
     first: UploadChunk,
-    attempt: &AttemptId,
     chunks: mpsc::Sender<UploadChunk>,
 ) -> Result<(), Status> {
+    let attempt = first.attempt.clone();
     let mut chunk = first;
     loop {
-        if chunk.attempt != *attempt {
+        if chunk.attempt != attempt {
             return Err(Status::invalid_argument(format!(
                 "a chunk of {} in the stream of {attempt}: expected one attempt in a stream",
                 chunk.attempt
@@ -134,6 +153,8 @@ fn write(
     mut staging: Staging,
     mut chunks: mpsc::Receiver<UploadChunk>,
 ) -> Result<Option<Staging>, String> {
+    // Where the next bytes of the file belong, from a sender that doesn't say.
+    let mut position = 0;
     while let Some(chunk) = chunks.blocking_recv() {
         if chunk.empty_set {
             return Ok(None);
@@ -142,13 +163,13 @@ fn write(
             .path_text
             .parse()
             .map_err(|error| format!("{error}"))?;
-        let offset = chunk
-            .offset
-            .ok_or("offset: absent: expected the chunk's place in its file")?;
+        let offset = chunk.offset.unwrap_or(position);
+        position = offset + chunk.data.len() as u64;
         staging
             .write(&path, offset, &chunk.data)
             .map_err(|error| with_causes(&error))?;
         if chunk.last_chunk {
+            position = 0;
             let expected = chunk.finish.as_ref().map(checksum);
             staging
                 .finish_file(&path, expected.as_ref())

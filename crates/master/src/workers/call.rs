@@ -19,6 +19,7 @@ use tracing::debug;
 use super::{
     Workers,
     channel::{Unreachable, cause, local_address_towards},
+    old_nodes::{self, Age},
 };
 
 /// How long a worker has to answer a call.
@@ -86,12 +87,18 @@ impl Workers {
             submitted_at: assignment.submitted_at,
             stop_grace: self.stop_grace,
         };
+        let wire = if worker.is_old_node() {
+            old_nodes::name_is_free(worker, &order.attempt).map_err(not_sent)?;
+            order.into_old_wire()
+        } else {
+            order.into_wire()
+        };
         let address = worker.address.clone();
         let mut client = self
             .client(&address)
             .await
             .map_err(|error| refused(error.to_string()))?;
-        let request = self.request(order.into_wire(), &worker.id, worker.registration);
+        let request = self.request(wire, &worker.id, worker.registration);
         match client.assign_task(request).await {
             Ok(ack) => match OrderTaken::from_wire(ack.into_inner()) {
                 Ok(_) => Ok(()),
@@ -125,22 +132,30 @@ impl Workers {
             .client(&request.address)
             .await
             .map_err(|error| error.to_string())?;
-        let wire = CancelRequest {
+        let wanted = CancelRequest {
             task: request.attempt.task.clone(),
             attempt: Some(request.attempt.number),
             user: None,
             reason: request.reason.clone(),
+        };
+        let age = Age::of(&self.snapshots.latest(), &request.worker, &request.address);
+        let mut refusal = String::new();
+        for wire in old_nodes::cancels(wanted, age) {
+            let call = self.request(wire, &request.worker, request.registration);
+            let answer = client.cancel_task(call).await.map_err(|status| {
+                self.channels.drop_if_broken(&request.address, &status);
+                cause(&status)
+            })?;
+            match CancelAnswer::from_wire(answer.into_inner()) {
+                CancelAnswer::Taken { .. } => return Ok(StopAnswer::Stopping),
+                CancelAnswer::NotHeld { .. } => return Ok(StopAnswer::NotHeld),
+                CancelAnswer::Refused(refused) => refusal = refused.to_string(),
+            }
         }
-        .into_wire();
-        let call = self.request(wire, &request.worker, request.registration);
-        let answer = client.cancel_task(call).await.map_err(|status| {
-            self.channels.drop_if_broken(&request.address, &status);
-            cause(&status)
-        })?;
-        match CancelAnswer::from_wire(answer.into_inner()) {
-            CancelAnswer::Taken { .. } => Ok(StopAnswer::Stopping),
-            CancelAnswer::NotHeld { .. } => Ok(StopAnswer::NotHeld),
-            CancelAnswer::Refused(refused) => Err(refused.to_string()),
+        match age {
+            // Nothing else will tell: its heartbeats aren't heard, and new nodes don't refuse.
+            Age::Unknown => Ok(StopAnswer::NotHeld),
+            Age::Old | Age::New => Err(refusal),
         }
     }
 
@@ -166,14 +181,16 @@ impl Workers {
             .client(address)
             .await
             .map_err(|error| error.to_string())?;
+        let snapshot = self.snapshots.latest();
+        let is_old = Age::of(&snapshot, worker, address) == Age::Old;
         let contact = MasterContact {
             master_id: "master".to_owned(),
             address: self
                 .address_towards(address)
                 .await
                 .map_err(|error| error.to_string())?,
-            cluster: Some(self.snapshots.latest().cluster.clone()),
-            worker: Some(worker.clone()),
+            cluster: (!is_old).then(|| snapshot.cluster.clone()),
+            worker: (!is_old).then(|| worker.clone()),
         };
         let call = self.request(contact.into_wire(), worker, registration);
         let answer = client.master_register(call).await.map_err(|status| {
@@ -209,7 +226,8 @@ impl Workers {
         }
     }
 
-    /// Follows the framed log of an attempt from a byte on.
+    /// Follows the framed log of an attempt from a byte on; of an old node, which has no framed one,
+    /// its text from the start.
     ///
     /// # Errors
     /// If the worker can't be reached or refuses.
@@ -233,7 +251,12 @@ impl Workers {
             framed: true,
             offset,
         };
-        let mut call = self.request(request.into_wire(), worker, entry.registration);
+        let wire = if entry.is_old_node() {
+            request.into_old_wire()
+        } else {
+            request.into_wire()
+        };
+        let mut call = self.request(wire, worker, entry.registration);
         // A log may be followed for days: no deadline, the connection's keep-alive watches it.
         call.metadata_mut().remove("grpc-timeout");
         let chunks = client.stream_task_logs(call).await.map_err(|status| {

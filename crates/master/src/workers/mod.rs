@@ -3,6 +3,7 @@
 
 mod call;
 mod channel;
+mod old_nodes;
 
 use std::sync::{Arc, OnceLock};
 
@@ -90,6 +91,13 @@ impl Workers {
         let workers = snapshot.workers.values();
         self.channels
             .keep_only(&workers.map(|worker| &worker.address).collect());
+    }
+
+    /// Whether a worker is known to be an old node.
+    pub fn is_old_node(&self, worker: &WorkerId) -> bool {
+        let snapshot = self.snapshots.latest();
+        let worker = snapshot.workers.get(worker);
+        worker.is_some_and(|worker| worker.is_old_node())
     }
 
     async fn tell(&self, input: cloudai_core::Input) {

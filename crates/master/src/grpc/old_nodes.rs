@@ -1,0 +1,135 @@
+//! Reports and uploads of old workers: which attempt they mean, and answers in the words that
+//! they know.
+
+use std::{future::Future, pin::pin, time::Duration};
+
+use cloudai_core::{Answer, Input, Reported};
+use cloudai_model::{AttemptId, Whole, WorkerId};
+use cloudai_proto::{Completion, OldResult, Refused, ReportAnswer, UploadAnswer};
+use tokio::time::{MissedTickBehavior, interval};
+use tonic::Status;
+
+use super::{
+    cluster_service::{ClusterService, mixed_up, stopped},
+    reports::{answer, last_part, reported, vet},
+};
+
+/// How often the core is told that an old worker is still at work on an attempt that its
+/// heartbeats lack. Two of those, five seconds apart, would make it missing.
+const SIGN_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Which attempt an old node means, and on which worker it is; `None`: none that is known.
+pub(super) async fn meant(
+    service: &ClusterService,
+    worker: Option<&WorkerId>,
+    told: &AttemptId,
+) -> Result<Option<(WorkerId, AttemptId)>, Status> {
+    let (worker, told) = (worker.cloned(), told.clone());
+    let ask = |call| Input::WhichAttempt { call, worker, told };
+    match service.master.core.call(ask).await.map_err(stopped)? {
+        Answer::Attempt(meant) => meant.map_err(|error| Status::unavailable(error.to_string())),
+        _ => Err(mixed_up()),
+    }
+}
+
+/// Waits for work on what an old worker sends, while the attempt doesn't count as missing.
+pub(super) async fn while_busy<T>(
+    service: &ClusterService,
+    worker: &WorkerId,
+    attempt: &AttemptId,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = pin!(work);
+    let mut sign = interval(SIGN_INTERVAL);
+    sign.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = sign.tick() => {
+                // If it can't be told, the work itself will find out.
+                let _ = meant(service, Some(worker), attempt).await;
+            }
+        }
+    }
+}
+
+/// An answer without the word "superseded", which old workers don't know.
+pub(super) fn in_old_words(answer: UploadAnswer) -> UploadAnswer {
+    match answer {
+        UploadAnswer::Superseded { message } => UploadAnswer::Refused(Refused(message)),
+        other => other,
+    }
+}
+
+/// Takes an old worker's result in. It need not come a second time, so nothing but the store is
+/// waited for without a limit.
+pub(super) async fn complete(
+    service: &ClusterService,
+    completion: Completion,
+) -> Result<ReportAnswer, Status> {
+    let Completion {
+        worker,
+        mut report,
+        old,
+        ..
+    } = completion;
+    let old = old.unwrap_or_default();
+    if let Some((_, attempt)) = meant(service, Some(&worker), &report.attempt).await? {
+        report.attempt = attempt;
+    }
+    let attempt = report.attempt.clone();
+    let mut log_tail = String::new();
+    // Of one that is repeated all is here.
+    if vet(service, &worker, &attempt).await? == Reported::Taken
+        && is_live(service, &attempt).await?
+    {
+        let logs = service.logs.clone();
+        let at = report.end.finished_at;
+        let log = logs.complete_old(&worker, &attempt, old.logs.clone(), at);
+        let log = while_busy(service, &worker, &attempt, log).await;
+        report.log = log.unwrap_or_else(|error| Whole::Incomplete(error.to_string()));
+        report.files = files(service, &attempt, &old).await?;
+        match last_part(service, &attempt).await {
+            Ok(tail) => log_tail = tail,
+            Err(reason) if report.log.is_complete() => report.log = Whole::Incomplete(reason),
+            Err(_) => {}
+        }
+    }
+    let input = |call| Input::Finished {
+        call,
+        worker,
+        report: Box::new(report),
+        log_tail,
+    };
+    let reported = reported(service.master.core.call(input).await)?;
+    Ok(match answer(reported, "Task result received") {
+        ReportAnswer::Superseded { message } => ReportAnswer::Refused(Refused(message)),
+        other => other,
+    })
+}
+
+async fn is_live(service: &ClusterService, attempt: &AttemptId) -> Result<bool, Status> {
+    let record = service.master.store.task(&attempt.task).await;
+    let record = record.map_err(|error| Status::unavailable(error.to_string()))?;
+    Ok(record.is_some_and(|record| !record.state.status.is_final()))
+}
+
+/// Whether the files are here that the result names.
+async fn files(
+    service: &ClusterService,
+    attempt: &AttemptId,
+    old: &OldResult,
+) -> Result<Whole, Status> {
+    if old.output_files.is_empty() {
+        return Ok(Whole::Complete);
+    }
+    let stored = service.master.store.files(&attempt.task).await;
+    let stored = stored.map_err(|error| Status::unavailable(error.to_string()))?;
+    if stored.is_some_and(|stored| stored.attempt == *attempt) {
+        return Ok(Whole::Complete);
+    }
+    Ok(Whole::Incomplete(format!(
+        "its worker had named {} and sent none when it reported",
+        old.output_files.len()
+    )))
+}
