@@ -3,7 +3,7 @@
 //! That it came matters more than what it says: only an unknown sender is an error. Figures that
 //! can't be meant read as 0, words that aren't known read as the nearest thing to running.
 
-use cloudai_model::{AttemptId, HostUsage, Phase, TaskStatus, WorkerId};
+use cloudai_model::{AttemptId, Grant, HostUsage, Phase, TaskStatus, WorkerId};
 
 use crate::{cluster, error::WireError, field};
 
@@ -61,18 +61,23 @@ impl HeartbeatReport {
         }
     }
 
-    /// For an old master: in the old fields alone.
+    /// For an old master: in the old fields alone, with what each held attempt was granted.
     #[must_use]
-    pub fn into_old_wire(self) -> cluster::Heartbeat {
+    pub fn into_old_wire(self, granted: &[Grant]) -> cluster::Heartbeat {
         let wire = self.into_wire();
-        let running_tasks = wire
-            .running_tasks
-            .into_iter()
-            .map(|held| cluster::RunningTask {
-                attempt: 0,
-                phase: String::new(),
-                ..held
-            });
+        let running_tasks = wire.running_tasks.into_iter().zip(granted);
+        let running_tasks = running_tasks.map(|(held, grant)| {
+            let shares = grant.devices.iter();
+            let gpu_milli = shares.map(|share| u64::from(share.milli)).sum();
+            cluster::RunningTask {
+                task_id: held.task_id,
+                cpu_allocated: field::whole(grant.cpu_milli),
+                memory_allocated: field::gb(grant.memory_bytes),
+                status: held.status,
+                gpu_allocated: field::whole(gpu_milli),
+                ..Default::default()
+            }
+        });
         cluster::Heartbeat {
             worker_id: wire.worker_id,
             cpu_usage: wire.cpu_usage,

@@ -22,6 +22,8 @@ pub struct HeldAttempt {
     pub phase: Phase,
     /// What it was given.
     pub grant: Grant,
+    /// How it ended, once it has.
+    pub exit: Option<Exit>,
 }
 
 /// An attempt that this worker holds or owes the report of.
@@ -222,6 +224,13 @@ impl Attempt {
             AttemptState::Draining | AttemptState::Securing => !self.ran,
             state => state < AttemptState::Draining,
         }
+    }
+
+    /// How it ended, once it has.
+    pub(crate) fn exit(&self) -> Option<&Exit> {
+        let saved = self.record.end.as_ref().map(|end| &end.end);
+        let end = saved.or(self.end.as_ref())?;
+        Some(&end.exit)
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -108,6 +108,7 @@ impl WorkerCore {
                 attempt: attempt.id().clone(),
                 phase: attempt.phase(),
                 grant: attempt.record.order.grant.clone(),
+                exit: attempt.exit().cloned(),
             })
             .collect()
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use cloudai_engine::{ContainerId, CredentialStore, Engine, EngineError};
-use cloudai_model::AttemptId;
+use cloudai_model::{AttemptId, ClusterId};
 use cloudai_worker_core::{Order, SpoolRecord};
 
 use crate::{
@@ -27,6 +27,8 @@ pub(crate) struct Context {
     pub(crate) logs: Logs,
     pub(crate) engine: EngineLink,
     pub(crate) master: MasterLink,
+    /// The cluster of assignments that name none.
+    pub(crate) old_cluster: ClusterId,
     pub(crate) credentials: Arc<CredentialStore>,
     /// Containers that this process has made, so that they need not be looked for.
     pub(crate) made: Arc<Mutex<BTreeMap<AttemptId, ContainerId>>>,

@@ -7,7 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use cloudai_model::{ClusterId, IdError};
 use rustix::fs::{FlockOperation, flock};
+
+/// Holds the cluster id of old masters.
+const OLD_CLUSTER: &str = "cluster-of-old-masters";
 
 /// Why the folder can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +23,13 @@ pub(crate) enum DataDirError {
         path: PathBuf,
         #[source]
         source: io::Error,
+    },
+    /// A file is not as this program writes it.
+    #[error("{} is not valid: {source}", path.display())]
+    Malformed {
+        path: PathBuf,
+        #[source]
+        source: IdError,
     },
     /// Another process has it.
     #[error("data directory {} is in use by another worker{}; expected a folder of its own for \
@@ -87,6 +98,38 @@ impl DataDir {
         })
     }
 
+    /// The cluster that containers of an old master are labelled with, which doesn't name its own:
+    /// made with `fresh` at the first start, and kept for as long as this folder is.
+    ///
+    /// It belongs to this folder and not to the master's address, which may change: what it labels
+    /// is known by the spool, and nothing else could take it up again.
+    pub(crate) fn old_cluster(&self, fresh: u64) -> Result<ClusterId, DataDirError> {
+        let path = self.path.join(OLD_CLUSTER);
+        let failed = |source| DataDirError::Io {
+            path: path.clone(),
+            source,
+        };
+        let kept = match fs::read_to_string(&path) {
+            Ok(kept) => kept,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let made = format!("old-{fresh:016x}");
+                let whole = path.with_extension("new");
+                let mut file = File::create(&whole).map_err(failed)?;
+                file.write_all(made.as_bytes()).map_err(failed)?;
+                file.sync_all().map_err(failed)?;
+                fs::rename(&whole, &path).map_err(failed)?;
+                File::open(&self.path)
+                    .and_then(|folder| folder.sync_all())
+                    .map_err(failed)?;
+                made
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        kept.trim()
+            .parse()
+            .map_err(|source| DataDirError::Malformed { path, source })
+    }
+
     /// Where the spool is.
     pub(crate) fn spool(&self) -> PathBuf {
         self.path.join("spool")
@@ -108,6 +151,18 @@ mod tests {
         assert!(error.contains(&pid), "{error}");
         drop(held);
         DataDir::hold(&path).unwrap();
+    }
+
+    #[test]
+    fn the_cluster_of_old_masters_is_made_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = DataDir::hold(folder.path()).unwrap();
+        let made = held.old_cluster(7).unwrap();
+        assert_eq!(made.to_string(), "old-0000000000000007");
+        assert_eq!(held.old_cluster(8).unwrap(), made);
+        fs::write(folder.path().join(OLD_CLUSTER), "no id!").unwrap();
+        let error = held.old_cluster(9).unwrap_err().to_string();
+        assert!(error.contains(OLD_CLUSTER), "{error}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloudai_files::log::tail_text;
+use cloudai_files::{log::tail_text, output::collect};
 use cloudai_model::{AttemptId, ContainerEnd, Phase};
 use cloudai_proto::{Completion, Progress, ReportAnswer, completion::OldResult};
 use cloudai_worker_core::{Delivery, Outcome, Report};
@@ -19,20 +19,39 @@ const REPORT_LIMIT: Duration = Duration::from_secs(60);
 const PROGRESS_LIMIT: Duration = Duration::from_secs(10);
 /// How much of a log an old master gets with the result.
 const OLD_LOG_BYTES: usize = 64 * 1024;
+/// An old master has no word for "never": so many refusals mean it.
+pub(crate) const OLD_REFUSALS: u32 = 10;
 
 /// Sends a last word once, and tells the core what came of it.
 pub(crate) async fn run(context: Context, report: Report, tries: u32) {
     backoff::wait(tries).await;
     let attempt = report.report.attempt.clone();
     let master = context.master.ready().await;
-    let delivery = send(&context, &master, report).await;
+    let delivery = match send(&context, &master, report).await {
+        Answered::Refused(reason) if master.is_old && tries >= OLD_REFUSALS => {
+            console::task(
+                &attempt.task,
+                format_args!("the master will not have this result: {reason}"),
+            );
+            Delivery::Superseded
+        }
+        Answered::Refused(reason) => Delivery::Undelivered(reason),
+        Answered::Finally(delivery) => delivery,
+    };
     if let Delivery::Undelivered(reason) = &delivery {
         tracing::debug!(%attempt, reason, "the report will be sent again");
     }
     context.core.outcome(&attempt, Outcome::Reported(delivery));
 }
 
-async fn send(context: &Context, master: &Connected, report: Report) -> Delivery<()> {
+/// What came of one try.
+enum Answered {
+    Finally(Delivery<()>),
+    /// The master said no, which may change.
+    Refused(String),
+}
+
+async fn send(context: &Context, master: &Connected, report: Report) -> Answered {
     let attempt = report.report.attempt.clone();
     let completion = Completion {
         worker: context.settings.id.clone(),
@@ -45,32 +64,43 @@ async fn send(context: &Context, master: &Connected, report: Report) -> Delivery
         report: report.report,
     };
     let mut client = master.client.clone();
-    let request = completion.into_wire();
+    let request = if master.is_old {
+        completion.into_old_wire()
+    } else {
+        completion.into_wire()
+    };
     let answer = call(REPORT_LIMIT, request, |r| client.report_task_completion(r)).await;
     match answer.map(ReportAnswer::from_wire) {
         Ok(ReportAnswer::Taken { message }) => {
             console::line(format_args!("✓ Task result reported: {message}"));
-            Delivery::Acknowledged(())
+            Answered::Finally(Delivery::Acknowledged(()))
         }
         Ok(ReportAnswer::Superseded { message }) => {
             console::task(
                 &attempt.task,
                 format_args!("the master has no use for this result: {message}"),
             );
-            Delivery::Superseded
+            Answered::Finally(Delivery::Superseded)
         }
-        Ok(ReportAnswer::Refused(refused)) => Delivery::Undelivered(refused.to_string()),
-        Err(status) => Delivery::Undelivered(status.message().to_owned()),
+        Ok(ReportAnswer::Refused(refused)) => Answered::Refused(refused.to_string()),
+        Err(status) => Answered::Finally(Delivery::Undelivered(status.message().to_owned())),
     }
 }
 
-/// What an old master can show of the log.
+/// What an old master can show of the log, and the names of the files that it was sent.
 async fn old_result(context: &Context, attempt: &AttemptId) -> Option<OldResult> {
     let place = context.spool.held(attempt)?;
-    let tail = blocking(move || tail_text(&place.log(), OLD_LOG_BYTES)).await;
+    let (tail, collected) = blocking(move || {
+        let tail = tail_text(&place.log(), OLD_LOG_BYTES);
+        (tail, collect(&place.output()))
+    })
+    .await;
+    // Why some can't be read was said when they were to be sent.
+    let files = collected.map_or_else(|_| Vec::new(), |collected| collected.files);
     let logs = tail.inspect_err(|error| tracing::warn!(%error, "no log for an old master"));
     Some(OldResult {
         logs: logs.unwrap_or_default(),
+        output_files: files.iter().map(|file| file.path.to_string()).collect(),
         ..OldResult::default()
     })
 }

@@ -1,8 +1,9 @@
 //! The worker's half of `MasterWorker`: what its master calls.
 
 mod log_stream;
+mod old_text;
 
-use cloudai_model::{AttemptId, ClusterId};
+use cloudai_model::AttemptId;
 use cloudai_proto::{
     CancelRequest, LogRequest, MasterContact, Order as WireOrder, OrderTaken, Refused, Registered,
     answer::CancelAnswer as WireCancelAnswer, cluster, cluster::master_worker_server::MasterWorker,
@@ -12,9 +13,6 @@ use tonic::{Request, Response, Status, Streaming};
 
 use self::log_stream::LogStream;
 use crate::{console, context::Context, core_loop::LoopEnded};
-
-/// The cluster that containers of an old master, which doesn't name it, are labelled with.
-const OLD_CLUSTER: &str = "default";
 
 /// The worker's half of the service.
 pub(crate) struct WorkerService {
@@ -32,7 +30,9 @@ impl WorkerService {
         let order = order.map_err(|error| Status::invalid_argument(error.to_string()))?;
         let spec = &order.spec;
         Ok(Order {
-            cluster: order.cluster.unwrap_or_else(|| self.cluster()),
+            cluster: order
+                .cluster
+                .unwrap_or_else(|| self.context.old_cluster.clone()),
             sequence: order.sequence,
             stop_grace: match grace {
                 Some(_) => order.stop_grace,
@@ -47,13 +47,6 @@ impl WorkerService {
             }),
             attempt: order.attempt,
             grant: order.grant,
-        })
-    }
-
-    fn cluster(&self) -> ClusterId {
-        self.context.master.cluster().unwrap_or_else(|| {
-            let old = OLD_CLUSTER.parse();
-            old.expect("it is of the form that ids have")
         })
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     backoff,
     context::{Context, blocking},
     master_link::{Connected, call},
+    report::OLD_REFUSALS,
 };
 
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -30,7 +31,7 @@ const NOTES: usize = 5;
 /// Sends the files of an attempt once, and tells the core what came of it.
 pub(crate) async fn run(context: Context, order: Order, tries: u32) {
     backoff::wait(tries).await;
-    let delivery = deliver(&context, &order).await;
+    let delivery = deliver(&context, &order, tries).await;
     if let Delivery::Undelivered(reason) = &delivery {
         tracing::debug!(attempt = %order.attempt, reason, "the files will be sent again");
     }
@@ -39,7 +40,7 @@ pub(crate) async fn run(context: Context, order: Order, tries: u32) {
         .outcome(&order.attempt, Outcome::Uploaded(delivery));
 }
 
-async fn deliver(context: &Context, order: &Order) -> Delivery<Whole> {
+async fn deliver(context: &Context, order: &Order, tries: u32) -> Delivery<Whole> {
     let folder = context.spool.place(&order.attempt).output();
     let mut unreadable = BTreeSet::new();
     loop {
@@ -69,6 +70,10 @@ async fn deliver(context: &Context, order: &Order) -> Delivery<Whole> {
             }
             Sent::Answered(UploadAnswer::Superseded { .. }) => return Delivery::Superseded,
             Sent::Answered(UploadAnswer::Refused(refused)) => {
+                if master.is_old && tries >= OLD_REFUSALS {
+                    let reason = format!("the master refused them: {refused}");
+                    return Delivery::Acknowledged(Whole::Incomplete(reason));
+                }
                 return Delivery::Undelivered(refused.to_string());
             }
             Sent::Unreadable(path, reason) => {
@@ -138,7 +143,13 @@ async fn send(
         last_file: false,
         empty_set: true,
     };
-    let reading = tokio::task::spawn_blocking(move || read(&folder, &collected, &blank, &sender));
+    let to_wire = if master.is_old {
+        |chunk: UploadChunk| chunk.into_old_wire(cloudai_clock::now().wall)
+    } else {
+        UploadChunk::into_wire
+    };
+    let reading =
+        tokio::task::spawn_blocking(move || read(&folder, &collected, &blank, to_wire, &sender));
     let mut client = master.client.clone();
     let stream = ReceiverStream::new(receiver);
     let answer = call(limit, stream, |request| client.upload_task_files(request)).await;
@@ -157,11 +168,12 @@ fn read(
     folder: &std::path::Path,
     collected: &Collected,
     blank: &UploadChunk,
+    to_wire: fn(UploadChunk) -> FileChunk,
     sender: &mpsc::Sender<FileChunk>,
 ) -> Result<(), (RelativePath, String)> {
     let Some((last, _)) = collected.files.split_last() else {
         // Whether it is taken shows in the answer; so below.
-        let _ = sender.blocking_send(blank.clone().into_wire()).is_ok();
+        let _ = sender.blocking_send(to_wire(blank.clone())).is_ok();
         return Ok(());
     };
     for file in &collected.files {
@@ -182,7 +194,7 @@ fn read(
                 empty_set: false,
                 ..blank.clone()
             };
-            if sender.blocking_send(message.into_wire()).is_err() {
+            if sender.blocking_send(to_wire(message)).is_err() {
                 return Ok(());
             }
         }

@@ -73,6 +73,8 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
     let capacity = settings.offer.complete(&detected)?;
     let bearer = Bearer::new(settings.token.as_deref())?;
     let incarnation = getrandom::u64().map_err(WorkerError::Random)?;
+    let fresh_cluster = getrandom::u64().map_err(WorkerError::Random)?;
+    let old_cluster = data_dir.old_cluster(fresh_cluster)?;
     let ended = end_asked_for()?;
     let gate = Gate::new(settings.token.as_deref(), settings.insecure);
     let settings = Arc::new(settings);
@@ -85,6 +87,7 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
         bearer,
         core: core.clone(),
         incarnation: format!("{incarnation:016x}"),
+        old_cluster: old_cluster.clone(),
     });
     let context = Context {
         settings: settings.clone(),
@@ -93,6 +96,7 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
         spool,
         engine: engine.clone(),
         master: master.clone(),
+        old_cluster,
         credentials: Arc::new(credentials()),
         made: Arc::default(),
     };

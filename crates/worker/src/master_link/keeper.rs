@@ -34,6 +34,8 @@ pub(crate) struct KeeperParts {
     pub(crate) core: CoreHandle,
     /// Which start of the program this is.
     pub(crate) incarnation: String,
+    /// What stands for the cluster of an old master, which doesn't name it.
+    pub(crate) old_cluster: ClusterId,
 }
 
 /// Keeps the way to the master.
@@ -147,13 +149,12 @@ impl Keeper {
         let registered = self.introduce(&mut client, address).await?;
         console::line(format_args!("✓ Worker registered: {}", registered.message));
         self.shown = None;
-        if let Some(cluster) = &registered.cluster {
-            let cluster = cluster.clone();
-            self.parts.core.tell(Input::Registered {
-                cluster: cluster.clone(),
-            });
-            self.cluster.send_replace(Some(cluster));
-        }
+        let cluster = registered.cluster.as_ref();
+        let cluster = cluster.unwrap_or(&self.parts.old_cluster).clone();
+        self.parts.core.tell(Input::Registered {
+            cluster: cluster.clone(),
+        });
+        self.cluster.send_replace(Some(cluster));
         let master = Connected {
             client,
             address: address.to_owned(),
@@ -221,6 +222,7 @@ impl Keeper {
         let usage = usage.inspect_err(|error| tracing::debug!(%error, "no figures"));
         let view = self.parts.core.look().await;
         let view = view.map_err(|ended| Apart::Away(ended.to_string()))?;
+        let granted: Vec<_> = view.held.iter().map(|held| held.grant.clone()).collect();
         let held = view.held.into_iter().map(|held| Held {
             attempt: held.attempt,
             phase: held.phase,
@@ -235,10 +237,22 @@ impl Keeper {
             last_sequence: Some(view.last_sequence),
             unwell: view.unwell,
         };
+        let wire = if master.is_old {
+            report.into_old_wire(&granted)
+        } else {
+            report.into_wire()
+        };
         let client = &mut master.client;
-        let answer = call(CALL_LIMIT, report.into_wire(), |r| client.send_heartbeat(r)).await;
+        let answer = call(CALL_LIMIT, wire, |r| client.send_heartbeat(r)).await;
         let answer = answer.map_err(|status| apart(&master.address, &status))?;
-        HeartbeatTaken::from_wire(answer).map_err(|Refused(message)| Apart::Refused(message))
+        HeartbeatTaken::from_wire(answer).map_err(|Refused(message)| {
+            // An old master says no more than no.
+            Apart::Refused(if message.is_empty() {
+                format!("the master at {} knows this worker no more", master.address)
+            } else {
+                message
+            })
+        })
     }
 
     /// Says it once, not at every try.

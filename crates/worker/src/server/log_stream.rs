@@ -1,13 +1,15 @@
-//! Serving a log: framed bytes for a master that copies it, the output itself for older callers.
+//! Serving a log: framed bytes for a master that copies it, the output itself for others, and
+//! text for old masters.
 
 use cloudai_files::log::{Decoder, Frame, LogFollower, LogWatch};
-use cloudai_model::{AttemptId, Wall};
+use cloudai_model::{AttemptId, TaskStatus, Wall};
 use cloudai_proto::{LogMessage, LogPiece, LogRequest, OutputStream, cluster};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use crate::{context::Context, logs::FollowError};
+use super::old_text::{OldText, status_of};
+use crate::{context::Context, core_loop::CoreHandle, logs::FollowError};
 
 /// Framed bytes in one message.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -22,7 +24,7 @@ pub(super) fn open(context: &Context, request: LogRequest) -> Result<LogStream, 
         Some(number) => Some(AttemptId::new(request.task.clone(), number)),
         None => context.spool.last_of(&request.task),
     };
-    let attempt = held
+    let attempt: AttemptId = held
         .ok_or_else(|| Status::not_found(format!("this worker does not hold {}", request.task)))?;
     // The output's own bytes have no offsets to go on at.
     let offset = if request.framed { request.offset } else { 0 };
@@ -39,6 +41,10 @@ pub(super) fn open(context: &Context, request: LogRequest) -> Result<LogStream, 
         follow: request.follow,
         watch,
         decoder: (!request.framed).then(Decoder::new),
+        // Old masters don't number attempts.
+        text: request.attempt.is_none().then(OldText::default),
+        core: context.core.clone(),
+        attempt,
         sender,
     };
     tokio::spawn(serving.run(follower));
@@ -51,6 +57,10 @@ struct Serving {
     watch: LogWatch,
     /// Makes output of framed bytes, for a caller that wants it so.
     decoder: Option<Decoder>,
+    /// Makes text of output, for an old master.
+    text: Option<OldText>,
+    core: CoreHandle,
+    attempt: AttemptId,
     sender: mpsc::Sender<Result<cluster::LogChunk, Status>>,
 }
 
@@ -89,15 +99,23 @@ impl Serving {
                 return;
             }
         }
-        let _ = self.message(None, complete).await.is_ok();
+        let rest = self.text.as_mut().and_then(OldText::rest);
+        let status = match &self.text {
+            Some(_) => status_of(&self.core, &self.attempt).await,
+            None => None,
+        };
+        if let Some(rest) = rest
+            && self.message(rest).await.is_err()
+        {
+            return;
+        }
+        let _ = self.last_message(complete, status).await.is_ok();
     }
 
     async fn send(&mut self, offset: u64, bytes: Vec<u8>) -> Result<(), CallerGone> {
         let Some(decoder) = &mut self.decoder else {
             let data = bytes.into();
-            return self
-                .message(Some(LogPiece::Framed { offset, data }), false)
-                .await;
+            return self.message(LogPiece::Framed { offset, data }).await;
         };
         decoder.feed(&bytes);
         let mut frames = Vec::new();
@@ -109,7 +127,13 @@ impl Serving {
             }
         };
         for frame in frames {
-            self.message(Some(output(frame)), false).await?;
+            let piece = match &mut self.text {
+                Some(text) => text.of(frame),
+                None => Some(output(frame)),
+            };
+            if let Some(piece) = piece {
+                self.message(piece).await?;
+            }
         }
         if let Err(error) = decoded {
             let status = Status::data_loss(error.to_string());
@@ -119,13 +143,31 @@ impl Serving {
         Ok(())
     }
 
-    async fn message(&self, piece: Option<LogPiece>, is_complete: bool) -> Result<(), CallerGone> {
-        let message = LogMessage {
+    async fn message(&self, piece: LogPiece) -> Result<(), CallerGone> {
+        self.tell(LogMessage {
             task_text: self.task_text.clone(),
-            piece,
-            is_complete,
+            piece: Some(piece),
+            is_complete: false,
             status: None,
-        };
+        })
+        .await
+    }
+
+    async fn last_message(
+        &self,
+        is_complete: bool,
+        status: Option<TaskStatus>,
+    ) -> Result<(), CallerGone> {
+        self.tell(LogMessage {
+            task_text: self.task_text.clone(),
+            piece: None,
+            is_complete,
+            status,
+        })
+        .await
+    }
+
+    async fn tell(&self, message: LogMessage) -> Result<(), CallerGone> {
         let sent = self.sender.send(Ok(message.into_wire())).await;
         sent.map_err(|_| CallerGone)
     }
