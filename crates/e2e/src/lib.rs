@@ -14,6 +14,7 @@ pub mod client;
 pub mod cluster;
 pub mod engine;
 pub mod namespace;
+pub mod old_nodes;
 pub mod process;
 pub mod programs;
 pub mod pty;
