@@ -134,7 +134,8 @@ impl Peer {
         self.process.type_line(&wish.to_string()).await;
     }
 
-    /// Checks that it was sent no field that it doesn't know.
+    /// Checks that it was sent no field that it doesn't know. What calls a worker before it has
+    /// registered can't know how old it is.
     ///
     /// # Panics
     /// If it was.
@@ -144,8 +145,13 @@ impl Peer {
             .iter()
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect();
+        let is_call = |seen: &&Value| seen["event"] == "MasterRegister";
+        let known_from = seen.iter().position(|seen| seen["event"] == "registered");
         let unknown: Vec<_> = seen
             .iter()
+            .enumerate()
+            .filter(|(at, seen)| !is_call(seen) || known_from.is_some_and(|from| *at > from))
+            .map(|(_, seen)| seen)
             .filter(|seen| {
                 seen["unknown"]
                     .as_array()

@@ -114,9 +114,14 @@ impl MasterWorker for WorkerService {
                 message: "it has ended by itself; its result is on its way".to_owned(),
                 status: None,
             },
-            CancelAnswer::NotHeld => WireCancelAnswer::NotHeld {
-                message: format!("this worker does not hold {}", request.task),
-            },
+            CancelAnswer::NotHeld => {
+                let message = format!("this worker does not hold {}", request.task);
+                match request.attempt {
+                    Some(_) => WireCancelAnswer::NotHeld { message },
+                    // Old masters, which don't number attempts, know yes and no alone.
+                    None => WireCancelAnswer::Refused(Refused(message)),
+                }
+            }
             CancelAnswer::NotReady => return Err(not_ready()),
         };
         Ok(Response::new(answer.into_wire()))

@@ -24,6 +24,8 @@ both_places![
 ];
 
 const WORKER: &str = "worker-1";
+/// In a command: waits to be let go, and leaves no trace of that.
+const WAIT: &str = "until [ -e /output/go ]; do sleep 0.1; done; rm /output/go";
 
 /// An old master and our worker, with the parts to restart either.
 struct Pair {
@@ -94,6 +96,12 @@ impl Pair {
         assert_eq!(answer["success"], true, "{answer}");
     }
 
+    /// Lets a container go on that waits with [`WAIT`].
+    fn let_go(&self, task: &str) {
+        let output = format!("worker/spool/{task}-1/output/go");
+        fs::write(self.folder.path().join(output), "").unwrap();
+    }
+
     /// Waits for a heartbeat that tells of this task as running.
     async fn is_running(&self, task: &str) -> Value {
         let running = |beat: &Value| {
@@ -146,8 +154,10 @@ async fn it_registers_and_runs_a_task_with_logs_and_files(place: Place) {
     // When it is given a task that prints what isn't UTF-8, and leaves files,
     pair.assign(
         "task-7",
-        "echo one; printf 'caf\\303\\251 \\377\\n'; sleep 7; mkdir /output/sub; \
-         : > /output/empty; head -c 600000 /dev/zero > /output/sub/large; exit 0",
+        &format!(
+            "echo one; printf 'caf\\303\\251 \\377\\n'; {WAIT}; mkdir /output/sub; \
+             : > /output/empty; head -c 600000 /dev/zero > /output/sub/large"
+        ),
     )
     .await;
     pair.wish(json!({ "do": "logs", "task_id": "task-7" }))
@@ -159,6 +169,7 @@ async fn it_registers_and_runs_a_task_with_logs_and_files(place: Place) {
     let beat = pair.is_running("task-7").await;
     assert_eq!(beat["running"][0]["cpu"], 0.5, "{beat}");
     assert_eq!(beat["running"][0]["memory"], 0.125, "{beat}");
+    pair.let_go("task-7");
 
     // its files come in order, before its result,
     let report = pair.master.sees("ReportTaskCompletion", |_| true).await;
@@ -266,11 +277,14 @@ async fn a_cancel_stops_a_container(place: Place) {
 
 async fn a_restart_of_the_master_loses_nothing(place: Place) {
     let mut pair = Pair::start(place).await;
-    pair.assign("task-1", "echo one; sleep 4; echo two").await;
+    pair.assign("task-1", &format!("echo one; {WAIT}; echo two"))
+        .await;
     pair.is_running("task-1").await;
     pair.restart_master().await;
     // It is found again, told of what runs, and of how that ends.
     pair.master.sees("RegisterWorker", |_| true).await;
+    pair.is_running("task-1").await;
+    pair.let_go("task-1");
     let report = pair.master.sees("ReportTaskCompletion", |_| true).await;
     assert_eq!(
         (&report["status"], &report["logs"]),
@@ -281,9 +295,15 @@ async fn a_restart_of_the_master_loses_nothing(place: Place) {
 
 async fn a_restart_of_the_worker_takes_its_container_up(place: Place) {
     let mut pair = Pair::start(place).await;
-    pair.assign("task-1", "echo one; sleep 8; echo two").await;
+    pair.assign("task-1", &format!("echo one; {WAIT}; echo two"))
+        .await;
     pair.is_running("task-1").await;
     pair.restart_worker().await;
+    until("it to register again", async || {
+        (pair.master.all("RegisterWorker").len() == 2).then_some(())
+    })
+    .await;
+    pair.let_go("task-1");
     let report = pair.master.sees("ReportTaskCompletion", |_| true).await;
     assert_eq!(
         (&report["status"], &report["logs"]),

@@ -145,7 +145,7 @@ async fn a_log_stream_that_breaks_goes_on_without_gap_or_repeat(place: Place) {
 
 async fn a_cancel_stops_it_and_its_failure_is_the_cancel(place: Place) {
     let mut cluster = master(&place).await;
-    let worker = registered(&mut cluster, &place, &["--beat", "1"]).await;
+    let worker = registered(&mut cluster, &place, &["--beat", "2"]).await;
     let task = cluster.submit_draft(shell("echo up; sleep 600")).await;
     cluster.has_status(&task, "running").await;
     cluster.client().await.cancel(&task).await;
@@ -158,7 +158,7 @@ async fn a_cancel_stops_it_and_its_failure_is_the_cancel(place: Place) {
 
 async fn after_its_restart_the_second_attempt_has_an_id_of_its_own(place: Place) {
     let mut cluster = master(&place).await;
-    let worker = registered(&mut cluster, &place, &["--beat", "1"]).await;
+    let worker = registered(&mut cluster, &place, &["--beat", "2"]).await;
     let task = cluster
         .submit_draft(shell("echo hello > $OUTPUT/file; echo up; sleep 600"))
         .await;
@@ -167,7 +167,7 @@ async fn after_its_restart_the_second_attempt_has_an_id_of_its_own(place: Place)
     // When the worker is killed and comes back with nothing,
     let address = worker.address.clone();
     worker.process.kill().await;
-    let flags = ["--beat", "1"];
+    let flags = ["--beat", "2"];
     let worker = Peer::worker_at(&place, WORKER, &address, &flags).await;
 
     // then the task goes to it once more, under an id of its own,
@@ -201,7 +201,7 @@ async fn after_its_restart_the_second_attempt_has_an_id_of_its_own(place: Place)
 
 async fn a_restart_of_the_master_takes_its_task_up(place: Place) {
     let mut cluster = master(&place).await;
-    let worker = registered(&mut cluster, &place, &["--beat", "1"]).await;
+    let worker = registered(&mut cluster, &place, &["--beat", "2"]).await;
     let lines = "for i in $(seq 1 30); do echo line $i; sleep 0.2; done; echo x > $OUTPUT/file";
     let task = cluster.submit_draft(shell(lines)).await;
     cluster.has_status(&task, "running").await;
@@ -227,7 +227,7 @@ async fn a_restart_of_the_master_takes_its_task_up(place: Place) {
 
 async fn a_long_upload_does_not_make_it_missing(place: Place) {
     let mut cluster = master(&place).await;
-    let flags = ["--beat", "1", "--slow-upload", "6"];
+    let flags = ["--beat", "2", "--slow-upload", "6"];
     let worker = registered(&mut cluster, &place, &flags).await;
     let line = "head -c 20000 /dev/zero > $OUTPUT/file";
     let task = cluster.submit_draft(shell(line)).await;

@@ -15,8 +15,8 @@ use super::{
 };
 
 /// How often the core is told that an old worker is still at work on an attempt that its
-/// heartbeats lack. Two of those, five seconds apart, would make it missing.
-const SIGN_INTERVAL: Duration = Duration::from_secs(2);
+/// heartbeats lack. Two of those in a row would make it missing.
+const SIGN_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Which attempt an old node means, and on which worker it is; `None`: none that is known.
 pub(super) async fn meant(
