@@ -11,9 +11,10 @@ demo: ## a cluster on this machine runs the sample task; Ctrl-C ends it
 build: ## the programs, optimised, in target/release
 	cargo build --release --workspace --bins
 
-test: ## every test; sets up the Docker Engine and the test images first
+test: ## every test; sets up the Docker Engine, the test images and the old nodes' peers first
 	@scripts/engine-up
 	@scripts/build-images
+	@scripts/old-nodes-up
 	cargo build --workspace --bins
 	cargo test --workspace
 
