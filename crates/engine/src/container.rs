@@ -144,6 +144,11 @@ impl Engine {
             }) => Err(match status_code {
                 404 => CreateError::NoSuchImage(message),
                 _ if message.contains("no space left on device") => CreateError::DiskFull(message),
+                500.. => EngineError::Refused {
+                    status: status_code,
+                    message,
+                }
+                .into(),
                 _ => CreateError::Refused(message),
             }),
             Err(error) => Err(EngineError::from_bollard(error).into()),
@@ -192,6 +197,11 @@ impl Engine {
                 }
                 // The engine answers 400 or 404 where it knows that the command is to blame.
                 400 | 404 => StartError::Command(message),
+                500.. => EngineError::Refused {
+                    status: status_code,
+                    message,
+                }
+                .into(),
                 _ => StartError::Refused(message),
             },
             error => EngineError::from_bollard(error).into(),

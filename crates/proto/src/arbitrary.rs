@@ -39,6 +39,7 @@ fn exit() -> impl Strategy<Value = Exit> {
         Just(Exit::Cancelled),
         any::<String>().prop_map(Exit::NotStarted),
         any::<String>().prop_map(Exit::Stopped),
+        any::<String>().prop_map(Exit::Interrupted),
     ]
 }
 

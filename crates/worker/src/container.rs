@@ -12,10 +12,14 @@ use cloudai_engine::{
     WaitError, end_of,
 };
 use cloudai_model::{ContainerEnd, Exit, PeakUsage};
-use cloudai_worker_core::{Failure, Outcome, SpoolRecord, StopCause};
+use cloudai_worker_core::{Blame, Failure, Outcome, SpoolRecord, StopCause};
 use tokio::sync::oneshot;
 
-use crate::{backoff, context::Context, engine_link};
+use crate::{
+    backoff,
+    context::Context,
+    engine_link::{self, blame},
+};
 
 /// When a container's use is first looked at; then ever more rarely.
 const FIRST_SAMPLE: Duration = Duration::from_millis(250);
@@ -83,10 +87,10 @@ async fn start(
 ) -> Result<ContainerId, Failure> {
     let stopped = || Failure {
         reason: "it was stopped before it began".to_owned(),
-        may_pass: false,
+        blame: Blame::Task,
     };
-    let may_pass = |error: EngineError| Failure {
-        may_pass: error.is_transient(),
+    let failed = |error: EngineError| Failure {
+        blame: blame(&error),
         reason: error.to_string(),
     };
     tokio::select! {
@@ -96,17 +100,17 @@ async fn start(
     }
     context.save(record, false).await.map_err(|error| Failure {
         reason: format!("this worker's disk refuses to be written to: {error}"),
-        may_pass: true,
+        blame: Blame::Machine,
     })?;
     let engine = context.engine.ready_soon().await?;
     let container = context.container(&engine, &record.order).await;
-    let container = container.map_err(may_pass)?.ok_or_else(|| Failure {
+    let container = container.map_err(failed)?.ok_or_else(|| Failure {
         reason: "its container was removed by someone else before it began".to_owned(),
-        may_pass: false,
+        blame: Blame::Task,
     })?;
     if tries > 0 {
         // The try before may have succeeded without having been heard of.
-        let state = engine.inspect(&container).await.map_err(may_pass)?;
+        let state = engine.inspect(&container).await.map_err(failed)?;
         if state.running || state.end.is_some() {
             return Ok(container);
         }
@@ -115,7 +119,10 @@ async fn start(
         return Err(stopped());
     }
     engine.start(&container).await.map_err(|error| Failure {
-        may_pass: matches!(&error, StartError::Engine(error) if error.is_transient()),
+        blame: match &error {
+            StartError::Engine(error) => blame(error),
+            _ => Blame::Task,
+        },
         reason: error.to_string(),
     })?;
     Ok(container)
@@ -169,7 +176,8 @@ async fn follow(
         Ok(raw) => raw,
         Err(WaitError::Gone(_) | WaitError::NotStarted) => return ContainerEnd { usage, ..gone() },
         Err(error) => {
-            let exit = Exit::Stopped(format!("how its container ended can't be known: {error}"));
+            let reason = format!("how its container ended can't be known: {error}");
+            let exit = Exit::Interrupted(reason);
             return ContainerEnd {
                 exit,
                 usage,
@@ -220,7 +228,7 @@ fn earlier_stop(record: &SpoolRecord, raw: &RawEnd) -> Option<EngineCause> {
 fn engine_cause(cause: &StopCause) -> EngineCause {
     match cause {
         StopCause::Cancel(_) => EngineCause::Cancel,
-        StopCause::Shutdown => EngineCause::Limit("its worker was shut down".to_owned()),
+        StopCause::Shutdown => EngineCause::Machine("its worker was shut down".to_owned()),
     }
 }
 

@@ -59,6 +59,9 @@ pub(crate) enum WorkerError {
     Signal(std::io::Error),
     #[error("the gRPC server failed: {0}")]
     Server(#[from] tonic::transport::Error),
+    /// A part that must not end has ended.
+    #[error("{0} has failed: {1}; running containers go on and are taken up at the next start")]
+    Failed(&'static str, tokio::task::JoinError),
 }
 
 /// Runs a worker until it is told to end.
@@ -95,10 +98,11 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
         engine: engine.clone(),
         master: master.clone(),
         credentials: Arc::new(credentials()),
+        uploads: Arc::new(tokio::sync::Semaphore::new(crate::upload::AT_A_TIME)),
         made: Arc::default(),
     };
     adopt(&context)?;
-    tokio::spawn(core_loop::run(
+    let mut core_loop = tokio::spawn(core_loop::run(
         new_core(capacity),
         inbox,
         Runner::new(context.clone()),
@@ -129,7 +133,11 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
     ));
 
     tokio::select! {
-        served = &mut serving => return Ok(served.unwrap_or(Ok(()))?),
+        served = &mut serving => return match served {
+            Ok(served) => Ok(served?),
+            Err(panic) => Err(WorkerError::Failed("the gRPC server", panic)),
+        },
+        Err(panic) = &mut core_loop => return Err(WorkerError::Failed("the core", panic)),
         () = ended => {}
     }
     console::line(if context.settings.stop_tasks {
@@ -220,7 +228,11 @@ async fn end(context: &Context) {
     if !stop_tasks {
         return;
     }
-    let deadline = Instant::now() + context.settings.stop_grace + REPORTS_GRACE;
+    let Ok(view) = context.core.look().await else {
+        return;
+    };
+    let grace = view.held.iter().map(|held| held.stop_grace).max();
+    let deadline = Instant::now() + grace.unwrap_or_default() + REPORTS_GRACE;
     while Instant::now() < deadline {
         let Ok(view) = context.core.look().await else {
             return;

@@ -6,6 +6,7 @@ mod access;
 mod cancelling;
 mod console;
 mod logs_and_files;
+mod nonsense;
 mod placing;
 mod restarts;
 mod running;

@@ -287,6 +287,7 @@ fn end() -> impl Strategy<Value = ContainerEnd> {
         Just(Exit::Cancelled),
         text().prop_map(Exit::NotStarted),
         text().prop_map(Exit::Stopped),
+        text().prop_map(Exit::Interrupted),
     ];
     let usage = (any::<u64>(), span()).prop_map(|(memory_bytes, cpu_time)| PeakUsage {
         memory_bytes,

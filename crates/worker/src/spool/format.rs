@@ -91,6 +91,7 @@ enum ExitForm {
     Cancelled,
     NotStarted(String),
     Stopped(String),
+    Interrupted(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -210,6 +211,7 @@ pub(super) fn state_to_json(record: &SpoolRecord) -> Vec<u8> {
                 Exit::Cancelled => ExitForm::Cancelled,
                 Exit::NotStarted(reason) => ExitForm::NotStarted(reason),
                 Exit::Stopped(reason) => ExitForm::Stopped(reason),
+                Exit::Interrupted(reason) => ExitForm::Interrupted(reason),
             },
             started_at_ms: end.end.started_at.map(|at| at.0),
             finished_at_ms: end.end.finished_at.0,
@@ -247,6 +249,7 @@ pub(super) fn state_from_json(
                     ExitForm::Cancelled => Exit::Cancelled,
                     ExitForm::NotStarted(reason) => Exit::NotStarted(reason),
                     ExitForm::Stopped(reason) => Exit::Stopped(reason),
+                    ExitForm::Interrupted(reason) => Exit::Interrupted(reason),
                 },
                 started_at: end.started_at_ms.map(Wall),
                 finished_at: Wall(end.finished_at_ms),
