@@ -41,7 +41,7 @@ pub struct Cluster {
     /// The engine.
     pub engine: Engine,
     /// The cluster's id, as containers are labelled with.
-    id: String,
+    id: ClusterId,
 }
 
 impl Cluster {
@@ -72,10 +72,15 @@ impl Cluster {
             workers: BTreeMap::new(),
             ports: BTreeMap::new(),
             engine,
-            id: String::new(),
+            // Until the master says which.
+            id: "unknown".parse().expect("it is a word"),
         };
         cluster.is_serving().await;
-        cluster.id = cluster.id().await.to_string();
+        cluster.id = until("the master to know its cluster", async || {
+            let health = cluster.get("/health").await;
+            health["cluster"].as_str()?.parse().ok()
+        })
+        .await;
         cluster
     }
 
@@ -260,23 +265,14 @@ impl Cluster {
     }
 
     /// The cluster's id.
-    ///
-    /// # Panics
-    /// If the master doesn't say it.
-    pub async fn id(&self) -> ClusterId {
-        let health = self.get("/health").await;
-        health["cluster"]
-            .as_str()
-            .unwrap_or_default()
-            .parse()
-            .unwrap()
+    #[must_use]
+    pub fn id(&self) -> ClusterId {
+        self.id.clone()
     }
 
     /// How many containers of this cluster a worker has.
     pub async fn container_count(&self, worker: &str) -> usize {
-        containers(&self.engine, &self.id().await, worker)
-            .await
-            .len()
+        containers(&self.engine, &self.id, worker).await.len()
     }
 
     /// Cancels what still runs, checks that no container is left on a worker that is there, and ends

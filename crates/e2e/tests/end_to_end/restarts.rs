@@ -47,7 +47,7 @@ async fn a_killed_worker_takes_its_containers_up_again() {
     worker.kill().await;
     // One of them ends while nobody looks.
     cloudai_tests::wait::until("the short one to end", async || {
-        let id = cluster.id().await;
+        let id = cluster.id();
         let held = cloudai_tests::engine::containers(&cluster.engine, &id, "worker-1").await;
         held.iter()
             .any(|container| container.state == cloudai_engine::HeldState::Ended)
