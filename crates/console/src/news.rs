@@ -31,7 +31,8 @@ fn line(event: &Event) -> Option<String> {
                 capacity.cpu_milli as f64 / 1000.0,
                 bytes_to_gb(capacity.memory_bytes)
             )),
-            WorkerChange::Heartbeat => None,
+            // Of a drain whoever asked for it has the answer on the screen.
+            WorkerChange::Heartbeat | WorkerChange::Draining(_) => None,
             WorkerChange::Active => Some(format!("Worker active: {worker}")),
             WorkerChange::Inactive => Some(format!("Worker inactive: {worker} is silent")),
             WorkerChange::Lost => Some(format!(

@@ -79,6 +79,8 @@ pub(crate) fn worker(id: &str, address: &str) -> Worker {
         incarnation: None,
         active: false,
         introduced: false,
+        draining: false,
+        reported: None,
         unwell: None,
         last_heard: Some(Mono(NOW.mono.0 - 2000)),
         last_seen_at: Some(Wall(NOW.wall.0 - 5000)),

@@ -6,6 +6,7 @@ use cloudai_model::{AttemptId, ClusterId, TaskId, TaskStatus, WorkerId, record::
 
 use crate::{
     explain::{Explanation, Obstacle},
+    inspect::{Inspection, Mended},
     registry::{AlreadyRegistered, UnknownWorker},
 };
 
@@ -24,6 +25,12 @@ pub enum Answer {
     WorkerAdded(Result<WorkerRecord, AddWorkerError>),
     /// To an unregistration: the attempts that were taken from the worker.
     WorkerRemoved(Result<Vec<AttemptId>, RemoveWorkerError>),
+    /// To a drain: what the worker still has to run.
+    Drained(Result<Vec<AttemptId>, DrainError>),
+    /// To the wish to see both views.
+    Inspected(Result<Inspection, NotReady>),
+    /// To the wish to have them put right: what was done.
+    Mended(Result<Vec<Mended>, NotReady>),
     /// To a worker's hello.
     Welcomed(Result<Welcome, WorkerCallError>),
     /// To a heartbeat.
@@ -148,6 +155,17 @@ pub enum AddWorkerError {
 /// Why a worker was not unregistered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RemoveWorkerError {
+    /// See [`NotReady`].
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// There is none.
+    #[error(transparent)]
+    UnknownWorker(#[from] UnknownWorker),
+}
+
+/// Why a worker was not drained.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DrainError {
     /// See [`NotReady`].
     #[error(transparent)]
     NotReady(#[from] NotReady),

@@ -107,6 +107,8 @@ pub enum WorkerChange {
     Inactive,
     /// It was silent for so long that its tasks count as lost.
     Lost,
+    /// An admin wants it to be given nothing new; or tasks again.
+    Draining(bool),
     /// It takes nothing new, and why; or it does again.
     Health(Option<String>),
 }

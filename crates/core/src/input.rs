@@ -80,6 +80,26 @@ pub enum Input {
         worker: WorkerId,
     },
 
+    /// An admin wants a worker to be given nothing new, or tasks again. What runs there goes on.
+    Drain {
+        /// Answered with [`crate::Answer::Drained`].
+        call: Call,
+        /// Which worker.
+        worker: WorkerId,
+        /// Whether it drains from now on.
+        draining: bool,
+    },
+    /// Somebody wants to see what is promised and what workers said, side by side.
+    Inspect {
+        /// Answered with [`crate::Answer::Inspected`].
+        call: Call,
+    },
+    /// An admin wants whatever is amiss between the two views put right at once.
+    Mend {
+        /// Answered with [`crate::Answer::Mended`].
+        call: Call,
+    },
+
     /// A worker says what it is and offers.
     Hello {
         /// Answered with [`crate::Answer::Welcomed`].

@@ -143,6 +143,7 @@ impl Operator for FakeMaster {
                 registration: 1,
                 registered_at: Wall(0),
                 last_seen_at: None,
+                draining: false,
             },
             token: "7f00".to_owned(),
             master_address: "192.168.1.10:50051".to_owned(),

@@ -193,6 +193,12 @@ impl Core {
     }
 
     /// The live attempt with this id.
+    pub(crate) fn live_attempt(&self, attempt: &AttemptId) -> Option<&Attempt> {
+        let task = self.tasks.get(&attempt.task)?;
+        task.given().filter(|_| task.attempt == attempt.number)
+    }
+
+    /// The same, to change it.
     pub(crate) fn attempt_mut(&mut self, attempt: &AttemptId) -> Option<&mut Attempt> {
         let task = self.tasks.get_mut(&attempt.task)?;
         if task.attempt != attempt.number {

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod heartbeat;
+mod inspect;
 mod restore;
 mod settle;
 mod tick;

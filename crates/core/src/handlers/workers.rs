@@ -6,7 +6,7 @@ use cloudai_model::{
 };
 
 use crate::{
-    answer::{AddWorkerError, Answer, RemoveWorkerError, Welcome, WorkerCallError},
+    answer::{AddWorkerError, Answer, DrainError, RemoveWorkerError, Welcome, WorkerCallError},
     core::{Core, Invite, Step},
     effect::{Effect, Event, StopRequest, WorkerChange},
     handlers::settle::Ending,
@@ -35,6 +35,7 @@ impl Core {
             registration,
             registered_at: step.now.wall,
             last_seen_at: None,
+            draining: false,
         };
         let added = self.registry.add(record.clone()).map(|_| ());
         let answer = added.map_err(AddWorkerError::from).map(|()| {
@@ -80,6 +81,28 @@ impl Core {
         }
         self.send_stop_orders(step, id);
         Ok(worker.attempts.iter().cloned().collect())
+    }
+
+    pub(crate) fn drain(&mut self, step: &mut Step<'_>, call: Call, id: &WorkerId, draining: bool) {
+        let drained = self.registry.update(id, |worker| {
+            let changed = std::mem::replace(&mut worker.draining, draining) != draining;
+            let attempts = worker.attempts.iter().cloned().collect();
+            (attempts, changed.then(|| worker.to_record()))
+        });
+        let answer = drained
+            .map_err(DrainError::from)
+            .map(|(attempts, changed)| {
+                if let Some(record) = changed {
+                    self.blocked.clear();
+                    step.out.push(Effect::Write(Record::Worker(record)));
+                    step.publish(Event::WorkerUpdated {
+                        worker: id.clone(),
+                        change: WorkerChange::Draining(draining),
+                    });
+                }
+                attempts
+            });
+        step.answer(call, Answer::Drained(answer));
     }
 
     pub(crate) fn hello(&mut self, step: &mut Step<'_>, call: Call, hello: Hello) {

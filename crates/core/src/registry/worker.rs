@@ -1,13 +1,19 @@
 //! One registered worker: what it is, what it offers, what of it is promised.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use cloudai_model::{
     AttemptId, Capacity, DeviceShare, GpuRequest, Grant, HostUsage, Mono, Resources, Wall,
     WorkerAddress, WorkerId, WorkerStatus, record::WorkerRecord, resources::WHOLE_DEVICE,
 };
 
-use crate::explain::{Obstacle, ResourceKind};
+use crate::{
+    explain::{Obstacle, ResourceKind},
+    input::Held,
+};
 
 /// A worker as the registry holds it, and as readers see it in a snapshot.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +38,8 @@ pub struct Worker {
     pub active: bool,
     /// Whether it has said what it offers since this master started.
     pub introduced: bool,
+    /// Whether it is given nothing new, by an admin's wish.
+    pub draining: bool,
     /// Why it takes nothing new, in its own words.
     pub unwell: Option<String>,
     /// When it was last heard of, for timers.
@@ -40,6 +48,8 @@ pub struct Worker {
     pub last_seen_at: Option<Wall>,
     /// What its machine uses.
     pub usage: HostUsage,
+    /// What it last said that it holds.
+    pub reported: Option<Arc<HeldReport>>,
     /// What is promised of it.
     pub allocated: Allocated,
     /// The attempts it was given and that have not ended.
@@ -48,6 +58,17 @@ pub struct Worker {
     pub hold_off: Option<HoldOff>,
     /// When it was last given a task, in assignments of the whole cluster.
     pub turn: u64,
+}
+
+/// What a worker said in a heartbeat of the attempts that it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldReport {
+    /// When.
+    pub at: Mono,
+    /// The attempts, by id.
+    pub held: Vec<Held>,
+    /// The highest assignment number it had taken in; `None` from an old node.
+    pub last_sequence: Option<u64>,
 }
 
 /// Why and for how long a worker is left alone.
@@ -98,6 +119,16 @@ impl Allocated {
         }
     }
 
+    /// Whether both say the same; devices that nothing is promised of may be left out.
+    pub(crate) fn equals(&self, other: &Self) -> bool {
+        let devices = self.device_milli.len().max(other.device_milli.len());
+        let milli = |of: &Self, device| of.device_milli.get(device).copied().unwrap_or(0);
+        self.cpu_milli == other.cpu_milli
+            && self.memory_bytes == other.memory_bytes
+            && self.storage_bytes == other.storage_bytes
+            && (0..devices).all(|device| milli(self, device) == milli(other, device))
+    }
+
     /// Milli-GPUs over all devices.
     #[must_use]
     pub fn gpu_milli(&self) -> u32 {
@@ -120,10 +151,12 @@ impl Worker {
             incarnation: None,
             active: false,
             introduced: false,
+            draining: record.draining,
             unwell: None,
             last_heard: None,
             last_seen_at: record.last_seen_at,
             usage: HostUsage::default(),
+            reported: None,
             allocated: Allocated::default(),
             attempts: BTreeSet::new(),
             hold_off: None,
@@ -143,16 +176,17 @@ impl Worker {
             registration: self.registration,
             registered_at: self.registered_at,
             last_seen_at: self.last_seen_at,
+            draining: self.draining,
         }
     }
 
     /// Whether it can be given tasks, in the contract's word.
     #[must_use]
     pub fn status(&self) -> WorkerStatus {
-        if self.active {
-            WorkerStatus::Active
-        } else {
-            WorkerStatus::Inactive
+        match (self.active, self.draining) {
+            (false, _) => WorkerStatus::Inactive,
+            (true, true) => WorkerStatus::Draining,
+            (true, false) => WorkerStatus::Active,
         }
     }
 
@@ -176,6 +210,9 @@ impl Worker {
         }
         if !self.active {
             return Err(Obstacle::Inactive);
+        }
+        if self.draining {
+            return Err(Obstacle::Draining);
         }
         if let Some(reason) = &self.unwell {
             return Err(Obstacle::Unwell(reason.clone()));

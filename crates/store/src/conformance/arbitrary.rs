@@ -126,6 +126,7 @@ fn worker() -> impl Strategy<Value = WorkerRecord> {
         any::<u64>(),
         wall(),
         option::of(wall()),
+        any::<bool>(),
     )
         .prop_map(|fields| WorkerRecord {
             worker: fields.0,
@@ -136,6 +137,7 @@ fn worker() -> impl Strategy<Value = WorkerRecord> {
             registration: fields.5,
             registered_at: fields.6,
             last_seen_at: fields.7,
+            draining: fields.8,
         })
 }
 
