@@ -241,7 +241,8 @@ async fn try_pull(context: &Context, order: &Order) -> Result<PulledImage, Failu
     };
     Ok(PulledImage {
         id: found.id.as_str().to_owned(),
-        digest: found.digest,
+        // One that was built or loaded on this machine has no digest but its id.
+        digest: Some(found.digest.unwrap_or_else(|| found.id.to_string())),
     })
 }
 
@@ -287,6 +288,7 @@ async fn try_create(context: &Context, order: &Order, image: &PulledImage) -> Re
             .collect(),
         output_dir,
         settings: ContainerSettings {
+            asked: order.job.container.clone(),
             pids_limit: context.settings.pids_limit,
             stop_grace: order.stop_grace,
             ..ContainerSettings::default()
@@ -295,7 +297,10 @@ async fn try_create(context: &Context, order: &Order, image: &PulledImage) -> Re
     let created = engine.create(&plan).await.map_err(|error| Failure {
         may_pass: match &error {
             // Pulled a moment ago and gone: removed by someone just now.
-            CreateError::NoSuchImage(_) | CreateError::Refused(_) => false,
+            CreateError::NoSuchImage(_)
+            | CreateError::NoSuchNetwork(_)
+            | CreateError::NoSuchVolume(_)
+            | CreateError::Refused(_) => false,
             CreateError::NameTaken(_) | CreateError::DiskFull(_) => true,
             CreateError::Engine(error) => error.is_transient(),
         },
