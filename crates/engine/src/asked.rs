@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn what_is_mounted_is_a_volume_or_in_memory_and_never_a_folder() {
         let asked = ContainerSpec {
-            volumes: ["a:/r:ro".parse().unwrap(), "b:/w".parse().unwrap()].into(),
+            volumes: ["v1:/r:ro".parse().unwrap(), "v2:/w".parse().unwrap()].into(),
             tmpfs: ["/t:0.25".parse().unwrap(), "/u".parse().unwrap()].into(),
             ..ContainerSpec::default()
         };

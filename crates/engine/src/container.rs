@@ -17,6 +17,7 @@ use crate::{
     Engine,
     end::{ContainerState, RawEnd},
     error::{EngineError, is_connection_failure},
+    image::ImageId,
     plan::{ContainerId, ContainerPlan, labels},
     rfc3339,
 };
@@ -224,6 +225,16 @@ impl Engine {
             .state
             .ok_or_else(|| EngineError::Unexpected("it gives no state".to_owned()))?;
         Ok(state_of(state))
+    }
+
+    /// The image that a container was made of.
+    ///
+    /// # Errors
+    /// If it isn't there, or the engine isn't.
+    pub async fn image_of(&self, id: &ContainerId) -> Result<Option<ImageId>, EngineError> {
+        let answer = self.docker.inspect_container(id.as_str(), None).await;
+        let image = answer.map_err(EngineError::from_bollard)?.image;
+        Ok(image.map(ImageId::new))
     }
 
     /// Waits until a started container has ended, however long that takes, and says how it did.

@@ -9,3 +9,4 @@ mod logs_and_files;
 mod placing;
 mod restarts;
 mod running;
+mod settings;
