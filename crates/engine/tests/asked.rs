@@ -72,10 +72,11 @@ async fn what_images_do_as_root_still_works() {
         echo user::1000:1000:user:/:/bin/sh >> /etc/passwd;
         touch /tmp/f && busybox chown 1000:1000 /tmp/f && busybox chmod 600 /tmp/f &&
         echo over > /tmp/f && busybox stat -c %u:%a /tmp/f &&
-        busybox su user -c 'cat /tmp/f; busybox id -u; sleep 100' & sleep 1;
-        busybox pkill -u 1000 sleep; wait; echo $?";
+        busybox su user -c 'cat /tmp/f; busybox id -u; echo $$ > /tmp/pid; exec sleep 100' &
+        while ! [ -s /tmp/pid ]; do usleep 10000; done
+        kill $(cat /tmp/pid) && wait && echo killed";
     let text = seen(&place, without_network(), line).await;
-    assert_eq!(text, "1000:600\nover\n1000\n0\n");
+    assert_eq!(text, "1000:600\nover\n1000\nkilled\n");
 }
 
 #[tokio::test]
