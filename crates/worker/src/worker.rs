@@ -85,6 +85,7 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
         bearer,
         core: core.clone(),
         incarnation: format!("{incarnation:016x}"),
+        home: data_dir.identity(&format!("{incarnation:016x}"))?,
     });
     let context = Context {
         settings: settings.clone(),

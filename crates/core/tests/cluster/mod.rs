@@ -175,12 +175,22 @@ impl Cluster {
     }
 
     pub fn hello(&mut self, worker: &str, capacity: Capacity) -> Result<(), WorkerCallError> {
+        self.hello_from(worker, capacity, None)
+    }
+
+    pub fn hello_from(
+        &mut self,
+        worker: &str,
+        capacity: Capacity,
+        home: Option<&str>,
+    ) -> Result<(), WorkerCallError> {
         let hello = Hello {
             worker: id(worker),
             shown_ip: "localhost".into(),
             capacity,
             version: Some("1".into()),
             labels: BTreeMap::new(),
+            home: home.map(str::to_owned),
         };
         match self.call(|call| Input::Hello { call, hello }) {
             Answer::Welcomed(welcome) => welcome.map(|_| ()),
@@ -207,6 +217,7 @@ impl Cluster {
         let heartbeat = Heartbeat {
             worker: id(worker),
             incarnation: Some(incarnation.into()),
+            home: None,
             usage: HostUsage::default(),
             held: held.collect(),
             last_sequence,

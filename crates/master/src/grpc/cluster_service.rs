@@ -84,6 +84,7 @@ impl MasterWorker for ClusterService {
             capacity: hello.capacity,
             version: hello.version,
             labels: hello.labels,
+            home: hello.home,
         };
         let answer = self
             .master
@@ -112,6 +113,7 @@ impl MasterWorker for ClusterService {
         let heartbeat = Heartbeat {
             worker: report.worker,
             incarnation: report.incarnation,
+            home: report.home,
             usage: report.usage,
             held: held
                 .map(|held| Held {

@@ -34,6 +34,8 @@ pub(crate) struct KeeperParts {
     pub(crate) core: CoreHandle,
     /// Which start of the program this is.
     pub(crate) incarnation: String,
+    /// Which data directory it works from.
+    pub(crate) home: String,
 }
 
 /// Keeps the way to the master.
@@ -173,6 +175,7 @@ impl Keeper {
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             labels: settings.labels.clone(),
             grpc_port: Some(settings.listen.port()),
+            home: Some(self.parts.home.clone()),
         };
         let answer = call(CALL_LIMIT, hello.into_wire(), |r| client.register_worker(r)).await;
         let answer = answer.map_err(|status| apart(address, &status))?;
@@ -234,6 +237,7 @@ impl Keeper {
             holds_complete: true,
             last_sequence: Some(view.last_sequence),
             unwell: view.unwell,
+            home: Some(self.parts.home.clone()),
         };
         let client = &mut master.client;
         let answer = call(CALL_LIMIT, report.into_wire(), |r| client.send_heartbeat(r)).await;
