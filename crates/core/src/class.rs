@@ -11,6 +11,8 @@ pub struct TaskClass {
     pub resources: Resources,
     /// The only worker it may run on.
     pub target: Option<WorkerId>,
+    /// Whether its container needs settings. Old nodes don't read them and would run it without.
+    pub has_settings: bool,
 }
 
 impl TaskClass {
@@ -20,6 +22,7 @@ impl TaskClass {
         Self {
             resources: spec.resources,
             target: spec.target.clone(),
+            has_settings: !spec.container.is_default(),
         }
     }
 
@@ -34,6 +37,9 @@ impl TaskClass {
             .is_some_and(|target| *target != worker.id)
         {
             return Err(Obstacle::NotTarget);
+        }
+        if self.has_settings && worker.is_old_node() {
+            return Err(Obstacle::OldNode);
         }
         worker.fit(&self.resources, now)
     }

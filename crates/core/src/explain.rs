@@ -58,6 +58,8 @@ impl ResourceKind {
 pub enum Obstacle {
     /// The task must run on another worker.
     NotTarget,
+    /// The task's container needs settings, which an old node doesn't know.
+    OldNode,
     /// The worker was never seen: what it offers is not known.
     NeverSeen,
     /// It is silent.
@@ -83,6 +85,7 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotTarget => f.write_str("the task is for another worker"),
+            Self::OldNode => f.write_str("an old node, which knows no container settings"),
             Self::NeverSeen => f.write_str("never seen, its capacity is not known"),
             Self::Inactive => f.write_str("inactive"),
             Self::Draining => f.write_str("draining"),
@@ -159,7 +162,8 @@ fn outlook(verdicts: &[Verdict]) -> Outlook {
     for verdict in verdicts {
         match &verdict.obstacle {
             None => return Outlook::Now,
-            Some(Obstacle::NotTarget | Obstacle::Short { never: true, .. }) => {}
+            Some(Obstacle::NotTarget | Obstacle::OldNode | Obstacle::Short { never: true, .. }) => {
+            }
             Some(Obstacle::NeverSeen) if outlook == Outlook::Never => outlook = Outlook::Unknown,
             Some(Obstacle::NeverSeen) => {}
             Some(_) => outlook = Outlook::Later,

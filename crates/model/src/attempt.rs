@@ -134,7 +134,8 @@ pub struct ContainerEnd {
     pub finished_at: Wall,
     /// What it used.
     pub usage: PeakUsage,
-    /// Digest of the image it ran, if known.
+    /// Digest of the image it ran, if known: of its manifest in the registry, or the image's id
+    /// where it was built or loaded on the worker's machine.
     pub image_digest: Option<String>,
 }
 

@@ -191,8 +191,23 @@ async fn follow(
         started_at: raw.started_at,
         finished_at: raw.finished_at.unwrap_or_else(|| cloudai_clock::now().wall),
         usage,
-        image_digest: None,
+        image_digest: image_digest(context, record, container).await,
     }
+}
+
+/// The digest of the image that ran. It is in the record unless this process was killed between
+/// making the container and starting it: then the engine still knows the image's id.
+async fn image_digest(
+    context: &Context,
+    record: &SpoolRecord,
+    container: &ContainerId,
+) -> Option<String> {
+    if record.image_digest.is_some() {
+        return record.image_digest.clone();
+    }
+    let engine = context.engine.ready_soon().await.ok()?;
+    let image = engine.image_of(container).await.ok()?;
+    image.map(|id| id.to_string())
 }
 
 /// Stops a container, however often the engine breaks off; `None` if it had ended by itself.
@@ -220,7 +235,9 @@ async fn stop_container(
 /// A process before this one may have stopped the container and been killed before it could say
 /// so. A container that a stop's signal ended then counts as stopped.
 fn earlier_stop(record: &SpoolRecord, raw: &RawEnd) -> Option<EngineCause> {
-    let by_signal = [SIGTERM, SIGKILL].contains(&(raw.exit_code - 128)) && !raw.oom_killed;
+    let asked = record.order.job.container.stop_signal;
+    let asked = asked.map_or(SIGTERM, |signal| i64::from(signal.number()));
+    let by_signal = [asked, SIGKILL].contains(&(raw.exit_code - 128)) && !raw.oom_killed;
     let cause = record.stop.as_ref().filter(|_| by_signal)?;
     Some(engine_cause(cause))
 }

@@ -256,7 +256,8 @@ async fn try_pull(context: &Context, order: &Order) -> Result<PulledImage, Failu
     };
     Ok(PulledImage {
         id: found.id.as_str().to_owned(),
-        digest: found.digest,
+        // One that was built or loaded on this machine has no digest but its id.
+        digest: Some(found.digest.unwrap_or_else(|| found.id.to_string())),
     })
 }
 
@@ -302,6 +303,7 @@ async fn try_create(context: &Context, order: &Order, image: &PulledImage) -> Re
             .collect(),
         output_dir,
         settings: ContainerSettings {
+            asked: order.job.container.clone(),
             pids_limit: context.settings.pids_limit,
             stop_grace: order.stop_grace,
             ..ContainerSettings::default()
@@ -311,7 +313,9 @@ async fn try_create(context: &Context, order: &Order, image: &PulledImage) -> Re
         blame: match &error {
             // Pulled a moment ago and gone: removed by someone just now.
             CreateError::NoSuchImage(_) => Blame::Machine,
-            CreateError::Refused(_) => Blame::Task,
+            CreateError::NoSuchNetwork(_)
+            | CreateError::NoSuchVolume(_)
+            | CreateError::Refused(_) => Blame::Task,
             CreateError::NameTaken(_) | CreateError::DiskFull(_) => Blame::Machine,
             CreateError::Engine(error) => blame(error),
         },

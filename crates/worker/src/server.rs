@@ -44,6 +44,7 @@ impl WorkerService {
                 image: spec.image.clone(),
                 command: spec.command.clone(),
                 env: spec.env.clone(),
+                container: spec.container.clone(),
             }),
             attempt: order.attempt,
             grant: order.grant,

@@ -215,6 +215,12 @@ impl Worker {
         self.room_for(request)
     }
 
+    /// Whether it is a node of the time before versions. One never seen may be new.
+    #[must_use]
+    pub fn is_old_node(&self) -> bool {
+        self.capacity.is_some() && self.version.is_none()
+    }
+
     /// Whether it may be given anything at all.
     fn willing(&self, now: Mono) -> Result<(), Obstacle> {
         if self.capacity.is_none() {

@@ -52,6 +52,18 @@ pub fn cores(cores: f64) -> Arc<TaskSpec> {
     })
 }
 
+/// How a node of the time before versions says hello.
+pub fn old_node(worker: &str, capacity: Capacity) -> Hello {
+    Hello {
+        worker: id(worker),
+        shown_ip: "localhost".into(),
+        capacity,
+        version: None,
+        labels: BTreeMap::new(),
+        home: None,
+    }
+}
+
 pub fn capacity(cores: u64, gpus: u16) -> Capacity {
     let bytes = 1000 * GB;
     Capacity {
@@ -184,14 +196,14 @@ impl Cluster {
         capacity: Capacity,
         home: Option<&str>,
     ) -> Result<(), WorkerCallError> {
-        let hello = Hello {
-            worker: id(worker),
-            shown_ip: "localhost".into(),
-            capacity,
+        self.introduced(Hello {
             version: Some("1".into()),
-            labels: BTreeMap::new(),
             home: home.map(str::to_owned),
-        };
+            ..old_node(worker, capacity)
+        })
+    }
+
+    pub fn introduced(&mut self, hello: Hello) -> Result<(), WorkerCallError> {
         match self.call(|call| Input::Hello { call, hello }) {
             Answer::Welcomed(welcome) => welcome.map(|_| ()),
             other => panic!("{other:?}"),

@@ -10,3 +10,4 @@ mod nonsense;
 mod placing;
 mod restarts;
 mod running;
+mod settings;

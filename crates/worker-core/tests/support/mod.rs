@@ -54,6 +54,7 @@ pub(crate) fn order(attempt: &AttemptId, sequence: u64, cores: u64) -> Order {
             image: "busybox".parse().unwrap(),
             command: Command::Image,
             env: BTreeMap::new(),
+            container: cloudai_model::ContainerSpec::default(),
         }),
     }
 }

@@ -4,7 +4,8 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use cloudai_model::{
-    AttemptId, Command, ContainerEnd, DeviceShare, Exit, Grant, PeakUsage, Wall, Whole,
+    AttemptId, Command, ContainerEnd, ContainerSpec, DeviceShare, Exit, Grant, PeakUsage, Wall,
+    Whole,
 };
 use cloudai_worker_core::{EndRecord, Job, Order, SealedLog, SpoolRecord, StopCause};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -37,6 +38,8 @@ struct OrderForm {
     image: String,
     command: CommandForm,
     env: BTreeMap<String, String>,
+    #[serde(default)]
+    container: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -154,6 +157,7 @@ pub(super) fn order_to_json(order: &Order) -> Vec<u8> {
             Command::Exec(words) => CommandForm::Exec(words.clone()),
         },
         env: job.env.clone(),
+        container: job.container.to_words(),
     })
 }
 
@@ -190,6 +194,8 @@ pub(super) fn order_from_json(path: &Path, text: &[u8]) -> Result<Order, SpoolEr
                 CommandForm::Exec(words) => Command::Exec(words),
             },
             env: form.env,
+            container: ContainerSpec::from_words(form.container)
+                .map_err(|e| malformed(path, &e))?,
         }),
     })
 }
