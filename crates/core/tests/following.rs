@@ -349,6 +349,13 @@ fn nobody_unregistered_gets_in() {
     let mut cluster = Cluster::new();
     let refused = cluster.hello("stranger", capacity(1, 0)).unwrap_err();
     assert_eq!(refused, WorkerCallError::NotAuthorized(id("stranger")));
+    let events = cluster.take_events();
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(event, Event::WorkerRefused { worker, .. } if *worker == id("stranger"))),
+        "{events:?}"
+    );
     let words = refused.to_string();
     assert!(words.contains("worker stranger not authorized"), "{words}");
     assert!(words.contains("register stranger"), "{words}");

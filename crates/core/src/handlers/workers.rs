@@ -109,7 +109,11 @@ impl Core {
         let now = step.now;
         let id = hello.worker.clone();
         if self.is_duplicate(&id, hello.home.as_deref()) {
-            let error = WorkerCallError::Duplicate(id);
+            let error = WorkerCallError::Duplicate(id.clone());
+            step.publish(Event::WorkerRefused {
+                worker: id,
+                reason: error.to_string(),
+            });
             return step.answer(call, Answer::Welcomed(Err(error)));
         }
         let introduced = self.registry.update(&id, |worker| {
@@ -125,7 +129,14 @@ impl Core {
             worker.to_record()
         });
         let answer = introduced
-            .map_err(|unknown| WorkerCallError::NotAuthorized(unknown.0))
+            .map_err(|unknown| {
+                let error = WorkerCallError::NotAuthorized(unknown.0);
+                step.publish(Event::WorkerRefused {
+                    worker: id.clone(),
+                    reason: error.to_string(),
+                });
+                error
+            })
             .map(|record| {
                 self.blocked.clear();
                 self.invites.remove(&id);

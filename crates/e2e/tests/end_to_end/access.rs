@@ -22,6 +22,10 @@ async fn an_unknown_worker_is_refused_and_let_in_once_it_is_registered() {
         refusal.contains("register stranger"),
         "it names the command: {refusal}"
     );
+    cluster
+        .master
+        .says("Worker refused: worker stranger not authorized: run `register stranger")
+        .await;
     assert_eq!(
         cluster.json("workers").await.as_array().map(Vec::len),
         Some(0)
@@ -45,7 +49,7 @@ async fn an_unknown_worker_is_refused_and_let_in_once_it_is_registered() {
         .await;
     cluster
         .master
-        .says_after(seen, "Worker stranger is registered with address")
+        .says_after(seen, "worker stranger already registered")
         .await;
     cluster
         .master

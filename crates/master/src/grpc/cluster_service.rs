@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use cloudai_core::{Answer, CancelOutcome, Heartbeat, Held, Hello, Input};
+use cloudai_core::{Answer, CancelOutcome, Event, Heartbeat, Held, Hello, Input};
 use cloudai_files::log::{Decoder, LogFollower, LogStream};
 use cloudai_model::{AttemptId, TaskId, TaskStatus, Wall};
 use cloudai_operator::{CancelFailure, Operator as _, SubmitFailure};
@@ -77,7 +77,14 @@ impl MasterWorker for ClusterService {
     ) -> Result<Response<RegisterAck>, Status> {
         let caller = Caller::of(&request);
         let hello = WorkerHello::from_wire(request.into_inner())?;
-        self.gate.worker(&caller, &hello.worker)?;
+        if let Err(refusal) = self.gate.worker(&caller, &hello.worker) {
+            // The operator is to see it, too; nobody may be listening.
+            let _ = self.master.events.send(Event::WorkerRefused {
+                worker: hello.worker,
+                reason: refusal.message().to_owned(),
+            });
+            return Err(refusal);
+        }
         let hello = Hello {
             worker: hello.worker,
             shown_ip: hello.shown_ip,
