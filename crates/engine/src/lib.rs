@@ -29,7 +29,7 @@ pub use credentials::{CredentialError, CredentialStore, Credentials};
 pub use end::{ContainerState, RawEnd, StopCause, end_of};
 pub use error::EngineError;
 pub use image::{ImageId, ImageInfo, PullProgress};
-pub use logs::{LogError, LogPiece, LogPosition, LogStream};
+pub use logs::{LogError, LogPiece, LogPieces, LogPosition, LogStream};
 pub use plan::{ContainerId, ContainerPlan, ContainerSettings, labels};
 pub use pull_error::PullError;
 pub use usage::Usage;

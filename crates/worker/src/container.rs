@@ -8,8 +8,8 @@ use std::{
 };
 
 use cloudai_engine::{
-    ContainerId, Engine, EngineError, RawEnd, StartError, StopCause as EngineCause, Stopped,
-    WaitError, end_of,
+    ContainerId, Engine, EngineError, LogPieces, RawEnd, StartError, StopCause as EngineCause,
+    Stopped, WaitError, end_of,
 };
 use cloudai_model::{ContainerEnd, Exit, PeakUsage};
 use cloudai_worker_core::{Blame, Failure, Outcome, SpoolRecord, StopCause};
@@ -52,11 +52,11 @@ pub(crate) async fn run(
     mut stop: oneshot::Receiver<StopRequest>,
 ) {
     let attempt = record.attempt().clone();
-    let container = match begin {
+    let (container, attached) = match begin {
         Begin::Start { tries } => match start(&context, &record, tries, &mut stop).await {
-            Ok(container) => {
+            Ok(started) => {
                 context.core.outcome(&attempt, Outcome::Started);
-                container
+                started
             }
             Err(failure) => {
                 context
@@ -66,7 +66,7 @@ pub(crate) async fn run(
             }
         },
         Begin::Follow => match find(&context, &record).await {
-            Some(container) => container,
+            Some(container) => (container, None),
             None => {
                 context.logs.lose(&attempt);
                 context.core.outcome(&attempt, Outcome::Ended(gone()));
@@ -74,17 +74,18 @@ pub(crate) async fn run(
             }
         },
     };
-    context.logs.pump(&attempt, container.clone());
+    context.logs.pump(&attempt, container.clone(), attached);
     let end = follow(&context, &record, &container, stop).await;
     context.core.outcome(&attempt, Outcome::Ended(end));
 }
 
+/// Starts a container, with its outputs attached where the engine lets that be done.
 async fn start(
     context: &Context,
     record: &SpoolRecord,
     tries: u32,
     stop: &mut oneshot::Receiver<StopRequest>,
-) -> Result<ContainerId, Failure> {
+) -> Result<(ContainerId, Option<LogPieces>), Failure> {
     let stopped = || Failure {
         reason: "it was stopped before it began".to_owned(),
         blame: Blame::Task,
@@ -112,12 +113,19 @@ async fn start(
         // The try before may have succeeded without having been heard of.
         let state = engine.inspect(&container).await.map_err(failed)?;
         if state.running || state.end.is_some() {
-            return Ok(container);
+            return Ok((container, None));
         }
     }
     if stop.try_recv().is_ok() {
         return Err(stopped());
     }
+    let attached = match engine.attach(&container).await {
+        Ok(attached) => Some(attached),
+        Err(error) => {
+            tracing::debug!(%container, %error, "not attached; its log will be read instead");
+            None
+        }
+    };
     engine.start(&container).await.map_err(|error| Failure {
         blame: match &error {
             StartError::Engine(error) => blame(error),
@@ -125,7 +133,7 @@ async fn start(
         },
         reason: error.to_string(),
     })?;
-    Ok(container)
+    Ok((container, attached))
 }
 
 /// The container that an earlier process started; `None` if it is gone.

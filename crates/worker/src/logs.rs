@@ -1,35 +1,43 @@
 //! The logs of the attempts that are held: from the engine into the spool, and from there to
 //! whoever follows.
 
+mod pauses;
+mod pump;
+
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use cloudai_engine::{ContainerId, LogPiece, LogPosition};
-use cloudai_files::log::{Frame, LogError, LogFollower, LogReader, LogStream, LogWatch, LogWriter};
+use cloudai_engine::{ContainerId, LogPieces};
+use cloudai_files::log::{LogError, LogFollower, LogWatch, LogWriter};
 use cloudai_model::{AttemptId, Whole};
 use cloudai_worker_core::SealedLog;
-use futures_util::StreamExt as _;
 use tokio::task::JoinHandle;
 
-use crate::{backoff, context::blocking, engine_link::EngineLink, spool::Spool};
+use self::pump::Pump;
+use crate::{context::blocking, engine_link::EngineLink, spool::Spool};
 
-/// How many pieces are written to the spool at once, if as many are there.
-const BATCH: usize = 256;
-/// How often a disk that refuses a log is asked again, a second apart.
-const DISK_TRIES: u32 = 60;
-/// How long the rest of a log may take once its container has ended.
+/// How long nothing more of a log may come once its container has ended.
 const DRAIN_LIMIT: Duration = Duration::from_secs(120);
 
 type SharedWriter = Arc<Mutex<LogWriter>>;
 
 struct Open {
     writer: SharedWriter,
-    /// Takes the container's log in; says whether it got all of it.
-    pump: Option<JoinHandle<Whole>>,
+    pump: Option<Pumping>,
+}
+
+/// A container's log that is being taken in.
+struct Pumping {
+    /// Says in the end whether it got all of it.
+    task: JoinHandle<Whole>,
+    /// How often something has come.
+    turns: Arc<AtomicU64>,
 }
 
 /// All logs of attempts that are held. Cheap to clone.
@@ -84,8 +92,14 @@ impl Logs {
         Ok((writer.follow(offset)?, writer.watch()))
     }
 
-    /// Begins to take in the log of a container, from where the spool's ends.
-    pub(crate) fn pump(&self, attempt: &AttemptId, container: ContainerId) {
+    /// Begins to take in the log of a container, from where the spool's ends: from its outputs, if
+    /// they were attached before it began, and whatever they don't give from the engine's log.
+    pub(crate) fn pump(
+        &self,
+        attempt: &AttemptId,
+        container: ContainerId,
+        attached: Option<LogPieces>,
+    ) {
         let writer = match self.writer(attempt) {
             Ok(writer) => writer,
             Err(error) => {
@@ -96,17 +110,25 @@ impl Logs {
         let Some(path) = self.spool.held(attempt).map(|place| place.log()) else {
             return;
         };
-        let pump = tokio::spawn(pump(writer, path, self.engine.clone(), container));
-        if let Some(open) = lock(&self.open).get_mut(attempt) {
-            open.pump = Some(pump);
-        }
+        let turns = Arc::new(AtomicU64::new(0));
+        let pump = Pump::new(writer, self.engine.clone(), container, turns.clone());
+        let task = tokio::spawn(pump.run(path, attached));
+        self.pumped_by(attempt, Pumping { task, turns });
     }
 
     /// The container is gone, and with it whatever of its log the spool doesn't hold.
     pub(crate) fn lose(&self, attempt: &AttemptId) {
+        let reason = "its container was removed before all of it was taken in".to_owned();
+        let pump = Pumping {
+            task: tokio::spawn(async { Whole::Incomplete(reason) }),
+            turns: Arc::default(),
+        };
+        self.pumped_by(attempt, pump);
+    }
+
+    fn pumped_by(&self, attempt: &AttemptId, pump: Pumping) {
         if let Some(open) = lock(&self.open).get_mut(attempt) {
-            let reason = "its container was removed before all of it was taken in".to_owned();
-            open.pump = Some(tokio::spawn(async { Whole::Incomplete(reason) }));
+            open.pump = Some(pump);
         }
     }
 
@@ -144,7 +166,7 @@ impl Logs {
         if let Some(open) = lock(&self.open).remove(attempt)
             && let Some(pump) = open.pump
         {
-            pump.abort();
+            pump.task.abort();
         }
     }
 
@@ -176,131 +198,20 @@ fn incomplete(length_bytes: u64, why: &dyn std::fmt::Display) -> SealedLog {
     }
 }
 
-async fn drained(mut pump: JoinHandle<Whole>) -> Whole {
-    match tokio::time::timeout(DRAIN_LIMIT, &mut pump).await {
-        Ok(Ok(whole)) => whole,
-        Ok(Err(error)) => Whole::Incomplete(format!("it was not taken in: {error}")),
-        Err(_) => {
-            pump.abort();
-            let seconds = DRAIN_LIMIT.as_secs();
-            Whole::Incomplete(format!(
-                "the Docker Engine did not hand the rest of it out within {seconds} s"
-            ))
-        }
-    }
-}
-
-/// Takes in a container's log until its end, however often the engine breaks off.
-async fn pump(
-    writer: SharedWriter,
-    path: PathBuf,
-    engine: EngineLink,
-    container: ContainerId,
-) -> Whole {
-    let mut position = match position(path).await {
-        Ok(position) => position,
-        Err(error) => return Whole::Incomplete(error.to_string()),
-    };
-    let mut tries = 0;
+async fn drained(mut pump: Pumping) -> Whole {
     loop {
-        let before = position;
-        match take_in(&writer, &engine, &container, &mut position).await {
-            Ok(()) => return Whole::Complete,
-            Err(Broken::Off) => {}
-            Err(Broken::ForGood(reason)) => return Whole::Incomplete(reason),
-        }
-        tries = if position == before { tries + 1 } else { 1 };
-        backoff::wait(tries).await;
-    }
-}
-
-enum Broken {
-    /// It may go on from here.
-    Off,
-    /// The rest is not to be had, and why.
-    ForGood(String),
-}
-
-async fn take_in(
-    writer: &SharedWriter,
-    engine: &EngineLink,
-    container: &ContainerId,
-    position: &mut LogPosition,
-) -> Result<(), Broken> {
-    let engine = engine.ready().await;
-    let mut pieces = engine.logs(container, *position).ready_chunks(BATCH);
-    while let Some(batch) = pieces.next().await {
-        let mut frames = Vec::with_capacity(batch.len());
-        let mut reached = *position;
-        let mut broken = None;
-        for piece in batch {
-            match piece {
-                Ok(piece) => {
-                    reached = reached.after(piece.stream, piece.data.len());
-                    frames.push(frame(piece));
-                }
-                Err(error) if error.is_transient() => broken = Some(Broken::Off),
-                Err(error) => broken = Some(Broken::ForGood(error.to_string())),
+        let before = pump.turns.load(Ordering::Relaxed);
+        match tokio::time::timeout(DRAIN_LIMIT, &mut pump.task).await {
+            Ok(Ok(whole)) => return whole,
+            Ok(Err(error)) => return Whole::Incomplete(format!("it was not taken in: {error}")),
+            Err(_) if pump.turns.load(Ordering::Relaxed) > before => {}
+            Err(_) => {
+                pump.task.abort();
+                let seconds = DRAIN_LIMIT.as_secs();
+                return Whole::Incomplete(format!(
+                    "the Docker Engine handed nothing more of it out for {seconds} s"
+                ));
             }
         }
-        append(writer, &frames).await?;
-        *position = reached;
-        if let Some(broken) = broken {
-            return Err(broken);
-        }
     }
-    Ok(())
-}
-
-async fn append(writer: &SharedWriter, frames: &[Frame]) -> Result<(), Broken> {
-    let mut tries = 0;
-    loop {
-        // Into the page cache, in one write: no reason to change threads.
-        let appended = lock(writer).append(frames);
-        let Err(error) = appended else {
-            return Ok(());
-        };
-        tries += 1;
-        if tries == DISK_TRIES || !matches!(error, LogError::Io { .. }) {
-            let why = std::error::Error::source(&error).map(ToString::to_string);
-            return Err(Broken::ForGood(format!(
-                "{error}: {}",
-                why.unwrap_or_default()
-            )));
-        }
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "the log waits for the disk"
-        );
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-}
-
-fn frame(piece: LogPiece) -> Frame {
-    Frame {
-        stream: match piece.stream {
-            cloudai_engine::LogStream::Stdout => LogStream::Stdout,
-            cloudai_engine::LogStream::Stderr => LogStream::Stderr,
-        },
-        at_ns: piece.at_ns,
-        data: piece.data,
-    }
-}
-
-/// How much of each output the spool holds already.
-async fn position(path: PathBuf) -> Result<LogPosition, LogError> {
-    let counted = blocking(move || {
-        let reader = LogReader::open(&path)?;
-        let mut position = LogPosition::START;
-        for frame in reader.frames_from(0) {
-            let frame = frame?;
-            let stream = match frame.stream {
-                LogStream::Stdout => cloudai_engine::LogStream::Stdout,
-                LogStream::Stderr => cloudai_engine::LogStream::Stderr,
-            };
-            position = position.after(stream, frame.data.len());
-        }
-        Ok(position)
-    });
-    counted.await
 }

@@ -9,6 +9,7 @@
     clippy::panic
 )]
 
+pub mod bytes;
 pub mod proxy;
 pub mod registry;
 
