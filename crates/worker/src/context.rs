@@ -57,7 +57,8 @@ impl Context {
         Ok(found.map(|held| held.id))
     }
 
-    fn known(&self, attempt: &AttemptId) -> Option<ContainerId> {
+    /// The container of an attempt, if this process has made or found it.
+    pub(crate) fn known(&self, attempt: &AttemptId) -> Option<ContainerId> {
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         made.get(attempt).cloned()
     }

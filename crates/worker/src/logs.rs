@@ -6,9 +6,10 @@ mod pump;
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -27,9 +28,15 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(120);
 
 type SharedWriter = Arc<Mutex<LogWriter>>;
 
-struct Open {
-    writer: SharedWriter,
-    pump: Option<Pumping>,
+/// The log of one attempt. Its file is opened when first needed: that reads it through.
+#[derive(Default)]
+struct Lane {
+    writer: Mutex<Option<SharedWriter>>,
+    pump: Mutex<Option<Pumping>>,
+    /// It was complete when this process began.
+    ended: bool,
+    /// The attempt is being deleted: its file must not come back.
+    gone: AtomicBool,
 }
 
 /// A container's log that is being taken in.
@@ -45,7 +52,7 @@ struct Pumping {
 pub(crate) struct Logs {
     spool: Spool,
     engine: EngineLink,
-    open: Arc<Mutex<BTreeMap<AttemptId, Open>>>,
+    lanes: Arc<Mutex<BTreeMap<AttemptId, Arc<Lane>>>>,
 }
 
 /// Why a log can't be followed.
@@ -68,26 +75,28 @@ impl Logs {
         Self {
             spool,
             engine,
-            open: Arc::default(),
+            lanes: Arc::default(),
         }
     }
 
-    /// Opens the log of an attempt that an earlier process left; one that has ended is complete.
-    pub(crate) fn adopt(&self, attempt: &AttemptId, ended: bool) -> Result<(), FollowError> {
-        let writer = self.writer(attempt)?;
-        if ended {
-            lock(&writer).seal();
-        }
-        Ok(())
+    /// Takes up the log of an attempt that an earlier process left; one that has ended is complete.
+    pub(crate) fn adopt(&self, attempt: &AttemptId, ended: bool) {
+        let lane = Lane {
+            ended,
+            ..Lane::default()
+        };
+        lock(&self.lanes).insert(attempt.clone(), Arc::new(lane));
     }
 
     /// Follows a log from a framed byte on; with it, word of how far the log reaches.
-    pub(crate) fn follow(
+    pub(crate) async fn follow(
         &self,
         attempt: &AttemptId,
         offset: u64,
     ) -> Result<(LogFollower, LogWatch), FollowError> {
-        let writer = self.writer(attempt)?;
+        let held = self.lane(attempt);
+        let held = held.ok_or_else(|| FollowError::NotHeld(attempt.clone()))?;
+        let writer = held.open().await?;
         let writer = lock(&writer);
         Ok((writer.follow(offset)?, writer.watch()))
     }
@@ -100,50 +109,52 @@ impl Logs {
         container: ContainerId,
         attached: Option<LogPieces>,
     ) {
-        let writer = match self.writer(attempt) {
-            Ok(writer) => writer,
-            Err(error) => {
-                tracing::warn!(%attempt, %error, "the log can't be opened");
-                return;
-            }
-        };
-        let Some(path) = self.spool.held(attempt).map(|place| place.log()) else {
+        let Some(held) = self.lane(attempt) else {
             return;
         };
         let turns = Arc::new(AtomicU64::new(0));
-        let pump = Pump::new(writer, self.engine.clone(), container, turns.clone());
-        let task = tokio::spawn(pump.run(path, attached));
-        self.pumped_by(attempt, Pumping { task, turns });
+        let (of, engine, counted) = (held.clone(), self.engine.clone(), turns.clone());
+        let task = tokio::spawn(async move {
+            let writer = match of.open().await {
+                Ok(writer) => writer,
+                Err(error) => return Whole::Incomplete(error.to_string()),
+            };
+            let pump = Pump::new(writer, engine, container, counted);
+            pump.run(of.path, attached).await
+        });
+        held.pumped_by(Pumping { task, turns });
+    }
+
+    /// Whether anybody takes the attempt's log in, or has.
+    pub(crate) fn is_pumped(&self, attempt: &AttemptId) -> bool {
+        let held = self.lane(attempt);
+        held.is_some_and(|held| lock(&held.lane.pump).is_some())
     }
 
     /// The container is gone, and with it whatever of its log the spool doesn't hold.
     pub(crate) fn lose(&self, attempt: &AttemptId) {
         let reason = "its container was removed before all of it was taken in".to_owned();
-        let pump = Pumping {
-            task: tokio::spawn(async { Whole::Incomplete(reason) }),
-            turns: Arc::default(),
-        };
-        self.pumped_by(attempt, pump);
-    }
-
-    fn pumped_by(&self, attempt: &AttemptId, pump: Pumping) {
-        if let Some(open) = lock(&self.open).get_mut(attempt) {
-            open.pump = Some(pump);
+        if let Some(held) = self.lane(attempt) {
+            held.pumped_by(Pumping {
+                task: tokio::spawn(async { Whole::Incomplete(reason) }),
+                turns: Arc::default(),
+            });
         }
     }
 
     /// Waits until the rest of the log is in, and closes it.
     pub(crate) async fn seal(&self, attempt: &AttemptId) -> SealedLog {
-        let writer = match self.writer(attempt) {
-            Ok(writer) => writer,
-            Err(error) => return incomplete(0, &error),
+        let Some(held) = self.lane(attempt) else {
+            return incomplete(0, &FollowError::NotHeld(attempt.clone()));
         };
-        let pump = lock(&self.open)
-            .get_mut(attempt)
-            .and_then(|open| open.pump.take());
+        let pump = lock(&held.lane.pump).take();
         let mut whole = match pump {
             Some(pump) => drained(pump).await,
             None => Whole::Complete,
+        };
+        let writer = match held.open().await {
+            Ok(writer) => writer,
+            Err(error) => return incomplete(0, &error),
         };
         let (length_bytes, synced) = blocking(move || {
             let mut writer = lock(&writer);
@@ -161,33 +172,77 @@ impl Logs {
         }
     }
 
-    /// The attempt is no longer held.
+    /// The attempt is about to be deleted.
     pub(crate) fn forget(&self, attempt: &AttemptId) {
-        if let Some(open) = lock(&self.open).remove(attempt)
-            && let Some(pump) = open.pump
-        {
+        let lane = lock(&self.lanes)
+            .entry(attempt.clone())
+            .or_default()
+            .clone();
+        lane.gone.store(true, Ordering::Relaxed);
+        if let Some(pump) = lock(&lane.pump).take() {
             pump.task.abort();
         }
+        *lock(&lane.writer) = None;
     }
 
-    fn writer(&self, attempt: &AttemptId) -> Result<SharedWriter, FollowError> {
-        let mut all = lock(&self.open);
-        if let Some(open) = all.get(attempt) {
-            return Ok(open.writer.clone());
+    /// The attempt has been deleted.
+    pub(crate) fn let_go(&self, attempt: &AttemptId) {
+        lock(&self.lanes).remove(attempt);
+    }
+
+    /// The log of an attempt that is held.
+    fn lane(&self, attempt: &AttemptId) -> Option<HeldLane> {
+        let path = self.spool.held(attempt)?.log();
+        let lane = lock(&self.lanes)
+            .entry(attempt.clone())
+            .or_default()
+            .clone();
+        Some(HeldLane {
+            attempt: attempt.clone(),
+            lane,
+            path,
+        })
+    }
+}
+
+/// A log, and where it lies.
+#[derive(Clone)]
+struct HeldLane {
+    attempt: AttemptId,
+    lane: Arc<Lane>,
+    path: PathBuf,
+}
+
+impl HeldLane {
+    /// The log's writer; opens the file if nobody has yet.
+    async fn open(&self) -> Result<SharedWriter, FollowError> {
+        let this = self.clone();
+        blocking(move || this.open_now()).await
+    }
+
+    fn open_now(&self) -> Result<SharedWriter, FollowError> {
+        let mut slot = lock(&self.lane.writer);
+        if self.lane.gone.load(Ordering::Relaxed) {
+            return Err(FollowError::NotHeld(self.attempt.clone()));
         }
-        let place = self.spool.held(attempt);
-        let place = place.ok_or_else(|| FollowError::NotHeld(attempt.clone()))?;
-        let (writer, repair) = LogWriter::open(&place.log())?;
+        if let Some(writer) = &*slot {
+            return Ok(writer.clone());
+        }
+        let (mut writer, repair) = LogWriter::open(&self.path)?;
         if repair.cut > 0 {
+            let attempt = &self.attempt;
             tracing::info!(%attempt, bytes = repair.cut, "cut a torn end off the log");
         }
+        if self.lane.ended {
+            writer.seal();
+        }
         let writer = Arc::new(Mutex::new(writer));
-        let open = Open {
-            writer: writer.clone(),
-            pump: None,
-        };
-        all.insert(attempt.clone(), open);
+        *slot = Some(writer.clone());
         Ok(writer)
+    }
+
+    fn pumped_by(&self, pump: Pumping) {
+        *lock(&self.lane.pump) = Some(pump);
     }
 }
 

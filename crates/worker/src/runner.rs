@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use cloudai_engine::{ContainerPlan, ContainerSettings, CreateError, HeldState, PullError};
+use cloudai_engine::{
+    ContainerPlan, ContainerSettings, CreateError, EngineError, HeldState, PullError,
+};
 use cloudai_model::{AttemptId, ContainerEnd, Phase, WorkerId};
 use cloudai_worker_core::{Blame, Effect, Failure, Found, Input, Order, Outcome, PulledImage};
 use tokio::{sync::oneshot, task::AbortHandle};
@@ -110,6 +112,7 @@ impl crate::core_loop::CarryOut for Runner {
             Effect::Seal(attempt) => {
                 self.pulls.remove(&attempt);
                 tokio::spawn(async move {
+                    take_in_unheard(&context, &attempt).await;
                     let log = context.logs.seal(&attempt).await;
                     let place = context.spool.place(&attempt);
                     if let Err(error) = blocking(move || place.sync_output()).await {
@@ -140,6 +143,7 @@ impl crate::core_loop::CarryOut for Runner {
                     let outcome = match blocking(move || place.delete()).await {
                         Ok(()) => {
                             context.spool.let_go(&attempt);
+                            context.logs.let_go(&attempt);
                             Outcome::Deleted
                         }
                         Err(error) => Outcome::DeleteFailed(error.to_string()),
@@ -170,6 +174,27 @@ fn show_end(attempt: &AttemptId, end: &ContainerEnd) {
         console::task(&attempt.task, "✓ Completed successfully");
     } else {
         console::task(&attempt.task, format_args!("✗ Ended: {}", end.exit));
+    }
+}
+
+/// Takes in the log of a container whose start was never heard of, if it began all the same.
+async fn take_in_unheard(context: &Context, attempt: &AttemptId) {
+    if context.logs.is_pumped(attempt) {
+        return;
+    }
+    let Some(container) = context.known(attempt) else {
+        return;
+    };
+    let Ok(engine) = context.engine.ready_soon().await else {
+        return context.logs.lose(attempt);
+    };
+    match engine.inspect(&container).await {
+        Ok(state) if state.started_at.is_some() => context.logs.pump(attempt, container, None),
+        Ok(_) | Err(EngineError::NoSuchContainer(_)) => {}
+        Err(error) => {
+            tracing::warn!(%attempt, %error, "whether it ever began can't be known");
+            context.logs.lose(attempt);
+        }
     }
 }
 
@@ -357,7 +382,7 @@ async fn remove_orphan(context: Context, attempt: AttemptId) {
             tracing::warn!(%attempt, container = %held.id, "removing a container that nobody knows");
             engine.remove(&held.id).await?;
         }
-        Ok::<_, cloudai_engine::EngineError>(())
+        Ok::<_, EngineError>(())
     };
     if let Err(error) = removed.await {
         tracing::warn!(%attempt, %error, "a container that nobody knows can't be removed");

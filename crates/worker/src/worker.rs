@@ -168,10 +168,7 @@ fn adopt(context: &Context) -> Result<(), SpoolError> {
         console::line(format_args!("Taking up {count} task(s) of an earlier run"));
     }
     for record in found.records {
-        let opened = context.logs.adopt(record.attempt(), record.end.is_some());
-        if let Err(error) = opened {
-            tracing::warn!(attempt = %record.attempt(), %error, "its log can't be opened");
-        }
+        context.logs.adopt(record.attempt(), record.end.is_some());
         context.core.tell(Input::Adopt(Box::new(record)));
     }
     context.core.tell(Input::AdoptTombstones(found.tombstones));
