@@ -117,13 +117,18 @@ impl Cluster {
     /// Registers a worker on this machine; the port that it shall serve on.
     pub async fn register(&mut self, id: &str) -> u16 {
         let port = free_port();
+        self.register_at(id, port).await;
+        port
+    }
+
+    /// Registers a worker that the master reaches at this port of this machine.
+    pub async fn register_at(&mut self, id: &str, port: u16) {
         self.master
             .type_line(&format!("register {id} 127.0.0.1:{port}"))
             .await;
         self.master
             .says(&format!("Worker {id} registered with address"))
             .await;
-        port
     }
 
     /// Starts a worker's program.
