@@ -20,6 +20,7 @@ test: ## every test; sets up the Docker Engine, the test images and the old node
 
 test-all: test ## the same, then the property tests again with many more cases
 	PROPTEST_CASES=20000 cargo test --workspace --lib --exclude cloudai-tests
+	PROPTEST_CASES=20000 cargo test -p cloudai-core -p cloudai-worker-core -p cloudai-files --tests
 
 bench: ## figures of this machine beside what they are compared with
 	@scripts/bench

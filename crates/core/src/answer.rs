@@ -6,6 +6,7 @@ use cloudai_model::{AttemptId, ClusterId, TaskId, TaskStatus, WorkerId, record::
 
 use crate::{
     explain::{Explanation, Obstacle},
+    inspect::{Inspection, Mended},
     registry::{AlreadyRegistered, UnknownWorker},
 };
 
@@ -24,6 +25,12 @@ pub enum Answer {
     WorkerAdded(Result<WorkerRecord, AddWorkerError>),
     /// To an unregistration: the attempts that were taken from the worker.
     WorkerRemoved(Result<Vec<AttemptId>, RemoveWorkerError>),
+    /// To a drain: what the worker still has to run.
+    Drained(Result<Vec<AttemptId>, DrainError>),
+    /// To the wish to see both views.
+    Inspected(Result<Inspection, NotReady>),
+    /// To the wish to have them put right: what was done.
+    Mended(Result<Vec<Mended>, NotReady>),
     /// To a worker's hello.
     Welcomed(Result<Welcome, WorkerCallError>),
     /// To a heartbeat.
@@ -158,6 +165,17 @@ pub enum RemoveWorkerError {
     UnknownWorker(#[from] UnknownWorker),
 }
 
+/// Why a worker was not drained.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DrainError {
+    /// See [`NotReady`].
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// There is none.
+    #[error(transparent)]
+    UnknownWorker(#[from] UnknownWorker),
+}
+
 /// Why a worker's call was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WorkerCallError {
@@ -167,6 +185,12 @@ pub enum WorkerCallError {
     /// No admin registered it.
     #[error("worker {0} not authorized: run `register {0} <host[:port]>` on the master first")]
     NotAuthorized(WorkerId),
+    /// Another program works under its id.
+    #[error(
+        "worker {0} is here already, with another data directory: give this one another -id, or \
+         stop the other and wait until it counts as inactive"
+    )]
+    Duplicate(WorkerId),
 }
 
 /// A worker is let in.

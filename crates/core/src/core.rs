@@ -6,8 +6,8 @@ use cloudai_model::{AttemptId, ClusterId, Mono, Now, TaskId, WorkerId};
 
 use crate::{
     answer::{
-        AddWorkerError, Answer, CancelError, NotReady, PlaceError, RemoveWorkerError, SubmitError,
-        WorkerCallError,
+        AddWorkerError, Answer, CancelError, DrainError, NotReady, PlaceError, RemoveWorkerError,
+        SubmitError, WorkerCallError,
     },
     blocked::Blocked,
     effect::{Effect, Event},
@@ -135,6 +135,13 @@ impl Core {
                 self.add_worker(step, call, worker, address, registration);
             }
             Input::RemoveWorker { call, worker } => self.remove_worker(step, call, &worker),
+            Input::Drain {
+                call,
+                worker,
+                draining,
+            } => self.drain(step, call, &worker, draining),
+            Input::Inspect { call } => self.inspect(step, call),
+            Input::Mend { call } => self.mend(step, call),
             Input::Hello { call, hello } => self.hello(step, call, hello),
             Input::Heartbeat { call, heartbeat } => self.heartbeat(step, call, heartbeat),
             Input::AssignAnswered { attempt, answer } => {
@@ -219,6 +226,11 @@ impl Core {
                 let error = RemoveWorkerError::NotReady(NotReady);
                 step.answer(call, Answer::WorkerRemoved(Err(error)));
             }
+            Input::Drain { call, .. } => {
+                step.answer(call, Answer::Drained(Err(DrainError::NotReady(NotReady))));
+            }
+            Input::Inspect { call } => step.answer(call, Answer::Inspected(Err(NotReady))),
+            Input::Mend { call } => step.answer(call, Answer::Mended(Err(NotReady))),
             Input::Hello { call, .. } => {
                 step.answer(
                     call,

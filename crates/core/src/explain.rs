@@ -64,6 +64,8 @@ pub enum Obstacle {
     NeverSeen,
     /// It is silent.
     Inactive,
+    /// An admin wants it to be given nothing new.
+    Draining,
     /// It says that it takes nothing new, and why.
     Unwell(String),
     /// It refused or was not reached lately, and is left alone for a moment.
@@ -83,9 +85,10 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotTarget => f.write_str("the task is for another worker"),
-            Self::OldNode(what) => write!(f, "an older worker-node, which takes no {what}"),
+            Self::OldNode(what) => write!(f, "an old node, which knows no {what}"),
             Self::NeverSeen => f.write_str("never seen, its capacity is not known"),
             Self::Inactive => f.write_str("inactive"),
+            Self::Draining => f.write_str("draining"),
             Self::Unwell(reason) => write!(f, "takes nothing new: {reason}"),
             Self::HeldOff(reason) => write!(f, "left alone for a moment: {reason}"),
             Self::Short { kind, by, never } => {

@@ -80,6 +80,26 @@ pub enum Input {
         worker: WorkerId,
     },
 
+    /// An admin wants a worker to be given nothing new, or tasks again. What runs there goes on.
+    Drain {
+        /// Answered with [`crate::Answer::Drained`].
+        call: Call,
+        /// Which worker.
+        worker: WorkerId,
+        /// Whether it drains from now on.
+        draining: bool,
+    },
+    /// Somebody wants to see what is promised and what workers said, side by side.
+    Inspect {
+        /// Answered with [`crate::Answer::Inspected`].
+        call: Call,
+    },
+    /// An admin wants whatever is amiss between the two views put right at once.
+    Mend {
+        /// Answered with [`crate::Answer::Mended`].
+        call: Call,
+    },
+
     /// A worker says what it is and offers.
     Hello {
         /// Answered with [`crate::Answer::Welcomed`].
@@ -188,6 +208,8 @@ pub struct Hello {
     pub version: Option<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Which data directory it works from; `None` from a node that doesn't say.
+    pub home: Option<String>,
 }
 
 /// A worker's sign of life.
@@ -197,6 +219,8 @@ pub struct Heartbeat {
     pub worker: WorkerId,
     /// Which start of its program; `None` for an old node.
     pub incarnation: Option<String>,
+    /// Which data directory it works from; `None` from a node that doesn't say.
+    pub home: Option<String>,
     /// What its machine uses.
     pub usage: HostUsage,
     /// The attempts it holds or owes a report of.

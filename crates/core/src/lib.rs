@@ -18,6 +18,7 @@ mod ended;
 pub mod explain;
 mod handlers;
 mod input;
+pub mod inspect;
 pub mod lifecycle;
 pub mod policy;
 mod queue;
@@ -29,8 +30,8 @@ mod stop_orders;
 mod task;
 
 pub use answer::{
-    AddWorkerError, Answer, CancelError, CancelOutcome, HeartbeatTaken, NotReady, PlaceError,
-    RemoveWorkerError, Reported, SubmitError, Submitted, WaitCause, Waiting, Welcome,
+    AddWorkerError, Answer, CancelError, CancelOutcome, DrainError, HeartbeatTaken, NotReady,
+    PlaceError, RemoveWorkerError, Reported, SubmitError, Submitted, WaitCause, Waiting, Welcome,
     WorkerCallError,
 };
 pub use class::TaskClass;

@@ -71,6 +71,11 @@ impl StopOrders {
             .flat_map(BTreeMap::values)
     }
 
+    /// All orders.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &StopOrder> {
+        self.of_worker.values().flat_map(BTreeMap::values)
+    }
+
     /// Every worker that is to stop something.
     pub(crate) fn workers(&self) -> BTreeSet<WorkerId> {
         self.of_worker.keys().cloned().collect()

@@ -31,6 +31,7 @@ fn with_old_worker() -> Cluster {
         capacity: capacity(2, 0),
         version: None,
         labels: BTreeMap::new(),
+        home: None,
     };
     let answer = cluster.call(|call| Input::Hello { call, hello });
     assert!(matches!(answer, Answer::Welcomed(Ok(_))), "{answer:?}");
@@ -49,6 +50,7 @@ fn old_heartbeat(cluster: &mut Cluster, running: &[&str]) {
         held: held.collect(),
         last_sequence: None,
         unwell: None,
+        home: None,
     };
     cluster.call(|call| Input::Heartbeat { call, heartbeat });
 }
@@ -231,7 +233,8 @@ fn what_an_old_node_cannot_be_told_waits_for_a_new_one() {
         panic!("{waiting:?}");
     };
     assert!(
-        why.summary.contains("takes no environment variables"),
+        why.summary
+            .contains("an old node, which knows no environment variables"),
         "{}",
         why.summary
     );

@@ -17,5 +17,6 @@ pub mod namespace;
 pub mod old_nodes;
 pub mod process;
 pub mod programs;
+pub mod proxy;
 pub mod pty;
 pub mod wait;

@@ -63,6 +63,8 @@ pub struct WorkerRecord {
     pub registered_at: Wall,
     /// When it was last heard of, as of the last write.
     pub last_seen_at: Option<Wall>,
+    /// Whether it is given nothing new, by an admin's wish.
+    pub draining: bool,
 }
 
 /// A task, whole.

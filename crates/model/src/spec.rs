@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::{
+    container::ContainerSpec,
     ids::{UserName, WorkerId},
     image::ImageRef,
     resources::Resources,
@@ -135,13 +136,18 @@ pub struct TaskSpec {
     pub task_type: Option<TaskType>,
     /// Makes a deadline of the estimate where none is set.
     pub sla_multiplier: SlaMultiplier,
+    /// How its container is set up.
+    pub container: ContainerSpec,
 }
 
 impl TaskSpec {
     /// What it asks for that an old node can't be told, so that it must run on a new one.
     #[must_use]
     pub fn beyond_old_nodes(&self) -> Option<&'static str> {
-        (!self.env.is_empty()).then_some("environment variables")
+        if !self.env.is_empty() {
+            return Some("environment variables");
+        }
+        (!self.container.is_default()).then_some("container settings")
     }
 
     /// The deadline that the user set, or the one that follows from the estimate.

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use cloudai_model::{
-    AttemptId, ClusterId, Command, DeviceShare, Grant, TaskDraft, TaskSpec, TaskType, Wall,
-    old_node,
+    AttemptId, ClusterId, Command, ContainerDraft, DeviceShare, Grant, TaskDraft, TaskSpec,
+    TaskType, Wall, old_node,
     resources::{WHOLE_DEVICE, bytes_to_gb},
 };
 
@@ -192,6 +192,7 @@ pub fn draft_of(spec: &TaskSpec) -> TaskDraft {
         tag: Some(spec.tag.clone()),
         task_type: spec.task_type.map(|kind| kind.to_string()),
         sla_multiplier: Some(spec.sla_multiplier.factor()),
+        container: ContainerDraft::from(&spec.container),
     }
 }
 

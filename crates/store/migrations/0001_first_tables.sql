@@ -42,6 +42,8 @@ CREATE TABLE worker_registry (
     registration      INTEGER NOT NULL,
     registered_at_ms  INTEGER NOT NULL,
     last_seen_at_ms   INTEGER,
+    -- Whether it is given nothing new, by an admin's wish.
+    draining          INTEGER NOT NULL CHECK (draining IN (0, 1)),
     updated_at        INTEGER NOT NULL DEFAULT (unixepoch()),
     -- Known to a running master only, which answers with them; NULL means "not kept".
     is_active         INTEGER,
@@ -83,6 +85,8 @@ CREATE TABLE tasks (
     tag              TEXT NOT NULL,
     task_type        TEXT,
     sla_multiplier   REAL NOT NULL,
+    -- How its container is set up, as texts by field; NULL: nothing was asked for.
+    container        TEXT,
     submitted_at_ms  INTEGER NOT NULL,
     status           TEXT NOT NULL,
     phase            TEXT NOT NULL,

@@ -8,6 +8,7 @@ use std::{
 use cloudai_engine::{ContainerId, CredentialStore, Engine, EngineError};
 use cloudai_model::{AttemptId, ClusterId};
 use cloudai_worker_core::{Order, SpoolRecord};
+use tokio::sync::Semaphore;
 
 use crate::{
     core_loop::CoreHandle,
@@ -30,6 +31,8 @@ pub(crate) struct Context {
     /// The cluster of assignments that name none.
     pub(crate) old_cluster: ClusterId,
     pub(crate) credentials: Arc<CredentialStore>,
+    /// Turns for uploads.
+    pub(crate) uploads: Arc<Semaphore>,
     /// Containers that this process has made, so that they need not be looked for.
     pub(crate) made: Arc<Mutex<BTreeMap<AttemptId, ContainerId>>>,
 }
@@ -56,7 +59,8 @@ impl Context {
         Ok(found.map(|held| held.id))
     }
 
-    fn known(&self, attempt: &AttemptId) -> Option<ContainerId> {
+    /// The container of an attempt, if this process has made or found it.
+    pub(crate) fn known(&self, attempt: &AttemptId) -> Option<ContainerId> {
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         made.get(attempt).cloned()
     }

@@ -7,11 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cloudai_model::{ClusterId, IdError};
 use rustix::fs::{FlockOperation, flock};
-
-/// Holds the cluster id of old masters.
-const OLD_CLUSTER: &str = "cluster-of-old-masters";
 
 /// Why the folder can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -23,13 +19,6 @@ pub(crate) enum DataDirError {
         path: PathBuf,
         #[source]
         source: io::Error,
-    },
-    /// A file is not as this program writes it.
-    #[error("{} is not valid: {source}", path.display())]
-    Malformed {
-        path: PathBuf,
-        #[source]
-        source: IdError,
     },
     /// Another process has it.
     #[error("data directory {} is in use by another worker{}; expected a folder of its own for \
@@ -98,36 +87,21 @@ impl DataDir {
         })
     }
 
-    /// The cluster that containers of an old master are labelled with, which doesn't name its own:
-    /// made with `fresh` at the first start, and kept for as long as this folder is.
-    ///
-    /// It belongs to this folder and not to the master's address, which may change: what it labels
-    /// is known by the spool, and nothing else could take it up again.
-    pub(crate) fn old_cluster(&self, fresh: u64) -> Result<ClusterId, DataDirError> {
-        let path = self.path.join(OLD_CLUSTER);
-        let failed = |source| DataDirError::Io {
-            path: path.clone(),
-            source,
+    /// What tells this folder from others, for as long as it exists: `fresh`, if it has no identity
+    /// yet.
+    pub(crate) fn identity(&self, fresh: &str) -> Result<String, DataDirError> {
+        let path = self.path.join("identity");
+        let known = match fs::read_to_string(&path) {
+            Ok(text) => text.trim().to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(source) => return Err(DataDirError::Io { path, source }),
         };
-        let kept = match fs::read_to_string(&path) {
-            Ok(kept) => kept,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let made = format!("old-{fresh:016x}");
-                let whole = path.with_extension("new");
-                let mut file = File::create(&whole).map_err(failed)?;
-                file.write_all(made.as_bytes()).map_err(failed)?;
-                file.sync_all().map_err(failed)?;
-                fs::rename(&whole, &path).map_err(failed)?;
-                File::open(&self.path)
-                    .and_then(|folder| folder.sync_all())
-                    .map_err(failed)?;
-                made
-            }
-            Err(error) => return Err(failed(error)),
-        };
-        kept.trim()
-            .parse()
-            .map_err(|source| DataDirError::Malformed { path, source })
+        if !known.is_empty() {
+            return Ok(known);
+        }
+        // Torn by a crash it is empty or short, and merely another one.
+        fs::write(&path, fresh).map_err(|source| DataDirError::Io { path, source })?;
+        Ok(fresh.to_owned())
     }
 
     /// Where the spool is.
@@ -149,20 +123,10 @@ mod tests {
         assert!(error.contains("in use by another worker"), "{error}");
         let pid = std::process::id().to_string();
         assert!(error.contains(&pid), "{error}");
+        let identity = held.identity("5eed").unwrap();
         drop(held);
-        DataDir::hold(&path).unwrap();
-    }
-
-    #[test]
-    fn the_cluster_of_old_masters_is_made_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let held = DataDir::hold(folder.path()).unwrap();
-        let made = held.old_cluster(7).unwrap();
-        assert_eq!(made.to_string(), "old-0000000000000007");
-        assert_eq!(held.old_cluster(8).unwrap(), made);
-        fs::write(folder.path().join(OLD_CLUSTER), "no id!").unwrap();
-        let error = held.old_cluster(9).unwrap_err().to_string();
-        assert!(error.contains(OLD_CLUSTER), "{error}");
+        let again = DataDir::hold(&path).unwrap();
+        assert_eq!(again.identity("other").unwrap(), identity);
     }
 
     #[test]

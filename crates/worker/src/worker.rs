@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use cloudai_config::ListenAddr;
 use cloudai_engine::CredentialStore;
-use cloudai_model::{Capacity, Phase, resources::CapacityError};
+use cloudai_model::{Capacity, ClusterId, IdError, Phase, resources::CapacityError};
 use cloudai_telemetry::DetectError;
 use cloudai_worker_core::{Input, Settings as CoreSettings, WorkerCore};
 use tokio::{
@@ -59,6 +59,12 @@ pub(crate) enum WorkerError {
     Signal(std::io::Error),
     #[error("the gRPC server failed: {0}")]
     Server(#[from] tonic::transport::Error),
+    /// The data directory's identity is not as this program writes it.
+    #[error("the file identity in the data directory is not valid: {0}")]
+    Identity(#[from] IdError),
+    /// A part that must not end has ended.
+    #[error("{0} has failed: {1}; running containers go on and are taken up at the next start")]
+    Failed(&'static str, tokio::task::JoinError),
 }
 
 /// Runs a worker until it is told to end.
@@ -73,8 +79,10 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
     let capacity = settings.offer.complete(&detected)?;
     let bearer = Bearer::new(settings.token.as_deref())?;
     let incarnation = getrandom::u64().map_err(WorkerError::Random)?;
-    let fresh_cluster = getrandom::u64().map_err(WorkerError::Random)?;
-    let old_cluster = data_dir.old_cluster(fresh_cluster)?;
+    let home = data_dir.identity(&format!("{incarnation:016x}"))?;
+    // Old masters don't name their cluster. What this labels is known by the spool in the same
+    // folder; a master's address may change.
+    let old_cluster: ClusterId = format!("old-{home}").parse()?;
     let ended = end_asked_for()?;
     let gate = Gate::new(settings.token.as_deref(), settings.insecure);
     let settings = Arc::new(settings);
@@ -88,6 +96,7 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
         core: core.clone(),
         incarnation: format!("{incarnation:016x}"),
         old_cluster: old_cluster.clone(),
+        home,
     });
     let context = Context {
         settings: settings.clone(),
@@ -98,10 +107,11 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
         master: master.clone(),
         old_cluster,
         credentials: Arc::new(credentials()),
+        uploads: Arc::new(tokio::sync::Semaphore::new(crate::upload::AT_A_TIME)),
         made: Arc::default(),
     };
     adopt(&context)?;
-    tokio::spawn(core_loop::run(
+    let mut core_loop = tokio::spawn(core_loop::run(
         new_core(capacity),
         inbox,
         Runner::new(context.clone()),
@@ -132,7 +142,11 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
     ));
 
     tokio::select! {
-        served = &mut serving => return Ok(served.unwrap_or(Ok(()))?),
+        served = &mut serving => return match served {
+            Ok(served) => Ok(served?),
+            Err(panic) => Err(WorkerError::Failed("the gRPC server", panic)),
+        },
+        Err(panic) = &mut core_loop => return Err(WorkerError::Failed("the core", panic)),
         () = ended => {}
     }
     console::line(if context.settings.stop_tasks {
@@ -163,10 +177,7 @@ fn adopt(context: &Context) -> Result<(), SpoolError> {
         console::line(format_args!("Taking up {count} task(s) of an earlier run"));
     }
     for record in found.records {
-        let opened = context.logs.adopt(record.attempt(), record.end.is_some());
-        if let Err(error) = opened {
-            tracing::warn!(attempt = %record.attempt(), %error, "its log can't be opened");
-        }
+        context.logs.adopt(record.attempt(), record.end.is_some());
         context.core.tell(Input::Adopt(Box::new(record)));
     }
     context.core.tell(Input::AdoptTombstones(found.tombstones));
@@ -223,7 +234,11 @@ async fn end(context: &Context) {
     if !stop_tasks {
         return;
     }
-    let deadline = Instant::now() + context.settings.stop_grace + REPORTS_GRACE;
+    let Ok(view) = context.core.look().await else {
+        return;
+    };
+    let grace = view.held.iter().map(|held| held.stop_grace).max();
+    let deadline = Instant::now() + grace.unwrap_or_default() + REPORTS_GRACE;
     while Instant::now() < deadline {
         let Ok(view) = context.core.look().await else {
             return;

@@ -1,7 +1,7 @@
 //! What workers say about attempts: acceptance, phases, files, the end.
 
 use cloudai_model::{
-    AttemptId, AttemptReport, ContainerEnd, Now, Phase, TaskId, WorkerId,
+    AttemptId, AttemptReport, ContainerEnd, Exit, Now, Phase, TaskId, WorkerId,
     record::{FilesRecord, Record},
 };
 
@@ -164,6 +164,13 @@ impl Core {
         let reported = self.whose(worker, &attempt);
         if reported == Ok(Reported::Taken) {
             let report = self.as_meant_by(worker, report);
+            if let Exit::Interrupted(reason) = &report.end.exit
+                && self.live_attempt(&attempt).is_some()
+            {
+                // Whatever it was, the next task would meet it, too.
+                let reason = reason.clone();
+                self.hold_off(step, worker, &reason);
+            }
             // For an ended task this does nothing: its one result stands.
             let ending = Ending::Reported {
                 report: Box::new(report),
@@ -195,6 +202,12 @@ impl Core {
     }
 
     /// The live attempt with this id.
+    pub(crate) fn live_attempt(&self, attempt: &AttemptId) -> Option<&Attempt> {
+        let task = self.tasks.get(&attempt.task)?;
+        task.given().filter(|_| task.attempt == attempt.number)
+    }
+
+    /// The same, to change it.
     pub(crate) fn attempt_mut(&mut self, attempt: &AttemptId) -> Option<&mut Attempt> {
         let task = self.tasks.get_mut(&attempt.task)?;
         if task.attempt != attempt.number {

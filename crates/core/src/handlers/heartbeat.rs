@@ -3,6 +3,8 @@
 //! The comparison, not a memory of past messages, keeps both in step. What the worker lacks and
 //! can't be on its way is lost; what it holds and nobody wants is stopped there.
 
+use std::sync::Arc;
+
 use cloudai_model::{AttemptId, Phase, WorkerId};
 
 use crate::{
@@ -12,37 +14,15 @@ use crate::{
     handlers::settle::Ending,
     input::{Call, Heartbeat, Held},
     lifecycle::{AttemptEvent, AttemptState},
+    registry::HeldReport,
 };
 
 /// After so many heartbeats in a row that lack it, an old node doesn't hold an attempt.
 const OLD_NODE_MISSES: u8 = 2;
 
-/// What one heartbeat says about the attempts that its worker should hold.
-struct Sighting {
-    held: Vec<Held>,
-    last_sequence: Option<u64>,
-    /// The program was started anew since the last heartbeat.
-    restarted: bool,
-}
-
-impl Sighting {
-    fn of(heartbeat: Heartbeat, restarted: bool, core: &Core) -> Self {
-        let mut held = heartbeat.held;
-        for held in held.iter_mut().filter(|held| held.attempt.number == 0) {
-            if let Some(meant) = core.meant_by(&heartbeat.worker, &held.attempt) {
-                held.attempt = meant;
-            }
-        }
-        held.sort_by(|one, other| one.attempt.cmp(&other.attempt));
-        Self {
-            held,
-            last_sequence: heartbeat.last_sequence,
-            restarted,
-        }
-    }
-
+impl HeldReport {
     /// How far the worker is with an attempt; `None`: it doesn't hold it.
-    fn phase_of(&self, attempt: &AttemptId) -> Option<Phase> {
+    pub(crate) fn phase_of(&self, attempt: &AttemptId) -> Option<Phase> {
         let first = self
             .held
             .partition_point(|held| held.attempt.task < attempt.task);
@@ -73,13 +53,30 @@ impl Core {
         step: &mut Step<'_>,
         heartbeat: Heartbeat,
     ) -> Result<bool, WorkerCallError> {
-        let (now, id) = (step.now, heartbeat.worker.clone());
+        let (now, id) = (step.now, heartbeat.worker);
         let was = self.registry.get(&id).cloned();
         let was = was.ok_or_else(|| WorkerCallError::NotAuthorized(id.clone()))?;
+        if !was.may_be_at(heartbeat.home.as_deref()) {
+            return Err(WorkerCallError::Duplicate(id));
+        }
         let active = was.capacity.is_some();
         let restarted = was.incarnation != heartbeat.incarnation;
+        let mut held = heartbeat.held;
+        for held in held.iter_mut().filter(|held| held.attempt.number == 0) {
+            if let Some(meant) = self.meant_by(&id, &held.attempt) {
+                held.attempt = meant;
+            }
+        }
+        held.sort_by(|one, other| one.attempt.cmp(&other.attempt));
+        let reported = Arc::new(HeldReport {
+            at: now.mono,
+            held,
+            last_sequence: heartbeat.last_sequence,
+        });
         let updated = self.registry.update(&id, |worker| {
-            worker.incarnation.clone_from(&heartbeat.incarnation);
+            worker.reported = Some(reported.clone());
+            worker.incarnation = heartbeat.incarnation;
+            worker.home = heartbeat.home;
             worker.usage = heartbeat.usage;
             worker.unwell.clone_from(&heartbeat.unwell);
             worker.last_heard = Some(now.mono);
@@ -101,10 +98,9 @@ impl Core {
             self.blocked.clear();
         }
 
-        let sighting = Sighting::of(heartbeat, restarted, self);
-        self.reconcile_expected(step, &id, &sighting);
-        self.reconcile_held(step, &id, &sighting);
-        self.reconcile_stop_orders(step, &id, &sighting);
+        self.reconcile_expected(step, &id, &reported, restarted);
+        self.reconcile_held(step, &id, &reported);
+        self.reconcile_stop_orders(step, &id, &reported);
         Ok(!was.introduced)
     }
 
@@ -116,12 +112,18 @@ impl Core {
     }
 
     /// What the master expects there, and whether the worker has it.
-    fn reconcile_expected(&mut self, step: &mut Step<'_>, id: &WorkerId, sighting: &Sighting) {
+    fn reconcile_expected(
+        &mut self,
+        step: &mut Step<'_>,
+        id: &WorkerId,
+        reported: &HeldReport,
+        restarted: bool,
+    ) {
         let expected = self.registry.get(id).map(|worker| worker.attempts.clone());
         for attempt in expected.into_iter().flatten() {
-            match sighting.phase_of(&attempt) {
+            match reported.phase_of(&attempt) {
                 Some(phase) => self.seen_on_worker(step, id, &attempt, phase),
-                None => self.missing_on_worker(step, id, &attempt, sighting),
+                None => self.missing_on_worker(step, id, &attempt, reported, restarted),
             }
         }
     }
@@ -146,24 +148,23 @@ impl Core {
         }
     }
 
-    fn missing_on_worker(
+    pub(crate) fn missing_on_worker(
         &mut self,
         step: &mut Step<'_>,
         id: &WorkerId,
         attempt: &AttemptId,
-        sighting: &Sighting,
+        reported: &HeldReport,
+        restarted: bool,
     ) {
         let Some(entry) = self.attempt_mut(attempt) else {
             return;
         };
-        let gone = match sighting.last_sequence {
+        let gone = match reported.last_sequence {
             // It has been told of this attempt, or of a later one, and doesn't hold it. While the
             // call is under way it may have been overtaken by a later assignment.
             Some(last) if last >= entry.sequence => !entry.in_flight,
             // It had it, and forgot: its spool is lost.
-            Some(_) => {
-                sighting.restarted && entry.state > AttemptState::Sent && entry.stop.is_none()
-            }
+            Some(_) => restarted && entry.state > AttemptState::Sent && entry.stop.is_none(),
             None => {
                 let missed = u8::from(!entry.in_flight);
                 entry.missed_heartbeats = entry.missed_heartbeats.saturating_add(missed);
@@ -175,7 +176,7 @@ impl Core {
         }
         match entry.state {
             // To an old node nothing is sent twice: it might run it twice.
-            AttemptState::Sent if !entry.in_flight && sighting.last_sequence.is_some() => {
+            AttemptState::Sent if !entry.in_flight && reported.last_sequence.is_some() => {
                 entry.in_flight = true;
                 let again = Assignment {
                     attempt: attempt.clone(),
@@ -195,23 +196,12 @@ impl Core {
     }
 
     /// What the worker holds that is not expected there.
-    fn reconcile_held(&self, step: &mut Step<'_>, id: &WorkerId, sighting: &Sighting) {
+    fn reconcile_held(&self, step: &mut Step<'_>, id: &WorkerId, reported: &HeldReport) {
         let Some(worker) = self.registry.get(id) else {
             return;
         };
-        for held in &sighting.held {
-            let live = self.tasks.get(&held.attempt.task);
-            let current = AttemptId::new(
-                held.attempt.task.clone(),
-                live.map_or(0, |task| task.attempt),
-            );
-            let wanted = live
-                .and_then(|task| task.given())
-                .is_some_and(|attempt| attempt.worker == *id && held.attempt == current);
-            // Its report was taken a moment ago, and the heartbeat left before.
-            let over_there = matches!(held.phase, Phase::Uploading | Phase::Done);
-            let just_ended = over_there && self.ended.was_last(&held.attempt);
-            if !wanted && !just_ended {
+        for held in &reported.held {
+            if !self.is_wanted(id, held) {
                 let reason = "the master does not want it any more";
                 step.out
                     .push(Self::stop_request(worker, held.attempt.clone(), reason));
@@ -219,13 +209,28 @@ impl Core {
         }
     }
 
+    /// Whether what a worker holds is the live attempt of its task, or has only just ended.
+    pub(crate) fn is_wanted(&self, id: &WorkerId, held: &Held) -> bool {
+        let live = self.tasks.get(&held.attempt.task);
+        let current = AttemptId::new(
+            held.attempt.task.clone(),
+            live.map_or(0, |task| task.attempt),
+        );
+        let wanted = live
+            .and_then(|task| task.given())
+            .is_some_and(|attempt| attempt.worker == *id && held.attempt == current);
+        // Its report was taken a moment ago, and the heartbeat left before.
+        let over_there = matches!(held.phase, Phase::Uploading | Phase::Done);
+        wanted || (over_there && self.ended.was_last(&held.attempt))
+    }
+
     /// What it was to stop, and doesn't hold any more.
-    fn reconcile_stop_orders(&mut self, step: &mut Step<'_>, id: &WorkerId, sighting: &Sighting) {
+    fn reconcile_stop_orders(&mut self, step: &mut Step<'_>, id: &WorkerId, reported: &HeldReport) {
         let gone: Vec<_> = self
             .stop_orders
             .of(id)
             .filter(|order| self.is_at(id, &order.address))
-            .filter(|order| sighting.phase_of(&order.attempt).is_none())
+            .filter(|order| reported.phase_of(&order.attempt).is_none())
             .map(|order| order.attempt.clone())
             .collect();
         for attempt in gone {

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod heartbeat;
+mod inspect;
 mod old_nodes;
 mod restore;
 mod settle;

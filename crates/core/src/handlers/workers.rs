@@ -6,7 +6,7 @@ use cloudai_model::{
 };
 
 use crate::{
-    answer::{AddWorkerError, Answer, RemoveWorkerError, Welcome, WorkerCallError},
+    answer::{AddWorkerError, Answer, DrainError, RemoveWorkerError, Welcome, WorkerCallError},
     core::{Core, Invite, Step},
     effect::{Effect, Event, StopRequest, WorkerChange},
     handlers::settle::Ending,
@@ -35,6 +35,7 @@ impl Core {
             registration,
             registered_at: step.now.wall,
             last_seen_at: None,
+            draining: false,
         };
         let added = self.registry.add(record.clone()).map(|_| ());
         let answer = added.map_err(AddWorkerError::from).map(|()| {
@@ -82,13 +83,44 @@ impl Core {
         Ok(worker.attempts.iter().cloned().collect())
     }
 
+    pub(crate) fn drain(&mut self, step: &mut Step<'_>, call: Call, id: &WorkerId, draining: bool) {
+        let drained = self.registry.update(id, |worker| {
+            let changed = std::mem::replace(&mut worker.draining, draining) != draining;
+            let attempts = worker.attempts.iter().cloned().collect();
+            (attempts, changed.then(|| worker.to_record()))
+        });
+        let answer = drained
+            .map_err(DrainError::from)
+            .map(|(attempts, changed)| {
+                if let Some(record) = changed {
+                    self.blocked.clear();
+                    step.out.push(Effect::Write(Record::Worker(record)));
+                    step.publish(Event::WorkerUpdated {
+                        worker: id.clone(),
+                        change: WorkerChange::Draining(draining),
+                    });
+                }
+                attempts
+            });
+        step.answer(call, Answer::Drained(answer));
+    }
+
     pub(crate) fn hello(&mut self, step: &mut Step<'_>, call: Call, hello: Hello) {
         let now = step.now;
         let id = hello.worker.clone();
+        if self.is_duplicate(&id, hello.home.as_deref()) {
+            let error = WorkerCallError::Duplicate(id.clone());
+            step.publish(Event::WorkerRefused {
+                worker: id,
+                reason: error.to_string(),
+            });
+            return step.answer(call, Answer::Welcomed(Err(error)));
+        }
         let introduced = self.registry.update(&id, |worker| {
             worker.capacity = Some(hello.capacity);
             worker.version = hello.version;
             worker.labels = hello.labels;
+            worker.home = hello.home;
             worker.introduced = true;
             worker.active = true;
             worker.hold_off = None;
@@ -97,7 +129,14 @@ impl Core {
             worker.to_record()
         });
         let answer = introduced
-            .map_err(|unknown| WorkerCallError::NotAuthorized(unknown.0))
+            .map_err(|unknown| {
+                let error = WorkerCallError::NotAuthorized(unknown.0);
+                step.publish(Event::WorkerRefused {
+                    worker: id.clone(),
+                    reason: error.to_string(),
+                });
+                error
+            })
             .map(|record| {
                 self.blocked.clear();
                 self.invites.remove(&id);
@@ -117,6 +156,12 @@ impl Core {
                 }
             });
         step.answer(call, Answer::Welcomed(answer));
+    }
+
+    /// Whether another program works under this id just now.
+    pub(crate) fn is_duplicate(&self, id: &WorkerId, home: Option<&str>) -> bool {
+        let known = self.registry.get(id);
+        known.is_some_and(|worker| !worker.may_be_at(home))
     }
 
     /// Asks for the logs of everything that a worker holds.

@@ -1,12 +1,12 @@
 //! Reservations: what of a worker is promised to which attempt, and for how long.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use cloudai_model::{
     AttemptId, DeviceShare, Grant, Mono, Resources, WorkerId, resources::WHOLE_DEVICE,
 };
 
-use super::{Registry, UnknownWorker};
+use super::{Allocated, Registry, UnknownWorker};
 use crate::explain::Obstacle;
 
 /// Capacity of one worker, promised to one attempt.
@@ -236,7 +236,28 @@ impl Registry {
         self.reservations.insert(attempt.clone(), reservation);
     }
 
-    fn change_promises(&mut self, worker: &WorkerId, change: impl FnOnce(&mut super::Allocated)) {
+    /// The sum of what is promised to these attempts.
+    pub(crate) fn promised(&self, attempts: &BTreeSet<AttemptId>) -> Allocated {
+        let mut sum = Allocated::default();
+        for reservation in attempts
+            .iter()
+            .filter_map(|attempt| self.reservations.get(attempt))
+        {
+            sum.add(&reservation.grant);
+        }
+        sum
+    }
+
+    /// Takes the sum of a worker's promises anew.
+    pub(crate) fn recount(&mut self, worker: &WorkerId) {
+        let Some(entry) = self.workers.get(worker) else {
+            return;
+        };
+        let sum = self.promised(&entry.attempts);
+        self.change_promises(worker, |promised| *promised = sum);
+    }
+
+    fn change_promises(&mut self, worker: &WorkerId, change: impl FnOnce(&mut Allocated)) {
         if let Some(entry) = self.workers.get_mut(worker) {
             change(&mut Arc::make_mut(entry).allocated);
         }

@@ -40,6 +40,7 @@ fn record(worker: &str, capacity: Option<Capacity>) -> WorkerRecord {
         registration: 7,
         registered_at: Wall(0),
         last_seen_at: None,
+        draining: false,
     }
 }
 

@@ -1,13 +1,19 @@
 //! One registered worker: what it is, what it offers, what of it is promised.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use cloudai_model::{
     AttemptId, Capacity, DeviceShare, GpuRequest, Grant, HostUsage, Mono, Resources, Wall,
     WorkerAddress, WorkerId, WorkerStatus, record::WorkerRecord, resources::WHOLE_DEVICE,
 };
 
-use crate::explain::{Obstacle, ResourceKind};
+use crate::{
+    explain::{Obstacle, ResourceKind},
+    input::Held,
+};
 
 /// A worker as the registry holds it, and as readers see it in a snapshot.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,10 +34,14 @@ pub struct Worker {
     pub labels: BTreeMap<String, String>,
     /// Which start of its program was last heard of.
     pub incarnation: Option<String>,
+    /// Which data directory it works from: tells two programs with one id apart.
+    pub home: Option<String>,
     /// Whether it was heard of lately.
     pub active: bool,
     /// Whether it has said what it offers since this master started.
     pub introduced: bool,
+    /// Whether it is given nothing new, by an admin's wish.
+    pub draining: bool,
     /// Why it takes nothing new, in its own words.
     pub unwell: Option<String>,
     /// When it was last heard of, for timers.
@@ -40,6 +50,8 @@ pub struct Worker {
     pub last_seen_at: Option<Wall>,
     /// What its machine uses.
     pub usage: HostUsage,
+    /// What it last said that it holds.
+    pub reported: Option<Arc<HeldReport>>,
     /// What is promised of it.
     pub allocated: Allocated,
     /// The attempts it was given and that have not ended.
@@ -48,6 +60,17 @@ pub struct Worker {
     pub hold_off: Option<HoldOff>,
     /// When it was last given a task, in assignments of the whole cluster.
     pub turn: u64,
+}
+
+/// What a worker said in a heartbeat of the attempts that it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldReport {
+    /// When.
+    pub at: Mono,
+    /// The attempts, by id.
+    pub held: Vec<Held>,
+    /// The highest assignment number it had taken in; `None` from an old node.
+    pub last_sequence: Option<u64>,
 }
 
 /// Why and for how long a worker is left alone.
@@ -98,6 +121,16 @@ impl Allocated {
         }
     }
 
+    /// Whether both say the same; devices that nothing is promised of may be left out.
+    pub(crate) fn equals(&self, other: &Self) -> bool {
+        let devices = self.device_milli.len().max(other.device_milli.len());
+        let milli = |of: &Self, device| of.device_milli.get(device).copied().unwrap_or(0);
+        self.cpu_milli == other.cpu_milli
+            && self.memory_bytes == other.memory_bytes
+            && self.storage_bytes == other.storage_bytes
+            && (0..devices).all(|device| milli(self, device) == milli(other, device))
+    }
+
     /// Milli-GPUs over all devices.
     #[must_use]
     pub fn gpu_milli(&self) -> u32 {
@@ -118,16 +151,28 @@ impl Worker {
             version: record.version,
             labels: record.labels,
             incarnation: None,
+            home: None,
             active: false,
             introduced: false,
+            draining: record.draining,
             unwell: None,
             last_heard: None,
             last_seen_at: record.last_seen_at,
             usage: HostUsage::default(),
+            reported: None,
             allocated: Allocated::default(),
             attempts: BTreeSet::new(),
             hold_off: None,
             turn: 0,
+        }
+    }
+
+    /// Whether a program that works from `home` can be this worker: it is the one heard of before,
+    /// or that one has fallen silent.
+    pub(crate) fn may_be_at(&self, home: Option<&str>) -> bool {
+        match (&self.home, home) {
+            (Some(known), Some(home)) => known == home || !self.active,
+            _ => true,
         }
     }
 
@@ -143,22 +188,17 @@ impl Worker {
             registration: self.registration,
             registered_at: self.registered_at,
             last_seen_at: self.last_seen_at,
+            draining: self.draining,
         }
-    }
-
-    /// Whether it is known to be an old node, spoken to in the old fields alone.
-    #[must_use]
-    pub fn is_old_node(&self) -> bool {
-        self.capacity.is_some() && self.version.is_none()
     }
 
     /// Whether it can be given tasks, in the contract's word.
     #[must_use]
     pub fn status(&self) -> WorkerStatus {
-        if self.active {
-            WorkerStatus::Active
-        } else {
-            WorkerStatus::Inactive
+        match (self.active, self.draining) {
+            (false, _) => WorkerStatus::Inactive,
+            (true, true) => WorkerStatus::Draining,
+            (true, false) => WorkerStatus::Active,
         }
     }
 
@@ -175,6 +215,12 @@ impl Worker {
         self.room_for(request)
     }
 
+    /// Whether it is a node of the time before versions. One never seen may be new.
+    #[must_use]
+    pub fn is_old_node(&self) -> bool {
+        self.capacity.is_some() && self.version.is_none()
+    }
+
     /// Whether it may be given anything at all.
     fn willing(&self, now: Mono) -> Result<(), Obstacle> {
         if self.capacity.is_none() {
@@ -182,6 +228,9 @@ impl Worker {
         }
         if !self.active {
             return Err(Obstacle::Inactive);
+        }
+        if self.draining {
+            return Err(Obstacle::Draining);
         }
         if let Some(reason) = &self.unwell {
             return Err(Obstacle::Unwell(reason.clone()));

@@ -5,7 +5,10 @@
 mod access;
 mod cancelling;
 mod console;
+mod log_exactness;
 mod logs_and_files;
+mod nonsense;
 mod placing;
 mod restarts;
 mod running;
+mod settings;

@@ -114,8 +114,8 @@ impl Pair {
     }
 
     async fn end(self) {
-        let path = self.folder.path().join("worker/cluster-of-old-masters");
-        let cluster = fs::read_to_string(path).unwrap().parse().unwrap();
+        let identity = fs::read_to_string(self.folder.path().join("worker/identity")).unwrap();
+        let cluster = format!("old-{identity}").parse().unwrap();
         self.master.was_spoken_to_in_old_words();
         until("the container to be gone", async || {
             let left = containers(&self.engine, &cluster, WORKER).await;

@@ -11,7 +11,7 @@ use tonic::Status;
 
 use super::{
     cluster_service::{ClusterService, mixed_up, stopped},
-    reports::{answer, last_part, reported, vet},
+    reports::{LOG_TAIL, answer, reported, vet},
 };
 
 /// How often the core is told that an old worker is still at work on an attempt that its
@@ -85,15 +85,11 @@ pub(super) async fn complete(
     {
         let logs = service.logs.clone();
         let at = report.end.finished_at;
-        let log = logs.complete_old(&worker, &attempt, old.logs.clone(), at);
+        let log = logs.complete_old(&worker, &attempt, old.logs.clone(), at, LOG_TAIL);
         let log = while_busy(service, &worker, &attempt, log).await;
-        report.log = log.unwrap_or_else(|error| Whole::Incomplete(error.to_string()));
+        (report.log, log_tail) =
+            log.unwrap_or_else(|error| (Whole::Incomplete(error.to_string()), String::new()));
         report.files = files(service, &attempt, &old).await?;
-        match last_part(service, &attempt).await {
-            Ok(tail) => log_tail = tail,
-            Err(reason) if report.log.is_complete() => report.log = Whole::Incomplete(reason),
-            Err(_) => {}
-        }
     }
     let input = |call| Input::Finished {
         call,

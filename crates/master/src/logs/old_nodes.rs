@@ -53,7 +53,8 @@ pub(super) async fn take_in(
 }
 
 impl LogFollowers {
-    /// Makes the best of an old worker's log now that its result is here: the stream's text if the
+    /// Makes the best of an old worker's log now that its result is here, and gives the last `tail`
+    /// bytes of it: the stream's text if the
     /// stream came to its end, else the result's. An old worker need not report a second time, so
     /// this fails only for what the result must say.
     ///
@@ -65,7 +66,8 @@ impl LogFollowers {
         attempt: &AttemptId,
         of_result: String,
         received_at: Wall,
-    ) -> Result<Whole, LogError> {
+        tail: usize,
+    ) -> Result<(Whole, String), LogError> {
         self.follow(worker.clone(), attempt.clone());
         let mut progress = Progress::Following;
         if let Some(mut told) = self.progress_of(attempt) {
@@ -81,7 +83,11 @@ impl LogFollowers {
         }
         let (store, attempt) = (self.0.store.clone(), attempt.clone());
         let settled = tokio::task::spawn_blocking(move || {
-            settle(&store, &attempt, &progress, of_result, received_at)
+            let whole = settle(&store, &attempt, &progress, of_result, received_at)?;
+            let (log, _) = store.writer(&attempt)?;
+            let tail = log.tail_text(tail)?;
+            store.close(&attempt)?;
+            Ok((whole, tail))
         });
         settled.await.expect("writing a log does not panic")
     }
@@ -112,7 +118,6 @@ fn settle(
             })
         }
     };
-    store.close(attempt)?;
     Ok(whole)
 }
 

@@ -250,6 +250,7 @@ impl Workers {
             follow: true,
             framed: true,
             offset,
+            without_text: true,
         };
         let wire = if entry.is_old_node() {
             request.into_old_wire()

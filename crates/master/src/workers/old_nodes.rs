@@ -79,6 +79,7 @@ mod tests {
             labels: std::collections::BTreeMap::new(),
             registration: 1,
             registered_at: Wall(0),
+            draining: false,
             last_seen_at: None,
         });
         worker.attempts = attempts.iter().cloned().collect();

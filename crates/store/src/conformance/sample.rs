@@ -153,6 +153,7 @@ pub(crate) fn worker(id: &str) -> WorkerRecord {
         registration: 7,
         registered_at: Wall(1_700_000_000_000),
         last_seen_at: None,
+        draining: false,
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) static TABLE: Table = Table {
         "registration",
         "registered_at_ms",
         "last_seen_at_ms",
+        "draining",
     ],
     key: 1,
 };
@@ -52,6 +53,7 @@ pub(crate) fn put(db: &Connection, record: &WorkerRecord) -> Result<(), WriteErr
         bits(record.registration),
         record.registered_at.0,
         record.last_seen_at.map(|at| at.0),
+        record.draining,
     ])?;
     Ok(())
 }
@@ -73,6 +75,7 @@ pub(crate) fn read(row: &Row<'_>) -> Result<WorkerRecord, ReadError> {
         registration: columns.count()?,
         registered_at: columns.wall()?,
         last_seen_at: columns.wall_if_any()?,
+        draining: columns.raw()?,
     })
 }
 
