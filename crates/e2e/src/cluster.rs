@@ -1,19 +1,22 @@
 //! A master and its workers, driven as an operator drives them.
 
-use std::{collections::BTreeMap, net::TcpListener, path::PathBuf};
+use std::{collections::BTreeMap, net::TcpListener, path::PathBuf, time::Duration};
 
 use cloudai_engine::Engine;
 use cloudai_model::{AttemptId, ClusterId, TaskDraft, TaskId};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    process::Command,
+};
 
 use crate::{
     client::Client,
     engine::{containers, engine},
     process::Process,
     programs::programs,
-    wait::until,
+    wait::{PATIENCE, until, until_within},
 };
 
 /// See the module. Its containers are removed when a test calls [`Cluster::end`].
@@ -113,6 +116,30 @@ impl Cluster {
 
     /// Starts a worker's program.
     pub fn start_worker(&mut self, id: &str, port: u16, cores: f64) {
+        self.start_worker_with(id, port, cores, |_| {});
+    }
+
+    /// Registers a worker and starts it with flags, environment or a user of its own, which
+    /// `adjust` sets; waits until it is active.
+    pub async fn add_worker_with(
+        &mut self,
+        id: &str,
+        cores: f64,
+        adjust: impl FnOnce(&mut Command),
+    ) {
+        let port = self.register(id).await;
+        self.start_worker_with(id, port, cores, adjust);
+        self.worker_is_active(id).await;
+    }
+
+    /// Starts a worker's program; `adjust` may add to its command.
+    pub fn start_worker_with(
+        &mut self,
+        id: &str,
+        port: u16,
+        cores: f64,
+        adjust: impl FnOnce(&mut Command),
+    ) {
         self.ports.insert(id.to_owned(), port);
         let data = self.path(id).display().to_string();
         let args = [
@@ -124,11 +151,12 @@ impl Cluster {
             ("-mem", "8".to_owned()),
             ("-storage", "20".to_owned()),
         ];
-        let args: Vec<_> = args
-            .into_iter()
-            .flat_map(|(flag, value)| [flag.to_owned(), value])
-            .collect();
-        let worker = Process::start(id, &programs().worker, &args, self.folder.path());
+        let mut command = Command::new(&programs().worker);
+        for (flag, value) in args {
+            command.args([flag, &value]);
+        }
+        adjust(&mut command);
+        let worker = Process::spawn(id, command, self.folder.path());
         self.workers.insert(id.to_owned(), worker);
     }
 
@@ -139,6 +167,15 @@ impl Cluster {
     pub fn restart_worker(&mut self, id: &str, cores: f64) {
         let port = self.ports[id];
         self.start_worker(id, port, cores);
+    }
+
+    /// The same, with flags, environment or a user of its own, which `adjust` sets.
+    ///
+    /// # Panics
+    /// If it never was started.
+    pub fn restart_worker_with(&mut self, id: &str, cores: f64, adjust: impl FnOnce(&mut Command)) {
+        let port = self.ports[id];
+        self.start_worker_with(id, port, cores, adjust);
     }
 
     /// Waits until the master counts a worker as active.
@@ -216,7 +253,20 @@ impl Cluster {
     /// # Panics
     /// If it ends with another.
     pub async fn has_status(&mut self, task: &TaskId, status: &str) -> Value {
-        until(&format!("{task} to be {status}"), async || {
+        self.has_status_within(PATIENCE, task, status).await
+    }
+
+    /// The same, for what takes its time by design.
+    ///
+    /// # Panics
+    /// If it ends with another.
+    pub async fn has_status_within(
+        &mut self,
+        patience: Duration,
+        task: &TaskId,
+        status: &str,
+    ) -> Value {
+        until_within(patience, &format!("{task} to be {status}"), async || {
             let entry = self.task(task).await;
             let now = entry["status"].as_str().unwrap_or_default().to_owned();
             let ended = ["completed", "failed", "cancelled"].contains(&now.as_str());

@@ -15,7 +15,7 @@ use cloudai_model::{ContainerEnd, Exit, PeakUsage};
 use cloudai_worker_core::{Failure, Outcome, SpoolRecord, StopCause};
 use tokio::sync::oneshot;
 
-use crate::{backoff, context::Context, engine_link};
+use crate::{backoff, context::Context, engine_link, storage};
 
 /// When a container's use is first looked at; then ever more rarely.
 const FIRST_SAMPLE: Duration = Duration::from_millis(250);
@@ -162,6 +162,7 @@ async fn follow(
         tokio::select! {
             ended = watched => ended,
             never = sample(context, container, &peak) => match never {},
+            never = storage::watch(context, &record.order, container) => match never {},
         }
     };
     let usage = *peak.lock().unwrap_or_else(PoisonError::into_inner);
@@ -218,9 +219,9 @@ fn earlier_stop(record: &SpoolRecord, raw: &RawEnd) -> Option<EngineCause> {
 }
 
 fn engine_cause(cause: &StopCause) -> EngineCause {
-    match cause {
-        StopCause::Cancel(_) => EngineCause::Cancel,
-        StopCause::Shutdown => EngineCause::Limit("its worker was shut down".to_owned()),
+    match cause.exit() {
+        Exit::Stopped(reason) => EngineCause::Limit(reason),
+        _ => EngineCause::Cancel,
     }
 }
 

@@ -19,6 +19,7 @@ mod runner;
 mod server;
 mod settings;
 mod spool;
+mod storage;
 mod upload;
 mod worker;
 

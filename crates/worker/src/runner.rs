@@ -1,11 +1,16 @@
 //! Carries out what the core wants: each wish becomes a task that tells the core what came of it.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use cloudai_engine::{ContainerPlan, ContainerSettings, CreateError, HeldState, PullError};
 use cloudai_model::{AttemptId, ContainerEnd, Phase, WorkerId};
 use cloudai_worker_core::{Effect, Failure, Found, Input, Order, Outcome, PulledImage};
-use tokio::{sync::oneshot, task::AbortHandle};
+use tokio::{sync::oneshot, task::AbortHandle, time::sleep};
 
 use crate::{
     backoff, console,
@@ -13,6 +18,9 @@ use crate::{
     context::{Context, blocking},
     engine_link, report, upload,
 };
+
+/// How often the master is told how far a pull is, at most.
+const PULL_NEWS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Carries out effects for one worker.
 pub(crate) struct Runner {
@@ -226,13 +234,18 @@ async fn try_pull(context: &Context, order: &Order) -> Result<PulledImage, Failu
                 reason: error.to_string(),
                 may_pass: false,
             })?;
+            let latest = Mutex::new(String::new());
             let pulled = engine.pull(
                 image,
                 credentials.as_ref(),
                 context.settings.pull_timeout,
-                |at| progress(format!("{} of {} layers", at.layers_done, at.layers_total)),
+                |at| *latest.lock().unwrap_or_else(PoisonError::into_inner) = at.to_string(),
             );
-            pulled.await.map_err(|error| Failure {
+            let pulled = tokio::select! {
+                pulled = pulled => pulled,
+                never = tell_now_and_then(&latest, progress) => match never {},
+            };
+            pulled.map_err(|error| Failure {
                 // One that took too long once would take as long again.
                 may_pass: error.is_transient() && !matches!(error, PullError::TimedOut { .. }),
                 reason: error.to_string(),
@@ -243,6 +256,23 @@ async fn try_pull(context: &Context, order: &Order) -> Result<PulledImage, Failu
         id: found.id.as_str().to_owned(),
         digest: found.digest,
     })
+}
+
+/// Tells how far a pull is while that changes. It changes more often than is worth a message, and
+/// may stop at any point, which must be told, too.
+async fn tell_now_and_then(latest: &Mutex<String>, tell: impl Fn(String)) -> Infallible {
+    let mut told = String::new();
+    loop {
+        sleep(PULL_NEWS_INTERVAL).await;
+        let now = latest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if now != told {
+            told.clone_from(&now);
+            tell(now);
+        }
+    }
 }
 
 async fn create(context: Context, order: Order, image: PulledImage, tries: u32) {

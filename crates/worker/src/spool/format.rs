@@ -67,6 +67,7 @@ struct StateForm {
 enum StopForm {
     Cancel(String),
     Shutdown,
+    OverLimit(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -201,6 +202,7 @@ pub(super) fn state_to_json(record: &SpoolRecord) -> Vec<u8> {
         stop: record.stop.as_ref().map(|stop| match stop {
             StopCause::Cancel(reason) => StopForm::Cancel(reason.clone()),
             StopCause::Shutdown => StopForm::Shutdown,
+            StopCause::OverLimit(reason) => StopForm::OverLimit(reason.clone()),
         }),
         end: record.end.as_ref().map(|end| EndForm {
             exit: match end.end.exit.clone() {
@@ -237,6 +239,7 @@ pub(super) fn state_from_json(
         stop: form.stop.map(|stop| match stop {
             StopForm::Cancel(reason) => StopCause::Cancel(reason),
             StopForm::Shutdown => StopCause::Shutdown,
+            StopForm::OverLimit(reason) => StopCause::OverLimit(reason),
         }),
         end: form.end.map(|end| EndRecord {
             end: ContainerEnd {

@@ -4,6 +4,8 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark")]
 
+mod files;
+
 use std::{collections::BTreeMap, fs, io::Write as _, path::Path, sync::Arc, time::Duration};
 
 use cloudai_engine::{ContainerPlan, ContainerSettings, Engine};
@@ -70,6 +72,8 @@ async fn main() {
         );
     }
     cluster.end().await;
+
+    files::run().await;
 }
 
 /// Milliseconds from asking to the container's start, through CloudAI and with the bare engine,
@@ -176,10 +180,15 @@ fn percentile(sorted: &[i64], percent: usize) -> i64 {
 }
 
 fn resident_mb(pid: u32) -> f64 {
+    status_mb(pid, "VmRSS:")
+}
+
+/// A size in the kernel's status of a process.
+fn status_mb(pid: u32, field: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .find_map(|line| line.strip_prefix(field))
         .unwrap();
     let kb: f64 = line.trim().trim_end_matches(" kB").trim().parse().unwrap();
     kb / 1024.0
