@@ -20,6 +20,7 @@ mod pull_error;
 mod pull_progress;
 mod rfc3339;
 mod usage;
+mod volume;
 
 pub use connect::{ConnectError, DEFAULT_HOST, Engine, EngineInfo};
 pub use container::{

@@ -11,6 +11,7 @@ mod context;
 mod core_loop;
 mod data_dir;
 mod engine_link;
+mod fetch;
 mod listen;
 mod logs;
 mod master_link;

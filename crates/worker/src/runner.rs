@@ -16,7 +16,7 @@ use crate::{
     backoff, console,
     container::{self, Begin, StopRequest},
     context::{Context, blocking},
-    engine_link, report, upload,
+    engine_link, fetch, report, upload,
 };
 
 /// How often the master is told how far a pull is, at most.
@@ -285,21 +285,17 @@ async fn create(context: Context, order: Order, image: PulledImage, tries: u32) 
 }
 
 async fn try_create(context: &Context, order: &Order, image: &PulledImage) -> Result<(), Failure> {
+    let engine = context.engine.ready_soon().await?;
+    let output_in_volume = context.wants_volume(&engine);
     let place = context.spool.place(&order.attempt);
-    let output_dir = blocking(move || place.make_output()).await;
-    let output_dir = output_dir.map_err(|error| Failure {
+    let output_dir = blocking(move || match output_in_volume {
+        true => place.mark_volume().map(|()| place.output()),
+        false => place.make_output(),
+    });
+    let output_dir = output_dir.await.map_err(|error| Failure {
         reason: format!("this worker's disk refuses to be written to: {error}"),
         may_pass: true,
     })?;
-    let engine = context.engine.ready_soon().await?;
-    if !engine.is_local() {
-        return Err(Failure {
-            reason: "its worker's Docker Engine runs on another machine, where /output can't be \
-                     kept; expected a DOCKER_HOST of the form unix:///path/to/docker.sock"
-                .to_owned(),
-            may_pass: false,
-        });
-    }
     let plan = ContainerPlan {
         cluster: order.cluster.clone(),
         worker: context.settings.id.clone(),
@@ -319,6 +315,7 @@ async fn try_create(context: &Context, order: &Order, image: &PulledImage) -> Re
         settings: ContainerSettings {
             pids_limit: context.settings.pids_limit,
             stop_grace: order.stop_grace,
+            output_in_volume,
             ..ContainerSettings::default()
         },
     };
@@ -331,6 +328,10 @@ async fn try_create(context: &Context, order: &Order, image: &PulledImage) -> Re
         },
         reason: error.to_string(),
     })?;
+    if output_in_volume && let Err(error) = engine.open_output(&created.id).await {
+        // Its root can write there all the same.
+        tracing::warn!(attempt = %order.attempt, %error, "only root can write to its /output");
+    }
     context.made(&order.attempt, Some(created.id));
     Ok(())
 }
@@ -344,14 +345,32 @@ async fn remove(context: Context, order: Order, tries: u32) {
             .await
             .map_err(|e| e.to_string())?;
         let container = context.container(&engine, &order).await;
-        match container.map_err(|error| error.to_string())? {
-            Some(id) => engine.remove(&id).await.map_err(|error| error.to_string()),
-            None => Ok(()),
+        let container = container.map_err(|error| error.to_string())?;
+        let place = context.spool.place(&order.attempt);
+        let has_volume = place.has_volume();
+        if let Some(id) = container {
+            if has_volume {
+                let fetched = fetch::output(&engine, &id, &place).await;
+                fetched.map_err(|error| error.to_string())?;
+            }
+            engine
+                .remove(&id)
+                .await
+                .map_err(|error| error.to_string())?;
         }
+        if has_volume {
+            let removed = engine.remove_volume(&order.cluster, &order.attempt).await;
+            removed.map_err(|error| error.to_string())?;
+        }
+        Ok(())
     };
-    let outcome = match removed.await {
+    let removed: Result<(), String> = removed.await;
+    let outcome = match removed {
         Ok(()) => Outcome::Removed,
-        Err(reason) => Outcome::RemoveFailed(reason),
+        Err(reason) => {
+            tracing::warn!(attempt = %order.attempt, reason, "its container can't be removed");
+            Outcome::RemoveFailed(reason)
+        }
     };
     context.core.outcome(&order.attempt, outcome);
 }
@@ -367,6 +386,7 @@ async fn remove_orphan(context: Context, attempt: AttemptId) {
             tracing::warn!(%attempt, container = %held.id, "removing a container that nobody knows");
             engine.remove(&held.id).await?;
         }
+        engine.remove_volume(&cluster, &attempt).await?;
         Ok::<_, cloudai_engine::EngineError>(())
     };
     if let Err(error) = removed.await {

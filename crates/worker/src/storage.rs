@@ -3,7 +3,8 @@
 //!
 //! To measure is to walk files, the engine's and ours. So it is done every five seconds, and never
 //! for more than a twentieth of the time: what takes a second to measure is measured every twenty
-//! seconds. Within that time a container can write beyond its limit; the limit ends it, it does
+//! seconds. A volume has to be read from the engine for it, up to the limit: every fifteen seconds
+//! at most. Within that time a container can write beyond its limit; the limit ends it, it does
 //! not fence it in. Volumes that an image declares for itself are not seen.
 
 use std::{convert::Infallible, time::Duration};
@@ -22,6 +23,8 @@ use crate::{
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 /// How often it is looked at while that is quick.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// The same for a volume, which is read to be measured.
+const VOLUME_INTERVAL: Duration = Duration::from_secs(15);
 /// How many times longer than it takes to look is waited until the next look.
 const REST: u32 = 19;
 const MB: f64 = (1_u64 << 20) as f64;
@@ -49,7 +52,11 @@ pub(crate) async fn watch(context: &Context, order: &Order, container: &Containe
             Ok(_) => {}
             Err(error) => tracing::debug!(%container, %error, "its storage can't be measured"),
         }
-        wait = INTERVAL.max(began.elapsed() * REST);
+        let least = match context.spool.place(&order.attempt).has_volume() {
+            true => VOLUME_INTERVAL,
+            false => INTERVAL,
+        };
+        wait = least.max(began.elapsed() * REST);
     }
 }
 
@@ -60,8 +67,14 @@ async fn measure(
 ) -> Result<u64, EngineError> {
     let engine = context.engine.ready().await;
     let layer = engine.written_bytes(container).await?;
-    let folder = context.spool.place(&order.attempt).output();
-    let output = blocking(move || disk_usage(&folder)).await;
+    let place = context.spool.place(&order.attempt);
+    let output = if place.has_volume() {
+        engine
+            .output_bytes(container, order.grant.storage_bytes)
+            .await?
+    } else {
+        blocking(move || disk_usage(&place.output())).await
+    };
     Ok(layer.saturating_add(output))
 }
 

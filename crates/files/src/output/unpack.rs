@@ -117,7 +117,7 @@ fn begin(folder: &Folder, path: &RelativePath) -> io::Result<File> {
 fn is_hostile(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory | io::ErrorKind::FilesystemLoop
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory
     )
 }
 

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
+use cloudai_files::output::Unpacked;
 use cloudai_model::{
     AttemptId, Command, ContainerEnd, DeviceShare, Exit, Grant, PeakUsage, Wall, Whole,
 };
@@ -97,6 +98,12 @@ enum ExitForm {
 #[derive(Serialize, Deserialize)]
 struct TombstonesForm {
     attempts: Vec<(String, u32)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LeftOutForm {
+    notes: Vec<String>,
+    left_out: u64,
 }
 
 fn to_json<T: Serialize>(content: T) -> Vec<u8> {
@@ -287,4 +294,19 @@ pub(super) fn tombstones_from_json(path: &Path, text: &[u8]) -> Result<Vec<Attem
             Ok(AttemptId::new(task, number))
         })
         .collect()
+}
+
+pub(super) fn left_out_to_json(unpacked: &Unpacked) -> Vec<u8> {
+    to_json(LeftOutForm {
+        notes: unpacked.notes.clone(),
+        left_out: unpacked.left_out,
+    })
+}
+
+pub(super) fn left_out_from_json(path: &Path, text: &[u8]) -> Result<Unpacked, SpoolError> {
+    let form: LeftOutForm = from_json(path, text)?;
+    Ok(Unpacked {
+        notes: form.notes,
+        left_out: form.left_out,
+    })
 }
