@@ -3,8 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
+mod ending;
+mod engines;
 mod limits;
 mod outputs;
 mod pulls;
 mod registry;
 mod relay;
+mod volumes;
