@@ -19,12 +19,12 @@ const LARGE_BYTES: usize = 100 << 20;
 const MANY: usize = 10_000;
 
 /// Where the master keeps the files of a task.
-pub fn kept(cluster: &Cluster, task: &TaskId) -> PathBuf {
+pub(crate) fn kept(cluster: &Cluster, task: &TaskId) -> PathBuf {
     cluster.path("master").join(format!("files/admin/{task}"))
 }
 
 /// Runs a task that leaves files.
-pub async fn leaves(cluster: &mut Cluster, words: &[&str]) -> (TaskId, Value) {
+pub(crate) async fn leaves(cluster: &mut Cluster, words: &[&str]) -> (TaskId, Value) {
     let task = cluster.submit(words).await;
     let entry = cluster.has_status(&task, "completed").await;
     (task, entry)
@@ -49,7 +49,7 @@ fn files_beneath(folder: &Path) -> Vec<PathBuf> {
 /// Checks what `test_task files odd` left: every file as it was, nothing followed out, and words
 /// for the rest. A volume's archive has no sockets in it, so that `sockets_are_told` there is
 /// false.
-pub fn odd_files_are_kept(folder: &Path, entry: &Value, sockets_are_told: bool) {
+pub(crate) fn odd_files_are_kept(folder: &Path, entry: &Value, sockets_are_told: bool) {
     let bottom = (0..30).map(|level| format!("/level-{level}"));
     let bottom = format!("deep{}/bottom.txt", bottom.collect::<String>());
     let long = "n".repeat(255);
@@ -110,7 +110,7 @@ pub fn odd_files_are_kept(folder: &Path, entry: &Value, sockets_are_told: bool) 
 }
 
 /// Checks what `test_task files many` left.
-pub fn many_files_are_kept(folder: &Path, count: usize) {
+pub(crate) fn many_files_are_kept(folder: &Path, count: usize) {
     for index in 0..count {
         let path = folder.join(many_file_path(index));
         let found = fs::read(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
@@ -120,7 +120,7 @@ pub fn many_files_are_kept(folder: &Path, count: usize) {
 }
 
 /// Checks what `test_task output` left, however long it is.
-pub fn large_file_is_kept(path: &Path, bytes: usize, seed: u64) {
+pub(crate) fn large_file_is_kept(path: &Path, bytes: usize, seed: u64) {
     let mut file = fs::File::open(path).unwrap();
     assert_eq!(file.metadata().unwrap().len(), bytes as u64);
     let (mut found, mut expected) = (Sha256::new(), Sha256::new());

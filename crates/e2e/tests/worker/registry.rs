@@ -16,27 +16,27 @@ use tokio::{
     net::TcpStream,
 };
 
-pub const USER: &str = "me";
-pub const PASSWORD: &str = "p?~>>\u{ff}:x";
+pub(crate) const USER: &str = "me";
+pub(crate) const PASSWORD: &str = "p?~>>\u{ff}:x";
 /// `PASSWORD` by bcrypt.
 const HTPASSWD: &str = "me:$2b$05$M1WePzfPem3f3hB3V69AyuoksFZsr0tcrfKxNzgcaxUSzmo0Xr00a\n";
 const BUSYBOX: &str = "/bin/busybox";
 
 /// A running registry; ends when it is dropped.
-pub struct Registry {
-    pub address: SocketAddr,
+pub(crate) struct Registry {
+    pub(crate) address: SocketAddr,
     program: Child,
     _folder: tempfile::TempDir,
 }
 
 impl Registry {
     /// One that anybody may read.
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         Self::start(false).await
     }
 
     /// One that wants [`USER`] and [`PASSWORD`].
-    pub async fn with_password() -> Self {
+    pub(crate) async fn with_password() -> Self {
         Self::start(true).await
     }
 
@@ -71,7 +71,7 @@ impl Registry {
     }
 
     /// Puts an image of busybox and of as many MB as are said, which don't compress, into it.
-    pub async fn put(&self, name: &str, tag: &str, megabytes: usize) {
+    pub(crate) async fn put(&self, name: &str, tag: &str, megabytes: usize) {
         let mut layers = vec![busybox_layer()];
         if megabytes > 0 {
             layers.push(noise_layer(megabytes));

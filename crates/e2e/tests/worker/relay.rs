@@ -18,11 +18,11 @@ use tokio::{
 };
 
 /// The engine's own socket.
-pub const ENGINE: &str = "/var/run/docker.sock";
+pub(crate) const ENGINE: &str = "/var/run/docker.sock";
 
 /// One end.
 #[derive(Debug, Clone)]
-pub enum End {
+pub(crate) enum End {
     Tcp(SocketAddr),
     Unix(PathBuf),
 }
@@ -36,7 +36,7 @@ enum Listener {
 }
 
 /// See the module. Cut when it is dropped.
-pub struct Relay {
+pub(crate) struct Relay {
     near: End,
     far: End,
     /// How many bytes may come from the far end, over all connections.
@@ -47,12 +47,12 @@ pub struct Relay {
 
 impl Relay {
     /// From a port of its own on loopback.
-    pub async fn over_tcp(far: End) -> Self {
+    pub(crate) async fn over_tcp(far: End) -> Self {
         Self::new(End::Tcp(([127, 0, 0, 1], 0).into()), far).await
     }
 
     /// From this end to that.
-    pub async fn new(near: End, far: End) -> Self {
+    pub(crate) async fn new(near: End, far: End) -> Self {
         let mut relay = Self {
             near,
             far,
@@ -65,7 +65,7 @@ impl Relay {
     }
 
     /// Where it listens, if that is a port.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         match &self.near {
             End::Tcp(address) => *address,
             End::Unix(path) => panic!("it listens at {}", path.display()),
@@ -73,7 +73,7 @@ impl Relay {
     }
 
     /// As `DOCKER_HOST` takes it.
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         match &self.near {
             End::Tcp(address) => format!("tcp://{address}"),
             End::Unix(path) => format!("unix://{}", path.display()),
@@ -81,13 +81,13 @@ impl Relay {
     }
 
     /// Lets so many bytes more come from the far end; what comes beyond waits.
-    pub fn allow(&self, bytes: u64) {
+    pub(crate) fn allow(&self, bytes: u64) {
         let passed = self.passed.load(Ordering::SeqCst);
         self.allowed.send_replace(passed + bytes);
     }
 
     /// Breaks every connection and takes no new one.
-    pub async fn cut(&mut self) {
+    pub(crate) async fn cut(&mut self) {
         if let Some(accepting) = self.accepting.take() {
             accepting.abort();
             drop(accepting.await);
@@ -98,7 +98,7 @@ impl Relay {
     }
 
     /// Takes connections again and holds nothing up.
-    pub async fn mend(&mut self) {
+    pub(crate) async fn mend(&mut self) {
         self.allowed.send_replace(u64::MAX);
         let listener = match &self.near {
             End::Tcp(address) => {

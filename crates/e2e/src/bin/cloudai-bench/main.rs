@@ -1,6 +1,7 @@
 //! `make bench`: figures of this machine, each beside something that is run next to it.
 //!
-//! Ratios are what counts; the absolute figures are for orientation and nothing tests them.
+//! Ratios are what counts; the absolute figures are for orientation and nothing tests them. With
+//! `files` as its argument only those of output files.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark")]
 
@@ -24,6 +25,9 @@ const IDLE: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() {
+    if std::env::args().nth(1).as_deref() == Some("files") {
+        return files::run().await;
+    }
     let mut cluster = Cluster::start().await;
     cluster.add_worker("worker-1", 2.0).await;
     // What a program holds when nothing has been asked of it for a while.
