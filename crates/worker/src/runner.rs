@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use cloudai_engine::{ContainerPlan, ContainerSettings, CreateError, HeldState, PullError};
+use cloudai_engine::{
+    ContainerPlan, ContainerSettings, CreateError, EngineError, HeldState, PullError,
+};
 use cloudai_model::{AttemptId, ContainerEnd, Phase, WorkerId};
 use cloudai_worker_core::{Effect, Failure, Found, Input, Order, Outcome, PulledImage};
 use tokio::{sync::oneshot, task::AbortHandle, time::sleep};
@@ -16,7 +18,9 @@ use crate::{
     backoff, console,
     container::{self, Begin, StopRequest},
     context::{Context, blocking},
-    engine_link, fetch, report, upload,
+    engine_link,
+    fetch::{self, FetchError},
+    report, upload,
 };
 
 /// How often the master is told how far a pull is, at most.
@@ -350,8 +354,11 @@ async fn remove(context: Context, order: Order, tries: u32) {
         let has_volume = place.has_volume();
         if let Some(id) = container {
             if has_volume {
-                let fetched = fetch::output(&engine, &id, &place).await;
-                fetched.map_err(|error| error.to_string())?;
+                match fetch::output(&engine, &id, &place).await {
+                    // Removed by someone else; what it left can't be reached any more.
+                    Ok(()) | Err(FetchError::Engine(EngineError::NoSuchContainer(_))) => {}
+                    Err(error) => return Err(error.to_string()),
+                }
             }
             engine
                 .remove(&id)
@@ -387,7 +394,7 @@ async fn remove_orphan(context: Context, attempt: AttemptId) {
             engine.remove(&held.id).await?;
         }
         engine.remove_volume(&cluster, &attempt).await?;
-        Ok::<_, cloudai_engine::EngineError>(())
+        Ok::<_, EngineError>(())
     };
     if let Err(error) = removed.await {
         tracing::warn!(%attempt, %error, "a container that nobody knows can't be removed");

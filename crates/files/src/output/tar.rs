@@ -110,13 +110,13 @@ impl<R: Read> TarReader<R> {
         Ok(())
     }
 
-    /// The next header; `None` at the block of zeros that ends an archive, or its plain end.
+    /// The next header; `None` at the block of zeros that ends an archive. One that ends without
+    /// it was cut off.
     fn header(&mut self) -> io::Result<Option<[u8; BLOCK]>> {
         let mut header = [0; BLOCK];
         let mut filled = 0;
         while filled < BLOCK {
             match self.source.read(&mut header[filled..])? {
-                0 if filled == 0 => return Ok(None),
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 read => filled += read,
             }
