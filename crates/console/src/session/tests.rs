@@ -427,6 +427,9 @@ async fn a_task_is_followed_from_the_queue_to_its_end_byte_for_byte() {
     master.put(record.clone());
     let _ = master.events.send(moved(&record));
     shows(&screen, "Task task-7 pending on worker-1: pulling\n").await;
+    record.state.reason = "1 of 3 layers".to_owned();
+    let _ = master.events.send(moved(&record));
+    shows(&screen, "pulling: 1 of 3 layers\n").await;
     log.send(frame(LogStream::Stdout, b"one\n")).unwrap();
     log.send(frame(LogStream::Stderr, b"\xff\x00 no break"))
         .unwrap();
@@ -443,6 +446,7 @@ async fn a_task_is_followed_from_the_queue_to_its_end_byte_for_byte() {
     let expected = [
         b"Task task-7 queued: no worker is active\n".as_slice(),
         b"Task task-7 pending on worker-1: pulling\n",
+        b"Task task-7 pending on worker-1: pulling: 1 of 3 layers\n",
         b"one\n\xff\x00 no break\n",
         "❌ Task task-7 failed on worker-1 (exit code 3, 1.5s)\n".as_bytes(),
     ];
