@@ -43,7 +43,10 @@ fn a_draining_worker_ends_what_it_has_and_gets_nothing_new_also_after_a_restart(
     let mut cluster = Cluster::with(&[("a", capacity(2, 0))]);
     cluster.submit(&cores(1.0));
     let running = cluster.assigned().attempt;
-    assert_eq!(drain(&mut cluster, "a", true), [running.clone()]);
+    assert_eq!(
+        drain(&mut cluster, "a", true),
+        std::slice::from_ref(&running)
+    );
 
     let waiting = cluster.submit(&cores(1.0));
     let why = waiting.waiting.unwrap();
