@@ -18,7 +18,7 @@ pub(crate) type Running = (AttemptId, Option<TaskRecord>);
 /// The screen.
 pub(crate) fn stats(worker: &Worker, running: &[Running], now: Now, style: Style) -> String {
     let mut text = format!(
-        "Worker {}: {}, last heartbeat {}\n",
+        "Worker {}: {}\n  Last heartbeat: {}\n",
         worker.id,
         worker.status(),
         last_seen(worker, now)
@@ -222,7 +222,8 @@ mod tests {
         assert_eq!(
             text,
             "\
-Worker worker-1: active, last heartbeat 2s ago
+Worker worker-1: active
+  Last heartbeat: 2s ago
   Address: localhost:50052, version 0.1.0
   Labels:  zone=a
          CAPACITY  PROMISED  FREE      IN USE
@@ -257,7 +258,7 @@ task-1697123456000001  2    ?
             text.contains("CPU      4         1.5       2.5       ?\n"),
             "{text}"
         );
-        assert!(text.starts_with("Worker worker-1: inactive, "), "{text}");
+        assert!(text.starts_with("Worker worker-1: inactive\n"), "{text}");
         assert!(text.contains("  Draining: "), "{text}");
         assert!(
             text.contains("  Takes nothing new: engine gone\n"),

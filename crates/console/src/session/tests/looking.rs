@@ -26,7 +26,7 @@ async fn a_worker_is_shown_with_what_it_runs() {
     stage.session.run("stats worker-1").await;
     let text = stage.screen.text();
     assert!(
-        text.starts_with("Worker worker-1: active, last heartbeat 2s ago\n"),
+        text.starts_with("Worker worker-1: active\n  Last heartbeat: 2s ago\n"),
         "{text}"
     );
     assert!(text.contains("\n1 attempt:\nTASK "), "{text}");
