@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use crate::render::text::wrapped;
+
 /// A command, as help tells of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Topic {
@@ -249,7 +251,9 @@ pub(crate) fn details(topic: &Topic) -> String {
     if matches!(topic.name, "task" | "dispatch") {
         text.push_str("Options:\n");
         for (name, value, meaning) in TASK_OPTIONS {
-            let _ = writeln!(text, "  {:<22}{meaning}", format!("-{name} {value}"));
+            let option = format!("-{name} {value}");
+            let first = format!("  {:<22}", option.trim_end());
+            text.push_str(&wrapped(&first, &" ".repeat(24), meaning, 80));
         }
     }
     text
