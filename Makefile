@@ -19,6 +19,7 @@ test: ## every test; sets up the Docker Engine and the test images first
 
 test-all: test ## the same, then the property tests again with many more cases
 	PROPTEST_CASES=20000 cargo test --workspace --lib --exclude cloudai-tests
+	PROPTEST_CASES=20000 cargo test -p cloudai-core -p cloudai-worker-core -p cloudai-files --tests
 
 bench: ## figures of this machine beside what they are compared with
 	@scripts/bench

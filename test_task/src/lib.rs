@@ -99,6 +99,24 @@ impl Flood {
     }
 }
 
+/// A flood's bytes in blocks, made here so that a program that is not optimised gets them quickly.
+pub struct FloodBlocks(Box<dyn Iterator<Item = u8> + Send>);
+
+impl FloodBlocks {
+    /// From the flood's first byte on.
+    #[must_use]
+    pub fn new(flood: Flood) -> Self {
+        Self(Box::new(flood.content()))
+    }
+
+    /// The next bytes: as many as asked for, fewer at the end.
+    pub fn next_block(&mut self, bytes: usize) -> Vec<u8> {
+        let mut block = Vec::with_capacity(bytes);
+        block.extend(self.0.by_ref().take(bytes));
+        block
+    }
+}
+
 fn printable(byte: u8) -> u8 {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-";
     ALPHABET[usize::from(byte & 63)]
@@ -165,6 +183,18 @@ mod tests {
         assert!(String::from_utf8(content.clone()).is_err());
         assert!(content.contains(&0));
         assert_eq!(content.iter().filter(|&&byte| byte == b'\n').count(), 100);
+    }
+
+    #[test]
+    fn blocks_are_the_flood() {
+        let flood = Flood::text(1000);
+        let mut blocks = FloodBlocks::new(flood);
+        let got: Vec<u8> = [300, 300, 300, 300]
+            .into_iter()
+            .flat_map(|bytes| blocks.next_block(bytes))
+            .collect();
+        assert_eq!(got, flood.content().collect::<Vec<u8>>());
+        assert!(blocks.next_block(1).is_empty());
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! What the test task prints: arguments and environment, slow lines, floods.
 
 use std::env;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cloudai_test_task::Flood;
+use cloudai_test_task::{Flood, FloodBlocks};
 
 use crate::{Outcome, number};
+
+/// Bytes that are written at once.
+const BLOCK: usize = 1 << 16;
 
 /// Arguments and environment as they arrived, byte for byte, so that a test sees what quoting did to them.
 pub(crate) fn echo() -> Outcome {
@@ -75,18 +78,45 @@ pub(crate) fn flood(args: &[String]) -> Outcome {
     }
 }
 
-fn write_all(flood: Flood, sink: impl Write) -> Outcome {
-    let mut sink = BufWriter::with_capacity(1 << 16, sink);
-    let mut piece = Vec::with_capacity(1 << 16);
-    let mut content = flood.content();
+fn write_all(flood: Flood, mut sink: impl Write) -> Outcome {
+    let mut blocks = FloodBlocks::new(flood);
     loop {
-        piece.clear();
-        piece.extend(content.by_ref().take(1 << 16));
-        if piece.is_empty() {
+        let block = blocks.next_block(BLOCK);
+        if block.is_empty() {
             break;
         }
-        sink.write_all(&piece)?;
+        sink.write_all(&block)?;
     }
-    sink.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// As many bytes as told, at no cost worth measuring: the same line of `x` again and again.
+pub(crate) fn spew(bytes: usize, line_bytes: usize) -> Outcome {
+    let line_bytes = line_bytes.max(1);
+    let mut line = vec![b'x'; line_bytes];
+    line[line_bytes - 1] = b'\n';
+    let block = line.repeat((BLOCK / line_bytes).max(1));
+    let mut out = io::stdout().lock();
+    let mut left = bytes;
+    while left > 0 {
+        let part = left.min(block.len());
+        out.write_all(&block[..part])?;
+        left -= part;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The time in Unix milliseconds, a line each, a pause after each: how old a line is when it is
+/// read is then known.
+pub(crate) fn times(count: u64, pause_ms: u64) -> Outcome {
+    for _ in 0..count {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        let mut out = io::stdout().lock();
+        writeln!(out, "{}", since.as_millis())?;
+        out.flush()?;
+        drop(out);
+        thread::sleep(Duration::from_millis(pause_ms));
+    }
     Ok(ExitCode::SUCCESS)
 }

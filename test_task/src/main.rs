@@ -33,7 +33,9 @@ appetite
 logs
   echo ARGS...               prints each argument as `arg I: ...`, each variable as `env K=V`
   lines N MS                 `line I of N` to stdout, every fifth to stderr, MS apart
+  times N MS                 the time in Unix milliseconds, N lines, MS apart
   log-flood BYTES [--line N] [--binary] [--no-newline] [--stderr]
+  spew BYTES LINE            the same line of LINE bytes, as fast as it is read
 files, below /output or OUTPUT_DIR
   output NAME BYTES SEED     writes deterministic bytes
   files many N               N small files, a hundred in a folder
@@ -93,7 +95,12 @@ fn run(args: &[String]) -> Outcome {
         }
         "echo" => logs::echo(),
         "lines" => logs::lines(number(rest, 0, "lines")?, number(rest, 1, "milliseconds")?),
+        "times" => logs::times(number(rest, 0, "lines")?, number(rest, 1, "milliseconds")?),
         "log-flood" => logs::flood(rest),
+        "spew" => logs::spew(
+            number(rest, 0, "bytes")?,
+            number(rest, 1, "bytes of a line")?,
+        ),
         "output" => files::output(
             word(rest, 0, "a file name")?,
             number(rest, 1, "bytes")?,

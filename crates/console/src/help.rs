@@ -214,6 +214,44 @@ pub(crate) const TASK_OPTIONS: &[(&str, &str, &str)] = &[
         "word",
         "cpu-light, cpu-heavy, memory-heavy, gpu-inference, gpu-training, mixed",
     ),
+    (
+        "network",
+        "name",
+        "none, bridge, or one that the admin allows (bridge)",
+    ),
+    (
+        "volume",
+        "name:/path[:ro]",
+        "mount a volume that the admin allows; may be repeated",
+    ),
+    ("read-only", "", "make the root file system read-only"),
+    (
+        "run-as",
+        "uid[:gid]",
+        "run the command as this user (the image's)",
+    ),
+    (
+        "tmpfs",
+        "/path[:gb]",
+        "a file system in the task's memory; may be repeated",
+    ),
+    ("shm", "gb", "size of /dev/shm in GB (0.0625)"),
+    (
+        "stop-signal",
+        "signal",
+        "what asks the command to end (the image's, or SIGTERM)",
+    ),
+    ("hostname", "name", "the container's own name"),
+    (
+        "add-host",
+        "name:ip",
+        "a name that the task can look up; may be repeated",
+    ),
+    (
+        "cap-add",
+        "name",
+        "a capability that the admin allows; may be repeated",
+    ),
 ];
 
 /// The command with this name.

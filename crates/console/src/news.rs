@@ -1,15 +1,19 @@
 //! What happens in the cluster, a line each, while nobody asks.
 
+use std::collections::BTreeMap;
+
 use cloudai_core::{Event, TaskNews, WorkerChange};
-use cloudai_model::{Phase, TaskStatus, resources::bytes_to_gb};
+use cloudai_model::{Phase, TaskStatus, WorkerId, resources::bytes_to_gb};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::{output::Output, render::text::safe};
 
 /// Prints events until the master has no more.
 pub async fn announce(mut events: Receiver<Event>, output: Output) {
+    let mut refused = Refused::default();
     loop {
         match events.recv().await {
+            Ok(event) if refused.was_told(&event) => {}
             Ok(event) => {
                 if let Some(line) = line(&event) {
                     output.news(line);
@@ -17,6 +21,38 @@ pub async fn announce(mut events: Receiver<Event>, output: Output) {
             }
             Err(RecvError::Lagged(count)) => output.missed(count),
             Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Workers that are not let in, as told last: they try again every few seconds.
+#[derive(Debug, Default)]
+struct Refused(BTreeMap<WorkerId, String>);
+
+impl Refused {
+    /// Anybody may knock under any name: no more are remembered.
+    const MOST: usize = 100;
+
+    /// Whether the event says again what was said before.
+    fn was_told(&mut self, event: &Event) -> bool {
+        match event {
+            Event::WorkerRefused { worker, reason } => {
+                let told = self.0.get(worker) == Some(reason);
+                if !told && self.0.len() < Self::MOST {
+                    self.0.insert(worker.clone(), reason.clone());
+                }
+                // Beyond that, silence: the screen is the operator's.
+                told || !self.0.contains_key(worker)
+            }
+            Event::WorkerAdded(worker)
+            | Event::WorkerUpdated {
+                worker,
+                change: WorkerChange::Introduced { .. },
+            } => {
+                self.0.remove(worker);
+                false
+            }
+            _ => false,
         }
     }
 }
@@ -44,6 +80,7 @@ fn line(event: &Event) -> Option<String> {
             )),
             WorkerChange::Health(None) => Some(format!("Worker well: {worker} takes tasks again")),
         },
+        Event::WorkerRefused { reason, .. } => Some(format!("Worker refused: {}", safe(reason))),
         // Whoever did it has the answer on the screen.
         Event::WorkerAdded(_) | Event::WorkerRemoved(_) => None,
         Event::Task(news) if news.phase == Phase::Done => Some(completion(news)),
@@ -111,6 +148,27 @@ mod tests {
             updated(change).unwrap(),
             "Worker registration: worker-1 (IP: localhost, CPU: 4.00, Memory: 8.00 GB)"
         );
+    }
+
+    #[test]
+    fn a_refusal_is_told_once_until_something_changes() {
+        let mut refused = Refused::default();
+        let knock = |worker: &str, reason: &str| Event::WorkerRefused {
+            worker: worker.parse().unwrap(),
+            reason: reason.to_owned(),
+        };
+        assert_eq!(
+            line(&knock("w", "worker w not authorized")).unwrap(),
+            "Worker refused: worker w not authorized"
+        );
+        assert!(!refused.was_told(&knock("w", "not authorized")));
+        assert!(refused.was_told(&knock("w", "not authorized")));
+        assert!(!refused.was_told(&knock("w", "wrong token")));
+        assert!(!refused.was_told(&Event::WorkerAdded("w".parse().unwrap())));
+        assert!(!refused.was_told(&knock("w", "wrong token")));
+        // A flood of names is cut off.
+        let told = (0..1000).filter(|n| !refused.was_told(&knock(&format!("w{n}"), "no")));
+        assert_eq!(told.count(), Refused::MOST - 1);
     }
 
     #[test]

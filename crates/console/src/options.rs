@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroUsize};
 
-use cloudai_model::{TaskDraft, Wall, spec};
+use cloudai_model::{ContainerDraft, TaskDraft, Wall, spec};
 
 use crate::{
     help::{TASK_OPTIONS, Topic, nearest},
@@ -268,8 +268,47 @@ fn task_option(
             draft.command = spec::Command::Shell(line);
             Ok(())
         }
+        _ if container_option(&mut draft.container, given, words)? => Ok(()),
         _ => Err(given.unknown("task", TASK_OPTIONS.iter().map(|(name, _, _)| *name))),
     }
+}
+
+/// Takes an option that is about the container; `false` if it is none.
+fn container_option(
+    container: &mut ContainerDraft,
+    given: &Given<'_>,
+    words: &mut Words<'_>,
+) -> Result<bool, OptionError> {
+    match given.name {
+        "network" => once(given, &mut container.network, words.value(given, "none")?)?,
+        "volume" => container
+            .volumes
+            .push(words.value(given, "datasets:/data:ro")?),
+        "read-only" if given.value.is_some() => return Err(OptionError::NotTaken(given.shown())),
+        "read-only" => container.read_only = true,
+        "run-as" => once(
+            given,
+            &mut container.run_as,
+            words.value(given, "1000:1000")?,
+        )?,
+        "tmpfs" => container.tmpfs.push(words.value(given, "/scratch:0.25")?),
+        "shm" => once(given, &mut container.shm_gb, number(given, words, "1")?)?,
+        "stop-signal" => {
+            let signal = words.value(given, "SIGINT")?;
+            once(given, &mut container.stop_signal, signal)?;
+        }
+        "hostname" => once(
+            given,
+            &mut container.hostname,
+            words.value(given, "trainer")?,
+        )?,
+        "add-host" => container
+            .extra_hosts
+            .push(words.value(given, "db:10.0.0.5")?),
+        "cap-add" => container.cap_add.push(words.value(given, "NET_RAW")?),
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 fn once<T>(given: &Given<'_>, place: &mut Option<T>, value: T) -> Result<(), OptionError> {

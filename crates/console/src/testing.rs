@@ -1,7 +1,7 @@
 //! Values and a screen for the tests of this crate.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io::{self, Write},
     sync::{Arc, Mutex},
     time::Duration,
@@ -9,11 +9,11 @@ use std::{
 
 use cloudai_core::{
     explain::{Explanation, Outlook},
-    registry::{Allocated, Worker},
+    registry::Worker,
 };
 use cloudai_model::{
-    AttemptId, Capacity, HostUsage, Mono, Now, Phase, TaskDraft, TaskId, TaskStatus, Wall, Whole,
-    record::{ResultRecord, TaskRecord, TaskState},
+    AttemptId, Capacity, Mono, Now, Phase, TaskDraft, TaskId, TaskStatus, Wall, Whole,
+    record::{ResultRecord, TaskRecord, TaskState, WorkerRecord},
     resources::GB,
 };
 
@@ -63,32 +63,26 @@ pub(crate) fn about() -> About {
 
 /// Inactive, of 4 cores and 8 GB, heard of 2 s ago and last stored 5 s ago.
 pub(crate) fn worker(id: &str, address: &str) -> Worker {
-    Worker {
-        id: id.parse().unwrap(),
+    let capacity = Capacity {
+        cpu_milli: 4000,
+        memory_bytes: 8 * GB,
+        storage_bytes: 100 * GB,
+        gpus: 0,
+    };
+    let record = WorkerRecord {
+        worker: id.parse().unwrap(),
         address: address.parse().unwrap(),
-        registration: 1,
-        registered_at: Wall(0),
-        capacity: Some(Capacity {
-            cpu_milli: 4000,
-            memory_bytes: 8 * GB,
-            storage_bytes: 100 * GB,
-            gpus: 0,
-        }),
+        capacity: Some(capacity),
         version: None,
         labels: BTreeMap::new(),
-        incarnation: None,
-        active: false,
-        introduced: false,
-        draining: false,
-        reported: None,
-        unwell: None,
-        last_heard: Some(Mono(NOW.mono.0 - 2000)),
+        registration: 1,
+        registered_at: Wall(0),
         last_seen_at: Some(Wall(NOW.wall.0 - 5000)),
-        usage: HostUsage::default(),
-        allocated: Allocated::default(),
-        attempts: BTreeSet::new(),
-        hold_off: None,
-        turn: 0,
+        draining: false,
+    };
+    Worker {
+        last_heard: Some(Mono(NOW.mono.0 - 2000)),
+        ..Worker::from_record(record)
     }
 }
 

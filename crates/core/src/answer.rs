@@ -183,6 +183,12 @@ pub enum WorkerCallError {
     /// No admin registered it.
     #[error("worker {0} not authorized: run `register {0} <host[:port]>` on the master first")]
     NotAuthorized(WorkerId),
+    /// Another program works under its id.
+    #[error(
+        "worker {0} is here already, with another data directory: give this one another -id, or \
+         stop the other and wait until it counts as inactive"
+    )]
+    Duplicate(WorkerId),
 }
 
 /// A worker is let in.

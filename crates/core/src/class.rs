@@ -11,6 +11,8 @@ pub struct TaskClass {
     pub resources: Resources,
     /// The only worker it may run on.
     pub target: Option<WorkerId>,
+    /// Whether its container needs settings. Old nodes don't read them and would run it without.
+    pub has_settings: bool,
 }
 
 impl TaskClass {
@@ -20,6 +22,7 @@ impl TaskClass {
         Self {
             resources: spec.resources,
             target: spec.target.clone(),
+            has_settings: !spec.container.is_default(),
         }
     }
 
@@ -35,6 +38,9 @@ impl TaskClass {
         {
             return Err(Obstacle::NotTarget);
         }
+        if self.has_settings && worker.is_old_node() {
+            return Err(Obstacle::OldNode);
+        }
         worker.fit(&self.resources, now)
     }
 
@@ -44,7 +50,11 @@ impl TaskClass {
     pub fn obstacles(&self, worker: &Worker, now: Mono) -> Vec<Obstacle> {
         match &self.target {
             Some(target) if *target != worker.id => vec![Obstacle::NotTarget],
-            _ => worker.obstacles(&self.resources, now),
+            _ => {
+                let old = (self.has_settings && worker.is_old_node()).then_some(Obstacle::OldNode);
+                let others = worker.obstacles(&self.resources, now);
+                old.into_iter().chain(others).collect()
+            }
         }
     }
 }

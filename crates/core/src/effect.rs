@@ -85,6 +85,13 @@ pub enum Event {
     },
     /// An admin unregistered a worker.
     WorkerRemoved(WorkerId),
+    /// A worker that wanted to register was not let in. It tries again, and so does this come again.
+    WorkerRefused {
+        /// The id that it gave.
+        worker: WorkerId,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// A task's state changed.
     Task(TaskNews),
 }

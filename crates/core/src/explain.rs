@@ -58,6 +58,8 @@ impl ResourceKind {
 pub enum Obstacle {
     /// The task must run on another worker.
     NotTarget,
+    /// The task's container needs settings, which an old node doesn't know.
+    OldNode,
     /// The worker was never seen: what it offers is not known.
     NeverSeen,
     /// It is silent.
@@ -92,7 +94,10 @@ impl Obstacle {
     /// Whether it stays, whatever ends or comes back.
     #[must_use]
     pub fn is_for_ever(&self) -> bool {
-        matches!(self, Self::NotTarget | Self::Short { never: true, .. })
+        matches!(
+            self,
+            Self::NotTarget | Self::OldNode | Self::Short { never: true, .. }
+        )
     }
 }
 
@@ -100,6 +105,7 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotTarget => f.write_str("the task is for another worker"),
+            Self::OldNode => f.write_str("an old node, which knows no container settings"),
             Self::NeverSeen => f.write_str("never seen, its capacity is not known"),
             Self::Inactive => f.write_str("inactive"),
             Self::Draining => f.write_str("draining"),

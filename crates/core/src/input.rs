@@ -198,6 +198,8 @@ pub struct Hello {
     pub version: Option<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Which data directory it works from; `None` from a node that doesn't say.
+    pub home: Option<String>,
 }
 
 /// A worker's sign of life.
@@ -207,6 +209,8 @@ pub struct Heartbeat {
     pub worker: WorkerId,
     /// Which start of its program; `None` for an old node.
     pub incarnation: Option<String>,
+    /// Which data directory it works from; `None` from a node that doesn't say.
+    pub home: Option<String>,
     /// What its machine uses.
     pub usage: HostUsage,
     /// The attempts it holds or owes a report of.

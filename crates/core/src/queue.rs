@@ -184,6 +184,7 @@ mod tests {
         Arc::new(TaskClass {
             resources,
             target: None,
+            has_settings: false,
         })
     }
 

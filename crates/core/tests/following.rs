@@ -5,10 +5,10 @@
 mod cluster;
 
 use cloudai_core::{
-    AssignAnswer, CancelError, CancelOutcome, Effect, Event, Input, Reported, StopAnswer,
-    WorkerCallError, WorkerChange,
+    Answer, AssignAnswer, CancelError, CancelOutcome, Effect, Event, Heartbeat, Input, Reported,
+    StopAnswer, WorkerCallError, WorkerChange,
 };
-use cloudai_model::{Exit, Phase, TaskDraft, TaskStatus, record::Record};
+use cloudai_model::{Exit, HostUsage, Phase, TaskDraft, TaskStatus, record::Record};
 use cluster::{Cluster, capacity, cores, draft, id, spec};
 
 fn results(cluster: &Cluster) -> Vec<(String, TaskStatus)> {
@@ -349,6 +349,13 @@ fn nobody_unregistered_gets_in() {
     let mut cluster = Cluster::new();
     let refused = cluster.hello("stranger", capacity(1, 0)).unwrap_err();
     assert_eq!(refused, WorkerCallError::NotAuthorized(id("stranger")));
+    let events = cluster.take_events();
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(event, Event::WorkerRefused { worker, .. } if *worker == id("stranger"))),
+        "{events:?}"
+    );
     let words = refused.to_string();
     assert!(words.contains("worker stranger not authorized"), "{words}");
     assert!(words.contains("register stranger"), "{words}");
@@ -523,4 +530,43 @@ fn a_worker_may_hold_an_older_attempt_beside_the_live_one() {
         .collect();
     assert_eq!(stops, [older]);
     assert_eq!(cluster.state(&task).status, TaskStatus::Running);
+}
+
+#[test]
+fn a_second_program_under_one_id_is_refused_while_the_first_is_there() {
+    let mut cluster = Cluster::new();
+    cluster.add_worker("a");
+    cluster
+        .hello_from("a", capacity(1, 0), Some("home-1"))
+        .unwrap();
+
+    let second = cluster.hello_from("a", capacity(8, 0), Some("home-2"));
+    assert_eq!(second, Err(WorkerCallError::Duplicate(id("a"))));
+    let answer = cluster.call(|call| Input::Heartbeat {
+        call,
+        heartbeat: Heartbeat {
+            worker: id("a"),
+            incarnation: Some("x".into()),
+            home: Some("home-2".into()),
+            usage: HostUsage::default(),
+            held: Vec::new(),
+            last_sequence: Some(0),
+            unwell: None,
+        },
+    });
+    assert_eq!(
+        answer,
+        Answer::HeartbeatTaken(Err(WorkerCallError::Duplicate(id("a"))))
+    );
+    let known = cluster.core.registry().get(&id("a")).unwrap();
+    assert_eq!(known.capacity, Some(capacity(1, 0)));
+
+    // Started again from its own directory, it is the same worker; from a new one, when it is gone.
+    cluster
+        .hello_from("a", capacity(2, 0), Some("home-1"))
+        .unwrap();
+    cluster.pass_time(16_000, &[]);
+    cluster
+        .hello_from("a", capacity(8, 0), Some("home-2"))
+        .unwrap();
 }

@@ -5,8 +5,8 @@
 mod cluster;
 
 use cloudai_core::{AssignAnswer, Input, SubmitError, WaitCause, Which, explain::Outlook};
-use cloudai_model::{Exit, Phase, TaskDraft, TaskId, TaskStatus};
-use cluster::{Cluster, capacity, cores, draft, id, spec};
+use cloudai_model::{ContainerDraft, Exit, Phase, TaskDraft, TaskId, TaskStatus};
+use cluster::{Cluster, capacity, cores, draft, id, old_node, spec};
 
 #[test]
 fn a_task_that_fits_is_sent_with_its_submit() {
@@ -58,6 +58,39 @@ fn a_task_starts_when_another_has_exited_even_before_its_upload() {
         TaskStatus::Running,
         "until its files are in"
     );
+}
+
+#[test]
+fn what_asks_for_container_settings_does_not_go_to_an_old_node() {
+    // Given an old node, which would run the task on its bridge,
+    let mut cluster = Cluster::with(&[]);
+    cluster.add_worker("a");
+    cluster.introduced(old_node("a", capacity(4, 0))).unwrap();
+    cluster.heartbeat("a", &[]);
+    let alone = spec(TaskDraft {
+        container: ContainerDraft {
+            network: Some("none".to_owned()),
+            ..ContainerDraft::default()
+        },
+        ..draft()
+    });
+
+    // then the task waits and says why, and one that asks for nothing runs.
+    let submitted = cluster.submit(&alone);
+    let why = submitted.waiting.unwrap();
+    assert_eq!(
+        (why.outlook, why.summary.as_str()),
+        (
+            Outlook::Never,
+            "a: an old node, which knows no container settings"
+        )
+    );
+    let plain = cluster.submit(&cores(1.0));
+    assert_eq!(cluster.assigned().attempt.task, plain.task);
+
+    // When the node is brought up to date, the task goes there.
+    cluster.hello("a", capacity(4, 0)).unwrap();
+    assert_eq!(cluster.assigned().attempt.task, submitted.task);
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! A user's program: submits, cancels and reads logs over gRPC.
 
+use bytes::Bytes;
 use cloudai_model::{AttemptId, TaskDraft, TaskId, TaskStatus};
 use cloudai_proto::{
     CancelAnswer, CancelRequest, LogMessage, LogPiece, LogRequest, OutputStream, Refused,
     Submitted, cluster::master_worker_client::MasterWorkerClient, submit,
 };
 use tokio_stream::StreamExt as _;
-use tonic::transport::Channel;
+use tonic::{Status, transport::Channel};
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -73,6 +74,31 @@ impl Client {
     /// # Panics
     /// If the stream breaks.
     pub async fn follow(&mut self, attempt: &AttemptId, mut each: impl FnMut(&Log)) -> Log {
+        let mut log = Log::default();
+        let followed = self.watch(attempt, |stream, data| {
+            match stream {
+                OutputStream::Stdout => log.stdout.extend_from_slice(&data),
+                OutputStream::Stderr => log.stderr.extend_from_slice(&data),
+            }
+            each(&log);
+        });
+        let status = followed.await.expect("the stream holds");
+        log.status = status;
+        log
+    }
+
+    /// Follows a task's log and keeps none of it; the task's status when it was complete.
+    ///
+    /// # Errors
+    /// If the log is not there or the stream breaks.
+    ///
+    /// # Panics
+    /// If a message can't be read.
+    pub async fn watch(
+        &mut self,
+        attempt: &AttemptId,
+        mut each: impl FnMut(OutputStream, Bytes),
+    ) -> Result<Option<TaskStatus>, Status> {
         let request = LogRequest {
             task: attempt.task.clone(),
             attempt: Some(attempt.number),
@@ -80,35 +106,20 @@ impl Client {
             follow: true,
             framed: false,
             offset: 0,
+            without_text: true,
         };
         let stream = self.0.stream_task_logs(request.into_wire()).await;
-        let mut stream = stream.expect("the log is there").into_inner();
-        let mut log = Log::default();
+        let mut stream = stream?.into_inner();
         while let Some(chunk) = stream.next().await {
-            let message = LogMessage::from_wire(chunk.expect("the stream holds")).unwrap();
+            let message = LogMessage::from_wire(chunk?).expect("the message can be read");
             match message.piece {
-                Some(LogPiece::Output {
-                    stream: OutputStream::Stdout,
-                    data,
-                    ..
-                }) => {
-                    log.stdout.extend_from_slice(&data);
-                }
-                Some(LogPiece::Output {
-                    stream: OutputStream::Stderr,
-                    data,
-                    ..
-                }) => {
-                    log.stderr.extend_from_slice(&data);
-                }
+                Some(LogPiece::Output { stream, data, .. }) => each(stream, data),
                 other => assert_eq!(other, None),
             }
-            log.status = message.status;
-            each(&log);
             if message.is_complete {
-                break;
+                return Ok(message.status);
             }
         }
-        log
+        Err(Status::unavailable("the stream ended before the log"))
     }
 }

@@ -1,6 +1,12 @@
 //! A master and its workers, driven as an operator drives them.
 
-use std::{collections::BTreeMap, net::TcpListener, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    path::PathBuf,
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use cloudai_engine::Engine;
 use cloudai_model::{AttemptId, ClusterId, TaskDraft, TaskId};
@@ -16,7 +22,7 @@ use crate::{
     wait::until,
 };
 
-/// See the module. Its containers are removed when a test calls [`Cluster::end`].
+/// See the module. Whatever containers a test leaves are removed with it.
 #[derive(Debug)]
 pub struct Cluster {
     folder: TempDir,
@@ -34,6 +40,8 @@ pub struct Cluster {
     ports: BTreeMap<String, u16>,
     /// The engine.
     pub engine: Engine,
+    /// The cluster's id, as containers are labelled with.
+    id: ClusterId,
 }
 
 impl Cluster {
@@ -64,8 +72,15 @@ impl Cluster {
             workers: BTreeMap::new(),
             ports: BTreeMap::new(),
             engine,
+            // Until the master says which.
+            id: "unknown".parse().expect("it is a word"),
         };
         cluster.is_serving().await;
+        cluster.id = until("the master to know its cluster", async || {
+            let health = cluster.get("/health").await;
+            health["cluster"].as_str()?.parse().ok()
+        })
+        .await;
         cluster
     }
 
@@ -102,17 +117,27 @@ impl Cluster {
     /// Registers a worker on this machine; the port that it shall serve on.
     pub async fn register(&mut self, id: &str) -> u16 {
         let port = free_port();
+        self.register_at(id, port).await;
+        port
+    }
+
+    /// Registers a worker that the master reaches at this port of this machine.
+    pub async fn register_at(&mut self, id: &str, port: u16) {
         self.master
             .type_line(&format!("register {id} 127.0.0.1:{port}"))
             .await;
         self.master
             .says(&format!("Worker {id} registered with address"))
             .await;
-        port
     }
 
     /// Starts a worker's program.
     pub fn start_worker(&mut self, id: &str, port: u16, cores: f64) {
+        self.start_worker_with(id, port, cores, &[]);
+    }
+
+    /// The same, with these flags more.
+    pub fn start_worker_with(&mut self, id: &str, port: u16, cores: f64, extra: &[&str]) {
         self.ports.insert(id.to_owned(), port);
         let data = self.path(id).display().to_string();
         let args = [
@@ -127,6 +152,7 @@ impl Cluster {
         let args: Vec<_> = args
             .into_iter()
             .flat_map(|(flag, value)| [flag.to_owned(), value])
+            .chain(extra.iter().map(ToString::to_string))
             .collect();
         let worker = Process::start(id, &programs().worker, &args, self.folder.path());
         self.workers.insert(id.to_owned(), worker);
@@ -244,42 +270,63 @@ impl Cluster {
     }
 
     /// The cluster's id.
-    ///
-    /// # Panics
-    /// If the master doesn't say it.
-    pub async fn id(&self) -> ClusterId {
-        let health = self.get("/health").await;
-        health["cluster"]
-            .as_str()
-            .unwrap_or_default()
-            .parse()
-            .unwrap()
+    #[must_use]
+    pub fn id(&self) -> ClusterId {
+        self.id.clone()
     }
 
     /// How many containers of this cluster a worker has.
     pub async fn container_count(&self, worker: &str) -> usize {
-        containers(&self.engine, &self.id().await, worker)
-            .await
-            .len()
+        containers(&self.engine, &self.id, worker).await.len()
     }
 
-    /// Ends everything in order, and checks that no container is left.
+    /// Cancels what still runs, checks that no container is left on a worker that is there, and ends
+    /// everything in order.
     ///
     /// # Panics
-    /// If the master does not end well.
+    /// If a container is left, or the master does not end well.
     pub async fn end(mut self) {
-        let id = self.id().await;
-        for name in self.ports.keys() {
-            for container in containers(&self.engine, &id, name).await {
-                self.engine
-                    .remove(&container.id)
-                    .await
-                    .expect("a container can be removed");
+        let mut client = self.client().await;
+        for task in self
+            .json("list-tasks")
+            .await
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let is_live = |status| ["queued", "pending", "running"].contains(&status);
+            if task["status"].as_str().is_some_and(is_live) {
+                let id = task["task_id"].as_str().unwrap_or_default();
+                client
+                    .cancel(&id.parse().expect("a listed id is one"))
+                    .await;
             }
         }
-        self.workers.clear();
+        let names: Vec<_> = self.workers.keys().cloned().collect();
+        for name in names {
+            until(&format!("no container to be left on {name}"), async || {
+                (self.container_count(&name).await == 0).then_some(())
+            })
+            .await;
+        }
         self.master.type_line("exit").await;
         self.master.ends().await;
+        self.workers.clear();
+    }
+}
+
+impl Drop for Cluster {
+    /// What is left of a test that failed, or that has taken its workers away.
+    fn drop(&mut self) {
+        let label = format!("label=cloudai.cluster={}", self.id);
+        let docker = |args: &[&str]| Command::new("docker").args(args).output();
+        let Ok(listed) = docker(&["ps", "--all", "--quiet", "--filter", &label]) else {
+            return;
+        };
+        for container in String::from_utf8_lossy(&listed.stdout).split_whitespace() {
+            // Gone by itself is as well.
+            let _ = docker(&["rm", "--force", "--volumes", container]).is_ok();
+        }
     }
 }
 
@@ -313,12 +360,24 @@ fn start_master(folder: &TempDir, grpc: &str, http: &str, extra: &[String]) -> P
     Process::start("master", &programs().master, &args, folder.path())
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, and that no outgoing connection gets: those have ports of
+/// their own range.
 ///
 /// # Panics
 /// If there is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
-    listener.local_addr().expect("it is bound").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    let start = std::process::id().wrapping_mul(97);
+    for _ in 0..COUNT {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST + start.wrapping_add(step) % COUNT;
+        let port = u16::try_from(port).expect("the range is one of ports");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port between {FIRST} and {} is free", FIRST + COUNT);
 }

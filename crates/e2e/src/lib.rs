@@ -16,5 +16,6 @@ pub mod engine;
 pub mod namespace;
 pub mod process;
 pub mod programs;
+pub mod proxy;
 pub mod pty;
 pub mod wait;

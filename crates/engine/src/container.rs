@@ -17,6 +17,7 @@ use crate::{
     Engine,
     end::{ContainerState, RawEnd},
     error::{EngineError, is_connection_failure},
+    image::ImageId,
     plan::{ContainerId, ContainerPlan, labels},
     rfc3339,
 };
@@ -45,6 +46,18 @@ pub enum CreateError {
     /// The image is no longer there.
     #[error("the image is gone from the engine: {0}")]
     NoSuchImage(String),
+    /// The engine has no network of this name.
+    #[error(
+        "the worker's Docker Engine has no network {0}; make it there with `docker network create \
+         {0}`, or choose a worker that has it"
+    )]
+    NoSuchNetwork(String),
+    /// The engine has no volume of this name.
+    #[error(
+        "the worker's Docker Engine has no volume {0}; make it there with `docker volume create \
+         {0}`, or choose a worker that has it"
+    )]
+    NoSuchVolume(String),
     /// Another container, not of this attempt on this worker, has the name.
     #[error("container name {0} is taken by another container; remove it (`docker rm -f {0}`)")]
     NameTaken(String),
@@ -124,6 +137,7 @@ impl Engine {
     /// # Errors
     /// Why there is none; nothing is left behind.
     pub async fn create(&self, plan: &ContainerPlan) -> Result<Created, CreateError> {
+        self.has_what_is_asked(&plan.settings.asked).await?;
         let name = plan.name();
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
         let body = plan.to_body(self.has_init);
@@ -144,6 +158,11 @@ impl Engine {
             }) => Err(match status_code {
                 404 => CreateError::NoSuchImage(message),
                 _ if message.contains("no space left on device") => CreateError::DiskFull(message),
+                500.. => EngineError::Refused {
+                    status: status_code,
+                    message,
+                }
+                .into(),
                 _ => CreateError::Refused(message),
             }),
             Err(error) => Err(EngineError::from_bollard(error).into()),
@@ -190,8 +209,15 @@ impl Engine {
                 404 if message.contains("No such container") => {
                     EngineError::NoSuchContainer(message).into()
                 }
+                // It was removed after the container was made.
+                404 if message.starts_with("network ") => StartError::Refused(message),
                 // The engine answers 400 or 404 where it knows that the command is to blame.
                 400 | 404 => StartError::Command(message),
+                500.. => EngineError::Refused {
+                    status: status_code,
+                    message,
+                }
+                .into(),
                 _ => StartError::Refused(message),
             },
             error => EngineError::from_bollard(error).into(),
@@ -209,6 +235,16 @@ impl Engine {
             .state
             .ok_or_else(|| EngineError::Unexpected("it gives no state".to_owned()))?;
         Ok(state_of(state))
+    }
+
+    /// The image that a container was made of.
+    ///
+    /// # Errors
+    /// If it isn't there, or the engine isn't.
+    pub async fn image_of(&self, id: &ContainerId) -> Result<Option<ImageId>, EngineError> {
+        let answer = self.docker.inspect_container(id.as_str(), None).await;
+        let image = answer.map_err(EngineError::from_bollard)?.image;
+        Ok(image.map(ImageId::new))
     }
 
     /// Waits until a started container has ended, however long that takes, and says how it did.

@@ -39,6 +39,8 @@ pub enum StopCause {
     Cancel,
     /// The worker's own reason, such as a time limit; shown to the user.
     Limit(String),
+    /// The worker or its machine couldn't go on, and why; no doing of the task's.
+    Machine(String),
 }
 
 /// What the end of a container means.
@@ -57,6 +59,7 @@ pub fn end_of(end: &RawEnd, stop: Option<&StopCause>) -> Exit {
     match stop {
         Some(StopCause::Cancel) => return Exit::Cancelled,
         Some(StopCause::Limit(reason)) => return Exit::Stopped(reason.clone()),
+        Some(StopCause::Machine(reason)) => return Exit::Interrupted(reason.clone()),
         None => {}
     }
     let signal = end.exit_code - 128;

@@ -7,6 +7,7 @@
 //!
 //! It works with engines from 20.10 (API 1.41) on, and with both cgroup versions.
 
+mod asked;
 mod connect;
 mod container;
 mod credentials;
@@ -28,7 +29,7 @@ pub use credentials::{CredentialError, CredentialStore, Credentials};
 pub use end::{ContainerState, RawEnd, StopCause, end_of};
 pub use error::EngineError;
 pub use image::{ImageId, ImageInfo, PullProgress};
-pub use logs::{LogError, LogPiece, LogPosition, LogStream};
-pub use plan::{ContainerId, ContainerPlan, ContainerSettings, Network, labels};
+pub use logs::{LogError, LogPiece, LogPieces, LogPosition, LogStream};
+pub use plan::{ContainerId, ContainerPlan, ContainerSettings, labels};
 pub use pull_error::PullError;
 pub use usage::Usage;

@@ -11,9 +11,9 @@ use bollard::models::{
     ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount, MountType,
     RestartPolicy, RestartPolicyNameEnum,
 };
-use cloudai_model::{AttemptId, ClusterId, Command, WorkerId};
+use cloudai_model::{AttemptId, ClusterId, Command, ContainerSpec, WorkerId};
 
-use crate::image::ImageId;
+use crate::{asked, image::ImageId};
 
 /// Labels by which the containers of a cluster are known and found again.
 pub mod labels {
@@ -56,23 +56,11 @@ impl fmt::Display for ContainerId {
     }
 }
 
-/// Which network a container is on.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Network {
-    /// The engine's default bridge.
-    #[default]
-    Bridge,
-    /// None but its own loopback.
-    None,
-    /// A network of the engine, by name.
-    Named(String),
-}
-
-/// What holds for every container of a worker unless said otherwise.
+/// What the task asked for, and what holds for every container of a worker unless said otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerSettings {
-    /// The network.
-    pub network: Network,
+    /// What the task asked for.
+    pub asked: ContainerSpec,
     /// The most processes and threads at once, so that a fork bomb stays in its container.
     pub pids_limit: u32,
     /// Whether the engine's small init is process 1, where the engine has it. The kernel keeps
@@ -88,7 +76,7 @@ pub struct ContainerSettings {
 impl Default for ContainerSettings {
     fn default() -> Self {
         Self {
-            network: Network::Bridge,
+            asked: ContainerSpec::default(),
             pids_limit: 4096,
             init: true,
             stop_grace: Duration::from_secs(10),
@@ -147,7 +135,7 @@ impl ContainerPlan {
     /// The plan in the engine's words.
     pub(crate) fn to_body(&self, has_init: bool) -> ContainerCreateBody {
         let (entrypoint, cmd) = entrypoint_and_cmd(&self.command);
-        ContainerCreateBody {
+        let mut body = ContainerCreateBody {
             image: Some(self.image.as_str().to_owned()),
             entrypoint,
             cmd,
@@ -162,7 +150,9 @@ impl ContainerPlan {
             open_stdin: Some(false),
             host_config: Some(self.host_config(has_init)),
             ..ContainerCreateBody::default()
-        }
+        };
+        asked::apply(&self.settings.asked, self.memory_bytes, &mut body);
+        body
     }
 
     fn host_config(&self, has_init: bool) -> HostConfig {
@@ -175,13 +165,7 @@ impl ContainerPlan {
             // Memory and swap together: equal to memory, so that there is no swap.
             memory_swap: Some(memory),
             pids_limit: Some(i64::from(self.settings.pids_limit)),
-            security_opt: Some(vec!["no-new-privileges".to_owned()]),
             init: Some(self.settings.init && has_init),
-            network_mode: Some(match &self.settings.network {
-                Network::Bridge => "bridge".to_owned(),
-                Network::None => "none".to_owned(),
-                Network::Named(name) => name.clone(),
-            }),
             // A mount, not a bind: a folder that isn't there is an error, not made by the engine.
             mounts: Some(vec![Mount {
                 typ: Some(MountType::BIND),

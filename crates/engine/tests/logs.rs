@@ -8,35 +8,12 @@ use std::fmt::Write as _;
 
 use cloudai_engine::{LogError, LogPosition, LogStream};
 use futures_util::StreamExt as _;
-use support::{Place, Written, appears, proxy::Proxy, read_log, within};
-
-/// Bytes that look random and are the same each time (xorshift, Marsaglia 2003).
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    })
-    .take(length)
-    .collect()
-}
-
-/// Everything that a log driver may stumble over.
-fn awkward(seed: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    bytes.extend(b"plain\n\n\n  leading and trailing  \n\r\nwindows\r\nbare\rreturn\n");
-    bytes.extend(b"\0nul\0\n\xff\xfe not UTF-8 \xc3\x28\n\x01\0\0\0\0\0\0\x05frame\n");
-    bytes.extend(b"2026-01-01T00:00:00.000000000Z not a time of the engine's\n");
-    // The engine cuts lines at 16 KiB.
-    for length in [16_383, 16_384, 16_385, 32_767, 32_768, 32_769, 100_000] {
-        bytes.extend(std::iter::repeat_n(b'x', length));
-        bytes.push(b'\n');
-    }
-    bytes.extend(noise(seed, 200_000));
-    bytes
-}
+use support::{
+    Place, Written, appears,
+    bytes::{assert_same, awkward, noise},
+    proxy::Proxy,
+    read_log, within,
+};
 
 /// Starts a container that writes these bytes and ends at once.
 async fn writer(place: &Place, what: &Written, line: &str) -> cloudai_engine::ContainerId {
@@ -44,17 +21,6 @@ async fn writer(place: &Place, what: &Written, line: &str) -> cloudai_engine::Co
     std::fs::write(plan.output_dir.join("out"), &what.stdout).unwrap();
     std::fs::write(plan.output_dir.join("err"), &what.stderr).unwrap();
     place.start(&plan).await
-}
-
-fn assert_same(got: &Written, expected: &Written) {
-    for (name, got, expected) in [
-        ("stdout", &got.stdout, &expected.stdout),
-        ("stderr", &got.stderr, &expected.stderr),
-    ] {
-        let differs = got.iter().zip(expected).position(|(a, b)| a != b);
-        assert_eq!(differs, None, "{name} differs");
-        assert_eq!(got.len(), expected.len(), "length of {name}");
-    }
 }
 
 #[tokio::test]
@@ -283,4 +249,51 @@ async fn a_position_beyond_the_log_is_not_taken_for_its_end() {
     let beyond = LogPosition::START.after(LogStream::Stdout, 7);
     let error = within(place.engine.logs(&id, beyond).next()).await;
     assert!(matches!(error, Some(Err(LogError::Malformed(_)))));
+}
+
+#[tokio::test]
+async fn a_last_newline_that_the_engine_lost_is_not_made_up() {
+    let place = Place::new().await;
+    let loses = {
+        let api = place.engine.info().await.unwrap().api_version;
+        let minor: u32 = api.strip_prefix("1.").unwrap().parse().unwrap();
+        minor < 42
+    };
+    for end in ["", "\n"] {
+        // Given a container whose last line is longer than what the engine's log keeps whole
+        let expected = Written {
+            stdout: format!("short\n{}{end}", "x".repeat(20_000)).into(),
+            stderr: Vec::new(),
+        };
+        let id = writer(&place, &expected, "cat /output/out").await;
+        within(place.engine.wait(&id)).await.unwrap();
+
+        // When its log is read, then it is what was written or the beginning of that, and says so
+        let mut got = Written::default();
+        let mut doubt = None;
+        let mut log = place.engine.logs(&id, LogPosition::START);
+        while let Some(piece) = within(log.next()).await {
+            match piece {
+                Ok(piece) => got.push(&piece),
+                Err(error) => doubt = Some(error),
+            }
+        }
+        if loses {
+            assert!(
+                matches!(doubt, Some(LogError::LastNewline(LogStream::Stdout))),
+                "{doubt:?}"
+            );
+            assert_eq!(got.stdout, expected.stdout[..20_006]);
+        } else {
+            assert!(doubt.is_none(), "{doubt:?}");
+            assert_same(&got, &expected);
+        }
+
+        // and whoever has had the newline already knows that this is all.
+        if end == "\n" {
+            let all = LogPosition::START.after(LogStream::Stdout, expected.stdout.len());
+            let rest = within(read_log(&place.engine, &id, all)).await;
+            assert_eq!(rest, Written::default());
+        }
+    }
 }

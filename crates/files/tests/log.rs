@@ -273,24 +273,6 @@ fn the_writers_of_one_attempt_are_one() {
 }
 
 #[test]
-fn the_last_attempt_is_the_highest_number() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = LogStore::new(folder.path());
-    let task = TaskId::numbered(7);
-    assert_eq!(store.attempts(&task).unwrap(), [0_u32; 0]);
-    assert_eq!(store.last_attempt(&task).unwrap(), None);
-    for number in [9, 10, 1] {
-        store.writer(&AttemptId::new(task.clone(), number)).unwrap();
-    }
-    fs::write(folder.path().join("task-7/notes.txt"), "no log").unwrap();
-    assert_eq!(store.attempts(&task).unwrap(), [1, 9, 10]);
-    assert_eq!(
-        store.last_attempt(&task).unwrap(),
-        Some(AttemptId::new(task, 10))
-    );
-}
-
-#[test]
 fn rendering_gives_what_the_task_printed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("1.log");

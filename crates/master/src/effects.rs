@@ -53,7 +53,9 @@ impl core_loop::Effects for EffectRunner {
                         }
                     }
                     Event::WorkerRemoved(_) => self.workers.close_unused(),
-                    Event::WorkerAdded(_) | Event::WorkerUpdated { .. } => {}
+                    Event::WorkerAdded(_)
+                    | Event::WorkerUpdated { .. }
+                    | Event::WorkerRefused { .. } => {}
                 }
                 // Nobody listens: nothing is lost but news.
                 let _ = self.events.send(event);

@@ -13,7 +13,8 @@ use crate::operations::Master;
 struct Health {
     status: &'static str,
     version: &'static str,
-    cluster: String,
+    /// Absent until the store has been read.
+    cluster: Option<String>,
     workers: usize,
     active_workers: usize,
     store: String,
@@ -47,7 +48,7 @@ async fn health(State(master): State<Arc<Master>>) -> Json<Health> {
     Json(Health {
         status: if snapshot.ready { "ok" } else { "starting" },
         version: crate::VERSION,
-        cluster: snapshot.cluster.to_string(),
+        cluster: snapshot.ready.then(|| snapshot.cluster.to_string()),
         workers: snapshot.workers.len(),
         active_workers: snapshot.active_workers(),
         store: master.store.describe(),

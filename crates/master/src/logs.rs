@@ -121,7 +121,8 @@ impl LogFollowers {
         closed.expect("closing a log does not panic")
     }
 
-    /// Makes sure that all `length` bytes of a finished attempt's log are on this disk.
+    /// Makes sure that all `length` bytes of a finished attempt's log are on this disk; with it the
+    /// last `tail` bytes that the task printed.
     ///
     /// # Errors
     /// If they have not come, or are not safe, yet; the worker shall report again.
@@ -130,7 +131,8 @@ impl LogFollowers {
         worker: &WorkerId,
         attempt: &AttemptId,
         length: u64,
-    ) -> Result<Whole, LogPending> {
+        tail: usize,
+    ) -> Result<(Whole, String), LogPending> {
         let mut given_up = None;
         if length > 0 {
             self.follow(worker.clone(), attempt.clone());
@@ -158,15 +160,24 @@ impl LogFollowers {
         if given_up.is_none() && have < length && self.may_wait_again(attempt, have) {
             return Err(pending);
         }
+        let tail = if have > 0 {
+            self.0.tail_text(attempt, tail).await
+        } else {
+            Ok(String::new())
+        };
         if let Err(error) = self.close(attempt).await {
             warn!(%attempt, error = &error as &dyn std::error::Error, "log not closed");
             return Err(pending);
         }
-        Ok(match given_up {
-            Some(why) => Whole::Incomplete(why),
-            None if have >= length => Whole::Complete,
-            None => Whole::Incomplete(format!("{have} of {length} bytes of the log could be read")),
-        })
+        let whole = match (given_up, &tail) {
+            (Some(why), _) => Whole::Incomplete(why),
+            (None, Err(error)) => Whole::Incomplete(format!("the log can't be read: {error}")),
+            (None, Ok(_)) if have >= length => Whole::Complete,
+            (None, Ok(_)) => {
+                Whole::Incomplete(format!("{have} of {length} bytes of the log could be read"))
+            }
+        };
+        Ok((whole, tail.unwrap_or_default()))
     }
 
     fn length(&self, attempt: &AttemptId) -> u64 {
@@ -254,6 +265,12 @@ impl Shared {
             debug!(%attempt, cut = repair.cut, "the log ended within a frame, going on before it");
         }
         Ok(log)
+    }
+
+    async fn tail_text(&self, attempt: &AttemptId, limit: usize) -> Result<String, LogError> {
+        let log = self.open(attempt).await?;
+        let read = tokio::task::spawn_blocking(move || log.tail_text(limit)).await;
+        read.expect("reading a log does not panic")
     }
 
     async fn read_stream(&self, worker: &WorkerId, attempt: &AttemptId) -> Result<(), Break> {

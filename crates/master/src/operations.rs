@@ -17,7 +17,8 @@ use cloudai_core::{
 };
 use cloudai_files::{log::LogStore, output::OutputStore};
 use cloudai_model::{
-    AttemptId, Now, TaskDraft, TaskId, TaskStatus, UserName, Whole, WorkerAddress, WorkerId,
+    Allowed, AttemptId, Now, TaskDraft, TaskId, TaskStatus, UserName, Whole, WorkerAddress,
+    WorkerId,
     record::{FilesRecord, TaskRecord, WorkerRecord},
 };
 use cloudai_operator::{
@@ -56,6 +57,8 @@ pub struct Master {
     pub workers: Arc<Workers>,
     /// Worker tokens.
     pub tokens: Tokens,
+    /// What tasks may use of the engines by name.
+    pub allowed: Allowed,
     /// News.
     pub events: broadcast::Sender<Event>,
     /// What is listened on: a name, and the address.
@@ -85,7 +88,7 @@ impl Operator for Master {
     }
 
     async fn submit(&self, draft: TaskDraft) -> Result<Submitted, SubmitFailure> {
-        let (task, spec) = draft.check()?;
+        let (task, spec) = draft.check_allowed(&self.allowed)?;
         if let Some(task) = &task
             && self.store.task(task).await.map_err(read_failure)?.is_some()
         {

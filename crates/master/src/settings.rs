@@ -2,8 +2,16 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Arg, ArgAction, Command, builder::PossibleValuesParser, value_parser};
+use clap::{
+    Arg, ArgAction, Command,
+    builder::{IntoResettable, PossibleValuesParser, ValueParser},
+    value_parser,
+};
 use cloudai_config::{ListenAddr, LoadError, Section, Setting, Source, Surroundings, duration};
+use cloudai_model::{
+    Allowed,
+    container::{allowed::AllowedVolume, capability::Capability, network::NetworkName},
+};
 
 /// Variables that point to a MongoDB: with any of them set, that is the store meant.
 const MONGODB_VARIABLES: &[&str] = &[
@@ -46,6 +54,8 @@ pub struct Settings {
     pub headless: bool,
     /// Between SIGTERM and SIGKILL.
     pub stop_grace: Duration,
+    /// What tasks may use of the engines by name.
+    pub allowed: Allowed,
     /// The core's spans of time.
     pub core: cloudai_core::Settings,
 }
@@ -75,6 +85,15 @@ pub enum SettingsError {
         /// lost-after
         lost: Duration,
     },
+}
+
+/// A list of names, in `cloudai.toml` an array or a text with commas.
+fn names(id: &'static str, parser: impl IntoResettable<ValueParser>, help: &'static str) -> Arg {
+    Arg::new(id)
+        .value_name("NAMES")
+        .value_delimiter(',')
+        .value_parser(parser)
+        .help(help)
 }
 
 fn section() -> Section {
@@ -149,6 +168,24 @@ fn section() -> Section {
                 "Between SIGTERM and SIGKILL of a container",
             ))
             .env("CLOUDAI_STOP_GRACE"),
+            Setting::flag(names(
+                "allow-networks",
+                value_parser!(NetworkName),
+                "Networks that tasks may be on besides none and bridge, with commas between",
+            ))
+            .env("CLOUDAI_ALLOW_NETWORKS"),
+            Setting::flag(names(
+                "allow-volumes",
+                value_parser!(AllowedVolume),
+                "Volumes that tasks may mount; name:ro for reading only",
+            ))
+            .env("CLOUDAI_ALLOW_VOLUMES"),
+            Setting::flag(names(
+                "allow-capabilities",
+                value_parser!(Capability),
+                "Capabilities that tasks may add to the six that they keep, such as NET_RAW",
+            ))
+            .env("CLOUDAI_ALLOW_CAPABILITIES"),
         ],
     }
 }
@@ -202,6 +239,11 @@ impl Settings {
             log_level: found.get("log-level"),
             headless: found.is_on("headless"),
             stop_grace: found.get("stop-grace"),
+            allowed: Allowed {
+                networks: found.get_list("allow-networks").into_iter().collect(),
+                volumes: found.get_list("allow-volumes").into_iter().collect(),
+                capabilities: found.get_list("allow-capabilities").into_iter().collect(),
+            },
             core,
         })
     }
@@ -256,6 +298,54 @@ mod tests {
         let error = started(&[], &env).unwrap_err().to_string();
         assert!(error.contains("MONGODB_URI is set"), "{error}");
         assert!(started(&["-store", "sqlite"], &env).is_ok());
+    }
+
+    #[test]
+    fn what_tasks_may_use_is_named_and_nothing_is_by_default() {
+        assert_eq!(started(&[], &[]).unwrap().allowed, Allowed::default());
+        let flags = [
+            "-allow-networks",
+            "lab,training",
+            "-allow-volumes=datasets:ro",
+        ];
+        let env = [("CLOUDAI_ALLOW_CAPABILITIES", "net_raw,CAP_SYS_PTRACE")];
+        let allowed = started(&flags, &env).unwrap().allowed;
+        assert_eq!(allowed.networks.len(), 2);
+        assert!(allowed.volume(&"datasets:/d:ro".parse().unwrap()).is_ok());
+        assert!(allowed.volume(&"datasets:/d".parse().unwrap()).is_err());
+        assert!(allowed.capability("SYS_PTRACE".parse().unwrap()).is_ok());
+        for (flag, value, expected) in [
+            (
+                "-allow-networks",
+                "host",
+                "the host's own is refused to every task",
+            ),
+            ("-allow-networks", "bridge", "need not be allowed"),
+            (
+                "-allow-volumes",
+                "/etc",
+                "folders of a worker's machine are not mounted",
+            ),
+            ("-allow-capabilities", "ALL", "each capability by its name"),
+        ] {
+            let error = started(&[flag, value], &[]).unwrap_err().to_string();
+            let error = error.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_lists_stand_in_the_file_as_lists() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "[master]\nallow-networks = ['lab']\nallow-volumes = ['a1:ro', 'b1']\n";
+        std::fs::write(folder.path().join("cloudai.toml"), text).unwrap();
+        let settings = Settings::load(&Surroundings {
+            args: vec!["master-node".into()],
+            env: [].into(),
+            directory: folder.path().to_owned(),
+        });
+        let allowed = settings.unwrap().allowed;
+        assert_eq!((allowed.networks.len(), allowed.volumes.len()), (1, 2));
     }
 
     #[test]

@@ -174,6 +174,7 @@ pub async fn start(settings: &Settings, store: Arc<dyn Store>) -> Result<Running
         files,
         workers,
         tokens: tokens.clone(),
+        allowed: settings.allowed.clone(),
         events,
         services: vec![
             (

@@ -42,6 +42,8 @@ words!(
         NotStarted = "not-started",
         /// It was stopped for a reason of the worker's: over its time or its disk.
         Stopped = "stopped",
+        /// Its worker or machine could not go on with it; the task has no part in that.
+        Interrupted = "interrupted",
     }
 );
 
@@ -60,6 +62,8 @@ pub enum Exit {
     NotStarted(String),
     /// The worker stopped it, and why.
     Stopped(String),
+    /// Its worker or machine could not go on with it, and why; the task has no part in that.
+    Interrupted(String),
 }
 
 impl Exit {
@@ -79,6 +83,7 @@ impl Exit {
             Self::Cancelled => ExitKind::Cancelled,
             Self::NotStarted(_) => ExitKind::NotStarted,
             Self::Stopped(_) => ExitKind::Stopped,
+            Self::Interrupted(_) => ExitKind::Interrupted,
         }
     }
 
@@ -89,7 +94,7 @@ impl Exit {
             Self::Exited(code) => Some(*code),
             Self::Signalled(signal) => Some(128_i32.saturating_add(*signal)),
             Self::OutOfMemory => Some(137),
-            Self::Cancelled | Self::NotStarted(_) | Self::Stopped(_) => None,
+            Self::Cancelled | Self::NotStarted(_) | Self::Stopped(_) | Self::Interrupted(_) => None,
         }
     }
 }
@@ -102,7 +107,9 @@ impl fmt::Display for Exit {
             Self::Signalled(signal) => write!(f, "ended by signal {signal}"),
             Self::OutOfMemory => f.write_str("out of memory: ended at its memory limit"),
             Self::Cancelled => f.write_str("cancelled"),
-            Self::NotStarted(reason) | Self::Stopped(reason) => f.write_str(reason),
+            Self::NotStarted(reason) | Self::Stopped(reason) | Self::Interrupted(reason) => {
+                f.write_str(reason)
+            }
         }
     }
 }
@@ -127,7 +134,8 @@ pub struct ContainerEnd {
     pub finished_at: Wall,
     /// What it used.
     pub usage: PeakUsage,
-    /// Digest of the image it ran, if known.
+    /// Digest of the image it ran, if known: of its manifest in the registry, or the image's id
+    /// where it was built or loaded on the worker's machine.
     pub image_digest: Option<String>,
 }
 

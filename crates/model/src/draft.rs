@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::{
+    container::{ContainerDraft, allowed::Allowed},
     ids::{TaskId, UserName},
     resources::{GpuRequest, Resources, gb_to_bytes, milli_cores},
     spec::{Command, Priority, SlaMultiplier, TaskSpec},
@@ -86,15 +87,32 @@ pub struct TaskDraft {
     pub task_type: Option<String>,
     /// 1.5 to 2.5; 2.0 if none.
     pub sla_multiplier: Option<f64>,
+    /// How its container is set up.
+    pub container: ContainerDraft,
 }
 
 impl TaskDraft {
-    /// Checks the draft whole.
+    /// Checks the draft whole, but for what an admin allows: that was asked when it was accepted.
     ///
     /// # Errors
     /// Every field that is wrong, in the order of the contract's task body.
     pub fn check(self) -> Result<(Option<TaskId>, TaskSpec), DraftErrors> {
-        let mut errors = Errors(Vec::new());
+        self.checked(None)
+    }
+
+    /// Checks the draft of a submit whole.
+    ///
+    /// # Errors
+    /// As [`Self::check`]; what is not allowed is among it.
+    pub fn check_allowed(
+        self,
+        allowed: &Allowed,
+    ) -> Result<(Option<TaskId>, TaskSpec), DraftErrors> {
+        self.checked(Some(allowed))
+    }
+
+    fn checked(self, allowed: Option<&Allowed>) -> Result<(Option<TaskId>, TaskSpec), DraftErrors> {
+        let mut errors = Errors::default();
         let task_id = errors.parsed("task_id", self.task_id.as_deref());
         let image = errors.take(
             "docker_image",
@@ -127,6 +145,9 @@ impl TaskDraft {
         let name = errors.word("name", self.name.unwrap_or_default());
         let tag = errors.word("tag", self.tag.unwrap_or_default());
         let labels = errors.labels(self.labels);
+        // Against memory that is wrong itself nothing can be said.
+        let memory_bytes = Some(resources.memory_bytes).filter(|bytes| *bytes > 0);
+        let container = self.container.check(&mut errors, allowed, memory_bytes);
 
         match (image, errors.0.is_empty()) {
             (Some(image), true) => Ok((
@@ -148,6 +169,7 @@ impl TaskDraft {
                     tag,
                     task_type,
                     sla_multiplier,
+                    container,
                 },
             )),
             _ => Err(DraftErrors(errors.0)),
@@ -155,24 +177,39 @@ impl TaskDraft {
     }
 }
 
-struct Errors(Vec<FieldError>);
+/// What is wrong so far.
+#[derive(Debug, Default)]
+pub(crate) struct Errors(pub(crate) Vec<FieldError>);
 
 impl Errors {
-    fn push(&mut self, field: &'static str, message: impl Into<String>) {
+    /// Whether nothing is wrong.
+    pub(crate) fn into_result(self) -> Result<(), DraftErrors> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(DraftErrors(self.0))
+        }
+    }
+
+    pub(crate) fn push(&mut self, field: &'static str, message: impl Into<String>) {
         self.0.push(FieldError {
             field,
             message: message.into(),
         });
     }
 
-    fn take<T, E: fmt::Display>(&mut self, field: &'static str, value: Result<T, E>) -> Option<T> {
+    pub(crate) fn take<T, E: fmt::Display>(
+        &mut self,
+        field: &'static str,
+        value: Result<T, E>,
+    ) -> Option<T> {
         value
             .map_err(|error| self.push(field, error.to_string()))
             .ok()
     }
 
     /// An absent or empty text is none; the wire can't tell them apart.
-    fn parsed<T>(&mut self, field: &'static str, text: Option<&str>) -> Option<T>
+    pub(crate) fn parsed<T>(&mut self, field: &'static str, text: Option<&str>) -> Option<T>
     where
         T: std::str::FromStr,
         T::Err: fmt::Display,
@@ -184,20 +221,29 @@ impl Errors {
     fn cpu(&mut self, cores: f64) -> u64 {
         let milli = self.take("cpu_cores", milli_cores(cores));
         if milli == Some(0) {
-            self.push("cpu_cores", "0 is not valid: expected at least 0.001 cores");
+            self.push(
+                "cpu_cores",
+                "0 is not valid: expected at least 0.001 and at most 1000000 cores, such as 0.5 or 4",
+            );
         }
         milli.unwrap_or(0)
     }
 
+    /// 0 if it can't be.
     fn memory(&mut self, gb: f64) -> u64 {
-        let bytes = self.take("memory_gb", gb_to_bytes(gb));
-        if bytes.is_some() && gb < LEAST_MEMORY_GB {
-            self.push(
-                "memory_gb",
-                format!("{gb} is not valid: expected at least 0.006 GB, the least that a container can start with"),
-            );
+        if let Ok(bytes) = gb_to_bytes(gb)
+            && gb >= LEAST_MEMORY_GB
+        {
+            return bytes;
         }
-        bytes.unwrap_or(0)
+        self.push(
+            "memory_gb",
+            format!(
+                "{gb} is not valid: expected at least 0.006 (the least that a container can start \
+                 with) and at most 1000000 GB, such as 0.5 or 16"
+            ),
+        );
+        0
     }
 
     fn command(&mut self, command: &Command, env: &BTreeMap<String, String>) {
@@ -258,7 +304,10 @@ impl Errors {
         }
         self.push(
             field,
-            format!("{seconds} is not valid: expected seconds above 0, such as 90"),
+            format!(
+                "{seconds} is not valid: expected at least 0.001 and at most {LONGEST_S} seconds, \
+                 such as 90"
+            ),
         );
         None
     }
@@ -370,6 +419,79 @@ mod tests {
             "name",
         ] {
             assert!(fields.contains(&field), "{field} is missing in {errors}");
+        }
+    }
+
+    #[test]
+    fn an_amount_that_cannot_be_is_answered_with_its_bounds() {
+        let cpu = "expected at least 0.001 and at most 1000000 cores";
+        let memory = "expected at least 0.006 (the least that a container can start with) and at \
+                      most 1000000 GB";
+        let storage = "expected at least 0 and at most 1000000 GB";
+        let gpu = "expected at least 0 and at most 1000: a share of one device";
+        let seconds = "expected at least 0.001 and at most 315360000 seconds";
+        type Set = fn(&mut TaskDraft, f64);
+        let fields: [(&str, Set, &str, &[f64]); 5] = [
+            (
+                "cpu_cores",
+                |d, n| d.cpu_cores = Some(n),
+                cpu,
+                &[0.0, 0.0001],
+            ),
+            (
+                "memory_gb",
+                |d, n| d.memory_gb = Some(n),
+                memory,
+                &[0.0, 0.001],
+            ),
+            ("storage_gb", |d, n| d.storage_gb = Some(n), storage, &[]),
+            (
+                "gpu_cores",
+                |d, n| d.gpu_cores = Some(n),
+                gpu,
+                &[1.5, 0.0001],
+            ),
+            ("timeout_s", |d, n| d.timeout_s = Some(n), seconds, &[0.0]),
+        ];
+        for (field, set, expected, more) in fields {
+            let everywhere = [-1.0, -0.5, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e18];
+            for amount in everywhere.iter().chain(more) {
+                let mut draft = draft();
+                set(&mut draft, *amount);
+                let errors = draft.check().unwrap_err();
+                assert_eq!(errors.0.len(), 1, "{field} {amount}: {errors}");
+                let error = errors.to_string();
+                let begins = format!("{field}: {amount} is not valid: {expected}");
+                assert!(error.starts_with(&begins), "{error} instead of {begins}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_id_with_a_path_in_it_is_no_id() {
+        for id in [
+            "../etc",
+            "a/b",
+            "/a",
+            "..",
+            ".",
+            "a\\b",
+            "a\0b",
+            &"a".repeat(65),
+        ] {
+            let bad = TaskDraft {
+                task_id: Some(id.to_owned()),
+                user_id: Some(id.to_owned()),
+                worker_id: Some(id.to_owned()),
+                ..draft()
+            };
+            let errors = bad.check().unwrap_err();
+            let fields: Vec<_> = errors.0.iter().map(|error| error.field).collect();
+            assert_eq!(fields, ["task_id", "user_id", "worker_id"], "{id}");
+            for error in errors.0 {
+                let expected = "expected 1 to 64 letters, digits, '.', '_' or '-'";
+                assert!(error.message.contains(expected), "{error:?}");
+            }
         }
     }
 

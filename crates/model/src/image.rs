@@ -270,7 +270,7 @@ mod tests {
         let pinned = format!("team/app:1@{sha256}");
         let cases = [
             ("alpine", "docker.io/library/alpine", "latest"),
-            ("alpine:3.22", "docker.io/library/alpine", "3.20"),
+            ("alpine:3.22", "docker.io/library/alpine", "3.22"),
             ("docker.io/alpine", "docker.io/library/alpine", "latest"),
             (
                 "index.docker.io/alpine",

@@ -4,6 +4,7 @@
 //! of these types. Nothing here does I/O, reads a clock or knows another crate of the project.
 
 pub mod attempt;
+pub mod container;
 pub mod draft;
 pub mod ids;
 pub mod image;
@@ -15,6 +16,7 @@ pub mod time;
 pub mod worker;
 
 pub use attempt::{AttemptId, AttemptReport, ContainerEnd, Exit, PeakUsage, Whole};
+pub use container::{ContainerDraft, ContainerSpec, allowed::Allowed};
 pub use draft::{DraftErrors, FieldError, TaskDraft};
 pub use ids::{ClusterId, IdError, TaskId, UserName, WorkerId};
 pub use image::{ImageRef, ImageRefError};

@@ -29,7 +29,7 @@ pub fn milli_cores(cores: f64) -> Result<u64, ResourceError> {
     scaled(
         cores,
         1000.0,
-        "a number of cores such as 0.5 or 4, at least 0.001",
+        "at least 0.001 and at most 1000000 cores, such as 0.5 or 4",
     )
 }
 
@@ -38,7 +38,11 @@ pub fn milli_cores(cores: f64) -> Result<u64, ResourceError> {
 /// # Errors
 /// If it isn't a number from 0 to a million.
 pub fn gb_to_bytes(gb: f64) -> Result<u64, ResourceError> {
-    scaled(gb, GB as f64, "a number of GB such as 0.5 or 16")
+    scaled(
+        gb,
+        GB as f64,
+        "at least 0 and at most 1000000 GB, such as 0.5 or 16",
+    )
 }
 
 fn scaled(value: f64, unit: f64, expected: &'static str) -> Result<u64, ResourceError> {
@@ -74,7 +78,8 @@ impl GpuRequest {
     /// # Errors
     /// If it is negative, not a number, huge, or above 1 and not whole.
     pub fn from_devices(devices: f64) -> Result<Self, ResourceError> {
-        let expected = "a share of one device below 1 (such as 0.25), or a whole number of devices";
+        let expected = "at least 0 and at most 1000: a share of one device below 1 (at least \
+                        0.001, such as 0.25), or a whole number of devices";
         let error = || ResourceError {
             value: devices,
             expected,
@@ -207,7 +212,7 @@ impl Capacity {
         devices: f64,
     ) -> Result<Self, CapacityError> {
         if !(0.0..=1000.0).contains(&devices) {
-            let expected = "a number of devices from 0 to 1000";
+            let expected = "at least 0 and at most 1000 devices";
             return Err(CapacityError::Gpu(ResourceError {
                 value: devices,
                 expected,
@@ -274,8 +279,8 @@ mod tests {
         let error = GpuRequest::from_devices(1.5).unwrap_err().to_string();
         assert_eq!(
             error,
-            "1.5 is not valid: expected a share of one device below 1 (such as 0.25), \
-             or a whole number of devices"
+            "1.5 is not valid: expected at least 0 and at most 1000: a share of one device below 1 \
+             (at least 0.001, such as 0.25), or a whole number of devices"
         );
     }
 }

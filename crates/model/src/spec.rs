@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::{
+    container::ContainerSpec,
     ids::{UserName, WorkerId},
     image::ImageRef,
     resources::Resources,
@@ -135,6 +136,8 @@ pub struct TaskSpec {
     pub task_type: Option<TaskType>,
     /// Makes a deadline of the estimate where none is set.
     pub sla_multiplier: SlaMultiplier,
+    /// How its container is set up.
+    pub container: ContainerSpec,
 }
 
 impl TaskSpec {

@@ -15,6 +15,10 @@ fn every_case_of_the_reference_implementation_is_judged_alike() {
             case["valid"].as_bool().unwrap(),
             "{input}: {parsed:?}"
         );
+        if let Err(error) = &parsed {
+            let error = error.to_string();
+            assert!(error.contains("expected"), "{input}: {error}");
+        }
         if let Ok(image) = parsed {
             assert_eq!(image.as_str(), input);
             assert_eq!(

@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use cloudai_model::{
-    AttemptId, AttemptReport, Command, ContainerEnd, DeviceShare, Exit, GpuRequest, Grant,
-    PeakUsage, Phase, Priority, Resources, SlaMultiplier, TaskDraft, TaskId, TaskSpec, TaskType,
-    Wall, Whole,
+    AttemptId, AttemptReport, Command, ContainerDraft, ContainerEnd, ContainerSpec, DeviceShare,
+    Exit, GpuRequest, Grant, PeakUsage, Phase, Priority, Resources, SlaMultiplier, TaskDraft,
+    TaskId, TaskSpec, TaskType, Wall, Whole,
+    container::process::RunAs,
     resources::{GB, WHOLE_DEVICE},
 };
 use proptest::{collection::btree_map, option, prelude::*, sample::select};
@@ -39,6 +40,7 @@ fn exit() -> impl Strategy<Value = Exit> {
         Just(Exit::Cancelled),
         any::<String>().prop_map(Exit::NotStarted),
         any::<String>().prop_map(Exit::Stopped),
+        any::<String>().prop_map(Exit::Interrupted),
     ]
 }
 
@@ -136,6 +138,7 @@ fn spec() -> impl Strategy<Value = TaskSpec> {
         btree_map("\\PC{1,10}", "\\PC{0,10}", 0..4),
         "\\PC{0,20}",
         option::of(select(TaskType::ALL)),
+        container(),
     );
     (who, where_to, command(), when, words, 1500..=2500_u16).prop_map(
         |(who, where_to, command, when, words, sla)| TaskSpec {
@@ -155,6 +158,7 @@ fn spec() -> impl Strategy<Value = TaskSpec> {
             tag: words.2,
             task_type: words.3,
             sla_multiplier: SlaMultiplier::new(f64::from(sla) / 1000.0).unwrap(),
+            container: words.4,
         },
     )
 }
@@ -224,6 +228,7 @@ pub(crate) fn draft() -> impl Strategy<Value = TaskDraft> {
         option::of(wall()),
         btree_map(any::<String>(), any::<String>(), 0..4),
         btree_map(any::<String>(), any::<String>(), 0..4),
+        container_draft(),
     );
     (texts, numbers, rest).prop_map(|(texts, numbers, rest)| TaskDraft {
         task_id: texts.0,
@@ -246,5 +251,58 @@ pub(crate) fn draft() -> impl Strategy<Value = TaskDraft> {
         deadline: rest.4,
         env: rest.5,
         labels: rest.6,
+        container: rest.7,
+    })
+}
+
+/// Settings of an order, which fit into the least memory that a task has.
+fn container() -> impl Strategy<Value = ContainerSpec> {
+    let asked = (
+        "[a-z0-9][a-z0-9._-]{1,12}",
+        option::of("[a-z0-9]{2,12}:/v/[a-z]{1,9}(:ro)?"),
+        any::<bool>(),
+        option::of((0..u32::MAX, option::of(0..u32::MAX))),
+        option::of("/t/[a-z]{1,9}(:0\\.00[1-5])?"),
+        option::of(1..=6 * GB / 1024),
+        option::of(select(&["SIGINT", "SIGTERM", "37"][..])),
+        option::of("[a-z]{1,9}(-[a-z0-9]{1,9})?"),
+        option::of("[a-z]{1,9}:(10\\.[1-9]\\.0\\.5|fd00::[1-9])"),
+        option::of(select(&["NET_RAW", "SYS_PTRACE", "CHOWN"][..])),
+    );
+    let asked = asked.prop_map(|asked| ContainerSpec {
+        network: asked.0.parse().unwrap(),
+        volumes: asked.1.iter().map(|text| text.parse().unwrap()).collect(),
+        read_only: asked.2,
+        run_as: asked.3.map(|(uid, gid)| RunAs { uid, gid }),
+        tmpfs: asked.4.iter().map(|text| text.parse().unwrap()).collect(),
+        shm_bytes: asked.5,
+        stop_signal: asked.6.map(|text| text.parse().unwrap()),
+        hostname: asked.7.map(|text| text.parse().unwrap()),
+        extra_hosts: asked.8.iter().map(|text| text.parse().unwrap()).collect(),
+        cap_add: asked.9.iter().map(|text| text.parse().unwrap()).collect(),
+    });
+    prop_oneof![Just(ContainerSpec::default()), asked]
+}
+
+/// Any settings, wrong ones too.
+fn container_draft() -> impl Strategy<Value = ContainerDraft> {
+    let text = || option::of("\\PC{1,20}");
+    let list = || proptest::collection::vec(any::<String>(), 0..3);
+    let number = option::of(any::<f64>().prop_filter("a number", |n| !n.is_nan()));
+    let texts = (text(), text(), text(), text());
+    let lists = (list(), list(), list(), list());
+    (texts, lists, any::<bool>(), number).prop_map(|(texts, lists, read_only, shm_gb)| {
+        ContainerDraft {
+            network: texts.0,
+            volumes: lists.0,
+            read_only,
+            run_as: texts.1,
+            tmpfs: lists.1,
+            shm_gb,
+            stop_signal: texts.2,
+            hostname: texts.3,
+            extra_hosts: lists.2,
+            cap_add: lists.3,
+        }
     })
 }

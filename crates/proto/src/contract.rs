@@ -136,6 +136,7 @@ fn only_messages_that_old_nodes_never_see_are_free_in_their_numbers() {
     assert_eq!(
         new,
         [
+            "ContainerSettings",
             "ExitReport",
             "GpuShare",
             "ListWorkersRequest",

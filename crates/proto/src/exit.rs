@@ -13,7 +13,9 @@ pub fn to_wire(end: ContainerEnd) -> cluster::ExitReport {
     let (exit_code, signal, reason) = match end.exit {
         Exit::Exited(code) => (Some(code), 0, String::new()),
         Exit::Signalled(signal) => (None, signal, String::new()),
-        Exit::NotStarted(reason) | Exit::Stopped(reason) => (None, 0, reason),
+        Exit::NotStarted(reason) | Exit::Stopped(reason) | Exit::Interrupted(reason) => {
+            (None, 0, reason)
+        }
         Exit::OutOfMemory | Exit::Cancelled => (None, 0, String::new()),
     };
     cluster::ExitReport {
@@ -50,6 +52,7 @@ pub fn from_wire(wire: cluster::ExitReport) -> Result<ContainerEnd, WireError> {
         ExitKind::Cancelled => Exit::Cancelled,
         ExitKind::NotStarted => Exit::NotStarted(wire.reason),
         ExitKind::Stopped => Exit::Stopped(wire.reason),
+        ExitKind::Interrupted => Exit::Interrupted(wire.reason),
     };
     Ok(ContainerEnd {
         exit,

@@ -29,6 +29,8 @@ pub struct HeartbeatReport {
     pub last_sequence: Option<u64>,
     /// Why it takes nothing new just now.
     pub unwell: Option<String>,
+    /// Which data directory it works from; `None` for an old node.
+    pub home: Option<String>,
 }
 
 /// An attempt that a worker holds.
@@ -58,6 +60,7 @@ impl HeartbeatReport {
             disk_write_bytes_per_s: self.usage.disk_write_bytes_per_s,
             storage_free: self.storage_free_bytes.map(field::gb),
             unwell: self.unwell.unwrap_or_default(),
+            home: self.home.unwrap_or_default(),
         }
     }
 
@@ -89,6 +92,7 @@ impl HeartbeatReport {
             held,
             last_sequence: wire.last_sequence,
             unwell: field::text_if_any(wire.unwell),
+            home: field::text_if_any(wire.home),
         })
     }
 }
@@ -171,7 +175,7 @@ mod tests {
             free in option::of(0..=1_u64 << 50),
             held in vec((arbitrary::attempt(), arbitrary::phase()), 0..5),
             holds_complete: bool,
-            words in (option::of("\\PC{1,9}"), option::of("\\PC{1,9}")),
+            words in (option::of("\\PC{1,9}"), option::of("\\PC{1,9}"), option::of("\\PC{1,9}")),
             last_sequence in option::of(any::<u64>()),
         ) {
             let report = HeartbeatReport {
@@ -183,6 +187,7 @@ mod tests {
                 holds_complete,
                 last_sequence,
                 unwell: words.1,
+                home: words.2,
             };
             prop_assert_eq!(HeartbeatReport::from_wire(report.clone().into_wire()), Ok(report));
         }

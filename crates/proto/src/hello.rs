@@ -22,6 +22,8 @@ pub struct WorkerHello {
     pub labels: BTreeMap<String, String>,
     /// Where it listens; `None` for an old node.
     pub grpc_port: Option<u16>,
+    /// Which data directory it works from; `None` for an old node.
+    pub home: Option<String>,
 }
 
 impl WorkerHello {
@@ -44,6 +46,7 @@ impl WorkerHello {
             version: self.version.unwrap_or_default(),
             labels: self.labels,
             grpc_port: self.grpc_port.map_or(0, u32::from),
+            home: self.home.unwrap_or_default(),
         }
     }
 
@@ -78,6 +81,7 @@ impl WorkerHello {
             version: field::text_if_any(wire.version),
             labels: wire.labels,
             grpc_port: Some(grpc_port).filter(|port| *port != 0),
+            home: field::text_if_any(wire.home),
         })
     }
 }
@@ -103,6 +107,7 @@ mod tests {
                 version: Some("0.1.0".to_owned()),
                 labels: [("zone".to_owned(), "a".to_owned())].into(),
                 grpc_port: Some(50052),
+                home: Some("5eed".to_owned()),
             };
             prop_assert_eq!(WorkerHello::from_wire(hello.clone().into_wire()), Ok(hello));
         }

@@ -24,6 +24,8 @@ pub struct LogRequest {
     pub framed: bool,
     /// The first byte wanted of the framed log.
     pub offset: u64,
+    /// Whether output is wanted as bytes alone, without the text that old clients read.
+    pub without_text: bool,
 }
 
 impl LogRequest {
@@ -37,6 +39,7 @@ impl LogRequest {
             attempt: self.attempt.unwrap_or(0),
             framed: self.framed,
             offset: self.offset,
+            without_text: self.without_text,
         }
     }
 
@@ -62,6 +65,7 @@ impl LogRequest {
             follow: wire.follow,
             framed: wire.framed,
             offset: wire.offset,
+            without_text: wire.without_text,
         })
     }
 }
@@ -183,6 +187,21 @@ impl LogMessage {
         }
     }
 
+    /// As the wire has it for whoever asked for bytes alone. The text is half of what is sent and
+    /// most of the work.
+    #[must_use]
+    pub fn into_wire_without_text(mut self) -> cluster::LogChunk {
+        match self.piece.take() {
+            Some(LogPiece::Output { stream, at, data }) => cluster::LogChunk {
+                data,
+                stream: stream.as_str().to_owned(),
+                at_ms: at.map(|at| at.0),
+                ..self.into_wire()
+            },
+            piece => Self { piece, ..self }.into_wire(),
+        }
+    }
+
     /// Reads it from the wire.
     ///
     /// # Errors
@@ -242,6 +261,7 @@ mod tests {
             follow: true,
             framed: true,
             offset: 1 << 40,
+            without_text: true,
         };
         assert_eq!(
             LogRequest::from_wire(request.clone().into_wire()),
@@ -274,6 +294,10 @@ mod tests {
         ] {
             assert_eq!(
                 LogMessage::from_wire(message.clone().into_wire()),
+                Ok(message.clone())
+            );
+            assert_eq!(
+                LogMessage::from_wire(message.clone().into_wire_without_text()),
                 Ok(message)
             );
         }
@@ -292,6 +316,10 @@ mod tests {
         .into_wire();
         assert_eq!(wire.content, "café \u{fffd}");
         assert_eq!(wire.timestamp, "1970-01-01T00:00:00.000Z");
+        let bytes_alone = LogMessage::from_wire(wire)
+            .unwrap()
+            .into_wire_without_text();
+        assert_eq!((&*bytes_alone.content, bytes_alone.data.len()), ("", 7));
     }
 
     #[test]

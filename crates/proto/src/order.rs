@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cloudai_model::{
-    AttemptId, ClusterId, DeviceShare, Grant, TaskDraft, TaskSpec, TaskType, Wall,
+    AttemptId, ClusterId, ContainerDraft, DeviceShare, Grant, TaskDraft, TaskSpec, TaskType, Wall,
     resources::{WHOLE_DEVICE, bytes_to_gb},
 };
 
@@ -164,6 +164,7 @@ pub fn draft_of(spec: &TaskSpec) -> TaskDraft {
         tag: Some(spec.tag.clone()),
         task_type: spec.task_type.map(|kind| kind.to_string()),
         sla_multiplier: Some(spec.sla_multiplier.factor()),
+        container: ContainerDraft::from(&spec.container),
     }
 }
 

@@ -4,7 +4,7 @@
 //! every mistake at once. Old clients send the fields below 100 alone; an absent number or empty
 //! text is what was not given.
 
-use cloudai_model::{Command, TaskDraft, Wall};
+use cloudai_model::{Command, ContainerDraft, TaskDraft, Wall};
 
 use crate::{cluster, field::text_if_any};
 
@@ -36,7 +36,39 @@ pub fn from_wire(wire: cluster::Task) -> TaskDraft {
         tag: text_if_any(wire.tag),
         task_type: text_if_any(wire.task_type),
         sla_multiplier: wire.sla_multiplier,
+        container: container(wire.container.unwrap_or_default()),
     }
+}
+
+fn container(wire: cluster::ContainerSettings) -> ContainerDraft {
+    ContainerDraft {
+        network: text_if_any(wire.network),
+        volumes: wire.volumes,
+        read_only: wire.read_only,
+        run_as: text_if_any(wire.run_as),
+        tmpfs: wire.tmpfs,
+        shm_gb: wire.shm_gb,
+        stop_signal: text_if_any(wire.stop_signal),
+        hostname: text_if_any(wire.hostname),
+        extra_hosts: wire.extra_hosts,
+        cap_add: wire.cap_add,
+    }
+}
+
+/// Absent where nothing was asked for.
+fn container_to_wire(draft: ContainerDraft) -> Option<cluster::ContainerSettings> {
+    (draft != ContainerDraft::default()).then(|| cluster::ContainerSettings {
+        network: draft.network.unwrap_or_default(),
+        volumes: draft.volumes,
+        read_only: draft.read_only,
+        run_as: draft.run_as.unwrap_or_default(),
+        tmpfs: draft.tmpfs,
+        shm_gb: draft.shm_gb,
+        stop_signal: draft.stop_signal.unwrap_or_default(),
+        hostname: draft.hostname.unwrap_or_default(),
+        extra_hosts: draft.extra_hosts,
+        cap_add: draft.cap_add,
+    })
 }
 
 /// As the wire has it. A list of arguments is written as a quoted line as well, for old masters.
@@ -70,6 +102,7 @@ pub fn to_wire(draft: TaskDraft) -> cluster::Task {
         max_retries: draft.max_retries,
         labels: draft.labels,
         tag: draft.tag.unwrap_or_default(),
+        container: container_to_wire(draft.container),
         ..Default::default()
     }
 }

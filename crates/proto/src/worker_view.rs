@@ -56,6 +56,7 @@ impl WorkerEntry {
             version: self.version,
             labels: self.labels,
             grpc_port: None,
+            home: None,
         };
         cluster::WorkerView {
             info: Some(info.into_wire()),

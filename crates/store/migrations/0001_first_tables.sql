@@ -85,6 +85,8 @@ CREATE TABLE tasks (
     tag              TEXT NOT NULL,
     task_type        TEXT,
     sla_multiplier   REAL NOT NULL,
+    -- How its container is set up, as texts by field; NULL: nothing was asked for.
+    container        TEXT,
     submitted_at_ms  INTEGER NOT NULL,
     status           TEXT NOT NULL,
     phase            TEXT NOT NULL,

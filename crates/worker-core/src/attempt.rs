@@ -1,6 +1,6 @@
 //! An attempt that this worker holds.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use cloudai_model::{AttemptId, ContainerEnd, Exit, Grant, Now, PeakUsage, Phase, Whole};
 
@@ -22,6 +22,8 @@ pub struct HeldAttempt {
     pub phase: Phase,
     /// What it was given.
     pub grant: Grant,
+    /// How long its container has to end after a stop was asked for.
+    pub stop_grace: Duration,
 }
 
 /// An attempt that this worker holds or owes the report of.
@@ -164,7 +166,7 @@ impl Attempt {
     pub(crate) fn end_without_container(&mut self, now: Now, reason: Exit) {
         let exit = match &self.record.stop {
             Some(StopCause::Cancel(_)) => Exit::Cancelled,
-            Some(StopCause::Shutdown) => Exit::Stopped("its worker was shut down".to_owned()),
+            Some(StopCause::Shutdown) => Exit::Interrupted("its worker was shut down".to_owned()),
             None => reason,
         };
         self.end = Some(ContainerEnd {

@@ -98,7 +98,7 @@ impl WorkerCore {
     }
 
     /// The attempts that this worker holds or owes the report of: all of them, once
-    /// [`is_ready`](Self::is_ready).
+    /// [`Input::AdoptionDone`] has come.
     #[must_use]
     pub fn held(&self) -> Vec<HeldAttempt> {
         self.attempts
@@ -108,6 +108,7 @@ impl WorkerCore {
                 attempt: attempt.id().clone(),
                 phase: attempt.phase(),
                 grant: attempt.record.order.grant.clone(),
+                stop_grace: attempt.record.order.stop_grace,
             })
             .collect()
     }
@@ -116,12 +117,6 @@ impl WorkerCore {
     #[must_use]
     pub fn last_sequence(&self) -> u64 {
         self.last_sequence
-    }
-
-    /// Whether the spool has been read. Before, a heartbeat would tell of less than is held.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.ready
     }
 
     /// Why nothing new is taken just now.

@@ -126,8 +126,19 @@ pub struct PulledImage {
 pub struct Failure {
     /// For the user whose task it is.
     pub reason: String,
-    /// Whether the same may succeed a little later, nothing else being changed.
-    pub may_pass: bool,
+    /// Whose doing it is.
+    pub blame: Blame,
+}
+
+/// Whose doing a failure is, and so what follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The task's: the same again would fail again.
+    Task,
+    /// It may pass, such as a registry that is away; if it doesn't, the task can't be run.
+    Passing,
+    /// The machine's: it may pass; if it doesn't, another machine may do better.
+    Machine,
 }
 
 /// A log that gets no longer.

@@ -30,7 +30,7 @@ pub use attempt::HeldAttempt;
 pub use core::WorkerCore;
 pub use effect::{Effect, Report};
 pub use input::{
-    Call, Delivery, Failure, Found, Input, Outcome, PulledImage, SealedLog, StopTarget,
+    Blame, Call, Delivery, Failure, Found, Input, Outcome, PulledImage, SealedLog, StopTarget,
 };
 pub use lifecycle::{AttemptEvent, AttemptState, TRANSITIONS};
 pub use order::{Job, Order};

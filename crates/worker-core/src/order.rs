@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use cloudai_model::{AttemptId, ClusterId, Command, Grant, ImageRef, UserName};
+use cloudai_model::{AttemptId, ClusterId, Command, ContainerSpec, Grant, ImageRef, UserName};
 
 /// What runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Job {
     pub command: Command,
     /// Environment on top of the image's.
     pub env: BTreeMap<String, String>,
+    /// How its container is set up.
+    pub container: ContainerSpec,
 }
 
 /// An assignment.

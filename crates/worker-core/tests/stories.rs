@@ -361,7 +361,7 @@ fn a_container_that_was_taken_away_is_not_run_a_second_time() {
     };
     assert!(!report.report.log.is_complete(), "nobody knows its end");
     worker.finish();
-    let Exit::Stopped(reason) = &worker.acknowledged[&id] else {
+    let Exit::Interrupted(reason) = &worker.acknowledged[&id] else {
         panic!("{:?}", worker.acknowledged);
     };
     assert!(
@@ -413,7 +413,7 @@ fn a_worker_that_shuts_down_takes_nothing_and_stops_only_if_told_to() {
 
     worker.step(Input::Shutdown { stop_tasks: true });
     worker.finish();
-    assert!(matches!(worker.acknowledged[&id], Exit::Stopped(_)));
+    assert!(matches!(worker.acknowledged[&id], Exit::Interrupted(_)));
 }
 
 #[test]

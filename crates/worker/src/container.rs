@@ -8,14 +8,18 @@ use std::{
 };
 
 use cloudai_engine::{
-    ContainerId, Engine, EngineError, RawEnd, StartError, StopCause as EngineCause, Stopped,
-    WaitError, end_of,
+    ContainerId, Engine, EngineError, LogPieces, RawEnd, StartError, StopCause as EngineCause,
+    Stopped, WaitError, end_of,
 };
 use cloudai_model::{ContainerEnd, Exit, PeakUsage};
-use cloudai_worker_core::{Failure, Outcome, SpoolRecord, StopCause};
+use cloudai_worker_core::{Blame, Failure, Outcome, SpoolRecord, StopCause};
 use tokio::sync::oneshot;
 
-use crate::{backoff, context::Context, engine_link};
+use crate::{
+    backoff,
+    context::Context,
+    engine_link::{self, blame},
+};
 
 /// When a container's use is first looked at; then ever more rarely.
 const FIRST_SAMPLE: Duration = Duration::from_millis(250);
@@ -48,11 +52,11 @@ pub(crate) async fn run(
     mut stop: oneshot::Receiver<StopRequest>,
 ) {
     let attempt = record.attempt().clone();
-    let container = match begin {
+    let (container, attached) = match begin {
         Begin::Start { tries } => match start(&context, &record, tries, &mut stop).await {
-            Ok(container) => {
+            Ok(started) => {
                 context.core.outcome(&attempt, Outcome::Started);
-                container
+                started
             }
             Err(failure) => {
                 context
@@ -62,7 +66,7 @@ pub(crate) async fn run(
             }
         },
         Begin::Follow => match find(&context, &record).await {
-            Some(container) => container,
+            Some(container) => (container, None),
             None => {
                 context.logs.lose(&attempt);
                 context.core.outcome(&attempt, Outcome::Ended(gone()));
@@ -70,23 +74,24 @@ pub(crate) async fn run(
             }
         },
     };
-    context.logs.pump(&attempt, container.clone());
+    context.logs.pump(&attempt, container.clone(), attached);
     let end = follow(&context, &record, &container, stop).await;
     context.core.outcome(&attempt, Outcome::Ended(end));
 }
 
+/// Starts a container, with its outputs attached where the engine lets that be done.
 async fn start(
     context: &Context,
     record: &SpoolRecord,
     tries: u32,
     stop: &mut oneshot::Receiver<StopRequest>,
-) -> Result<ContainerId, Failure> {
+) -> Result<(ContainerId, Option<LogPieces>), Failure> {
     let stopped = || Failure {
         reason: "it was stopped before it began".to_owned(),
-        may_pass: false,
+        blame: Blame::Task,
     };
-    let may_pass = |error: EngineError| Failure {
-        may_pass: error.is_transient(),
+    let failed = |error: EngineError| Failure {
+        blame: blame(&error),
         reason: error.to_string(),
     };
     tokio::select! {
@@ -96,29 +101,39 @@ async fn start(
     }
     context.save(record, false).await.map_err(|error| Failure {
         reason: format!("this worker's disk refuses to be written to: {error}"),
-        may_pass: true,
+        blame: Blame::Machine,
     })?;
     let engine = context.engine.ready_soon().await?;
     let container = context.container(&engine, &record.order).await;
-    let container = container.map_err(may_pass)?.ok_or_else(|| Failure {
+    let container = container.map_err(failed)?.ok_or_else(|| Failure {
         reason: "its container was removed by someone else before it began".to_owned(),
-        may_pass: false,
+        blame: Blame::Task,
     })?;
     if tries > 0 {
         // The try before may have succeeded without having been heard of.
-        let state = engine.inspect(&container).await.map_err(may_pass)?;
+        let state = engine.inspect(&container).await.map_err(failed)?;
         if state.running || state.end.is_some() {
-            return Ok(container);
+            return Ok((container, None));
         }
     }
     if stop.try_recv().is_ok() {
         return Err(stopped());
     }
+    let attached = match engine.attach(&container).await {
+        Ok(attached) => Some(attached),
+        Err(error) => {
+            tracing::debug!(%container, %error, "not attached; its log will be read instead");
+            None
+        }
+    };
     engine.start(&container).await.map_err(|error| Failure {
-        may_pass: matches!(&error, StartError::Engine(error) if error.is_transient()),
+        blame: match &error {
+            StartError::Engine(error) => blame(error),
+            _ => Blame::Task,
+        },
         reason: error.to_string(),
     })?;
-    Ok(container)
+    Ok((container, attached))
 }
 
 /// The container that an earlier process started; `None` if it is gone.
@@ -169,7 +184,8 @@ async fn follow(
         Ok(raw) => raw,
         Err(WaitError::Gone(_) | WaitError::NotStarted) => return ContainerEnd { usage, ..gone() },
         Err(error) => {
-            let exit = Exit::Stopped(format!("how its container ended can't be known: {error}"));
+            let reason = format!("how its container ended can't be known: {error}");
+            let exit = Exit::Interrupted(reason);
             return ContainerEnd {
                 exit,
                 usage,
@@ -183,8 +199,23 @@ async fn follow(
         started_at: raw.started_at,
         finished_at: raw.finished_at.unwrap_or_else(|| cloudai_clock::now().wall),
         usage,
-        image_digest: None,
+        image_digest: image_digest(context, record, container).await,
     }
+}
+
+/// The digest of the image that ran. It is in the record unless this process was killed between
+/// making the container and starting it: then the engine still knows the image's id.
+async fn image_digest(
+    context: &Context,
+    record: &SpoolRecord,
+    container: &ContainerId,
+) -> Option<String> {
+    if record.image_digest.is_some() {
+        return record.image_digest.clone();
+    }
+    let engine = context.engine.ready_soon().await.ok()?;
+    let image = engine.image_of(container).await.ok()?;
+    image.map(|id| id.to_string())
 }
 
 /// Stops a container, however often the engine breaks off; `None` if it had ended by itself.
@@ -212,7 +243,9 @@ async fn stop_container(
 /// A process before this one may have stopped the container and been killed before it could say
 /// so. A container that a stop's signal ended then counts as stopped.
 fn earlier_stop(record: &SpoolRecord, raw: &RawEnd) -> Option<EngineCause> {
-    let by_signal = [SIGTERM, SIGKILL].contains(&(raw.exit_code - 128)) && !raw.oom_killed;
+    let asked = record.order.job.container.stop_signal;
+    let asked = asked.map_or(SIGTERM, |signal| i64::from(signal.number()));
+    let by_signal = [asked, SIGKILL].contains(&(raw.exit_code - 128)) && !raw.oom_killed;
     let cause = record.stop.as_ref().filter(|_| by_signal)?;
     Some(engine_cause(cause))
 }
@@ -220,7 +253,7 @@ fn earlier_stop(record: &SpoolRecord, raw: &RawEnd) -> Option<EngineCause> {
 fn engine_cause(cause: &StopCause) -> EngineCause {
     match cause {
         StopCause::Cancel(_) => EngineCause::Cancel,
-        StopCause::Shutdown => EngineCause::Limit("its worker was shut down".to_owned()),
+        StopCause::Shutdown => EngineCause::Machine("its worker was shut down".to_owned()),
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 use cloudai_engine::{ContainerId, CredentialStore, Engine, EngineError};
 use cloudai_model::AttemptId;
 use cloudai_worker_core::{Order, SpoolRecord};
+use tokio::sync::Semaphore;
 
 use crate::{
     core_loop::CoreHandle,
@@ -28,6 +29,8 @@ pub(crate) struct Context {
     pub(crate) engine: EngineLink,
     pub(crate) master: MasterLink,
     pub(crate) credentials: Arc<CredentialStore>,
+    /// Turns for uploads.
+    pub(crate) uploads: Arc<Semaphore>,
     /// Containers that this process has made, so that they need not be looked for.
     pub(crate) made: Arc<Mutex<BTreeMap<AttemptId, ContainerId>>>,
 }
@@ -54,7 +57,8 @@ impl Context {
         Ok(found.map(|held| held.id))
     }
 
-    fn known(&self, attempt: &AttemptId) -> Option<ContainerId> {
+    /// The container of an attempt, if this process has made or found it.
+    pub(crate) fn known(&self, attempt: &AttemptId) -> Option<ContainerId> {
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         made.get(attempt).cloned()
     }

@@ -87,6 +87,23 @@ impl DataDir {
         })
     }
 
+    /// What tells this folder from others, for as long as it exists: `fresh`, if it has no identity
+    /// yet.
+    pub(crate) fn identity(&self, fresh: &str) -> Result<String, DataDirError> {
+        let path = self.path.join("identity");
+        let known = match fs::read_to_string(&path) {
+            Ok(text) => text.trim().to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(source) => return Err(DataDirError::Io { path, source }),
+        };
+        if !known.is_empty() {
+            return Ok(known);
+        }
+        // Torn by a crash it is empty or short, and merely another one.
+        fs::write(&path, fresh).map_err(|source| DataDirError::Io { path, source })?;
+        Ok(fresh.to_owned())
+    }
+
     /// Where the spool is.
     pub(crate) fn spool(&self) -> PathBuf {
         self.path.join("spool")
@@ -106,8 +123,10 @@ mod tests {
         assert!(error.contains("in use by another worker"), "{error}");
         let pid = std::process::id().to_string();
         assert!(error.contains(&pid), "{error}");
+        let identity = held.identity("5eed").unwrap();
         drop(held);
-        DataDir::hold(&path).unwrap();
+        let again = DataDir::hold(&path).unwrap();
+        assert_eq!(again.identity("other").unwrap(), identity);
     }
 
     #[test]

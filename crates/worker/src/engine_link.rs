@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 
 use cloudai_engine::{ConnectError, Engine, EngineError};
 use cloudai_model::{AttemptId, ClusterId, WorkerId};
-use cloudai_worker_core::{Failure, Input};
+use cloudai_worker_core::{Blame, Failure, Input};
 use tokio::{sync::watch, time::timeout};
 
 use crate::{backoff, console, core_loop::CoreHandle};
@@ -32,8 +32,18 @@ impl From<EngineAway> for Failure {
     fn from(error: EngineAway) -> Self {
         Self {
             reason: error.to_string(),
-            may_pass: true,
+            blame: Blame::Machine,
         }
+    }
+}
+
+/// Whose doing an error of the engine is. It answers 5xx to what the machine can't do just now and
+/// to much that a task asks for in vain: nobody can tell, and it is tried again for a while.
+pub(crate) fn blame(error: &EngineError) -> Blame {
+    match error {
+        EngineError::Unavailable(_) => Blame::Machine,
+        error if error.is_transient() => Blame::Passing,
+        _ => Blame::Task,
     }
 }
 

@@ -1,35 +1,50 @@
 //! The logs of the attempts that are held: from the engine into the spool, and from there to
 //! whoever follows.
 
+mod pauses;
+mod pump;
+
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use cloudai_engine::{ContainerId, LogPiece, LogPosition};
-use cloudai_files::log::{Frame, LogError, LogFollower, LogReader, LogStream, LogWatch, LogWriter};
+use cloudai_engine::{ContainerId, LogPieces};
+use cloudai_files::log::{LogError, LogFollower, LogWatch, LogWriter};
 use cloudai_model::{AttemptId, Whole};
 use cloudai_worker_core::SealedLog;
-use futures_util::StreamExt as _;
 use tokio::task::JoinHandle;
 
-use crate::{backoff, context::blocking, engine_link::EngineLink, spool::Spool};
+use self::pump::Pump;
+use crate::{context::blocking, engine_link::EngineLink, spool::Spool};
 
-/// How many pieces are written to the spool at once, if as many are there.
-const BATCH: usize = 256;
-/// How often a disk that refuses a log is asked again, a second apart.
-const DISK_TRIES: u32 = 60;
-/// How long the rest of a log may take once its container has ended.
+/// How long nothing more of a log may come once its container has ended.
 const DRAIN_LIMIT: Duration = Duration::from_secs(120);
 
 type SharedWriter = Arc<Mutex<LogWriter>>;
 
-struct Open {
-    writer: SharedWriter,
-    /// Takes the container's log in; says whether it got all of it.
-    pump: Option<JoinHandle<Whole>>,
+/// The log of one attempt. Its file is opened when first needed: that reads it through.
+#[derive(Default)]
+struct Lane {
+    writer: Mutex<Option<SharedWriter>>,
+    pump: Mutex<Option<Pumping>>,
+    /// It was complete when this process began.
+    ended: bool,
+    /// The attempt is being deleted: its file must not come back.
+    gone: AtomicBool,
+}
+
+/// A container's log that is being taken in.
+struct Pumping {
+    /// Says in the end whether it got all of it.
+    task: JoinHandle<Whole>,
+    /// How often something has come.
+    turns: Arc<AtomicU64>,
 }
 
 /// All logs of attempts that are held. Cheap to clone.
@@ -37,7 +52,7 @@ struct Open {
 pub(crate) struct Logs {
     spool: Spool,
     engine: EngineLink,
-    open: Arc<Mutex<BTreeMap<AttemptId, Open>>>,
+    lanes: Arc<Mutex<BTreeMap<AttemptId, Arc<Lane>>>>,
 }
 
 /// Why a log can't be followed.
@@ -60,68 +75,86 @@ impl Logs {
         Self {
             spool,
             engine,
-            open: Arc::default(),
+            lanes: Arc::default(),
         }
     }
 
-    /// Opens the log of an attempt that an earlier process left; one that has ended is complete.
-    pub(crate) fn adopt(&self, attempt: &AttemptId, ended: bool) -> Result<(), FollowError> {
-        let writer = self.writer(attempt)?;
-        if ended {
-            lock(&writer).seal();
-        }
-        Ok(())
+    /// Takes up the log of an attempt that an earlier process left; one that has ended is complete.
+    pub(crate) fn adopt(&self, attempt: &AttemptId, ended: bool) {
+        let lane = Lane {
+            ended,
+            ..Lane::default()
+        };
+        lock(&self.lanes).insert(attempt.clone(), Arc::new(lane));
     }
 
     /// Follows a log from a framed byte on; with it, word of how far the log reaches.
-    pub(crate) fn follow(
+    pub(crate) async fn follow(
         &self,
         attempt: &AttemptId,
         offset: u64,
     ) -> Result<(LogFollower, LogWatch), FollowError> {
-        let writer = self.writer(attempt)?;
+        let held = self.lane(attempt);
+        let held = held.ok_or_else(|| FollowError::NotHeld(attempt.clone()))?;
+        let writer = held.open().await?;
         let writer = lock(&writer);
         Ok((writer.follow(offset)?, writer.watch()))
     }
 
-    /// Begins to take in the log of a container, from where the spool's ends.
-    pub(crate) fn pump(&self, attempt: &AttemptId, container: ContainerId) {
-        let writer = match self.writer(attempt) {
-            Ok(writer) => writer,
-            Err(error) => {
-                tracing::warn!(%attempt, %error, "the log can't be opened");
-                return;
-            }
-        };
-        let Some(path) = self.spool.held(attempt).map(|place| place.log()) else {
+    /// Begins to take in the log of a container, from where the spool's ends: from its outputs, if
+    /// they were attached before it began, and whatever they don't give from the engine's log.
+    pub(crate) fn pump(
+        &self,
+        attempt: &AttemptId,
+        container: ContainerId,
+        attached: Option<LogPieces>,
+    ) {
+        let Some(held) = self.lane(attempt) else {
             return;
         };
-        let pump = tokio::spawn(pump(writer, path, self.engine.clone(), container));
-        if let Some(open) = lock(&self.open).get_mut(attempt) {
-            open.pump = Some(pump);
-        }
+        let turns = Arc::new(AtomicU64::new(0));
+        let (of, engine, counted) = (held.clone(), self.engine.clone(), turns.clone());
+        let task = tokio::spawn(async move {
+            let writer = match of.open().await {
+                Ok(writer) => writer,
+                Err(error) => return Whole::Incomplete(error.to_string()),
+            };
+            let pump = Pump::new(writer, engine, container, counted);
+            pump.run(of.path, attached).await
+        });
+        held.pumped_by(Pumping { task, turns });
+    }
+
+    /// Whether anybody takes the attempt's log in, or has.
+    pub(crate) fn is_pumped(&self, attempt: &AttemptId) -> bool {
+        let held = self.lane(attempt);
+        held.is_some_and(|held| lock(&held.lane.pump).is_some())
     }
 
     /// The container is gone, and with it whatever of its log the spool doesn't hold.
     pub(crate) fn lose(&self, attempt: &AttemptId) {
-        if let Some(open) = lock(&self.open).get_mut(attempt) {
-            let reason = "its container was removed before all of it was taken in".to_owned();
-            open.pump = Some(tokio::spawn(async { Whole::Incomplete(reason) }));
+        let reason = "its container was removed before all of it was taken in".to_owned();
+        if let Some(held) = self.lane(attempt) {
+            held.pumped_by(Pumping {
+                task: tokio::spawn(async { Whole::Incomplete(reason) }),
+                turns: Arc::default(),
+            });
         }
     }
 
     /// Waits until the rest of the log is in, and closes it.
     pub(crate) async fn seal(&self, attempt: &AttemptId) -> SealedLog {
-        let writer = match self.writer(attempt) {
-            Ok(writer) => writer,
-            Err(error) => return incomplete(0, &error),
+        let Some(held) = self.lane(attempt) else {
+            return incomplete(0, &FollowError::NotHeld(attempt.clone()));
         };
-        let pump = lock(&self.open)
-            .get_mut(attempt)
-            .and_then(|open| open.pump.take());
+        let pump = lock(&held.lane.pump).take();
         let mut whole = match pump {
             Some(pump) => drained(pump).await,
             None => Whole::Complete,
+        };
+        let writer = match held.open().await {
+            Ok(writer) => writer,
+            Err(error) => return incomplete(0, &error),
         };
         let (length_bytes, synced) = blocking(move || {
             let mut writer = lock(&writer);
@@ -139,33 +172,77 @@ impl Logs {
         }
     }
 
-    /// The attempt is no longer held.
+    /// The attempt is about to be deleted.
     pub(crate) fn forget(&self, attempt: &AttemptId) {
-        if let Some(open) = lock(&self.open).remove(attempt)
-            && let Some(pump) = open.pump
-        {
-            pump.abort();
+        let lane = lock(&self.lanes)
+            .entry(attempt.clone())
+            .or_default()
+            .clone();
+        lane.gone.store(true, Ordering::Relaxed);
+        if let Some(pump) = lock(&lane.pump).take() {
+            pump.task.abort();
         }
+        *lock(&lane.writer) = None;
     }
 
-    fn writer(&self, attempt: &AttemptId) -> Result<SharedWriter, FollowError> {
-        let mut all = lock(&self.open);
-        if let Some(open) = all.get(attempt) {
-            return Ok(open.writer.clone());
+    /// The attempt has been deleted.
+    pub(crate) fn let_go(&self, attempt: &AttemptId) {
+        lock(&self.lanes).remove(attempt);
+    }
+
+    /// The log of an attempt that is held.
+    fn lane(&self, attempt: &AttemptId) -> Option<HeldLane> {
+        let path = self.spool.held(attempt)?.log();
+        let lane = lock(&self.lanes)
+            .entry(attempt.clone())
+            .or_default()
+            .clone();
+        Some(HeldLane {
+            attempt: attempt.clone(),
+            lane,
+            path,
+        })
+    }
+}
+
+/// A log, and where it lies.
+#[derive(Clone)]
+struct HeldLane {
+    attempt: AttemptId,
+    lane: Arc<Lane>,
+    path: PathBuf,
+}
+
+impl HeldLane {
+    /// The log's writer; opens the file if nobody has yet.
+    async fn open(&self) -> Result<SharedWriter, FollowError> {
+        let this = self.clone();
+        blocking(move || this.open_now()).await
+    }
+
+    fn open_now(&self) -> Result<SharedWriter, FollowError> {
+        let mut slot = lock(&self.lane.writer);
+        if self.lane.gone.load(Ordering::Relaxed) {
+            return Err(FollowError::NotHeld(self.attempt.clone()));
         }
-        let place = self.spool.held(attempt);
-        let place = place.ok_or_else(|| FollowError::NotHeld(attempt.clone()))?;
-        let (writer, repair) = LogWriter::open(&place.log())?;
+        if let Some(writer) = &*slot {
+            return Ok(writer.clone());
+        }
+        let (mut writer, repair) = LogWriter::open(&self.path)?;
         if repair.cut > 0 {
+            let attempt = &self.attempt;
             tracing::info!(%attempt, bytes = repair.cut, "cut a torn end off the log");
         }
+        if self.lane.ended {
+            writer.seal();
+        }
         let writer = Arc::new(Mutex::new(writer));
-        let open = Open {
-            writer: writer.clone(),
-            pump: None,
-        };
-        all.insert(attempt.clone(), open);
+        *slot = Some(writer.clone());
         Ok(writer)
+    }
+
+    fn pumped_by(&self, pump: Pumping) {
+        *lock(&self.lane.pump) = Some(pump);
     }
 }
 
@@ -176,131 +253,20 @@ fn incomplete(length_bytes: u64, why: &dyn std::fmt::Display) -> SealedLog {
     }
 }
 
-async fn drained(mut pump: JoinHandle<Whole>) -> Whole {
-    match tokio::time::timeout(DRAIN_LIMIT, &mut pump).await {
-        Ok(Ok(whole)) => whole,
-        Ok(Err(error)) => Whole::Incomplete(format!("it was not taken in: {error}")),
-        Err(_) => {
-            pump.abort();
-            let seconds = DRAIN_LIMIT.as_secs();
-            Whole::Incomplete(format!(
-                "the Docker Engine did not hand the rest of it out within {seconds} s"
-            ))
-        }
-    }
-}
-
-/// Takes in a container's log until its end, however often the engine breaks off.
-async fn pump(
-    writer: SharedWriter,
-    path: PathBuf,
-    engine: EngineLink,
-    container: ContainerId,
-) -> Whole {
-    let mut position = match position(path).await {
-        Ok(position) => position,
-        Err(error) => return Whole::Incomplete(error.to_string()),
-    };
-    let mut tries = 0;
+async fn drained(mut pump: Pumping) -> Whole {
     loop {
-        let before = position;
-        match take_in(&writer, &engine, &container, &mut position).await {
-            Ok(()) => return Whole::Complete,
-            Err(Broken::Off) => {}
-            Err(Broken::ForGood(reason)) => return Whole::Incomplete(reason),
-        }
-        tries = if position == before { tries + 1 } else { 1 };
-        backoff::wait(tries).await;
-    }
-}
-
-enum Broken {
-    /// It may go on from here.
-    Off,
-    /// The rest is not to be had, and why.
-    ForGood(String),
-}
-
-async fn take_in(
-    writer: &SharedWriter,
-    engine: &EngineLink,
-    container: &ContainerId,
-    position: &mut LogPosition,
-) -> Result<(), Broken> {
-    let engine = engine.ready().await;
-    let mut pieces = engine.logs(container, *position).ready_chunks(BATCH);
-    while let Some(batch) = pieces.next().await {
-        let mut frames = Vec::with_capacity(batch.len());
-        let mut reached = *position;
-        let mut broken = None;
-        for piece in batch {
-            match piece {
-                Ok(piece) => {
-                    reached = reached.after(piece.stream, piece.data.len());
-                    frames.push(frame(piece));
-                }
-                Err(error) if error.is_transient() => broken = Some(Broken::Off),
-                Err(error) => broken = Some(Broken::ForGood(error.to_string())),
+        let before = pump.turns.load(Ordering::Relaxed);
+        match tokio::time::timeout(DRAIN_LIMIT, &mut pump.task).await {
+            Ok(Ok(whole)) => return whole,
+            Ok(Err(error)) => return Whole::Incomplete(format!("it was not taken in: {error}")),
+            Err(_) if pump.turns.load(Ordering::Relaxed) > before => {}
+            Err(_) => {
+                pump.task.abort();
+                let seconds = DRAIN_LIMIT.as_secs();
+                return Whole::Incomplete(format!(
+                    "the Docker Engine handed nothing more of it out for {seconds} s"
+                ));
             }
         }
-        append(writer, &frames).await?;
-        *position = reached;
-        if let Some(broken) = broken {
-            return Err(broken);
-        }
     }
-    Ok(())
-}
-
-async fn append(writer: &SharedWriter, frames: &[Frame]) -> Result<(), Broken> {
-    let mut tries = 0;
-    loop {
-        // Into the page cache, in one write: no reason to change threads.
-        let appended = lock(writer).append(frames);
-        let Err(error) = appended else {
-            return Ok(());
-        };
-        tries += 1;
-        if tries == DISK_TRIES || !matches!(error, LogError::Io { .. }) {
-            let why = std::error::Error::source(&error).map(ToString::to_string);
-            return Err(Broken::ForGood(format!(
-                "{error}: {}",
-                why.unwrap_or_default()
-            )));
-        }
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "the log waits for the disk"
-        );
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-}
-
-fn frame(piece: LogPiece) -> Frame {
-    Frame {
-        stream: match piece.stream {
-            cloudai_engine::LogStream::Stdout => LogStream::Stdout,
-            cloudai_engine::LogStream::Stderr => LogStream::Stderr,
-        },
-        at_ns: piece.at_ns,
-        data: piece.data,
-    }
-}
-
-/// How much of each output the spool holds already.
-async fn position(path: PathBuf) -> Result<LogPosition, LogError> {
-    let counted = blocking(move || {
-        let reader = LogReader::open(&path)?;
-        let mut position = LogPosition::START;
-        for frame in reader.frames_from(0) {
-            let frame = frame?;
-            let stream = match frame.stream {
-                LogStream::Stdout => cloudai_engine::LogStream::Stdout,
-                LogStream::Stderr => cloudai_engine::LogStream::Stderr,
-            };
-            position = position.after(stream, frame.data.len());
-        }
-        Ok(position)
-    });
-    counted.await
 }

@@ -1,17 +1,20 @@
 //! Carries out what the core wants: each wish becomes a task that tells the core what came of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use cloudai_engine::{ContainerPlan, ContainerSettings, CreateError, HeldState, PullError};
+use cloudai_engine::{
+    ContainerPlan, ContainerSettings, CreateError, EngineError, HeldState, PullError,
+};
 use cloudai_model::{AttemptId, ContainerEnd, Phase, WorkerId};
-use cloudai_worker_core::{Effect, Failure, Found, Input, Order, Outcome, PulledImage};
+use cloudai_worker_core::{Blame, Effect, Failure, Found, Input, Order, Outcome, PulledImage};
 use tokio::{sync::oneshot, task::AbortHandle};
 
 use crate::{
     backoff, console,
     container::{self, Begin, StopRequest},
     context::{Context, blocking},
-    engine_link, report, upload,
+    engine_link::{self, blame},
+    report, upload,
 };
 
 /// Carries out effects for one worker.
@@ -58,11 +61,17 @@ impl crate::core_loop::CarryOut for Runner {
             }
             Effect::SaveTombstones { revision, attempts } => {
                 tokio::spawn(async move {
-                    let spool = context.spool.clone();
-                    let saved = blocking(move || spool.save_tombstones(revision, &attempts)).await;
-                    if let Err(error) = saved {
-                        // What was cancelled stays so for as long as this process lives.
+                    let attempts = Arc::new(attempts);
+                    let mut tries = 0;
+                    // Answered only when it is safe: after a restart it must not be started either.
+                    loop {
+                        let (spool, attempts) = (context.spool.clone(), attempts.clone());
+                        let saved =
+                            blocking(move || spool.save_tombstones(revision, &attempts)).await;
+                        let Err(error) = saved else { break };
                         tracing::warn!(%error, "cancels of what hasn't come yet aren't on disk");
+                        tries += 1;
+                        backoff::wait(tries).await;
                     }
                     context.core.tell(Input::TombstonesSaved { revision });
                 });
@@ -103,7 +112,12 @@ impl crate::core_loop::CarryOut for Runner {
             Effect::Seal(attempt) => {
                 self.pulls.remove(&attempt);
                 tokio::spawn(async move {
+                    take_in_unheard(&context, &attempt).await;
                     let log = context.logs.seal(&attempt).await;
+                    let place = context.spool.place(&attempt);
+                    if let Err(error) = blocking(move || place.sync_output()).await {
+                        tracing::warn!(%attempt, %error, "the output may not survive a power cut");
+                    }
                     context.core.outcome(&attempt, Outcome::Sealed(log));
                 });
             }
@@ -129,6 +143,7 @@ impl crate::core_loop::CarryOut for Runner {
                     let outcome = match blocking(move || place.delete()).await {
                         Ok(()) => {
                             context.spool.let_go(&attempt);
+                            context.logs.let_go(&attempt);
                             Outcome::Deleted
                         }
                         Err(error) => Outcome::DeleteFailed(error.to_string()),
@@ -159,6 +174,27 @@ fn show_end(attempt: &AttemptId, end: &ContainerEnd) {
         console::task(&attempt.task, "✓ Completed successfully");
     } else {
         console::task(&attempt.task, format_args!("✗ Ended: {}", end.exit));
+    }
+}
+
+/// Takes in the log of a container whose start was never heard of, if it began all the same.
+async fn take_in_unheard(context: &Context, attempt: &AttemptId) {
+    if context.logs.is_pumped(attempt) {
+        return;
+    }
+    let Some(container) = context.known(attempt) else {
+        return;
+    };
+    let Ok(engine) = context.engine.ready_soon().await else {
+        return context.logs.lose(attempt);
+    };
+    match engine.inspect(&container).await {
+        Ok(state) if state.started_at.is_some() => context.logs.pump(attempt, container, None),
+        Ok(_) | Err(EngineError::NoSuchContainer(_)) => {}
+        Err(error) => {
+            tracing::warn!(%attempt, %error, "whether it ever began can't be known");
+            context.logs.lose(attempt);
+        }
     }
 }
 
@@ -195,7 +231,7 @@ async fn pull(context: Context, order: Order, tries: u32) {
     let outcome = match try_pull(&context, &order).await {
         Ok(image) => Outcome::Pulled(image),
         Err(failure) => {
-            if failure.may_pass {
+            if failure.blame != Blame::Task {
                 let (image, why) = (&order.job.image, &failure.reason);
                 let text = format_args!("Pulling {image} failed, it is tried again: {why}");
                 console::task(&attempt.task, text);
@@ -210,7 +246,7 @@ async fn try_pull(context: &Context, order: &Order) -> Result<PulledImage, Failu
     let (image, attempt) = (&order.job.image, &order.attempt);
     let engine = context.engine.ready_soon().await?;
     let present = engine.image(image).await.map_err(|error| Failure {
-        may_pass: error.is_transient(),
+        blame: blame(&error),
         reason: error.to_string(),
     })?;
     let found = match present {
@@ -224,7 +260,7 @@ async fn try_pull(context: &Context, order: &Order) -> Result<PulledImage, Failu
             let credentials = context.credentials.for_image(image).await;
             let credentials = credentials.map_err(|error| Failure {
                 reason: error.to_string(),
-                may_pass: false,
+                blame: Blame::Task,
             })?;
             let pulled = engine.pull(
                 image,
@@ -233,15 +269,20 @@ async fn try_pull(context: &Context, order: &Order) -> Result<PulledImage, Failu
                 |at| progress(format!("{} of {} layers", at.layers_done, at.layers_total)),
             );
             pulled.await.map_err(|error| Failure {
-                // One that took too long once would take as long again.
-                may_pass: error.is_transient() && !matches!(error, PullError::TimedOut { .. }),
+                blame: match &error {
+                    // One that took too long once would take as long again.
+                    PullError::TimedOut { .. } => Blame::Task,
+                    error if error.is_transient() => Blame::Passing,
+                    _ => Blame::Task,
+                },
                 reason: error.to_string(),
             })?
         }
     };
     Ok(PulledImage {
         id: found.id.as_str().to_owned(),
-        digest: found.digest,
+        // One that was built or loaded on this machine has no digest but its id.
+        digest: Some(found.digest.unwrap_or_else(|| found.id.to_string())),
     })
 }
 
@@ -259,7 +300,7 @@ async fn try_create(context: &Context, order: &Order, image: &PulledImage) -> Re
     let output_dir = blocking(move || place.make_output()).await;
     let output_dir = output_dir.map_err(|error| Failure {
         reason: format!("this worker's disk refuses to be written to: {error}"),
-        may_pass: true,
+        blame: Blame::Machine,
     })?;
     let engine = context.engine.ready_soon().await?;
     if !engine.is_local() {
@@ -267,7 +308,7 @@ async fn try_create(context: &Context, order: &Order, image: &PulledImage) -> Re
             reason: "its worker's Docker Engine runs on another machine, where /output can't be \
                      kept; expected a DOCKER_HOST of the form unix:///path/to/docker.sock"
                 .to_owned(),
-            may_pass: false,
+            blame: Blame::Machine,
         });
     }
     let plan = ContainerPlan {
@@ -287,17 +328,21 @@ async fn try_create(context: &Context, order: &Order, image: &PulledImage) -> Re
             .collect(),
         output_dir,
         settings: ContainerSettings {
+            asked: order.job.container.clone(),
             pids_limit: context.settings.pids_limit,
             stop_grace: order.stop_grace,
             ..ContainerSettings::default()
         },
     };
     let created = engine.create(&plan).await.map_err(|error| Failure {
-        may_pass: match &error {
+        blame: match &error {
             // Pulled a moment ago and gone: removed by someone just now.
-            CreateError::NoSuchImage(_) | CreateError::Refused(_) => false,
-            CreateError::NameTaken(_) | CreateError::DiskFull(_) => true,
-            CreateError::Engine(error) => error.is_transient(),
+            CreateError::NoSuchImage(_) => Blame::Machine,
+            CreateError::NoSuchNetwork(_)
+            | CreateError::NoSuchVolume(_)
+            | CreateError::Refused(_) => Blame::Task,
+            CreateError::NameTaken(_) | CreateError::DiskFull(_) => Blame::Machine,
+            CreateError::Engine(error) => blame(error),
         },
         reason: error.to_string(),
     })?;
@@ -337,7 +382,7 @@ async fn remove_orphan(context: Context, attempt: AttemptId) {
             tracing::warn!(%attempt, container = %held.id, "removing a container that nobody knows");
             engine.remove(&held.id).await?;
         }
-        Ok::<_, cloudai_engine::EngineError>(())
+        Ok::<_, EngineError>(())
     };
     if let Err(error) = removed.await {
         tracing::warn!(%attempt, %error, "a container that nobody knows can't be removed");

@@ -44,6 +44,7 @@ impl WorkerService {
                 image: spec.image.clone(),
                 command: spec.command.clone(),
                 env: spec.env.clone(),
+                container: spec.container.clone(),
             }),
             attempt: order.attempt,
             grant: order.grant,
@@ -137,7 +138,8 @@ impl MasterWorker for WorkerService {
     ) -> Result<Response<LogStream>, Status> {
         let request = LogRequest::from_wire(request.into_inner());
         let request = request.map_err(|error| Status::invalid_argument(error.to_string()))?;
-        log_stream::open(&self.context, request).map(Response::new)
+        let stream = log_stream::open(&self.context, request).await;
+        stream.map(Response::new)
     }
 
     async fn master_register(

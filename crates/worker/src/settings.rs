@@ -227,7 +227,9 @@ fn label(text: &str) -> Result<(String, String), Expected> {
 fn master_address(text: &str) -> Result<String, Expected> {
     let expected = Expected("host:port, such as 192.168.1.10:50051");
     let (host, port) = text.trim().rsplit_once(':').ok_or(expected)?;
+    let bracketed = host.starts_with('[') && host.ends_with(']');
     let valid = !host.is_empty()
+        && (bracketed || !host.contains(':'))
         && host.bytes().all(|b| b.is_ascii_graphic() && b != b'/')
         && port.parse::<u16>().is_ok_and(|port| port != 0);
     if valid {

@@ -8,29 +8,38 @@ use cloudai_files::output::{Collected, ReadError, RelativePath, collect, read_ch
 use cloudai_model::{Whole, WorkerId};
 use cloudai_proto::{FileDigest, UploadAnswer, UploadChunk, cluster::FileChunk};
 use cloudai_worker_core::{Delivery, Order, Outcome};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use crate::{
     backoff,
     context::{Context, blocking},
-    master_link::{Connected, call},
+    master_link::Connected,
 };
 
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks read ahead of the network.
 const AHEAD: usize = 4;
-/// How long a stream may take: a minute, and a second for each MB.
-const LEAST_LIMIT: Duration = Duration::from_secs(60);
-const SLOWEST_BYTES_PER_S: u64 = 1 << 20;
+/// How long a stream may stand still before it counts as broken.
+const STALL_LIMIT: Duration = Duration::from_secs(120);
+/// How long the master may take to make the files safe once it has them all.
+const ANSWER_LIMIT: Duration = Duration::from_secs(600);
+/// Uploads at a time; each reads on a thread of its own.
+pub(crate) const AT_A_TIME: usize = 8;
 /// How many notes about files that were left out are passed on.
 const NOTES: usize = 5;
 
 /// Sends the files of an attempt once, and tells the core what came of it.
 pub(crate) async fn run(context: Context, order: Order, tries: u32) {
     backoff::wait(tries).await;
-    let delivery = deliver(&context, &order).await;
+    let delivery = {
+        let _turn = context.uploads.acquire().await;
+        deliver(&context, &order).await
+    };
     if let Delivery::Undelivered(reason) = &delivery {
         tracing::debug!(attempt = %order.attempt, reason, "the files will be sent again");
     }
@@ -51,10 +60,10 @@ async fn deliver(context: &Context, order: &Order) -> Delivery<Whole> {
         let collected = without(collected, &unreadable);
         // Those of a later attempt replace those of the earlier, so that none is news, too.
         if collected.files.is_empty() && order.attempt.number == 1 {
-            return Delivery::Acknowledged(whole(&collected.notes));
+            return Delivery::Acknowledged(whole(&collected));
         }
         let master = context.master.ready().await;
-        let notes = collected.notes.clone();
+        let kept = whole(&collected);
         match send(
             &context.settings.id,
             &master,
@@ -65,7 +74,7 @@ async fn deliver(context: &Context, order: &Order) -> Delivery<Whole> {
         .await
         {
             Sent::Answered(UploadAnswer::Taken { .. }) => {
-                return Delivery::Acknowledged(whole(&notes));
+                return Delivery::Acknowledged(kept);
             }
             Sent::Answered(UploadAnswer::Superseded { .. }) => return Delivery::Superseded,
             Sent::Answered(UploadAnswer::Refused(refused)) => {
@@ -92,18 +101,23 @@ async fn deliver(context: &Context, order: &Order) -> Delivery<Whole> {
 fn without(mut collected: Collected, unreadable: &BTreeSet<(RelativePath, String)>) -> Collected {
     for (path, reason) in unreadable {
         collected.files.retain(|file| file.path != *path);
-        collected.notes.push(format!("left out {path}: {reason}"));
+        collected.left_out += 1;
+        collected
+            .notes
+            .insert(0, format!("left out {path}: {reason}"));
     }
     collected
 }
 
-fn whole(notes: &[String]) -> Whole {
-    if notes.is_empty() {
+fn whole(collected: &Collected) -> Whole {
+    if collected.left_out == 0 {
         return Whole::Complete;
     }
-    let mut reason = notes[..notes.len().min(NOTES)].join("; ");
-    if notes.len() > NOTES {
-        reason.push_str(&format!("; and {} more", notes.len() - NOTES));
+    let shown = &collected.notes[..collected.notes.len().min(NOTES)];
+    let mut reason = shown.join("; ");
+    let more = collected.left_out - shown.len() as u64;
+    if more > 0 {
+        reason.push_str(&format!("; and {more} more"));
     }
     Whole::Incomplete(reason)
 }
@@ -112,7 +126,7 @@ enum Sent {
     Answered(UploadAnswer),
     /// A file can't be read any more; the master has been told nothing final.
     Unreadable(RelativePath, String),
-    Failed(tonic::Status),
+    Failed(Status),
 }
 
 async fn send(
@@ -122,8 +136,6 @@ async fn send(
     folder: PathBuf,
     collected: Collected,
 ) -> Sent {
-    let total: u64 = collected.files.iter().map(|file| file.size).sum();
-    let limit = LEAST_LIMIT + Duration::from_secs(total / SLOWEST_BYTES_PER_S);
     let (sender, receiver) = mpsc::channel(AHEAD);
     let blank = UploadChunk {
         attempt: order.attempt.clone(),
@@ -138,16 +150,37 @@ async fn send(
         last_file: false,
         empty_set: true,
     };
-    let reading = tokio::task::spawn_blocking(move || read(&folder, &collected, &blank, &sender));
+    let (told, progress) = watch::channel(0_u64);
+    let reading =
+        tokio::task::spawn_blocking(move || read(&folder, &collected, &blank, &sender, &told));
     let mut client = master.client.clone();
-    let stream = ReceiverStream::new(receiver);
-    let answer = call(limit, stream, |request| client.upload_task_files(request)).await;
+    let request = tonic::Request::new(ReceiverStream::new(receiver));
+    let answer = tokio::select! {
+        answer = client.upload_task_files(request) => answer.map(tonic::Response::into_inner),
+        status = stalled(progress) => Err(status),
+    };
+    // Its receiver is gone now, whatever came of the call: the reader ends.
     match reading.await {
         Ok(Err((path, reason))) => Sent::Unreadable(path, reason),
         _ => match answer {
             Ok(answer) => Sent::Answered(UploadAnswer::from_wire(answer)),
             Err(status) => Sent::Failed(status),
         },
+    }
+}
+
+/// Resolves when the stream has stood still for too long, or its answer doesn't come.
+async fn stalled(mut progress: watch::Receiver<u64>) -> Status {
+    loop {
+        match timeout(STALL_LIMIT, progress.changed()).await {
+            Ok(Ok(())) => {}
+            // All of it is read and under way.
+            Ok(Err(_)) => {
+                tokio::time::sleep(ANSWER_LIMIT).await;
+                return Status::deadline_exceeded("the master did not confirm the files in time");
+            }
+            Err(_) => return Status::deadline_exceeded("the upload stood still for too long"),
+        }
     }
 }
 
@@ -158,6 +191,7 @@ fn read(
     collected: &Collected,
     blank: &UploadChunk,
     sender: &mpsc::Sender<FileChunk>,
+    told: &watch::Sender<u64>,
 ) -> Result<(), (RelativePath, String)> {
     let Some((last, _)) = collected.files.split_last() else {
         // Whether it is taken shows in the answer; so below.
@@ -185,6 +219,7 @@ fn read(
             if sender.blocking_send(message.into_wire()).is_err() {
                 return Ok(());
             }
+            told.send_modify(|sent| *sent += 1);
         }
     }
     Ok(())

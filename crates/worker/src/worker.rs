@@ -59,6 +59,9 @@ pub(crate) enum WorkerError {
     Signal(std::io::Error),
     #[error("the gRPC server failed: {0}")]
     Server(#[from] tonic::transport::Error),
+    /// A part that must not end has ended.
+    #[error("{0} has failed: {1}; running containers go on and are taken up at the next start")]
+    Failed(&'static str, tokio::task::JoinError),
 }
 
 /// Runs a worker until it is told to end.
@@ -85,6 +88,7 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
         bearer,
         core: core.clone(),
         incarnation: format!("{incarnation:016x}"),
+        home: data_dir.identity(&format!("{incarnation:016x}"))?,
     });
     let context = Context {
         settings: settings.clone(),
@@ -94,10 +98,11 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
         engine: engine.clone(),
         master: master.clone(),
         credentials: Arc::new(credentials()),
+        uploads: Arc::new(tokio::sync::Semaphore::new(crate::upload::AT_A_TIME)),
         made: Arc::default(),
     };
     adopt(&context)?;
-    tokio::spawn(core_loop::run(
+    let mut core_loop = tokio::spawn(core_loop::run(
         new_core(capacity),
         inbox,
         Runner::new(context.clone()),
@@ -128,7 +133,11 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
     ));
 
     tokio::select! {
-        served = &mut serving => return Ok(served.unwrap_or(Ok(()))?),
+        served = &mut serving => return match served {
+            Ok(served) => Ok(served?),
+            Err(panic) => Err(WorkerError::Failed("the gRPC server", panic)),
+        },
+        Err(panic) = &mut core_loop => return Err(WorkerError::Failed("the core", panic)),
         () = ended => {}
     }
     console::line(if context.settings.stop_tasks {
@@ -159,10 +168,7 @@ fn adopt(context: &Context) -> Result<(), SpoolError> {
         console::line(format_args!("Taking up {count} task(s) of an earlier run"));
     }
     for record in found.records {
-        let opened = context.logs.adopt(record.attempt(), record.end.is_some());
-        if let Err(error) = opened {
-            tracing::warn!(attempt = %record.attempt(), %error, "its log can't be opened");
-        }
+        context.logs.adopt(record.attempt(), record.end.is_some());
         context.core.tell(Input::Adopt(Box::new(record)));
     }
     context.core.tell(Input::AdoptTombstones(found.tombstones));
@@ -219,7 +225,11 @@ async fn end(context: &Context) {
     if !stop_tasks {
         return;
     }
-    let deadline = Instant::now() + context.settings.stop_grace + REPORTS_GRACE;
+    let Ok(view) = context.core.look().await else {
+        return;
+    };
+    let grace = view.held.iter().map(|held| held.stop_grace).max();
+    let deadline = Instant::now() + grace.unwrap_or_default() + REPORTS_GRACE;
     while Instant::now() < deadline {
         let Ok(view) = context.core.look().await else {
             return;

@@ -117,7 +117,7 @@ async fn sigterm_leaves_containers_running_unless_told_otherwise() {
 
     // Then the container is gone and that is reported
     let exit = master.report("job-1").await.exit.unwrap();
-    assert_eq!(exit.kind, "stopped");
+    assert_eq!(exit.kind, "interrupted");
     assert!(exit.reason.contains("shut down"), "{}", exit.reason);
     assert!(containers(&master.cluster).await.is_empty());
 }

@@ -1,8 +1,9 @@
 //! Lines, and what they are read as.
 
-use cloudai_model::spec;
+use cloudai_model::{ContainerDraft, spec};
 
 use super::*;
+use crate::help::TASK_OPTIONS;
 
 const NOW: Wall = Wall(1_000_000);
 
@@ -180,6 +181,52 @@ fn every_option_of_task_lands_in_its_field() {
 }
 
 #[test]
+fn every_option_about_the_container_lands_in_its_field() {
+    let draft = draft(
+        "task a -network lab -volume datasets:/data:ro -volume scratch:/s -read-only \
+         --run-as 1000:100 -tmpfs /t:0.25 -shm 0.25 -stop-signal SIGINT -hostname trainer \
+         -add-host db:10.0.0.5 -add-host=db6:fd00::5 -cap-add NET_RAW -- true",
+    );
+    let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    assert_eq!(
+        draft.container,
+        ContainerDraft {
+            network: Some("lab".to_owned()),
+            volumes: list(&["datasets:/data:ro", "scratch:/s"]),
+            read_only: true,
+            run_as: Some("1000:100".to_owned()),
+            tmpfs: list(&["/t:0.25"]),
+            shm_gb: Some(0.25),
+            stop_signal: Some("SIGINT".to_owned()),
+            hostname: Some("trainer".to_owned()),
+            extra_hosts: list(&["db:10.0.0.5", "db6:fd00::5"]),
+            cap_add: list(&["NET_RAW"]),
+        }
+    );
+    assert!(draft.check().is_ok());
+}
+
+#[test]
+fn every_option_without_its_value_shows_one() {
+    for (name, value, _) in TASK_OPTIONS
+        .iter()
+        .filter(|(_, value, _)| !value.is_empty())
+    {
+        for line in [
+            format!("task a -{name}"),
+            format!("task a --{name} -- true"),
+        ] {
+            let error = refused(&line);
+            let begins = format!("-{name} has no value: expected -{name} ");
+            assert!(error.starts_with(&begins), "{value}: {error}");
+            // What is shown as an example is taken.
+            let example = error.rsplit("expected ").next().unwrap();
+            draft(&format!("task a {example}"));
+        }
+    }
+}
+
+#[test]
 fn what_follows_two_dashes_is_the_command_as_it_is() {
     let command = draft("task alpine -mem 1 -- sh -c 'echo -mem' -- --json").command;
     let words = ["sh", "-c", "echo -mem", "--", "--json"].map(str::to_owned);
@@ -218,6 +265,18 @@ fn an_option_that_is_wrong_says_what_is_right() {
         (
             "cancel task-7 -json",
             "unknown option -json: `help cancel` shows those that there are",
+        ),
+        (
+            "task a -read-only=yes",
+            "-read-only takes no value: expected it alone",
+        ),
+        (
+            "task a -network none -network bridge",
+            "-network is there twice: expected it once",
+        ),
+        (
+            "task a -volumes a:/b",
+            "unknown option -volumes: did you mean -volume?",
         ),
         ("task a -mem", "-mem has no value: expected -mem 0.5"),
         (
@@ -345,6 +404,21 @@ fn a_line_that_is_wrong_shows_the_form_and_an_example() {
             "cancel -",
             "task id \"-\" is not valid: expected 1 to 64 letters, digits, '.', '_' or '-', \
              beginning with a letter or digit, such as \"task-1697123456000001\"",
+        ),
+        (
+            "cancel ../../etc/passwd",
+            "task id \"../../etc/passwd\" is not valid: expected 1 to 64 letters, digits, '.', '_' \
+             or '-', beginning with a letter or digit, such as \"task-1697123456000001\"",
+        ),
+        (
+            "unregister /etc",
+            "worker id \"/etc\" is not valid: expected 1 to 64 letters, digits, '.', '_' or '-', \
+             beginning with a letter or digit, such as \"worker-1\"",
+        ),
+        (
+            "register w http://host:1",
+            "address \"http://host:1\" is not valid: expected host or host:port, such as \
+             192.168.1.100:50052, worker.example.org or [::1]:50052",
         ),
         (
             "register w host:99999",

@@ -58,6 +58,9 @@ pub struct TaskJson {
     submitted_at: String,
     started_at: Option<String>,
     completed_at: Option<String>,
+    container: BTreeMap<String, Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_digest: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     log_complete: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,6 +114,8 @@ impl TaskJson {
             submitted_at: record.submitted_at.to_string(),
             started_at: instant(state.started_at),
             completed_at: instant(state.completed_at),
+            container: spec.container.to_words(),
+            image_digest: result.and_then(|result| result.end.as_ref()?.image_digest.clone()),
             log_complete: result.map(|result| result.log.is_complete()),
             files_complete: result.map(|result| result.files.is_complete()),
         }
@@ -261,6 +266,7 @@ fn instant(at: Option<Wall>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use cloudai_model::{ContainerEnd, Exit, PeakUsage};
     use serde_json::json;
 
     use super::*;
@@ -274,7 +280,15 @@ mod tests {
             .spec
             .env
             .insert("TOKEN".to_owned(), "secret".to_owned());
-        let result = result_of(&record);
+        record.spec.container.network = "none".parse().unwrap();
+        let mut result = result_of(&record);
+        result.end = Some(ContainerEnd {
+            exit: Exit::Exited(3),
+            started_at: None,
+            finished_at: Wall(0),
+            usage: PeakUsage::default(),
+            image_digest: Some("sha256:abc".to_owned()),
+        });
         assert_eq!(
             serde_json::to_value(TaskJson::new(&record, Some(&result))).unwrap(),
             json!({
@@ -290,6 +304,7 @@ mod tests {
                 "submitted_at": "2023-10-12T15:10:50.000Z",
                 "started_at": "2023-10-12T15:10:51.000Z",
                 "completed_at": "2023-10-12T15:10:52.500Z",
+                "container": {"network": ["none"]}, "image_digest": "sha256:abc",
                 "log_complete": true, "files_complete": true,
             })
         );

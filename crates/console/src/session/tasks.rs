@@ -54,8 +54,16 @@ impl Session {
     ) -> Result<(), Failed> {
         let records = self.operator.tasks(filter).await?;
         if json {
-            let records = records.iter();
-            let list: Vec<_> = records.map(|record| TaskJson::new(record, None)).collect();
+            let mut list = Vec::with_capacity(records.len());
+            for record in &records {
+                // What its result adds is read for tasks that have one.
+                let view = match record.state.status.is_final() {
+                    true => self.operator.task(&record.task).await?,
+                    false => None,
+                };
+                let result = view.and_then(|view| view.result);
+                list.push(TaskJson::new(record, result.as_ref()));
+            }
             return as_json(answer, &list).await;
         }
         if records.is_empty() {

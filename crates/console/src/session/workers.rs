@@ -60,18 +60,20 @@ impl Session {
         let done = self.operator.register(worker, address).await;
         let done = done.map_err(Failed::to("register worker"))?;
         let (worker, address) = (&done.record.worker, &done.record.address);
-        let done_before =
-            format!("✓ Worker {worker} is registered with address {address} already\n");
-        let done_now = format!(
-            "✅ Worker {worker} registered with address {address}\n   \
-             Note: Worker will send full specs when it connects\n"
-        );
         let start = format!(
-            "   On that machine: worker-node -id {worker} -master {} -token {}\n",
+            "   On that machine: worker-node -id {worker} -master {} -token {}",
             done.master_address, done.token
         );
-        let what = if done.already { done_before } else { done_now };
-        answer.text(what + &start).await;
+        if done.already {
+            let why = format!("Failed to register worker: worker {worker} already registered");
+            return Err(Failed(format!("{why}\n{start}")));
+        }
+        answer
+            .text(format!(
+                "✅ Worker {worker} registered with address {address}\n   \
+                 Note: Worker will send full specs when it connects\n{start}\n"
+            ))
+            .await;
         Ok(())
     }
 

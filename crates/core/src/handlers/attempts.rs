@@ -1,7 +1,7 @@
 //! What workers say about attempts: acceptance, phases, files, the end.
 
 use cloudai_model::{
-    AttemptId, AttemptReport, ContainerEnd, Now, Phase, TaskId, WorkerId,
+    AttemptId, AttemptReport, ContainerEnd, Exit, Now, Phase, TaskId, WorkerId,
     record::{FilesRecord, Record},
 };
 
@@ -162,6 +162,13 @@ impl Core {
         let attempt = report.attempt.clone();
         let reported = self.whose(worker, &attempt);
         if reported == Ok(Reported::Taken) {
+            if let Exit::Interrupted(reason) = &report.end.exit
+                && self.live_attempt(&attempt).is_some()
+            {
+                // Whatever it was, the next task would meet it, too.
+                let reason = reason.clone();
+                self.hold_off(step, worker, &reason);
+            }
             // For an ended task this does nothing: its one result stands.
             let ending = Ending::Reported {
                 report: Box::new(report),

@@ -56,6 +56,9 @@ impl Core {
         let (now, id) = (step.now, heartbeat.worker);
         let was = self.registry.get(&id).cloned();
         let was = was.ok_or_else(|| WorkerCallError::NotAuthorized(id.clone()))?;
+        if !was.may_be_at(heartbeat.home.as_deref()) {
+            return Err(WorkerCallError::Duplicate(id));
+        }
         let active = was.capacity.is_some();
         let restarted = was.incarnation != heartbeat.incarnation;
         let mut held = heartbeat.held;
@@ -68,6 +71,7 @@ impl Core {
         let updated = self.registry.update(&id, |worker| {
             worker.reported = Some(reported.clone());
             worker.incarnation = heartbeat.incarnation;
+            worker.home = heartbeat.home;
             worker.usage = heartbeat.usage;
             worker.unwell.clone_from(&heartbeat.unwell);
             worker.last_heard = Some(now.mono);

@@ -217,6 +217,7 @@ mod tests {
                     },
                     version: Some("1".into()),
                     labels: std::collections::BTreeMap::new(),
+                    home: None,
                 },
             },
             Input::Submit {

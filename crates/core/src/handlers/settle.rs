@@ -92,6 +92,11 @@ fn verdict(ending: &Ending, stop: Option<StopCause>, retries_left: bool) -> Verd
             failed: false,
             reason: "stopped by its worker".to_owned(),
         },
+        (Exit::Interrupted(reason), None | Some(StopCause::Unconfirmed)) => Verdict::Again {
+            failed: false,
+            reason: reason.clone(),
+        },
+        (Exit::Interrupted(_), Some(StopCause::User)) => end(TaskEvent::Cancel, "cancelled"),
         (exit, None | Some(StopCause::Unconfirmed)) if retries_left => Verdict::Again {
             failed: true,
             reason: exit.to_string(),
@@ -310,6 +315,7 @@ mod tests {
         assert_eq!(failed(&reported(Exit::Exited(1))), Some(true));
         assert_eq!(failed(&reported(Exit::OutOfMemory)), Some(true));
         for ending in [
+            reported(Exit::Interrupted("shut down".into())),
             Ending::Vanished,
             Ending::Lost("x".into()),
             Ending::Refused("x".into()),

@@ -108,10 +108,19 @@ impl Core {
     pub(crate) fn hello(&mut self, step: &mut Step<'_>, call: Call, hello: Hello) {
         let now = step.now;
         let id = hello.worker.clone();
+        if self.is_duplicate(&id, hello.home.as_deref()) {
+            let error = WorkerCallError::Duplicate(id.clone());
+            step.publish(Event::WorkerRefused {
+                worker: id,
+                reason: error.to_string(),
+            });
+            return step.answer(call, Answer::Welcomed(Err(error)));
+        }
         let introduced = self.registry.update(&id, |worker| {
             worker.capacity = Some(hello.capacity);
             worker.version = hello.version;
             worker.labels = hello.labels;
+            worker.home = hello.home;
             worker.introduced = true;
             worker.active = true;
             worker.hold_off = None;
@@ -120,7 +129,14 @@ impl Core {
             worker.to_record()
         });
         let answer = introduced
-            .map_err(|unknown| WorkerCallError::NotAuthorized(unknown.0))
+            .map_err(|unknown| {
+                let error = WorkerCallError::NotAuthorized(unknown.0);
+                step.publish(Event::WorkerRefused {
+                    worker: id.clone(),
+                    reason: error.to_string(),
+                });
+                error
+            })
             .map(|record| {
                 self.blocked.clear();
                 self.invites.remove(&id);
@@ -140,6 +156,12 @@ impl Core {
                 }
             });
         step.answer(call, Answer::Welcomed(answer));
+    }
+
+    /// Whether another program works under this id just now.
+    pub(crate) fn is_duplicate(&self, id: &WorkerId, home: Option<&str>) -> bool {
+        let known = self.registry.get(id);
+        known.is_some_and(|worker| !worker.may_be_at(home))
     }
 
     /// Asks for the logs of everything that a worker holds.

@@ -34,6 +34,8 @@ pub struct Worker {
     pub labels: BTreeMap<String, String>,
     /// Which start of its program was last heard of.
     pub incarnation: Option<String>,
+    /// Which data directory it works from: tells two programs with one id apart.
+    pub home: Option<String>,
     /// Whether it was heard of lately.
     pub active: bool,
     /// Whether it has said what it offers since this master started.
@@ -149,6 +151,7 @@ impl Worker {
             version: record.version,
             labels: record.labels,
             incarnation: None,
+            home: None,
             active: false,
             introduced: false,
             draining: record.draining,
@@ -161,6 +164,15 @@ impl Worker {
             attempts: BTreeSet::new(),
             hold_off: None,
             turn: 0,
+        }
+    }
+
+    /// Whether a program that works from `home` can be this worker: it is the one heard of before,
+    /// or that one has fallen silent.
+    pub(crate) fn may_be_at(&self, home: Option<&str>) -> bool {
+        match (&self.home, home) {
+            (Some(known), Some(home)) => known == home || !self.active,
+            _ => true,
         }
     }
 
@@ -239,6 +251,12 @@ impl Worker {
                 never: false,
             })
         })
+    }
+
+    /// Whether it is a node of the time before versions. One never seen may be new.
+    #[must_use]
+    pub fn is_old_node(&self) -> bool {
+        self.capacity.is_some() && self.version.is_none()
     }
 
     /// Whether it may be given anything at all.

@@ -52,6 +52,18 @@ pub fn cores(cores: f64) -> Arc<TaskSpec> {
     })
 }
 
+/// How a node of the time before versions says hello.
+pub fn old_node(worker: &str, capacity: Capacity) -> Hello {
+    Hello {
+        worker: id(worker),
+        shown_ip: "localhost".into(),
+        capacity,
+        version: None,
+        labels: BTreeMap::new(),
+        home: None,
+    }
+}
+
 pub fn capacity(cores: u64, gpus: u16) -> Capacity {
     let bytes = 1000 * GB;
     Capacity {
@@ -175,13 +187,23 @@ impl Cluster {
     }
 
     pub fn hello(&mut self, worker: &str, capacity: Capacity) -> Result<(), WorkerCallError> {
-        let hello = Hello {
-            worker: id(worker),
-            shown_ip: "localhost".into(),
-            capacity,
+        self.hello_from(worker, capacity, None)
+    }
+
+    pub fn hello_from(
+        &mut self,
+        worker: &str,
+        capacity: Capacity,
+        home: Option<&str>,
+    ) -> Result<(), WorkerCallError> {
+        self.introduced(Hello {
             version: Some("1".into()),
-            labels: BTreeMap::new(),
-        };
+            home: home.map(str::to_owned),
+            ..old_node(worker, capacity)
+        })
+    }
+
+    pub fn introduced(&mut self, hello: Hello) -> Result<(), WorkerCallError> {
         match self.call(|call| Input::Hello { call, hello }) {
             Answer::Welcomed(welcome) => welcome.map(|_| ()),
             other => panic!("{other:?}"),
@@ -207,6 +229,7 @@ impl Cluster {
         let heartbeat = Heartbeat {
             worker: id(worker),
             incarnation: Some(incarnation.into()),
+            home: None,
             usage: HostUsage::default(),
             held: held.collect(),
             last_sequence,

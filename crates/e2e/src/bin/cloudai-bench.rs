@@ -87,7 +87,7 @@ async fn starts(cluster: &mut Cluster) -> (Vec<i64>, Vec<i64>) {
 }
 
 async fn start_through(cluster: &mut Cluster, engine: &Engine) -> i64 {
-    let id = cluster.id().await;
+    let id = cluster.id();
     let asked = cloudai_clock::now().wall;
     let task = cluster.submit(&["sleep", "1"]).await;
     let started = until("the container to run", async || {
@@ -115,7 +115,7 @@ async fn start_bare(cluster: &Cluster, engine: &Engine, number: usize) -> i64 {
         .unwrap()
         .id;
     let plan = ContainerPlan {
-        cluster: cluster.id().await,
+        cluster: cluster.id(),
         worker: "bare".parse().unwrap(),
         attempt: AttemptId::new(TaskId::numbered(number as u64), 1),
         image,

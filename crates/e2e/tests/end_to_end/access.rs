@@ -22,6 +22,10 @@ async fn an_unknown_worker_is_refused_and_let_in_once_it_is_registered() {
         refusal.contains("register stranger"),
         "it names the command: {refusal}"
     );
+    cluster
+        .master
+        .says("Worker refused: worker stranger not authorized: run `register stranger")
+        .await;
     assert_eq!(
         cluster.json("workers").await.as_array().map(Vec::len),
         Some(0)
@@ -45,7 +49,7 @@ async fn an_unknown_worker_is_refused_and_let_in_once_it_is_registered() {
         .await;
     cluster
         .master
-        .says_after(seen, "Worker stranger is registered with address")
+        .says_after(seen, "worker stranger already registered")
         .await;
     cluster
         .master
@@ -153,5 +157,35 @@ async fn insecure_lets_a_registered_worker_in_without_a_token() {
     cluster.worker_is_active(id).await;
     let task = cluster.submit(&["exit", "0"]).await;
     cluster.has_status(&task, "completed").await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_worker_under_one_id_is_refused_and_the_first_goes_on() {
+    let mut cluster = Cluster::start().await;
+    cluster.add_worker("worker-1", 1.0).await;
+    let task = cluster.submit(&["sleep", "600"]).await;
+    cluster.has_status(&task, "running").await;
+
+    let other_folder = cluster.path("other");
+    let args = [
+        ["-id", "worker-1"],
+        ["-master", &cluster.grpc],
+        ["-port", &format!("127.0.0.1:{}", free_port())],
+        ["-data-dir", other_folder.to_str().unwrap()],
+        ["-cpu", "64"],
+    ];
+    let args: Vec<_> = args.concat().into_iter().map(str::to_owned).collect();
+    let mut other = Process::start("other", &programs().worker, &args, &cluster.path("."));
+
+    let refusal = other.says("Registration refused").await;
+    assert!(refusal.contains("with another data directory"), "{refusal}");
+    let workers = cluster.json("workers").await;
+    assert_eq!(workers[0]["total_cpu"], 1.0, "{workers}");
+    cluster.has_status(&task, "running").await;
+    cluster.client().await.cancel(&task).await;
+    cluster.has_status(&task, "cancelled").await;
+    other.signal("TERM").await;
+    other.ends().await;
     cluster.end().await;
 }

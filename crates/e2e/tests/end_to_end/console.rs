@@ -21,7 +21,7 @@ async fn a_script_gets_its_answers_and_the_server_goes_on_after_its_end() {
         ("status", "sqlite"),
         ("workers", "worker-1"),
         ("list-tasks", "scripted"),
-        ("queue", ""),
+        ("queue", "No task waits"),
         ("wokers", "workers"),
         ("task", "image"),
         ("register ../x localhost", "❌"),

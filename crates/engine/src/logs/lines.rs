@@ -9,7 +9,7 @@
 //! - So did an empty part: nothing is left over at the end of an output that is empty.
 //! - A shorter part that is the last of its output may have ended with a newline or not. If other
 //!   long lines of the log show that this engine keeps line ends, it had none; otherwise the
-//!   engine's version decides, and for an old engine a newline is assumed.
+//!   engine's version decides, and of an old engine it can't be known.
 
 use bytes::Bytes;
 
@@ -80,19 +80,16 @@ impl Lines {
         }
     }
 
-    /// The newlines that were lost at the end of both outputs.
-    pub(super) fn finish(&mut self) -> impl Iterator<Item = LogPiece> + use<> {
+    /// The outputs of which it can't be known whether they ended with a newline.
+    pub(super) fn lost_last(&self) -> impl Iterator<Item = LogStream> + use<> {
         let loses = self.loses_newlines;
         let ends = [
             (LogStream::Stdout, self.stdout),
             (LogStream::Stderr, self.stderr),
         ];
-        (self.stdout, self.stderr) = (Last::Whole, Last::Whole);
         ends.into_iter()
-            .filter_map(move |(stream, last)| match last {
-                Last::Open { at_ns } if loses => Some(newline(stream, at_ns)),
-                _ => None,
-            })
+            .filter(move |(_, last)| loses && matches!(last, Last::Open { .. }))
+            .map(|(stream, _)| stream)
     }
 
     fn of(&mut self, stream: LogStream) -> &mut Last {
@@ -116,8 +113,8 @@ mod tests {
     use super::*;
 
     /// Gives messages of standard output (time and bytes) to an engine's `Lines` and puts
-    /// together what comes out.
-    fn read(loses_newlines: bool, messages: &[(i64, &[u8])]) -> Vec<u8> {
+    /// together what comes out; with it, whether a last newline may be missing.
+    fn read_to_end(loses_newlines: bool, messages: &[(i64, &[u8])]) -> (Vec<u8>, bool) {
         let mut lines = Lines::new(loses_newlines);
         let mut whole = Vec::new();
         for (at_ns, data) in messages {
@@ -130,7 +127,14 @@ mod tests {
             whole.extend(lost.iter().flat_map(|piece| piece.data.to_vec()));
             whole.extend_from_slice(data);
         }
-        whole.extend(lines.finish().flat_map(|piece| piece.data.to_vec()));
+        let doubt = lines.lost_last().eq([LogStream::Stdout]);
+        (whole, doubt)
+    }
+
+    /// The same of an output whose end is known.
+    fn read(loses_newlines: bool, messages: &[(i64, &[u8])]) -> Vec<u8> {
+        let (whole, doubt) = read_to_end(loses_newlines, messages);
+        assert!(!doubt);
         whole
     }
 
@@ -185,7 +189,9 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_an_old_engines_long_lines_is_taken_for_whole() {
-        assert_eq!(read(true, &[(1, &FULL), (1, b"end")]), long(b"end\n"));
+    fn the_end_of_an_old_engines_last_long_line_is_not_made_up() {
+        let (got, doubt) = read_to_end(true, &[(1, &FULL), (1, b"end")]);
+        assert_eq!(got, long(b"end"));
+        assert!(doubt);
     }
 }

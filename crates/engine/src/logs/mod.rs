@@ -1,5 +1,5 @@
 //! The log of a container, byte for byte: both outputs, in the order in which the engine wrote
-//! them down.
+//! them down. `attach` gives the same bytes while they are written.
 //!
 //! The engine hands its log out in messages: a line with its end, or a part of at most 16 KiB of
 //! a line that is longer or never ends. With timestamps on, each message begins with the time at
@@ -11,6 +11,7 @@
 //! may step back. So the log is read again from its start and what was had is passed over. The
 //! engine itself reads from the start for any question, and it is asked only after a break.
 
+mod attach;
 mod lines;
 
 use std::pin::Pin;
@@ -31,6 +32,15 @@ pub enum LogStream {
     Stdout,
     /// Standard error.
     Stderr,
+}
+
+impl std::fmt::Display for LogStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        })
+    }
 }
 
 /// How much of a log is had: the bytes of each output from its start.
@@ -69,11 +79,15 @@ impl LogPosition {
 pub struct LogPiece {
     /// Which output wrote it.
     pub stream: LogStream,
-    /// When the engine read the beginning of its line, in Unix nanoseconds.
+    /// When the engine read the beginning of its line, in Unix nanoseconds; of an attached output
+    /// when it arrived here.
     pub at_ns: i64,
-    /// The bytes as written; at most a line, never empty.
+    /// The bytes as written. Empty only as a sign of life, while what was had is passed over.
     pub data: Bytes,
 }
+
+/// A log as it is read, to its end or its first error.
+pub type LogPieces = Pin<Box<dyn Stream<Item = Result<LogPiece, LogError>> + Send>>;
 
 /// Why a log ended before the container's did.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +105,12 @@ pub enum LogError {
     /// A message is not of the promised form; what follows can't be trusted.
     #[error("the Docker Engine's log is not of the expected form: {0}")]
     Malformed(&'static str),
+    /// All of it was given, but for a newline at the very end, which may have been there or not.
+    #[error(
+        "whether the last line of {0} ended with a newline is not known: it is of 16 KiB or more, \
+         and this Docker Engine (before 23.0) keeps no newline of so long a line"
+    )]
+    LastNewline(LogStream),
 }
 
 impl LogError {
@@ -106,12 +126,9 @@ impl Engine {
     /// all of it was given. Ends after the first error.
     ///
     /// One thing can't be had from engines before API 1.42: whether an output whose last line is
-    /// of 16 KiB or more ended with a newline. One is given then.
-    pub fn logs(
-        &self,
-        id: &ContainerId,
-        from: LogPosition,
-    ) -> impl Stream<Item = Result<LogPiece, LogError>> + Send + Unpin + use<> {
+    /// of 16 KiB or more ended with a newline. None is given then, and [`LogError::LastNewline`]
+    /// ends the log, unless the position tells.
+    pub fn logs(&self, id: &ContainerId, from: LogPosition) -> LogPieces {
         let reading = Reading {
             pass: Pass::new(self, id, true, from),
             engine: self.clone(),
@@ -126,6 +143,8 @@ impl Engine {
     }
 }
 
+/// After how many bytes that are passed over a piece without any says that there is progress.
+const SIGN_OF_LIFE: usize = 4 << 20;
 /// How often a log is read from its start at most, before its end is doubted.
 const MOST_PASSES: u32 = 3;
 
@@ -153,16 +172,7 @@ impl Reading {
                 None => match self.is_whole().await {
                     Ok(true) => {
                         self.ended = true;
-                        if let Some(newline) = self.pass.finish() {
-                            // Both outputs may lack one; the second comes with the next call.
-                            self.ended = false;
-                            return Some(Ok(newline));
-                        }
-                        if self.pass.to_skip != LogPosition::START {
-                            return Some(Err(LogError::Malformed(
-                                "it is shorter than what was read of it before",
-                            )));
-                        }
+                        return self.pass.finish().err().map(Err);
                     }
                     Ok(false) => {
                         self.pass = Pass::new(&self.engine, &self.id, false, self.pass.reached);
@@ -182,9 +192,6 @@ impl Reading {
     /// down ends its answers in good order, so an end counts only if the container has ended, too;
     /// from then on nothing is added to its log, and its last message is the last one seen.
     async fn is_whole(&mut self) -> Result<bool, LogError> {
-        if self.pass.is_finished {
-            return Ok(true);
-        }
         match self.engine.inspect(&self.id).await {
             Ok(state) if state.running => return Err(LogError::Interrupted(None)),
             Ok(_) => {}
@@ -222,7 +229,8 @@ struct Pass {
     last: Option<LogPiece>,
     /// A piece whose turn is next: at most one, behind a newline that was put back.
     waiting: Option<LogPiece>,
-    is_finished: bool,
+    /// Bytes passed over since the last sign of life.
+    passed_over: usize,
 }
 
 impl Pass {
@@ -235,7 +243,7 @@ impl Pass {
             reached: from,
             last: None,
             waiting: None,
-            is_finished: false,
+            passed_over: 0,
         }
     }
 
@@ -244,8 +252,12 @@ impl Pass {
             if let Some(piece) = self.waiting.take().and_then(|piece| self.skipped(piece)) {
                 return Some(Ok(piece));
             }
-            if self.is_finished {
-                return None;
+            if self.passed_over >= SIGN_OF_LIFE {
+                self.passed_over = 0;
+                return self.last.clone().map(|last| {
+                    let data = Bytes::new();
+                    Ok(LogPiece { data, ..last })
+                });
             }
             let piece = match self.messages.next().await? {
                 Ok(message) => match piece_of(message) {
@@ -263,20 +275,22 @@ impl Pass {
         }
     }
 
-    /// The log has come to its end: what is still to be given, to be called until `None`.
-    fn finish(&mut self) -> Option<LogPiece> {
-        if self.is_finished {
-            return None;
+    /// The log has come to its end: whether it is known to be all of it.
+    fn finish(&mut self) -> Result<(), LogError> {
+        for stream in self.lines.lost_last() {
+            let to_skip = self.to_skip.of(stream);
+            // Whoever had a byte more than the log has had the newline.
+            if *to_skip == 0 {
+                return Err(LogError::LastNewline(stream));
+            }
+            *to_skip -= 1;
         }
-        let mut newlines = self.lines.finish();
-        let first = newlines.next();
-        self.waiting = newlines.next();
-        self.is_finished = true;
-        let first = first.and_then(|newline| self.skipped(newline));
-        first.or_else(|| {
-            let second = self.waiting.take()?;
-            self.skipped(second)
-        })
+        if self.to_skip == LogPosition::START {
+            return Ok(());
+        }
+        Err(LogError::Malformed(
+            "it is shorter than what was read of it before",
+        ))
     }
 
     /// What of a piece is new.
@@ -289,6 +303,7 @@ impl Pass {
                 .min(usize::try_from(*to_skip).unwrap_or(usize::MAX));
             piece.data.advance(had);
             *to_skip -= had as u64;
+            self.passed_over += had;
         }
         if piece.data.is_empty() {
             return None;

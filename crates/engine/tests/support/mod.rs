@@ -9,6 +9,7 @@
     clippy::panic
 )]
 
+pub mod bytes;
 pub mod proxy;
 pub mod registry;
 
@@ -17,9 +18,11 @@ use std::{collections::BTreeMap, path::Path, sync::atomic::AtomicU32, time::Dura
 use bollard::{Docker, body_full, query_parameters::CreateImageOptionsBuilder};
 use cloudai_engine::{
     ContainerId, ContainerPlan, ContainerSettings, Engine, ImageId, LogPiece, LogPosition,
-    LogStream, Network, RawEnd,
+    LogStream, RawEnd,
 };
-use cloudai_model::{AttemptId, ClusterId, Command, ImageRef, TaskId};
+use cloudai_model::{
+    AttemptId, ClusterId, Command, ContainerSpec, ImageRef, TaskId, container::network::Network,
+};
 use futures_util::StreamExt as _;
 use tokio::sync::OnceCell;
 
@@ -162,7 +165,10 @@ impl Place {
             memory_bytes: 64 * MIB,
             gpu_devices: Vec::new(),
             settings: ContainerSettings {
-                network: Network::None,
+                asked: ContainerSpec {
+                    network: Network::None,
+                    ..ContainerSpec::default()
+                },
                 ..ContainerSettings::default()
             },
         }

@@ -79,12 +79,12 @@ impl LogReader {
         }
     }
 
-    /// Hands all bytes from the start on to `take`, in pieces, until the end or its error.
+    /// Hands all bytes from `offset` on to `take`, in pieces, until the end or its error.
     pub(super) fn for_each_piece<E: From<LogError>>(
         &self,
+        mut offset: u64,
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut offset = 0;
         loop {
             let piece = self.read_at(offset, READ_LEN)?;
             if piece.is_empty() {

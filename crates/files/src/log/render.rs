@@ -18,7 +18,7 @@ pub fn render(path: &Path, only: Option<LogStream>, out: &mut impl Write) -> io:
     let mut walk = FrameWalk::new();
     let mut written = 0;
     let mut payload = Vec::with_capacity(READ_LEN);
-    reader.for_each_piece(|piece| {
+    reader.for_each_piece(0, |piece| {
         payload.clear();
         let walked = walk.feed(piece, |stream, run| {
             if only.is_none_or(|only| only == stream) {
@@ -36,17 +36,22 @@ pub fn render(path: &Path, only: Option<LogStream>, out: &mut impl Write) -> io:
 /// The last `limit` bytes that the task printed on either stream, as text: what is not UTF-8 is
 /// replaced, and a character that the cut went through is left out.
 ///
-/// Holds two times `limit` in memory, whatever the log's length.
+/// Holds two times `limit` in memory, whatever the log's length, and reads all of it.
 ///
 /// # Errors
 ///
 /// The file can't be read or is not framed.
 pub fn tail_text(path: &Path, limit: usize) -> Result<String, LogError> {
+    tail_text_from(path, 0, limit)
+}
+
+/// The same, of what stands behind `start`, where a frame begins.
+pub(super) fn tail_text_from(path: &Path, start: u64, limit: usize) -> Result<String, LogError> {
     let reader = LogReader::open(path)?;
     let mut walk = FrameWalk::new();
     let mut tail = Vec::new();
-    let mut cut = false;
-    reader.for_each_piece(|piece| {
+    let mut cut = start > 0;
+    reader.for_each_piece(start, |piece| {
         walk.feed(piece, |_, run| {
             tail.extend_from_slice(run);
             if tail.len() > limit.saturating_mul(2).max(READ_LEN) {

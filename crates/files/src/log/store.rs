@@ -1,8 +1,7 @@
 //! The master's logs: `<root>/<task>/<attempt>.log`, and those being written right now.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    fs, io,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -12,11 +11,15 @@ use tokio::sync::watch;
 
 use super::{Frame, LogError, LogExtent, LogFollower, LogReader, LogWatch, LogWriter, Repair};
 
+/// A log that is open, or is being opened: whoever needs it meanwhile waits for that, and nobody
+/// else does.
+type Cell = Arc<Mutex<Option<OpenLog>>>;
+
 /// All logs of a master. Cheap to clone; clones share the open logs.
 #[derive(Debug, Clone)]
 pub struct LogStore {
     root: PathBuf,
-    open: Arc<Mutex<BTreeMap<AttemptId, OpenLog>>>,
+    open: Arc<Mutex<BTreeMap<AttemptId, Cell>>>,
 }
 
 impl LogStore {
@@ -44,16 +47,24 @@ impl LogStore {
     ///
     /// The file can't be made, read or repaired.
     pub fn writer(&self, attempt: &AttemptId) -> Result<(OpenLog, Option<Repair>), LogError> {
-        match lock(&self.open).entry(attempt.clone()) {
-            Entry::Occupied(open) => Ok((open.get().clone(), None)),
-            Entry::Vacant(vacant) => {
-                let (writer, repair) = LogWriter::open(&self.path(attempt))?;
-                let log = OpenLog {
-                    watch: writer.watch(),
-                    writer: Arc::new(Mutex::new(writer)),
-                };
-                Ok((vacant.insert(log).clone(), Some(repair)))
+        loop {
+            let cell = lock(&self.open).entry(attempt.clone()).or_default().clone();
+            let mut slot = lock(&cell);
+            if let Some(open) = &*slot {
+                return Ok((open.clone(), None));
             }
+            let known = lock(&self.open).get(attempt).cloned();
+            if !known.is_some_and(|known| Arc::ptr_eq(&known, &cell)) {
+                // It was closed while this waited for it.
+                continue;
+            }
+            let (writer, repair) = LogWriter::open(&self.path(attempt))?;
+            let log = OpenLog {
+                watch: writer.watch(),
+                writer: Arc::new(Mutex::new(writer)),
+            };
+            *slot = Some(log.clone());
+            return Ok((log, Some(repair)));
         }
     }
 
@@ -63,12 +74,15 @@ impl LogStore {
     ///
     /// The disk refuses the flush. The log then stays open and unsealed, to be tried again.
     pub fn close(&self, attempt: &AttemptId) -> Result<(), LogError> {
-        let open = lock(&self.open).get(attempt).cloned();
-        let Some(log) = open else {
+        let Some(cell) = lock(&self.open).get(attempt).cloned() else {
             return Ok(());
         };
-        log.sync()?;
-        log.seal();
+        let mut slot = lock(&cell);
+        if let Some(log) = &*slot {
+            log.sync()?;
+            log.seal();
+        }
+        *slot = None;
         lock(&self.open).remove(attempt);
         Ok(())
     }
@@ -80,49 +94,14 @@ impl LogStore {
     ///
     /// There is no such log (an I/O error of kind `NotFound`), or it can't be read.
     pub fn follow(&self, attempt: &AttemptId, offset: u64) -> Result<LogFollower, LogError> {
-        let open = lock(&self.open).get(attempt).map(OpenLog::watch);
+        let cell = lock(&self.open).get(attempt).cloned();
+        let open = cell.and_then(|cell| lock(&cell).as_ref().map(OpenLog::watch));
         let reader = LogReader::open(&self.path(attempt))?;
         let watch = match open {
             Some(watch) => watch,
             None => complete(reader.file_len()?),
         };
         Ok(LogFollower::new(reader, watch, offset))
-    }
-
-    /// The numbers of the attempts of `task` that have a log, rising.
-    ///
-    /// # Errors
-    ///
-    /// The task's folder can't be read. A task without one has no attempts.
-    pub fn attempts(&self, task: &TaskId) -> Result<Vec<u32>, LogError> {
-        let folder = self.folder(task);
-        let failed = |error| LogError::io(&folder, "list it")(error);
-        let entries = match fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed(error)),
-        };
-        let mut numbers = Vec::new();
-        for entry in entries {
-            let name = entry.map_err(failed)?.file_name();
-            let number = name
-                .to_str()
-                .and_then(|name| name.strip_suffix(".log"))
-                .and_then(|number| number.parse::<u32>().ok());
-            numbers.extend(number);
-        }
-        numbers.sort_unstable();
-        Ok(numbers)
-    }
-
-    /// The last attempt of `task` that has a log.
-    ///
-    /// # Errors
-    ///
-    /// The task's folder can't be read.
-    pub fn last_attempt(&self, task: &TaskId) -> Result<Option<AttemptId>, LogError> {
-        let last = self.attempts(task)?.pop();
-        Ok(last.map(|number| AttemptId::new(task.clone(), number)))
     }
 
     fn folder(&self, task: &TaskId) -> PathBuf {
@@ -164,6 +143,15 @@ impl OpenLog {
     /// As there.
     pub fn sync(&self) -> Result<(), LogError> {
         lock(&self.writer).sync()
+    }
+
+    /// The last `limit` bytes that the task printed, as [`LogWriter::tail_text`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn tail_text(&self, limit: usize) -> Result<String, LogError> {
+        lock(&self.writer).tail_text(limit)
     }
 
     /// Where to go on copying: the log's length in framed bytes.

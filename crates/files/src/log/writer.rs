@@ -1,6 +1,7 @@
 //! Writing a log's file: its repair at opening, appending, and telling the watchers.
 
 use std::{
+    collections::VecDeque,
     fs::{DirBuilder, File, OpenOptions},
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -9,7 +10,8 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Frame, LogError, LogExtent, LogFollower, LogReader, LogWatch, encode, walk::FrameWalk,
+    Frame, LogError, LogExtent, LogFollower, LogReader, LogWatch, encode, render::tail_text_from,
+    walk::FrameWalk,
 };
 
 /// What opening a log found at its end.
@@ -30,6 +32,8 @@ pub struct LogWriter {
     path: PathBuf,
     file: File,
     walk: FrameWalk,
+    /// Some of the places near the end where a frame begins, rising.
+    marks: Marks,
     /// The file's name may not have reached the disk yet.
     is_new: bool,
     extent: watch::Sender<LogExtent>,
@@ -62,7 +66,7 @@ impl LogWriter {
 
         let reader = LogReader::open(path)?;
         let file_len = reader.file_len()?;
-        let walk = whole_frames(&reader)?;
+        let (walk, marks) = whole_frames(&reader)?;
         let len = walk.position();
         let cut = file_len - len;
         if cut > 0 {
@@ -74,6 +78,7 @@ impl LogWriter {
             path: path.to_owned(),
             file,
             walk,
+            marks,
             is_new: len == 0,
             extent,
         };
@@ -143,6 +148,7 @@ impl LogWriter {
             return Err(LogError::io(&self.path, "append to it")(error));
         }
         self.walk = walk;
+        self.marks.pass(self.walk.whole());
         let len = self.len();
         self.extent.send_modify(|extent| extent.len = len);
         Ok(len)
@@ -196,6 +202,19 @@ impl LogWriter {
         LogWatch(self.extent.subscribe())
     }
 
+    /// The last `limit` bytes that the task printed, as [`tail_text`](super::tail_text); reads
+    /// little more than those.
+    ///
+    /// # Errors
+    ///
+    /// The file can't be read.
+    pub fn tail_text(&self, limit: usize) -> Result<String, LogError> {
+        let start = self
+            .marks
+            .before(self.len().saturating_sub(2 * limit as u64));
+        tail_text_from(&self.path, start, limit)
+    }
+
     /// Follows the log from `offset` on.
     ///
     /// # Errors
@@ -225,13 +244,45 @@ impl LogWriter {
     }
 }
 
+/// Places where a frame begins: the last few, some way apart.
+#[derive(Debug)]
+struct Marks(VecDeque<u64>);
+
+impl Marks {
+    /// How far apart they are, at least, in bytes.
+    const APART: u64 = 64 << 10;
+    const MOST: usize = 32;
+
+    /// A frame begins at `offset`, which is the end so far.
+    fn pass(&mut self, offset: u64) {
+        if self
+            .0
+            .back()
+            .is_none_or(|last| offset - last >= Self::APART)
+        {
+            self.0.push_back(offset);
+            if self.0.len() > Self::MOST {
+                self.0.pop_front();
+            }
+        }
+    }
+
+    /// One that is not behind `offset`.
+    fn before(&self, offset: u64) -> u64 {
+        let all = self.0.iter().rev();
+        all.copied().find(|mark| *mark <= offset).unwrap_or(0)
+    }
+}
+
 /// Walks the file and stands at the end of its last whole frame.
-fn whole_frames(reader: &LogReader) -> Result<FrameWalk, LogError> {
+fn whole_frames(reader: &LogReader) -> Result<(FrameWalk, Marks), LogError> {
     let mut walk = FrameWalk::new();
+    let mut marks = Marks(VecDeque::new());
     reader
-        .for_each_piece(|piece| {
+        .for_each_piece(0, |piece| {
             // What is no frame ends the log, like a torn one.
             let framed = walk.feed(piece, |_, _| ()).is_ok();
+            marks.pass(walk.whole());
             if framed { Ok(()) } else { Err(Stop::Unframed) }
         })
         .or_else(|stop| match stop {
@@ -239,7 +290,7 @@ fn whole_frames(reader: &LogReader) -> Result<FrameWalk, LogError> {
             Stop::Failed(error) => Err(error),
         })?;
     walk.rewind_to_whole();
-    Ok(walk)
+    Ok((walk, marks))
 }
 
 enum Stop {
@@ -262,7 +313,31 @@ fn folder_of(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::frame::tests::stdout, *};
+    use super::{
+        super::{frame::tests::stdout, tail_text},
+        *,
+    };
+
+    #[test]
+    fn the_tail_of_a_long_log_is_the_same_however_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.log");
+        let (mut writer, _) = LogWriter::open(&path).unwrap();
+        for number in 0..3000 {
+            let line = format!("{number} {}\n", "x".repeat(2000));
+            writer.append(&[stdout(number, &line)]).unwrap();
+        }
+        let whole = tail_text(&path, 64 << 10).unwrap();
+        assert_eq!(writer.tail_text(64 << 10).unwrap(), whole);
+        let (opened, _) = LogWriter::open(&path).unwrap();
+        assert_eq!(opened.tail_text(64 << 10).unwrap(), whole);
+        // It does not begin at the log's first byte.
+        assert!(opened.marks.before(opened.len() - (128 << 10)) > 5 << 20);
+        assert_eq!(
+            opened.tail_text(usize::MAX / 4).unwrap(),
+            tail_text(&path, usize::MAX / 4).unwrap()
+        );
+    }
 
     #[test]
     fn after_a_full_disk_the_same_append_can_be_tried_again() {

@@ -127,7 +127,8 @@ pub(super) fn not_authorized(worker: &WorkerId) -> Status {
 pub(super) fn worker_call_status(error: &cloudai_core::WorkerCallError) -> Status {
     match error {
         cloudai_core::WorkerCallError::NotReady(_) => Status::unavailable(error.to_string()),
-        cloudai_core::WorkerCallError::NotAuthorized(_) => {
+        cloudai_core::WorkerCallError::NotAuthorized(_)
+        | cloudai_core::WorkerCallError::Duplicate(_) => {
             Status::permission_denied(error.to_string())
         }
     }

@@ -2,14 +2,12 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use cloudai_core::{Answer, CancelOutcome, Heartbeat, Held, Hello, Input};
-use cloudai_files::log::{Decoder, LogFollower, LogStream};
-use cloudai_model::{AttemptId, TaskId, TaskStatus, Wall};
+use cloudai_core::{Answer, CancelOutcome, Event, Heartbeat, Held, Hello, Input};
+use cloudai_model::{AttemptId, TaskStatus};
 use cloudai_operator::{CancelFailure, Operator as _, SubmitFailure};
 use cloudai_proto::{
-    CancelAnswer, CancelRequest, Completion, HeartbeatReport, HeartbeatTaken, LogMessage, LogPiece,
-    LogRequest, OutputStream, Progress, Refused, Registered, ReportAnswer, Submitted, WorkerEntry,
-    WorkerHello,
+    CancelAnswer, CancelRequest, Completion, HeartbeatReport, HeartbeatTaken, LogRequest, Progress,
+    Refused, Registered, ReportAnswer, Submitted, WorkerEntry, WorkerHello,
     cluster::{
         self, Ack, FileChunk, FileUploadAck, HeartbeatAck, ListWorkersRequest, LogChunk,
         MasterInfo, RegisterAck, Task, TaskAck, TaskLogRequest, TaskProgress, TaskResult,
@@ -19,18 +17,13 @@ use cloudai_proto::{
     worker_view::{Allocated, worker_list},
 };
 use futures_util::Stream;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     auth::{Caller, Gate, worker_call_status},
-    reports, uploads,
+    log_stream, reports, uploads,
 };
 use crate::{core_loop::Stopped, logs::LogFollowers, operations::Master};
-
-/// Log bytes in one message to a client.
-const LOG_CHUNK: usize = 64 << 10;
 
 /// See the module.
 pub struct ClusterService {
@@ -77,13 +70,21 @@ impl MasterWorker for ClusterService {
     ) -> Result<Response<RegisterAck>, Status> {
         let caller = Caller::of(&request);
         let hello = WorkerHello::from_wire(request.into_inner())?;
-        self.gate.worker(&caller, &hello.worker)?;
+        if let Err(refusal) = self.gate.worker(&caller, &hello.worker) {
+            // The operator is to see it, too; nobody may be listening.
+            let _ = self.master.events.send(Event::WorkerRefused {
+                worker: hello.worker,
+                reason: refusal.message().to_owned(),
+            });
+            return Err(refusal);
+        }
         let hello = Hello {
             worker: hello.worker,
             shown_ip: hello.shown_ip,
             capacity: hello.capacity,
             version: hello.version,
             labels: hello.labels,
+            home: hello.home,
         };
         let answer = self
             .master
@@ -112,6 +113,7 @@ impl MasterWorker for ClusterService {
         let heartbeat = Heartbeat {
             worker: report.worker,
             incarnation: report.incarnation,
+            home: report.home,
             usage: report.usage,
             held: held
                 .map(|held| Held {
@@ -249,9 +251,8 @@ impl MasterWorker for ClusterService {
         let offset = if wanted.framed { wanted.offset } else { 0 };
         let follower = self.master.log_from(&attempt, offset).await;
         let follower = follower.map_err(|failure| Status::unavailable(failure.to_string()))?;
-        let (sender, receiver) = mpsc::channel(8);
-        tokio::spawn(send_log(self.master.clone(), follower, wanted, sender));
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        let log = log_stream::send(self.master.clone(), follower, wanted);
+        Ok(Response::new(Box::pin(log)))
     }
 
     async fn list_workers(
@@ -291,87 +292,6 @@ fn taken(outcome: &CancelOutcome) -> CancelAnswer {
         ),
     };
     CancelAnswer::Taken { message, status }
-}
-
-/// Sends a log until it is complete, the client goes away, or, without `follow`, what is there
-/// has been sent.
-async fn send_log(
-    master: Arc<Master>,
-    mut follower: LogFollower,
-    wanted: LogRequest,
-    sender: mpsc::Sender<Result<LogChunk, Status>>,
-) {
-    let mut decoder = Decoder::new();
-    loop {
-        let more = if wanted.follow {
-            tokio::select! {
-                more = follower.wait() => more,
-                // The client has gone, and a quiet log would never tell.
-                () = sender.closed() => return,
-            }
-        } else {
-            true
-        };
-        let offset = follower.offset();
-        let bytes = match follower.read(LOG_CHUNK) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                let _ = sender.send(Err(Status::internal(error.to_string()))).await;
-                return;
-            }
-        };
-        if bytes.is_empty() && (!more || !wanted.follow) {
-            break;
-        }
-        let pieces = if wanted.framed {
-            vec![LogPiece::Framed {
-                offset,
-                data: bytes.into(),
-            }]
-        } else {
-            match unframe(&mut decoder, &bytes) {
-                Ok(pieces) => pieces,
-                Err(error) => {
-                    let _ = sender.send(Err(Status::data_loss(error.to_string()))).await;
-                    return;
-                }
-            }
-        };
-        for piece in pieces {
-            let chunk = LogMessage::piece(&wanted.task, piece).into_wire();
-            if sender.send(Ok(chunk)).await.is_err() {
-                return;
-            }
-        }
-    }
-    let status = status_of(&master, &wanted.task).await;
-    let _ = sender
-        .send(Ok(LogMessage::end(&wanted.task, status).into_wire()))
-        .await;
-}
-
-async fn status_of(master: &Master, task: &TaskId) -> Option<TaskStatus> {
-    let record = master.task(task).await.ok().flatten();
-    record.map(|view| view.record.state.status)
-}
-
-fn unframe(
-    decoder: &mut Decoder,
-    bytes: &[u8],
-) -> Result<Vec<LogPiece>, cloudai_files::log::FrameError> {
-    decoder.feed(bytes);
-    let mut pieces = Vec::new();
-    while let Some(frame) = decoder.next_frame()? {
-        pieces.push(LogPiece::Output {
-            stream: match frame.stream {
-                LogStream::Stdout => OutputStream::Stdout,
-                LogStream::Stderr => OutputStream::Stderr,
-            },
-            at: Some(Wall(frame.at_ns / 1_000_000)),
-            data: frame.data,
-        });
-    }
-    Ok(pieces)
 }
 
 pub(super) fn stopped(error: Stopped) -> Status {

@@ -3,6 +3,7 @@
 mod agent_service;
 mod auth;
 mod cluster_service;
+mod log_stream;
 mod reports;
 mod uploads;
 

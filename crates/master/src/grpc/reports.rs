@@ -1,8 +1,7 @@
 //! A worker's last word on an attempt: taken when its log is on this disk.
 
 use cloudai_core::{Answer, Input, Reported};
-use cloudai_files::log::tail_text;
-use cloudai_model::{AttemptId, Whole, WorkerId};
+use cloudai_model::{AttemptId, WorkerId};
 use cloudai_proto::{Completion, ReportAnswer};
 use tonic::Status;
 
@@ -70,18 +69,15 @@ pub(super) async fn complete(
     let mut log_tail = String::new();
     if vet(service, &worker, &attempt).await? == Reported::Taken {
         let length = log_length.unwrap_or(0);
-        let here = service.logs.complete(&worker, &attempt, length).await;
-        let here = here.map_err(|pending| Status::unavailable(pending.to_string()))?;
+        let here = service
+            .logs
+            .complete(&worker, &attempt, length, LOG_TAIL)
+            .await;
+        let (here, tail) = here.map_err(|pending| Status::unavailable(pending.to_string()))?;
         if report.log.is_complete() {
             report.log = here;
         }
-        if length > 0 {
-            match last_part(service, &attempt).await {
-                Ok(tail) => log_tail = tail,
-                Err(reason) if report.log.is_complete() => report.log = Whole::Incomplete(reason),
-                Err(_) => {}
-            }
-        }
+        log_tail = tail;
     }
     let input = |call| Input::Finished {
         call,
@@ -91,11 +87,4 @@ pub(super) async fn complete(
     };
     let reported = reported(service.master.core.call(input).await)?;
     Ok(answer(reported, "Task result received"))
-}
-
-async fn last_part(service: &ClusterService, attempt: &AttemptId) -> Result<String, String> {
-    let path = service.master.logs.path(attempt);
-    let read = tokio::task::spawn_blocking(move || tail_text(&path, LOG_TAIL)).await;
-    read.expect("reading does not panic")
-        .map_err(|error| format!("the log can't be read: {error}"))
 }

@@ -19,6 +19,10 @@ use super::{
 
 /// Chunks that may wait for the disk.
 const CHUNKS_AHEAD: usize = 8;
+/// A task may leave so many files.
+const MOST_FILES: usize = 1_000_000;
+/// What a task may leave beyond the storage that it asked for: its worker looks now and then only.
+const BEYOND_STORAGE: u64 = 64 << 20;
 
 /// Takes in all files of one attempt.
 pub(super) async fn take_in(
@@ -51,7 +55,11 @@ pub(super) async fn take_in(
     let staging = service.master.files.begin(&attempt);
     let staging = staging.map_err(|error| Status::unavailable(error.to_string()))?;
     let (chunks, inbox) = mpsc::channel(CHUNKS_AHEAD);
-    let written = tokio::task::spawn_blocking(move || write(staging, inbox));
+    let storage = record.spec.resources.storage_bytes;
+    let limit = storage
+        .saturating_add(storage / 10)
+        .saturating_add(BEYOND_STORAGE);
+    let written = tokio::task::spawn_blocking(move || write(staging, inbox, limit));
     pass_on(&mut stream, first, &attempt, chunks).await?;
     let staging = match written.await.expect("writing does not panic") {
         Ok(staging) => staging,
@@ -129,11 +137,13 @@ async fn pass_on(
     }
 }
 
-/// Writes chunks until the last; `None` if there are no files.
+/// Writes chunks until the last, at most `limit` bytes of them; `None` if there are no files.
 fn write(
     mut staging: Staging,
     mut chunks: mpsc::Receiver<UploadChunk>,
+    limit: u64,
 ) -> Result<Option<Staging>, String> {
+    let (mut bytes, mut files) = (0_u64, 0);
     while let Some(chunk) = chunks.blocking_recv() {
         if chunk.empty_set {
             return Ok(None);
@@ -145,6 +155,12 @@ fn write(
         let offset = chunk
             .offset
             .ok_or("offset: absent: expected the chunk's place in its file")?;
+        bytes = bytes.saturating_add(chunk.data.len() as u64);
+        if bytes > limit {
+            return Err(format!(
+                "the files are larger than {limit} bytes, which is what the task's storage allows"
+            ));
+        }
         staging
             .write(&path, offset, &chunk.data)
             .map_err(|error| with_causes(&error))?;
@@ -155,6 +171,10 @@ fn write(
                 .map_err(|error| with_causes(&error))?;
             if chunk.last_file {
                 return Ok(Some(staging));
+            }
+            files += 1;
+            if files == MOST_FILES {
+                return Err(format!("more than {MOST_FILES} files are not taken"));
             }
         }
     }

@@ -232,6 +232,7 @@ impl Workers {
             follow: true,
             framed: true,
             offset,
+            without_text: true,
         };
         let mut call = self.request(request.into_wire(), worker, entry.registration);
         // A log may be followed for days: no deadline, the connection's keep-alive watches it.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use cloudai_model::{
-    AttemptId, Capacity, Command, ContainerEnd, DeviceShare, Exit, GpuRequest, Grant, PeakUsage,
-    Phase, Priority, Resources, SlaMultiplier, TaskId, TaskSpec, TaskStatus, TaskType, Wall, Whole,
-    WorkerAddress,
+    AttemptId, Capacity, Command, ContainerEnd, ContainerSpec, DeviceShare, Exit, GpuRequest,
+    Grant, PeakUsage, Phase, Priority, Resources, SlaMultiplier, TaskId, TaskSpec, TaskStatus,
+    TaskType, Wall, Whole, WorkerAddress,
+    container::process::RunAs,
     record::{
         AssignmentRecord, ClusterRecord, FileRecord, FilesRecord, ResultRecord, StopOrder,
         TaskRecord, TaskState, WorkerRecord,
@@ -191,6 +192,7 @@ fn spec() -> impl Strategy<Value = TaskSpec> {
         text(),
         option::of(select(TaskType::ALL)),
         (1500..=2500_u32).prop_map(|milli| SlaMultiplier::new(f64::from(milli) / 1e3).unwrap()),
+        container(),
     );
     (asked, placed, described).prop_map(|(asked, placed, described)| TaskSpec {
         name: asked.0,
@@ -209,7 +211,56 @@ fn spec() -> impl Strategy<Value = TaskSpec> {
         tag: described.1,
         task_type: described.2,
         sla_multiplier: described.3,
+        container: described.4,
     })
+}
+
+fn container() -> impl Strategy<Value = ContainerSpec> {
+    let texts = (
+        "[a-z0-9][a-z0-9._-]{1,12}",
+        vec("[a-z0-9][a-z0-9._-]{1,12}:/v/[a-z]{1,9}(:ro)?", 0..2),
+        vec("/t/[a-z]{1,9}(:0\\.[1-9]{1,9})?", 0..2),
+        vec("[a-z]{1,9}:(10\\.[1-9]\\.0\\.5|fd00::[1-9])", 0..3),
+    );
+    let numbers = (
+        any::<bool>(),
+        option::of((0..u32::MAX, option::of(0..u32::MAX))),
+        option::of(1..=1_000_000_u64 << 30),
+        option::of(34..=64_u8),
+    );
+    let lists = btree_set(select(&["NET_RAW", "SYS_PTRACE", "CHOWN"][..]), 0..3);
+    let asked = (
+        texts,
+        numbers,
+        lists,
+        option::of("[a-z]{1,9}(-[a-z0-9]{1,9})?"),
+    );
+    let asked = asked.prop_map(|(texts, numbers, capabilities, hostname)| ContainerSpec {
+        network: texts.0.parse().unwrap(),
+        volumes: texts
+            .1
+            .iter()
+            .take(1)
+            .map(|text| text.parse().unwrap())
+            .collect(),
+        read_only: numbers.0,
+        run_as: numbers.1.map(|(uid, gid)| RunAs { uid, gid }),
+        tmpfs: texts
+            .2
+            .iter()
+            .take(1)
+            .map(|text| text.parse().unwrap())
+            .collect(),
+        shm_bytes: numbers.2,
+        stop_signal: numbers.3.map(|number| number.to_string().parse().unwrap()),
+        hostname: hostname.map(|name| name.parse().unwrap()),
+        extra_hosts: texts.3.iter().map(|text| text.parse().unwrap()).collect(),
+        cap_add: capabilities
+            .iter()
+            .map(|name| name.parse().unwrap())
+            .collect(),
+    });
+    prop_oneof![Just(ContainerSpec::default()), asked]
 }
 
 fn state() -> impl Strategy<Value = TaskState> {
@@ -287,6 +338,7 @@ fn end() -> impl Strategy<Value = ContainerEnd> {
         Just(Exit::Cancelled),
         text().prop_map(Exit::NotStarted),
         text().prop_map(Exit::Stopped),
+        text().prop_map(Exit::Interrupted),
     ];
     let usage = (any::<u64>(), span()).prop_map(|(memory_bytes, cpu_time)| PeakUsage {
         memory_bytes,

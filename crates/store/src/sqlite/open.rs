@@ -204,27 +204,13 @@ fn inspect(path: &Path, size_bytes: u64, migrations: &[Migration]) -> Result<(),
         return Err(damaged(path, "it is empty"));
     }
     let failed = |error| failed(path, error);
+    let known = migrate::newest(migrations);
+    // Only looked at: one that isn't ours is left exactly as it is.
+    let found = recognise(path, known)?;
     let mut db = connect(path).map_err(failed)?;
     if db.is_readonly("main").map_err(failed)? {
         return Err(OpenError::ReadOnly {
             path: path.to_owned(),
-        });
-    }
-    let id: i32 = db
-        .pragma_query_value(None, "application_id", |row| row.get(0))
-        .map_err(failed)?;
-    if id != APPLICATION_ID {
-        return Err(OpenError::Foreign {
-            path: path.to_owned(),
-        });
-    }
-    let found = migrate::version(&db).map_err(failed)?;
-    let known = migrate::newest(migrations);
-    if found > known {
-        return Err(OpenError::Newer {
-            path: path.to_owned(),
-            found,
-            known,
         });
     }
     if size_bytes <= CHECK_LIMIT_BYTES {
@@ -251,6 +237,29 @@ fn inspect(path: &Path, size_bytes: u64, migrations: &[Migration]) -> Result<(),
         })?;
     }
     Ok(())
+}
+
+/// The version of a file that is a database of ours, and not of a newer program than this one.
+fn recognise(path: &Path, known: u32) -> Result<u32, OpenError> {
+    let failed = |error| failed(path, error);
+    let db = connect_to_read(path).map_err(failed)?;
+    let id: i32 = db
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(failed)?;
+    if id != APPLICATION_ID {
+        return Err(OpenError::Foreign {
+            path: path.to_owned(),
+        });
+    }
+    let found = migrate::version(&db).map_err(failed)?;
+    if found > known {
+        return Err(OpenError::Newer {
+            path: path.to_owned(),
+            found,
+            known,
+        });
+    }
+    Ok(found)
 }
 
 /// The connection that writes.

@@ -8,7 +8,7 @@ use crate::{
     attempt::Attempt,
     core::{Step, WorkerCore},
     effect::Effect,
-    input::{Delivery, Failure, Found, Outcome, PulledImage, SealedLog},
+    input::{Blame, Delivery, Failure, Found, Outcome, PulledImage, SealedLog},
     lifecycle::{AttemptEvent as E, AttemptState as S},
 };
 
@@ -99,7 +99,7 @@ impl WorkerCore {
         if held.state == S::Draining {
             held.is_lost = event == E::FindLoss;
             let lost = "its container was removed while its worker was away";
-            held.end_without_container(now, Exit::Stopped(lost.to_owned()));
+            held.end_without_container(now, Exit::Interrupted(lost.to_owned()));
             return self.ended(step, id);
         }
         match event {
@@ -157,11 +157,15 @@ impl WorkerCore {
         let limit = self.settings.engine_tries;
         let held = self.attempt_mut(id);
         let retried = matches!(held.state, S::Pulling | S::Creating | S::Starting);
-        if retried && failure.may_pass && held.try_again(limit) {
+        if retried && failure.blame != Blame::Task && held.try_again(limit) {
             return self.enter(step, id);
         }
         if held.advance(E::Fail) {
-            held.end_without_container(step.now, Exit::NotStarted(failure.reason));
+            let exit = match failure.blame {
+                Blame::Task | Blame::Passing => Exit::NotStarted(failure.reason),
+                Blame::Machine => Exit::Interrupted(failure.reason),
+            };
+            held.end_without_container(step.now, exit);
             self.ended(step, id);
         }
     }

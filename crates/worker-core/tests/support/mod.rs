@@ -19,8 +19,9 @@ use cloudai_model::{
     UserName, Wall, Whole,
 };
 use cloudai_worker_core::{
-    Answer, AssignAnswer, Call, CancelAnswer, Delivery, Effect, Failure, Found, Input, Job, Order,
-    Outcome, PulledImage, SealedLog, Settings, SpoolRecord, StopCause, StopTarget, WorkerCore,
+    Answer, AssignAnswer, Blame, Call, CancelAnswer, Delivery, Effect, Failure, Found, Input, Job,
+    Order, Outcome, PulledImage, SealedLog, Settings, SpoolRecord, StopCause, StopTarget,
+    WorkerCore,
 };
 
 pub(crate) const CAPACITY: Capacity = Capacity {
@@ -53,6 +54,7 @@ pub(crate) fn order(attempt: &AttemptId, sequence: u64, cores: u64) -> Order {
             image: "busybox".parse().unwrap(),
             command: Command::Image,
             env: BTreeMap::new(),
+            container: cloudai_model::ContainerSpec::default(),
         }),
     }
 }
@@ -445,14 +447,14 @@ impl Worker {
             self.pending.remove(start);
             let failure = Failure {
                 reason: "it was stopped before".to_owned(),
-                may_pass: false,
+                blame: Blame::Task,
             };
             return self.outcome(attempt, Outcome::StartFailed(failure));
         }
         if self.containers.get(attempt) == Some(&Container::Running) {
             let exit = match cause {
                 StopCause::Cancel(_) => Exit::Cancelled,
-                StopCause::Shutdown => Exit::Stopped("its worker was shut down".to_owned()),
+                StopCause::Shutdown => Exit::Interrupted("its worker was shut down".to_owned()),
             };
             let end = ContainerEnd {
                 exit,
@@ -468,7 +470,7 @@ impl Worker {
     pub(crate) fn fail(&mut self, index: usize) {
         let failure = || Failure {
             reason: "the engine is away".to_owned(),
-            may_pass: true,
+            blame: Blame::Passing,
         };
         let lost = || "no answer".to_owned();
         // These are carried out until they succeed, whatever that takes.

@@ -34,6 +34,8 @@ pub(crate) struct KeeperParts {
     pub(crate) core: CoreHandle,
     /// Which start of the program this is.
     pub(crate) incarnation: String,
+    /// Which data directory it works from.
+    pub(crate) home: String,
 }
 
 /// Keeps the way to the master.
@@ -145,6 +147,16 @@ impl Keeper {
             Apart::Away(format!("no master answers at {address}"))
         })?;
         let registered = self.introduce(&mut client, address).await?;
+        Ok(self.let_in(client, address, registered))
+    }
+
+    /// Takes in what a master said that lets this worker in.
+    fn let_in(
+        &mut self,
+        client: Client,
+        address: &str,
+        registered: Registered,
+    ) -> (Connected, Duration) {
         console::line(format_args!("✓ Worker registered: {}", registered.message));
         self.shown = None;
         if let Some(cluster) = &registered.cluster {
@@ -161,7 +173,7 @@ impl Keeper {
             cluster: registered.cluster,
         };
         let interval = registered.heartbeat_interval.unwrap_or(HEARTBEAT_INTERVAL);
-        Ok((master, interval))
+        (master, interval)
     }
 
     async fn introduce(&self, client: &mut Client, address: &str) -> Result<Registered, Apart> {
@@ -173,6 +185,7 @@ impl Keeper {
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             labels: settings.labels.clone(),
             grpc_port: Some(settings.listen.port()),
+            home: Some(self.parts.home.clone()),
         };
         let answer = call(CALL_LIMIT, hello.into_wire(), |r| client.register_worker(r)).await;
         let answer = answer.map_err(|status| apart(address, &status))?;
@@ -184,7 +197,7 @@ impl Keeper {
     }
 
     /// Sends heartbeats until the master is lost, and says why it is.
-    async fn stay(&mut self, mut master: Connected, interval: Duration) -> Apart {
+    async fn stay(&mut self, mut master: Connected, mut interval: Duration) -> Apart {
         self.current.send_replace(Some(master.clone()));
         self.first_tried();
         let mut due = Instant::now();
@@ -204,7 +217,10 @@ impl Keeper {
                 }) => {}
                 Ok(_) => match self.introduce(&mut master.client, &master.address).await {
                     Ok(registered) => {
-                        console::line(format_args!("✓ Worker registered: {}", registered.message));
+                        let client = master.client.clone();
+                        let address = master.address.clone();
+                        (master, interval) = self.let_in(client, &address, registered);
+                        self.current.send_replace(Some(master.clone()));
                         due = Instant::now();
                     }
                     Err(apart) => break apart,
@@ -234,6 +250,7 @@ impl Keeper {
             holds_complete: true,
             last_sequence: Some(view.last_sequence),
             unwell: view.unwell,
+            home: Some(self.parts.home.clone()),
         };
         let client = &mut master.client;
         let answer = call(CALL_LIMIT, report.into_wire(), |r| client.send_heartbeat(r)).await;

@@ -17,7 +17,7 @@ const AHEAD: usize = 4;
 pub(super) type LogStream = ReceiverStream<Result<cluster::LogChunk, Status>>;
 
 /// Opens a log for a caller.
-pub(super) fn open(context: &Context, request: LogRequest) -> Result<LogStream, Status> {
+pub(super) async fn open(context: &Context, request: LogRequest) -> Result<LogStream, Status> {
     let held = match request.attempt {
         Some(number) => Some(AttemptId::new(request.task.clone(), number)),
         None => context.spool.last_of(&request.task),
@@ -26,13 +26,15 @@ pub(super) fn open(context: &Context, request: LogRequest) -> Result<LogStream, 
         .ok_or_else(|| Status::not_found(format!("this worker does not hold {}", request.task)))?;
     // The output's own bytes have no offsets to go on at.
     let offset = if request.framed { request.offset } else { 0 };
-    let (follower, watch) = context
-        .logs
-        .follow(&attempt, offset)
-        .map_err(|error| match error {
-            FollowError::NotHeld(_) => Status::not_found(error.to_string()),
-            FollowError::Log(_) => Status::internal(error.to_string()),
-        })?;
+    let (follower, watch) =
+        context
+            .logs
+            .follow(&attempt, offset)
+            .await
+            .map_err(|error| match error {
+                FollowError::NotHeld(_) => Status::not_found(error.to_string()),
+                FollowError::Log(_) => Status::internal(error.to_string()),
+            })?;
     let (sender, receiver) = mpsc::channel(AHEAD);
     let serving = Serving {
         task_text: request.task.to_string(),

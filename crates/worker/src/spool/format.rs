@@ -4,7 +4,8 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use cloudai_model::{
-    AttemptId, Command, ContainerEnd, DeviceShare, Exit, Grant, PeakUsage, Wall, Whole,
+    AttemptId, Command, ContainerEnd, ContainerSpec, DeviceShare, Exit, Grant, PeakUsage, Wall,
+    Whole,
 };
 use cloudai_worker_core::{EndRecord, Job, Order, SealedLog, SpoolRecord, StopCause};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -37,6 +38,8 @@ struct OrderForm {
     image: String,
     command: CommandForm,
     env: BTreeMap<String, String>,
+    #[serde(default)]
+    container: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -91,6 +94,7 @@ enum ExitForm {
     Cancelled,
     NotStarted(String),
     Stopped(String),
+    Interrupted(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -153,6 +157,7 @@ pub(super) fn order_to_json(order: &Order) -> Vec<u8> {
             Command::Exec(words) => CommandForm::Exec(words.clone()),
         },
         env: job.env.clone(),
+        container: job.container.to_words(),
     })
 }
 
@@ -189,6 +194,8 @@ pub(super) fn order_from_json(path: &Path, text: &[u8]) -> Result<Order, SpoolEr
                 CommandForm::Exec(words) => Command::Exec(words),
             },
             env: form.env,
+            container: ContainerSpec::from_words(form.container)
+                .map_err(|e| malformed(path, &e))?,
         }),
     })
 }
@@ -210,6 +217,7 @@ pub(super) fn state_to_json(record: &SpoolRecord) -> Vec<u8> {
                 Exit::Cancelled => ExitForm::Cancelled,
                 Exit::NotStarted(reason) => ExitForm::NotStarted(reason),
                 Exit::Stopped(reason) => ExitForm::Stopped(reason),
+                Exit::Interrupted(reason) => ExitForm::Interrupted(reason),
             },
             started_at_ms: end.end.started_at.map(|at| at.0),
             finished_at_ms: end.end.finished_at.0,
@@ -247,6 +255,7 @@ pub(super) fn state_from_json(
                     ExitForm::Cancelled => Exit::Cancelled,
                     ExitForm::NotStarted(reason) => Exit::NotStarted(reason),
                     ExitForm::Stopped(reason) => Exit::Stopped(reason),
+                    ExitForm::Interrupted(reason) => Exit::Interrupted(reason),
                 },
                 started_at: end.started_at_ms.map(Wall),
                 finished_at: Wall(end.finished_at_ms),

@@ -82,7 +82,7 @@ pub(crate) struct SpoolPlace {
 pub(crate) struct Found {
     pub(crate) records: Vec<SpoolRecord>,
     pub(crate) tombstones: Vec<AttemptId>,
-    /// Folders that can't be read, and why.
+    /// Folders that can't be read, or not be removed, and why.
     pub(crate) unreadable: Vec<SpoolError>,
 }
 
@@ -127,7 +127,11 @@ impl Spool {
                     found.records.push(record);
                 }
                 // Killed before the order was whole: it was answered to nobody.
-                Ok(None) => fs::remove_dir_all(&path).map_err(io_error(&path, "remove"))?,
+                Ok(None) => {
+                    if let Err(error) = fs::remove_dir_all(&path) {
+                        found.unreadable.push(io_error(&path, "remove")(error));
+                    }
+                }
                 Err(error) => found.unreadable.push(error),
             }
         }
@@ -215,6 +219,18 @@ impl SpoolPlace {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777))
             .map_err(io_error(&path, "open up"))?;
         Ok(path)
+    }
+
+    /// Makes what a task left in its output folder survive the machine's end.
+    pub(crate) fn sync_output(&self) -> Result<(), SpoolError> {
+        let path = self.output();
+        let folder = match fs::File::open(&path) {
+            Ok(folder) => folder,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(io_error(&path, "open")(error)),
+        };
+        // One call for the file system, however many files there are.
+        rustix::fs::syncfs(&folder).map_err(|error| io_error(&path, "flush")(error.into()))
     }
 
     /// Writes a record, unless a newer one is there; with `flush` it survives the machine's end.

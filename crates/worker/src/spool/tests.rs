@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use cloudai_model::{
-    Command, ContainerEnd, DeviceShare, Exit, Grant, PeakUsage, UserName, Wall, Whole,
+    Command, ContainerEnd, ContainerSpec, DeviceShare, Exit, Grant, PeakUsage, UserName, Wall,
+    Whole,
 };
 use cloudai_worker_core::{EndRecord, Job, Order, SealedLog, StopCause};
 
@@ -32,6 +33,11 @@ fn accepted(task: &str) -> SpoolRecord {
                 image: "busybox".parse().unwrap(),
                 command: Command::Exec(vec!["a".to_owned(), "b\n\"c".to_owned()]),
                 env: [("K".to_owned(), "V=1".to_owned())].into(),
+                container: ContainerSpec {
+                    network: "lab".parse().unwrap(),
+                    tmpfs: vec!["/scratch:0.25".parse().unwrap()],
+                    ..ContainerSpec::default()
+                },
             }),
         },
         started: false,

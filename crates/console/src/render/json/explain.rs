@@ -81,6 +81,7 @@ impl ObstacleJson {
     fn new(obstacle: &Obstacle) -> Self {
         let (kind, short_by) = match obstacle {
             Obstacle::NotTarget => ("not-target", None),
+            Obstacle::OldNode => ("old-node", None),
             Obstacle::NeverSeen => ("never-seen", None),
             Obstacle::Inactive => ("inactive", None),
             Obstacle::Draining => ("draining", None),

@@ -57,7 +57,9 @@ pub(crate) fn add(db: &Connection, record: &ResultRecord) -> Result<(), WriteErr
     let end = record.end.as_ref();
     let (number, reason) = match end.map(|end| &end.exit) {
         Some(Exit::Exited(number) | Exit::Signalled(number)) => (Some(*number), None),
-        Some(Exit::NotStarted(reason) | Exit::Stopped(reason)) => (None, Some(reason)),
+        Some(Exit::NotStarted(reason) | Exit::Stopped(reason) | Exit::Interrupted(reason)) => {
+            (None, Some(reason))
+        }
         Some(Exit::OutOfMemory | Exit::Cancelled) | None => (None, None),
     };
     let rows = db.prepare_cached(&ADD)?.execute(params![
@@ -146,6 +148,7 @@ fn end(columns: &mut Columns<'_>) -> Result<Option<ContainerEnd>, ReadError> {
         (Some(ExitKind::Cancelled), None, None) => Some(Exit::Cancelled),
         (Some(ExitKind::NotStarted), None, Some(reason)) => Some(Exit::NotStarted(reason)),
         (Some(ExitKind::Stopped), None, Some(reason)) => Some(Exit::Stopped(reason)),
+        (Some(ExitKind::Interrupted), None, Some(reason)) => Some(Exit::Interrupted(reason)),
         _ => return Err(columns.unreadable("number and reason don't go with the exit kind")),
     };
     let started_at = columns.wall_if_any()?;

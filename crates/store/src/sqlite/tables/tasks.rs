@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use cloudai_model::{
-    Command, GpuRequest, Priority, Resources, SlaMultiplier, TaskId, TaskSpec,
+    Command, ContainerSpec, GpuRequest, Priority, Resources, SlaMultiplier, TaskId, TaskSpec,
     record::{TaskRecord, TaskState},
     resources::WHOLE_DEVICE,
 };
@@ -43,6 +43,7 @@ pub(crate) static TABLE: Table = Table {
         "tag",
         "task_type",
         "sla_multiplier",
+        "container",
         "submitted_at_ms",
         "status",
         "phase",
@@ -105,6 +106,7 @@ pub(crate) fn add(db: &Connection, record: &TaskRecord) -> Result<(), WriteError
         spec.tag,
         spec.task_type.map(cloudai_model::TaskType::as_str),
         spec.sla_multiplier.factor(),
+        container_words(&spec.container)?,
         record.submitted_at.0,
         state.status.as_str(),
         state.phase.as_str(),
@@ -203,6 +205,7 @@ pub(crate) fn read(row: &Row<'_>) -> Result<TaskRecord, ReadError> {
         task_type: columns.parsed_if_any()?,
         sla_multiplier: SlaMultiplier::new(columns.raw()?)
             .ok_or_else(|| columns.unreadable("expected 1.5 to 2.5"))?,
+        container: container(&mut columns)?,
     };
     Ok(TaskRecord {
         task,
@@ -235,6 +238,21 @@ fn command(columns: &mut Columns<'_>) -> Result<Command, ReadError> {
             .map_err(|error| columns.unreadable(error)),
         (Some(_), Some(_)) => Err(columns.unreadable("expected a line or a list, not both")),
     }
+}
+
+fn container_words(spec: &ContainerSpec) -> rusqlite::Result<Option<String>> {
+    (!spec.is_default())
+        .then(|| json(&spec.to_words()))
+        .transpose()
+}
+
+fn container(columns: &mut Columns<'_>) -> Result<ContainerSpec, ReadError> {
+    let text: Option<String> = columns.raw()?;
+    let Some(text) = text else {
+        return Ok(ContainerSpec::default());
+    };
+    let words = serde_json::from_str(&text).map_err(|error| columns.unreadable(error))?;
+    ContainerSpec::from_words(words).map_err(|error| columns.unreadable(error))
 }
 
 fn gpu(columns: &mut Columns<'_>) -> Result<GpuRequest, ReadError> {

@@ -1,0 +1,189 @@
+//! What real containers write, taken from their outputs: every byte, and the rest after a break.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use cloudai_engine::{ContainerId, Engine, LogError, LogPieces, LogPosition};
+use futures_util::StreamExt as _;
+use support::{
+    MIB, Place, Written,
+    bytes::{assert_same, awkward, noise},
+    proxy::Proxy,
+    read_log, within,
+};
+
+/// Starts a container with its outputs attached.
+async fn attached(
+    place: &Place,
+    engine: &Engine,
+    what: &Written,
+    line: &str,
+) -> (ContainerId, LogPieces) {
+    let plan = place.shell(line).await;
+    std::fs::write(plan.output_dir.join("out"), &what.stdout).unwrap();
+    std::fs::write(plan.output_dir.join("err"), &what.stderr).unwrap();
+    let id = place.engine.create(&plan).await.unwrap().id;
+    let pieces = engine.attach(&id).await.unwrap();
+    engine.start(&id).await.unwrap();
+    (id, pieces)
+}
+
+/// Takes in what comes until the end, or the error that it breaks off with.
+async fn read(pieces: &mut LogPieces, into: &mut Written) -> Result<(), LogError> {
+    while let Some(piece) = within(pieces.next()).await {
+        into.push(&piece?);
+    }
+    Ok(())
+}
+
+const BOTH: &str = "cat /output/out & cat /output/err >&2; wait";
+
+#[tokio::test]
+async fn both_outputs_arrive_byte_for_byte() {
+    let place = Place::new().await;
+    // Given lines that end with a newline and lines that don't, of lengths at which the engine's
+    // log can't tell one from the other
+    for last_line in [0, 1, 16_383, 16_384, 16_385, 20_000] {
+        let mut expected = Written {
+            stdout: awkward(1),
+            stderr: awkward(2),
+        };
+        expected.stdout.push(b'\n');
+        expected.stdout.extend(std::iter::repeat_n(b'x', last_line));
+        expected.stderr.clone_from(&expected.stdout);
+        expected.stderr.push(b'\n');
+
+        // When both are written at once, then all of it is here.
+        let (_, mut pieces) = attached(&place, &place.engine, &expected, BOTH).await;
+        let mut got = Written::default();
+        read(&mut pieces, &mut got).await.unwrap();
+        assert_same(&got, &expected);
+    }
+}
+
+#[tokio::test]
+async fn a_line_of_10_mb_arrives_whole() {
+    let place = Place::new().await;
+    let expected = Written {
+        stdout: vec![b'x'; 10 * MIB as usize],
+        stderr: Vec::new(),
+    };
+    let (_, mut pieces) = attached(&place, &place.engine, &expected, BOTH).await;
+    let mut got = Written::default();
+    read(&mut pieces, &mut got).await.unwrap();
+    assert_same(&got, &expected);
+}
+
+#[tokio::test]
+async fn bursts_of_containers_that_end_at_once_lose_nothing() {
+    let place = Place::new().await;
+    let expected = Written {
+        stdout: noise(6, 70_000),
+        stderr: noise(7, 50_000),
+    };
+    for _ in 0..3 {
+        let runs = (0..8).map(|_| async {
+            let (_, mut pieces) = attached(&place, &place.engine, &expected, BOTH).await;
+            let mut got = Written::default();
+            read(&mut pieces, &mut got).await.unwrap();
+            got
+        });
+        for got in futures_util::future::join_all(runs).await {
+            assert_same(&got, &expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_a_break_the_log_gives_the_rest() {
+    let place = Place::new().await;
+    let expected = Written {
+        stdout: [awkward(3), noise(4, 3_000_000), b"\n".to_vec()].concat(),
+        stderr: [awkward(5), b"\n".to_vec()].concat(),
+    };
+    // Given a way to the engine that breaks while the container writes
+    let proxy = Proxy::new();
+    let engine = Engine::connect(Some(&proxy.host())).await.unwrap();
+    let (id, mut pieces) = attached(&place, &engine, &expected, BOTH).await;
+    let mut got = Written::default();
+    while got.stdout.len() < 500_000 {
+        got.push(&within(pieces.next()).await.unwrap().unwrap());
+    }
+    proxy.cut();
+    let error = read(&mut pieces, &mut got).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    assert!(within(pieces.next()).await.is_none());
+
+    // When the rest is asked of its log, then nothing is missing and nothing is there twice.
+    let mut position = LogPosition::START;
+    position.stdout_bytes = got.stdout.len() as u64;
+    position.stderr_bytes = got.stderr.len() as u64;
+    let rest = within(read_log(&place.engine, &id, position)).await;
+    got.stdout.extend(rest.stdout);
+    got.stderr.extend(rest.stderr);
+    assert_same(&got, &expected);
+}
+
+#[tokio::test]
+async fn a_reader_that_is_gone_does_not_hold_the_container_up() {
+    let place = Place::new().await;
+    let expected = Written {
+        stdout: [noise(8, 8_000_000), b"\n".to_vec()].concat(),
+        stderr: Vec::new(),
+    };
+    let (id, mut pieces) = attached(&place, &place.engine, &expected, BOTH).await;
+    within(pieces.next()).await.unwrap().unwrap();
+    drop(pieces);
+    within(place.engine.wait(&id)).await.unwrap();
+    let got = within(read_log(&place.engine, &id, LogPosition::START)).await;
+    assert_same(&got, &expected);
+}
+
+#[tokio::test]
+async fn a_reader_that_is_slow_holds_the_container_up_and_misses_nothing() {
+    let place = Place::new().await;
+    // Given more than the engine and the pipes on the way hold
+    let expected = Written {
+        stdout: noise(9, 8_000_000),
+        stderr: Vec::new(),
+    };
+    let line = "cat /output/out; touch /output/written; sleep 5";
+    let plan_output = |id: u32| place.output(&cloudai_model::TaskId::numbered(u64::from(id)));
+    let (id, mut pieces) = attached(&place, &place.engine, &expected, line).await;
+    let written = plan_output(0).join("written");
+
+    // When nobody reads, then the container doesn't get done,
+    let end = tokio::time::timeout(std::time::Duration::from_secs(2), place.engine.wait(&id));
+    assert!(end.await.is_err());
+    assert!(!written.exists());
+
+    // and when somebody does, then everything is there.
+    let mut got = Written::default();
+    read(&mut pieces, &mut got).await.unwrap();
+    assert_same(&got, &expected);
+    assert!(written.exists());
+}
+
+#[tokio::test]
+async fn outputs_that_a_command_closes_are_no_end() {
+    let place = Place::new().await;
+    let expected = Written {
+        stdout: b"last words\n".to_vec(),
+        stderr: Vec::new(),
+    };
+    let line = "cat /output/out; exec >&- 2>&-; sleep 1";
+    let (id, mut pieces) = attached(&place, &place.engine, &expected, line).await;
+    let mut got = Written::default();
+    read(&mut pieces, &mut got).await.unwrap();
+    assert_same(&got, &expected);
+    let state = place.engine.inspect(&id).await.unwrap();
+    assert!(!state.running);
+}
+
+#[tokio::test]
+async fn a_container_that_is_not_there_cannot_be_attached() {
+    let place = Place::new().await;
+    let id = ContainerId::new("0".repeat(64));
+    assert!(place.engine.attach(&id).await.is_err());
+}
