@@ -43,4 +43,18 @@ impl TaskClass {
         }
         worker.fit(&self.resources, now)
     }
+
+    /// Everything that stands against a task of this class on this worker now, of what doesn't
+    /// change first; nothing: it fits.
+    #[must_use]
+    pub fn obstacles(&self, worker: &Worker, now: Mono) -> Vec<Obstacle> {
+        match &self.target {
+            Some(target) if *target != worker.id => vec![Obstacle::NotTarget],
+            _ => {
+                let old = (self.has_settings && worker.is_old_node()).then_some(Obstacle::OldNode);
+                let others = worker.obstacles(&self.resources, now);
+                old.into_iter().chain(others).collect()
+            }
+        }
+    }
 }

@@ -1,5 +1,10 @@
 //! Tasks and workers in JSON, by the contract's names: section 2, "A task in JSON".
 
+mod explain;
+mod files;
+mod inspection;
+mod stats;
+
 use std::collections::BTreeMap;
 
 use cloudai_core::registry::Worker;
@@ -13,6 +18,13 @@ use serde::Serialize;
 use super::status::Totals;
 use cloudai_core::Snapshot;
 use cloudai_operator::{About, QueueEntry};
+
+pub use self::{
+    explain::StandingJson,
+    files::{FileJson, TaskWithFilesJson},
+    inspection::InspectionJson,
+    stats::StatsJson,
+};
 
 /// A task. Times are RFC 3339 in UTC with milliseconds. Its environment stays out: it may hold
 /// secrets.
@@ -175,6 +187,8 @@ pub struct WorkerJson {
     allocated_storage: f64,
     allocated_gpu: f64,
     running_tasks: Vec<String>,
+    draining: bool,
+    held_off: Option<String>,
     reason: String,
     registered_at: String,
     last_seen_at: Option<String>,
@@ -210,6 +224,12 @@ impl WorkerJson {
                 .iter()
                 .map(|attempt| attempt.task.to_string())
                 .collect(),
+            draining: worker.draining,
+            held_off: worker
+                .hold_off
+                .as_ref()
+                .filter(|hold_off| hold_off.until > now.mono)
+                .map(|hold_off| hold_off.reason.clone()),
             reason: worker.unwell.clone().unwrap_or_default(),
             registered_at: worker.registered_at.to_string(),
             last_seen_at: instant(seen),
