@@ -23,6 +23,8 @@ pub enum Command {
         /// For scripts.
         json: bool,
     },
+    /// The cluster as a whole, from now on.
+    Watch,
     /// The workers.
     Workers {
         /// For scripts.
@@ -37,6 +39,20 @@ pub enum Command {
     },
     /// Forget a worker.
     Unregister(WorkerId),
+    /// What a worker has, has promised and uses.
+    Stats {
+        /// Which.
+        worker: WorkerId,
+        /// For scripts.
+        json: bool,
+    },
+    /// Give a worker nothing new, or let it have tasks again.
+    Drain {
+        /// Which.
+        worker: WorkerId,
+        /// Whether it drains from now on.
+        draining: bool,
+    },
     /// Submit a task.
     Submit(Box<TaskDraft>),
     /// Cancel a task.
@@ -57,6 +73,38 @@ pub enum Command {
         /// For scripts.
         json: bool,
     },
+    /// Say why a task waits, or where it stands.
+    Explain {
+        /// Which.
+        task: TaskId,
+        /// For scripts.
+        json: bool,
+    },
+    /// Show which of a user's tasks left files.
+    Files {
+        /// Whose.
+        user: UserName,
+        /// At most so many.
+        limit: usize,
+        /// For scripts.
+        json: bool,
+    },
+    /// Show what files a task left.
+    TaskFiles {
+        /// Which.
+        task: TaskId,
+        /// Whose.
+        user: UserName,
+        /// For scripts.
+        json: bool,
+    },
+    /// Show what is promised and what workers say.
+    InternalState {
+        /// For scripts.
+        json: bool,
+    },
+    /// Put right what differs.
+    FixResources,
     /// Copy a task's files.
     Download {
         /// Which task's.
@@ -163,6 +211,8 @@ fn command(topic: &'static Topic, words: &[String], now: Wall) -> Result<Command
                 nearest: help::nearest(name, TOPICS.iter().map(|topic| topic.name)),
             }
         })?)),
+        ("status", []) if listing.watch && json => return Err(OptionError::WatchedJson.into()),
+        ("status", []) if listing.watch => Command::Watch,
         ("status", []) => Command::Status { json },
         ("workers", []) => Command::Workers { json },
         ("register", [id, address]) => Command::Register {
@@ -171,18 +221,45 @@ fn command(topic: &'static Topic, words: &[String], now: Wall) -> Result<Command
                 .parse()
                 .map_err(|error| ParseError::Value(format!("{error}")))?,
         },
+        ("stats", [id]) => Command::Stats {
+            worker: value(id)?,
+            json,
+        },
+        ("drain" | "undrain", [id]) => Command::Drain {
+            worker: value(id)?,
+            draining: topic.name == "drain",
+        },
         ("unregister", [id]) => Command::Unregister(value(id)?),
         ("cancel", [task]) => Command::Cancel(value(task)?),
         ("monitor", [task]) => Command::Monitor(value(task)?),
         ("list-tasks", [] | [_]) => Command::ListTasks {
             filter: TaskFilter {
-                status: names.first().map(|word| status(word)).transpose()?,
+                statuses: names
+                    .iter()
+                    .map(|word| status(word))
+                    .collect::<Result<_, _>>()?,
                 user: listing.user.as_deref().map(value).transpose()?,
                 limit,
             },
             json,
         },
         ("queue", []) => Command::Queue { limit, json },
+        ("explain", [task]) => Command::Explain {
+            task: value(task)?,
+            json,
+        },
+        ("files", [user]) => Command::Files {
+            user: value(user)?,
+            limit,
+            json,
+        },
+        ("task-files", [task, user]) => Command::TaskFiles {
+            task: value(task)?,
+            user: value(user)?,
+            json,
+        },
+        ("internal-state", []) => Command::InternalState { json },
+        ("fix-resources", []) => Command::FixResources,
         ("download", [task, user, folder]) => Command::Download {
             task: value(task)?,
             user: value(user)?,

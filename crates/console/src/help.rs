@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use crate::render::text::wrapped;
+
 /// A command, as help tells of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Topic {
@@ -15,6 +17,15 @@ pub struct Topic {
     pub example: &'static str,
     /// What it does.
     pub about: &'static str,
+}
+
+impl Topic {
+    /// The options that its form shows, with their dashes. Those of `task` have a list of their
+    /// own.
+    pub(crate) fn options(&self) -> impl Iterator<Item = &'static str> {
+        let words = self.form.split(['[', ']', ' ']);
+        words.filter(|word| word.starts_with('-') && *word != "--")
+    }
 }
 
 const fn topic(
@@ -41,15 +52,21 @@ pub(crate) const TOPICS: &[Topic] = &[
     ),
     topic(
         "status",
-        "status [--json]",
-        "status",
-        "Show the cluster: workers, capacity, tasks by status.",
+        "status [-w] [--json]",
+        "status -w",
+        "Show the cluster at a glance; -w goes on until a key is hit.",
     ),
     topic(
         "workers",
         "workers [--json]",
         "workers",
         "Show every registered worker.",
+    ),
+    topic(
+        "stats",
+        "stats <worker> [--json]",
+        "stats worker-1",
+        "Show what a worker has, has promised, uses and runs.",
     ),
     topic(
         "register",
@@ -64,10 +81,22 @@ pub(crate) const TOPICS: &[Topic] = &[
         "Forget a worker; its tasks are stopped there and queued again.",
     ),
     topic(
+        "drain",
+        "drain <id>",
+        "drain worker-2",
+        "Give a worker nothing new; what runs there goes on.",
+    ),
+    topic(
+        "undrain",
+        "undrain <id>",
+        "undrain worker-2",
+        "Let a worker have tasks again.",
+    ),
+    topic(
         "task",
         "task [worker] <image> [options] [-- command...]",
         "task alpine:3.22 -cpu_cores 2 -mem 1 -- echo hello",
-        "Submit a task; with a worker named it runs there and nowhere else.",
+        "Submit a task; with a worker named it runs there alone.",
     ),
     topic(
         "dispatch",
@@ -85,7 +114,7 @@ pub(crate) const TOPICS: &[Topic] = &[
         "monitor",
         "monitor <task>",
         "monitor task-1697123456000001",
-        "Follow a task's output to its end; Ctrl-C leaves it running.",
+        "Follow a task's output to its end; any key leaves it running.",
     ),
     topic(
         "list-tasks",
@@ -100,10 +129,40 @@ pub(crate) const TOPICS: &[Topic] = &[
         "Show the waiting tasks in order, and why each waits.",
     ),
     topic(
+        "explain",
+        "explain <task> [--json]",
+        "explain task-1697123456000001",
+        "Say why a task waits: what doesn't fit where, and by how much.",
+    ),
+    topic(
+        "files",
+        "files <user> [-limit n] [--json]",
+        "files admin",
+        "Show which of a user's tasks left files.",
+    ),
+    topic(
+        "task-files",
+        "task-files <task> <user> [--json]",
+        "task-files task-1697123456000001 admin",
+        "Show what a task left in /output.",
+    ),
+    topic(
         "download",
         "download <task> <user> <dir>",
         "download task-1697123456000001 admin ./results",
         "Copy what a task left in /output into a folder.",
+    ),
+    topic(
+        "internal-state",
+        "internal-state [--json]",
+        "internal-state",
+        "Show what is promised beside what workers say they hold.",
+    ),
+    topic(
+        "fix-resources",
+        "fix-resources",
+        "fix-resources",
+        "Put right what differs between the two, and say what.",
     ),
     topic(
         "exit",
@@ -215,7 +274,7 @@ pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) 
 pub(crate) fn overview() -> String {
     let mut text = "Commands:\n".to_owned();
     for topic in TOPICS {
-        let _ = writeln!(text, "  {:<12}{}", topic.name, topic.about);
+        let _ = writeln!(text, "  {:<16}{}", topic.name, topic.about);
     }
     text.push_str("`help <command>` shows how one is typed. Options take one dash or two.\n");
     text
@@ -230,11 +289,9 @@ pub(crate) fn details(topic: &Topic) -> String {
     if matches!(topic.name, "task" | "dispatch") {
         text.push_str("Options:\n");
         for (name, value, meaning) in TASK_OPTIONS {
-            let _ = writeln!(
-                text,
-                "  {:<22}{meaning}",
-                format!("-{name} {value}").trim_end()
-            );
+            let option = format!("-{name} {value}");
+            let first = format!("  {:<22}", option.trim_end());
+            text.push_str(&wrapped(&first, &" ".repeat(24), meaning, 80));
         }
     }
     text
@@ -248,7 +305,7 @@ mod tests {
     fn the_overview_names_every_command_and_fits_eighty_columns() {
         let text = overview();
         for topic in TOPICS {
-            assert!(text.contains(&format!("  {:<12}", topic.name)), "{topic:?}");
+            assert!(text.contains(&format!("  {:<16}", topic.name)), "{topic:?}");
         }
         let widest = text
             .lines()

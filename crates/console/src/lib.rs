@@ -8,6 +8,7 @@ pub mod command;
 mod complete;
 mod help;
 mod history;
+mod keys;
 mod monitor;
 pub mod news;
 mod options;
@@ -21,4 +22,4 @@ mod testing;
 mod time;
 
 pub use output::Output;
-pub use session::{Flow, Session};
+pub use session::{Flow, Leaving, Session};

@@ -79,8 +79,14 @@ impl Screen<'_> {
         let text = match (status, worker) {
             (TaskStatus::Queued, _) if reason.is_empty() => format!("Task {task} {status}"),
             (TaskStatus::Queued, _) => format!("Task {task} {status}: {}", safe(reason)),
-            (TaskStatus::Pending, Some(worker)) => {
+            (TaskStatus::Pending, Some(worker)) if reason.is_empty() => {
                 format!("Task {task} {status} on {worker}: {phase}")
+            }
+            (TaskStatus::Pending, Some(worker)) => {
+                format!(
+                    "Task {task} {status} on {worker}: {phase}: {}",
+                    safe(reason)
+                )
             }
             _ => return,
         };

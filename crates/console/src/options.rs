@@ -71,6 +71,9 @@ pub enum OptionError {
     /// `--` is the last word.
     #[error("nothing follows --: expected a command, such as -- python train.py")]
     NoCommand,
+    /// A picture that moves can't be read by a script.
+    #[error("-w and -json exclude each other: expected one of them")]
+    WatchedJson,
     /// Two commands.
     #[error("-cmd and -- both give a command: expected one of them")]
     TwoCommands,
@@ -171,6 +174,7 @@ impl<'a> Given<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) json: bool,
+    pub(crate) watch: bool,
     pub(crate) limit: Option<usize>,
     pub(crate) user: Option<String>,
 }
@@ -184,16 +188,19 @@ impl Listing {
         words: &mut Words<'_>,
     ) -> Result<(), OptionError> {
         let given = Given::read(word);
-        let names: Vec<_> = ["json", "limit", "user"]
-            .into_iter()
-            .filter(|name| topic.form.contains(&format!("-{name}")))
+        let names: Vec<_> = topic
+            .options()
+            .map(|option| option.trim_start_matches('-'))
             .collect();
         if !names.contains(&given.name) {
             return Err(given.unknown(topic.name, names));
         }
         match given.name {
-            "json" if given.value.is_some() => return Err(OptionError::NotTaken(given.shown())),
+            "json" | "w" if given.value.is_some() => {
+                return Err(OptionError::NotTaken(given.shown()));
+            }
             "json" => self.json = true,
+            "w" => self.watch = true,
             "limit" => {
                 let limit: NonZeroUsize = number(&given, words, "20")?;
                 self.limit = Some(limit.get());

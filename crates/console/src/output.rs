@@ -2,10 +2,13 @@
 //!
 //! A thread of its own writes, so that a terminal that stands still, or a pipe that nobody reads,
 //! holds up whoever waits for the answer and nobody else. News that come while an answer is being
-//! printed wait for its end. A sink that is closed takes nothing more, and nobody minds.
+//! printed wait for its end, or, on a screen where that may take long, for the end of a row: they
+//! stand above what is drawn anew in place. A sink that is closed takes nothing more, and nobody
+//! minds.
+
+mod printer;
 
 use std::{
-    collections::VecDeque,
     io::{self, Write},
     sync::{
         Arc,
@@ -16,6 +19,9 @@ use std::{
 };
 
 use tokio::sync::{Semaphore, oneshot};
+
+use self::printer::{Message, Printer};
+use crate::render::text::cut_end;
 
 /// Bytes of answers that wait to be written; who prints more waits.
 const BUDGET: usize = 1 << 20;
@@ -38,6 +44,8 @@ pub struct Style {
     pub colour: bool,
     /// How wide lines may be where they can be cut, in columns.
     pub width: usize,
+    /// How many rows a screen has; `None`: it is none, and what was printed stays.
+    pub rows: Option<usize>,
 }
 
 impl Style {
@@ -45,6 +53,7 @@ impl Style {
     pub const PLAIN: Self = Self {
         colour: false,
         width: 200,
+        rows: None,
     };
 }
 
@@ -62,14 +71,6 @@ impl std::fmt::Debug for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Output").finish_non_exhaustive()
     }
-}
-
-enum Message {
-    AnswerBegins,
-    Bytes(Vec<u8>),
-    AnswerEnds,
-    News(String),
-    Flush(oneshot::Sender<()>),
 }
 
 impl Output {
@@ -104,16 +105,9 @@ impl Output {
             missed_news: Arc::default(),
             style: Arc::new(style),
         };
-        let printer = Printer {
-            writer,
-            closed: false,
-            news,
-            answering: false,
-            held: VecDeque::new(),
-            budget,
-            waiting_news: Arc::clone(&output.waiting_news),
-            missed_news: Arc::clone(&output.missed_news),
-        };
+        let waiting = Arc::clone(&output.waiting_news);
+        let missed = Arc::clone(&output.missed_news);
+        let printer = Printer::new(writer, news, budget, waiting, missed);
         thread::Builder::new()
             .name("console-output".to_owned())
             .spawn(move || printer.run(&inbox))?;
@@ -201,6 +195,43 @@ impl Answer {
             self.output.send(Message::Bytes(bytes));
         }
     }
+
+    /// Begins a new row, unless that is where it stands.
+    pub fn fresh_row(&self) {
+        self.output.send(Message::FreshRow);
+    }
+
+    /// Lets news in between the rows of this answer, where there is a screen: it may go on for
+    /// long.
+    pub fn lets_news_in(&self) {
+        if self.output.style().rows.is_some() {
+            self.output.send(Message::NewsMayCome);
+        }
+    }
+
+    /// Draws a block of rows in place of the one drawn before, at most as large as the window.
+    /// The last `passing` rows of it vanish when something else is printed, the others stay.
+    pub async fn draw(&self, text: &str, passing: usize) {
+        let Style { width, rows, .. } = self.output.style();
+        let most = rows.unwrap_or(usize::MAX).saturating_sub(1).max(1);
+        let mut rows: Vec<_> = text.lines().map(|row| cut_end(row, width)).collect();
+        if rows.len() > most {
+            // What passes says how to leave: it stays in sight.
+            let last = rows.split_off(rows.len() - passing.min(most));
+            rows.truncate(most - last.len());
+            rows.extend(last);
+        }
+        let cost = rows.iter().map(String::len).sum::<usize>().min(BUDGET);
+        let permits = u32::try_from(cost).expect("the budget is small");
+        if let Ok(permit) = self.output.budget.acquire_many(permits).await {
+            permit.forget();
+            self.output.send(Message::Draw {
+                rows,
+                passing,
+                cost,
+            });
+        }
+    }
 }
 
 impl Drop for Answer {
@@ -209,136 +240,5 @@ impl Drop for Answer {
     }
 }
 
-/// The thread that writes.
-struct Printer<W> {
-    writer: W,
-    closed: bool,
-    news: Option<Box<dyn NewsSink>>,
-    answering: bool,
-    held: VecDeque<String>,
-    budget: Arc<Semaphore>,
-    waiting_news: Arc<AtomicUsize>,
-    missed_news: Arc<AtomicU64>,
-}
-
-impl<W: Write> Printer<W> {
-    fn run(mut self, inbox: &mpsc::Receiver<Message>) {
-        while let Ok(message) = inbox.recv() {
-            match message {
-                Message::AnswerBegins => self.answering = true,
-                Message::Bytes(bytes) => {
-                    self.write(&bytes);
-                    self.budget.add_permits(bytes.len().min(BUDGET));
-                }
-                Message::AnswerEnds => {
-                    self.answering = false;
-                    while let Some(line) = self.held.pop_front() {
-                        self.print_news(&line);
-                    }
-                }
-                Message::News(line) if self.answering => self.held.push_back(line),
-                Message::News(line) => self.print_news(&line),
-                Message::Flush(done) => {
-                    // Nobody waits any more if this fails.
-                    let _ = done.send(()).is_ok();
-                }
-            }
-        }
-    }
-
-    fn print_news(&mut self, line: &str) {
-        self.waiting_news.fetch_sub(1, Ordering::Relaxed);
-        self.news_line(line);
-        let missed = self.missed_news.swap(0, Ordering::Relaxed);
-        if missed > 0 {
-            self.news_line(&format!("Note: {missed} events were not shown"));
-        }
-    }
-
-    fn news_line(&mut self, line: &str) {
-        match &mut self.news {
-            Some(sink) => {
-                if sink.line(line).is_err() {
-                    self.news = None;
-                }
-            }
-            None => self.write(format!("{line}\n").as_bytes()),
-        }
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        if self.closed {
-            return;
-        }
-        let written = self
-            .writer
-            .write_all(bytes)
-            .and_then(|()| self.writer.flush());
-        self.closed = written.is_err();
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::Shared;
-
-    #[tokio::test]
-    async fn news_wait_for_the_end_of_an_answer() {
-        let screen = Shared::default();
-        let output = Output::new(screen.clone()).unwrap();
-
-        output.news("before");
-        let answer = output.answer();
-        answer.line("first").await;
-        output.news("meanwhile");
-        answer.line("second").await;
-        drop(answer);
-        output.news("after");
-        output.flush().await;
-
-        assert_eq!(screen.text(), "before\nfirst\nsecond\nmeanwhile\nafter\n");
-    }
-
-    #[tokio::test]
-    async fn news_beyond_the_limit_are_counted_and_left_out() {
-        let screen = Shared::default();
-        let output = Output::new(screen.clone()).unwrap();
-
-        let answer = output.answer();
-        for number in 0..NEWS_LIMIT + 7 {
-            output.news(number.to_string());
-        }
-        drop(answer);
-        output.flush().await;
-
-        let text = screen.text();
-        assert!(
-            text.starts_with("0\nNote: 7 events were not shown\n1\n"),
-            "{text}"
-        );
-        assert_eq!(text.lines().count(), NEWS_LIMIT + 1);
-    }
-
-    #[tokio::test]
-    async fn a_closed_output_takes_everything_and_says_nothing() {
-        struct Closed;
-        impl Write for Closed {
-            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::BrokenPipe.into())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Err(io::ErrorKind::BrokenPipe.into())
-            }
-        }
-        let output = Output::new(Closed).unwrap();
-        let answer = output.answer();
-        // Far more than may wait: it must not wait for a reader that is gone.
-        for _ in 0..5 {
-            answer.bytes(vec![b'x'; BUDGET]).await;
-        }
-        drop(answer);
-        output.news("unheard");
-        output.flush().await;
-    }
-}
+mod tests;

@@ -23,10 +23,11 @@ use rustyline::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    complete::Words,
+    complete::{Known, Words},
     history::History,
+    keys::Keys,
     output::{NewsSink, Output, Style},
-    session::{Flow, Session},
+    session::{Flow, Leaving, Session},
 };
 
 const PROMPT: &str = "master> ";
@@ -61,6 +62,8 @@ pub struct Terminal {
     editing: Arc<AtomicBool>,
     mode: Termios,
     output: Output,
+    /// What can be completed.
+    known: Known,
     /// While this lives, Ctrl-C during a command doesn't end the program.
     _interrupts: Signal,
 }
@@ -87,7 +90,8 @@ impl Terminal {
         let config = Config::builder().bracketed_paste(false).build();
         let memory = MemHistory::with_config(&config);
         let mut editor = Editor::with_history(config, memory).map_err(OpenError::Editor)?;
-        editor.set_helper(Some(Words));
+        let known = Known::default();
+        editor.set_helper(Some(Words::new(known.clone())));
 
         // A terminal too plain for it gets its news as they come.
         let news = editor.create_external_printer().ok().map(above_prompt);
@@ -122,13 +126,16 @@ impl Terminal {
             editing,
             mode,
             output: output.clone(),
+            known,
             _interrupts: interrupts,
         };
         Ok((terminal, output))
     }
 
-    /// Runs what is typed until `exit` or Ctrl-D. Ctrl-C clears the line, or leaves a command.
+    /// Runs what is typed until `exit` or Ctrl-D. Ctrl-C clears the line, or leaves a
+    /// command; `monitor` and `status -w` are left by any key.
     pub async fn run(&mut self, session: &mut Session) {
+        self.known.ask(session.operator());
         loop {
             self.output.flush().await;
             self.editing.store(true, Ordering::SeqCst);
@@ -137,7 +144,7 @@ impl Terminal {
             }
             match self.typed.recv().await {
                 Some(Typed::Line(line)) => {
-                    let flow = session.run_until(&line, interrupted()).await;
+                    let flow = session.run_until(&line, left).await;
                     if flow == Flow::Exit {
                         return;
                     }
@@ -166,6 +173,21 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         self.give_back();
+    }
+}
+
+/// What a person does to leave a command.
+async fn left(how: Leaving) {
+    match how {
+        Leaving::Interrupt => interrupted().await,
+        Leaving::AnyKey => match Keys::take() {
+            Ok(mut keys) => tokio::select! {
+                () = keys.pressed() => {}
+                () = interrupted() => {}
+            },
+            // Then it does as for any other command.
+            Err(_) => interrupted().await,
+        },
     }
 }
 
@@ -238,10 +260,14 @@ impl NewsSink for AbovePrompt {
 
 /// As wide as the terminal is now; in colour unless `NO_COLOR` or a plain terminal says otherwise.
 fn style() -> Style {
-    let width = tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+    let size = tcgetwinsize(io::stdout()).ok();
+    let columns = size.map_or(0, |size| usize::from(size.ws_col));
+    let rows = size.map_or(0, |size| usize::from(size.ws_row));
     let set = |name| std::env::var_os(name).unwrap_or_default();
+    let plain = set("TERM") == "dumb";
     Style {
-        colour: set("NO_COLOR").is_empty() && set("TERM") != "dumb",
-        width: if width == 0 { 80 } else { width },
+        colour: set("NO_COLOR").is_empty() && !plain,
+        width: if columns == 0 { 80 } else { columns },
+        rows: (!plain).then_some(if rows == 0 { 24 } else { rows }),
     }
 }

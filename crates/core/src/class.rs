@@ -43,4 +43,19 @@ impl TaskClass {
         }
         worker.fit(&self.resources, now)
     }
+
+    /// Everything that stands against a task of this class on this worker now, of what doesn't
+    /// change first; nothing: it fits.
+    #[must_use]
+    pub fn obstacles(&self, worker: &Worker, now: Mono) -> Vec<Obstacle> {
+        match &self.target {
+            Some(target) if *target != worker.id => vec![Obstacle::NotTarget],
+            _ => {
+                let beyond = self.beyond_old_nodes.filter(|_| worker.is_old_node());
+                let old = beyond.map(Obstacle::OldNode);
+                let others = worker.obstacles(&self.resources, now);
+                old.into_iter().chain(others).collect()
+            }
+        }
+    }
 }

@@ -81,6 +81,26 @@ pub enum Obstacle {
     },
 }
 
+impl Obstacle {
+    /// The resource that is short, if that is what it is.
+    #[must_use]
+    pub fn kind(&self) -> Option<ResourceKind> {
+        match self {
+            Self::Short { kind, .. } => Some(*kind),
+            _ => None,
+        }
+    }
+
+    /// Whether it stays, whatever ends or comes back.
+    #[must_use]
+    pub fn is_for_ever(&self) -> bool {
+        matches!(
+            self,
+            Self::NotTarget | Self::OldNode(_) | Self::Short { never: true, .. }
+        )
+    }
+}
+
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -162,9 +182,7 @@ fn outlook(verdicts: &[Verdict]) -> Outlook {
     for verdict in verdicts {
         match &verdict.obstacle {
             None => return Outlook::Now,
-            Some(
-                Obstacle::NotTarget | Obstacle::OldNode(_) | Obstacle::Short { never: true, .. },
-            ) => {}
+            Some(obstacle) if obstacle.is_for_ever() => {}
             Some(Obstacle::NeverSeen) if outlook == Outlook::Never => outlook = Outlook::Unknown,
             Some(Obstacle::NeverSeen) => {}
             Some(_) => outlook = Outlook::Later,

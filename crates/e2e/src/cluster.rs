@@ -4,22 +4,25 @@ use std::{
     collections::BTreeMap,
     net::TcpListener,
     path::PathBuf,
-    process::Command,
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use cloudai_engine::Engine;
 use cloudai_model::{AttemptId, ClusterId, TaskDraft, TaskId};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    process::Command,
+};
 
 use crate::{
     client::Client,
     engine::{containers, engine},
     process::Process,
     programs::programs,
-    wait::until,
+    wait::{PATIENCE, until, until_within},
 };
 
 /// See the module. Whatever containers a test leaves are removed with it.
@@ -133,11 +136,30 @@ impl Cluster {
 
     /// Starts a worker's program.
     pub fn start_worker(&mut self, id: &str, port: u16, cores: f64) {
-        self.start_worker_with(id, port, cores, &[]);
+        self.start_worker_with(id, port, cores, |_| {});
     }
 
-    /// The same, with these flags more.
-    pub fn start_worker_with(&mut self, id: &str, port: u16, cores: f64, extra: &[&str]) {
+    /// Registers a worker and starts it with flags, environment or a user of its own, which
+    /// `adjust` sets; waits until it is active.
+    pub async fn add_worker_with(
+        &mut self,
+        id: &str,
+        cores: f64,
+        adjust: impl FnOnce(&mut Command),
+    ) {
+        let port = self.register(id).await;
+        self.start_worker_with(id, port, cores, adjust);
+        self.worker_is_active(id).await;
+    }
+
+    /// Starts a worker's program; `adjust` may add to its command.
+    pub fn start_worker_with(
+        &mut self,
+        id: &str,
+        port: u16,
+        cores: f64,
+        adjust: impl FnOnce(&mut Command),
+    ) {
         self.ports.insert(id.to_owned(), port);
         let data = self.path(id).display().to_string();
         let args = [
@@ -149,12 +171,12 @@ impl Cluster {
             ("-mem", "8".to_owned()),
             ("-storage", "20".to_owned()),
         ];
-        let args: Vec<_> = args
-            .into_iter()
-            .flat_map(|(flag, value)| [flag.to_owned(), value])
-            .chain(extra.iter().map(ToString::to_string))
-            .collect();
-        let worker = Process::start(id, &programs().worker, &args, self.folder.path());
+        let mut command = Command::new(&programs().worker);
+        for (flag, value) in args {
+            command.args([flag, &value]);
+        }
+        adjust(&mut command);
+        let worker = Process::spawn(id, command, self.folder.path());
         self.workers.insert(id.to_owned(), worker);
     }
 
@@ -165,6 +187,15 @@ impl Cluster {
     pub fn restart_worker(&mut self, id: &str, cores: f64) {
         let port = self.ports[id];
         self.start_worker(id, port, cores);
+    }
+
+    /// The same, with flags, environment or a user of its own, which `adjust` sets.
+    ///
+    /// # Panics
+    /// If it never was started.
+    pub fn restart_worker_with(&mut self, id: &str, cores: f64, adjust: impl FnOnce(&mut Command)) {
+        let port = self.ports[id];
+        self.start_worker_with(id, port, cores, adjust);
     }
 
     /// Waits until the master counts a worker as active.
@@ -242,7 +273,20 @@ impl Cluster {
     /// # Panics
     /// If it ends with another.
     pub async fn has_status(&mut self, task: &TaskId, status: &str) -> Value {
-        until(&format!("{task} to be {status}"), async || {
+        self.has_status_within(PATIENCE, task, status).await
+    }
+
+    /// The same, for what takes its time by design.
+    ///
+    /// # Panics
+    /// If it ends with another.
+    pub async fn has_status_within(
+        &mut self,
+        patience: Duration,
+        task: &TaskId,
+        status: &str,
+    ) -> Value {
+        until_within(patience, &format!("{task} to be {status}"), async || {
             let entry = self.task(task).await;
             let now = entry["status"].as_str().unwrap_or_default().to_owned();
             let ended = ["completed", "failed", "cancelled"].contains(&now.as_str());
@@ -319,7 +363,7 @@ impl Drop for Cluster {
     /// What is left of a test that failed, or that has taken its workers away.
     fn drop(&mut self) {
         let label = format!("label=cloudai.cluster={}", self.id);
-        let docker = |args: &[&str]| Command::new("docker").args(args).output();
+        let docker = |args: &[&str]| std::process::Command::new("docker").args(args).output();
         let Ok(listed) = docker(&["ps", "--all", "--quiet", "--filter", &label]) else {
             return;
         };

@@ -30,6 +30,7 @@ pub mod key {
     pub const UP: &str = "\x1b[A";
     pub const CTRL_C: &str = "\x03";
     pub const CTRL_D: &str = "\x04";
+    pub const CTRL_L: &str = "\x0c";
 }
 
 /// Enough that nothing a test looks at scrolls away.
@@ -60,7 +61,7 @@ impl std::fmt::Debug for Terminal {
 }
 
 impl Terminal {
-    /// Starts a program on a terminal of so many columns. `environment` is added to this process's, of which
+    /// Starts a program in `folder`, on a terminal of so many columns. `environment` is added to this process's, of which
     /// nothing about colours is kept.
     ///
     /// # Panics
@@ -72,6 +73,7 @@ impl Terminal {
         args: &[String],
         environment: &[(&str, &str)],
         columns: u16,
+        folder: &Path,
     ) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let person = openpt(flags).expect("the system has pseudo-terminals");
@@ -85,6 +87,7 @@ impl Terminal {
         command.arg("--ctty").arg(program).args(args);
         command.env_remove("NO_COLOR").env("TERM", "xterm-256color");
         command.envs(environment.iter().copied());
+        command.current_dir(folder);
         command.stdin(copy()).stdout(copy()).stderr(copy());
         let child = command
             .spawn()

@@ -1,9 +1,9 @@
 //! Images: whether one is there, and fetching it.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use bollard::{
-    auth::DockerCredentials, errors::Error as BollardError, models::CreateImageInfo,
+    auth::DockerCredentials, errors::Error as BollardError,
     query_parameters::CreateImageOptionsBuilder,
 };
 use cloudai_model::ImageRef;
@@ -13,6 +13,7 @@ use crate::{
     Engine, EngineError,
     credentials::Credentials,
     pull_error::{PullError, pull_error},
+    pull_progress::{Layers, PullProgress},
 };
 
 /// The engine's id of an image, `sha256:` and 64 hex digits.
@@ -49,15 +50,6 @@ pub struct ImageInfo {
     pub digest: Option<String>,
 }
 
-/// How far a pull is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PullProgress {
-    /// Layers that are in.
-    pub layers_done: usize,
-    /// Layers known so far.
-    pub layers_total: usize,
-}
-
 impl Engine {
     /// The image of this name, if the engine has it.
     ///
@@ -81,8 +73,8 @@ impl Engine {
         }
     }
 
-    /// Fetches an image from its registry and calls `progress` whenever a layer became known or
-    /// is in. A pull that is dropped or times out goes no further.
+    /// Fetches an image from its registry and calls `progress` whenever a layer got further,
+    /// which may be often. A pull that is dropped or times out goes no further.
     ///
     /// # Errors
     /// In words for the user who named the image.
@@ -132,44 +124,6 @@ impl Engine {
             }
         }
         Ok(())
-    }
-}
-
-/// The layers of a pull, by what the engine tells of them.
-#[derive(Debug, Default)]
-struct Layers(BTreeMap<String, bool>);
-
-impl Layers {
-    /// Takes one message; whether the counts have changed.
-    fn take(&mut self, message: &CreateImageInfo) -> bool {
-        let (Some(id), Some(status)) = (&message.id, &message.status) else {
-            return false;
-        };
-        let done = match status.as_str() {
-            "Pull complete" | "Already exists" => true,
-            "Pulling fs layer" | "Waiting" | "Downloading" | "Verifying Checksum"
-            | "Download complete" | "Extracting" => false,
-            // "Pulling from library/alpine" and the like name the tag as id.
-            _ => return false,
-        };
-        match self.0.get_mut(id) {
-            Some(known) if *known == done => false,
-            Some(known) => {
-                *known = done;
-                true
-            }
-            None => {
-                self.0.insert(id.clone(), done);
-                true
-            }
-        }
-    }
-
-    fn progress(&self) -> PullProgress {
-        PullProgress {
-            layers_done: self.0.values().filter(|done| **done).count(),
-            layers_total: self.0.len(),
-        }
     }
 }
 
@@ -267,30 +221,5 @@ mod tests {
             assert_eq!(found.as_deref(), Some(digest), "{text}");
         }
         assert_eq!(digest_for(&image("local"), Vec::new()), None);
-    }
-
-    #[test]
-    fn a_layer_is_counted_once_and_done_once() {
-        let message = |id: &str, status: &str| CreateImageInfo {
-            id: Some(id.to_owned()),
-            status: Some(status.to_owned()),
-            ..CreateImageInfo::default()
-        };
-        let mut layers = Layers::default();
-        let mut seen = Vec::new();
-        for (id, status) in [
-            ("3.20", "Pulling from library/alpine"),
-            ("aaa", "Pulling fs layer"),
-            ("bbb", "Already exists"),
-            ("aaa", "Downloading"),
-            ("aaa", "Pull complete"),
-            ("aaa", "Pull complete"),
-        ] {
-            if layers.take(&message(id, status)) {
-                let progress = layers.progress();
-                seen.push((progress.layers_done, progress.layers_total));
-            }
-        }
-        assert_eq!(seen, [(0, 1), (1, 2), (2, 2)]);
     }
 }

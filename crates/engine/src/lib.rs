@@ -18,7 +18,9 @@ mod logs;
 mod memory_kill;
 mod plan;
 mod pull_error;
+mod pull_progress;
 mod usage;
+mod volume;
 
 pub use connect::{ConnectError, DEFAULT_HOST, Engine, EngineInfo};
 pub use container::{
@@ -27,8 +29,9 @@ pub use container::{
 pub use credentials::{CredentialError, CredentialStore, Credentials};
 pub use end::{ContainerState, RawEnd, StopCause, end_of};
 pub use error::EngineError;
-pub use image::{ImageId, ImageInfo, PullProgress};
+pub use image::{ImageId, ImageInfo};
 pub use logs::{LogError, LogPiece, LogPieces, LogPosition, LogStream};
 pub use plan::{ContainerId, ContainerPlan, ContainerSettings, labels};
 pub use pull_error::PullError;
+pub use pull_progress::{LayerStep, PullProgress};
 pub use usage::Usage;

@@ -13,7 +13,7 @@ use bollard::models::{
 };
 use cloudai_model::{AttemptId, ClusterId, Command, ContainerSpec, WorkerId};
 
-use crate::{asked, image::ImageId};
+use crate::{asked, image::ImageId, volume::name_of};
 
 /// Labels by which the containers of a cluster are known and found again.
 pub mod labels {
@@ -28,7 +28,7 @@ pub mod labels {
 }
 
 /// Where a command leaves its files.
-const OUTPUT: &str = "/output";
+pub(crate) const OUTPUT: &str = "/output";
 /// Nanoseconds of CPU a second that a thousandth of a core is.
 const NANO_PER_MILLI: u64 = 1_000_000;
 
@@ -71,6 +71,8 @@ pub struct ContainerSettings {
     /// How long the engine itself waits between SIGTERM and SIGKILL when someone stops the
     /// container past the worker (`docker stop`, the shutdown of the machine).
     pub stop_grace: Duration,
+    /// `/output` is a volume of the engine, named as the container, in place of a folder.
+    pub output_in_volume: bool,
 }
 
 impl Default for ContainerSettings {
@@ -80,6 +82,7 @@ impl Default for ContainerSettings {
             pids_limit: 4096,
             init: true,
             stop_grace: Duration::from_secs(10),
+            output_in_volume: false,
         }
     }
 }
@@ -108,7 +111,8 @@ pub struct ContainerPlan {
     pub memory_bytes: u64,
     /// Devices by the engine's device ids (index or UUID).
     pub gpu_devices: Vec<String>,
-    /// An existing folder of the engine's machine that becomes `/output`, as an absolute path.
+    /// An existing folder of the engine's machine that becomes `/output`, as an absolute path;
+    /// not looked at with [`ContainerSettings::output_in_volume`].
     pub output_dir: PathBuf,
     /// The rest.
     pub settings: ContainerSettings,
@@ -118,7 +122,7 @@ impl ContainerPlan {
     /// The container's name: one for each attempt of a cluster on an engine.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("cloudai-{}-{}", self.cluster, self.attempt)
+        name_of(&self.cluster, &self.attempt)
     }
 
     /// The labels by which it is found again.
@@ -166,13 +170,7 @@ impl ContainerPlan {
             memory_swap: Some(memory),
             pids_limit: Some(i64::from(self.settings.pids_limit)),
             init: Some(self.settings.init && has_init),
-            // A mount, not a bind: a folder that isn't there is an error, not made by the engine.
-            mounts: Some(vec![Mount {
-                typ: Some(MountType::BIND),
-                source: Some(self.output_dir.to_string_lossy().into_owned()),
-                target: Some(OUTPUT.to_owned()),
-                ..Mount::default()
-            }]),
+            mounts: Some(vec![self.output_mount()]),
             device_requests: self.device_requests(),
             log_config: Some(log_config()),
             restart_policy: Some(RestartPolicy {
@@ -181,6 +179,19 @@ impl ContainerPlan {
             }),
             auto_remove: Some(false),
             ..HostConfig::default()
+        }
+    }
+
+    fn output_mount(&self) -> Mount {
+        if self.settings.output_in_volume {
+            return self.output_volume();
+        }
+        // A mount, not a bind: a folder that isn't there is an error, not made by the engine.
+        Mount {
+            typ: Some(MountType::BIND),
+            source: Some(self.output_dir.to_string_lossy().into_owned()),
+            target: Some(OUTPUT.to_owned()),
+            ..Mount::default()
         }
     }
 
@@ -321,6 +332,26 @@ mod tests {
         let init = |has_init| plan().to_body(has_init).host_config.unwrap().init;
         assert_eq!(init(true), Some(true));
         assert_eq!(init(false), Some(false));
+    }
+
+    #[test]
+    fn output_is_a_folder_or_a_volume_that_is_known_by_the_containers_labels() {
+        let mount = |plan: ContainerPlan| {
+            let host = plan.to_body(true).host_config.unwrap();
+            host.mounts.unwrap().remove(0)
+        };
+        let folder = mount(plan());
+        assert_eq!(folder.typ, Some(MountType::BIND));
+        assert_eq!(folder.source.as_deref(), Some("/spool/task-7-2/output"));
+
+        let mut plan = plan();
+        plan.settings.output_in_volume = true;
+        let volume = mount(plan);
+        assert_eq!(volume.typ, Some(MountType::VOLUME));
+        assert_eq!(volume.source.as_deref(), Some("cloudai-c-1-task-7-2"));
+        let labels = volume.volume_options.unwrap().labels.unwrap();
+        assert_eq!(labels[labels::TASK], "task-7");
+        assert_eq!(labels.len(), 4);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bollard::{
     errors::Error as BollardError,
     models::{ContainerMemoryStats, ContainerStatsResponse},
-    query_parameters::StatsOptionsBuilder,
+    query_parameters::{InspectContainerOptionsBuilder, StatsOptionsBuilder},
 };
 use cloudai_model::PeakUsage;
 use futures_util::StreamExt as _;
@@ -56,6 +56,23 @@ impl Engine {
             | None => Ok(None),
             Some(Err(error)) => Err(EngineError::from_bollard(error)),
         }
+    }
+}
+
+impl Engine {
+    /// What a container has written to its own layer, in bytes: everything but volumes and what is
+    /// mounted. The engine walks the layer's files for it, so it takes the longer the more they are.
+    ///
+    /// # Errors
+    /// If the container isn't there, or the engine isn't.
+    pub async fn written_bytes(&self, id: &ContainerId) -> Result<u64, EngineError> {
+        let options = InspectContainerOptionsBuilder::new().size(true).build();
+        let answer = self
+            .docker
+            .inspect_container(id.as_str(), Some(options))
+            .await;
+        let size = answer.map_err(EngineError::from_bollard)?.size_rw;
+        Ok(size.and_then(|size| size.try_into().ok()).unwrap_or(0))
     }
 }
 

@@ -38,7 +38,7 @@ async fn an_image_that_is_not_there_is_fetched_with_progress() {
     let registry = Registry::start(false).await;
     let image = registry.with_image("team/app").await;
     let seen = pull(&image, None).await.unwrap();
-    let (first, last) = (seen[0], seen[seen.len() - 1]);
+    let (first, last) = (&seen[0], &seen[seen.len() - 1]);
     assert_eq!((first.layers_done, first.layers_total), (0, 1));
     assert_eq!((last.layers_done, last.layers_total), (1, 1));
 }

@@ -3,31 +3,34 @@
 //! A submit, a cancel or a registration goes through the core and is answered when it is flushed;
 //! readers get the snapshot and the store, and wait for nobody.
 
+mod logs;
+mod waiting;
+
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use cloudai_core::{
     AddWorkerError, Answer, CancelError, CancelOutcome, Event, Input, Snapshot, SubmitError,
-    Submitted, TaskClass, WaitCause, Which,
-    explain::{Explanation, Outlook, explain},
+    Submitted, Which,
+    inspect::{Inspection, Mended},
     registry::AlreadyRegistered,
 };
-use cloudai_files::{
-    log::{Decoder, Frame, LogFollower, LogStore},
-    output::OutputStore,
-};
+use cloudai_files::{log::LogStore, output::OutputStore};
 use cloudai_model::{
-    Allowed, AttemptId, Now, TaskDraft, TaskId, TaskStatus, UserName, WorkerAddress, WorkerId,
+    Allowed, AttemptId, Now, TaskDraft, TaskId, TaskStatus, UserName, Whole, WorkerAddress,
+    WorkerId,
     record::{FilesRecord, TaskRecord, WorkerRecord},
 };
 use cloudai_operator::{
-    About, CancelFailure, DownloadFailure, Downloaded, FrameSource, LogFailure, Operator,
-    PlaceFailure, QueueEntry, ReadFailure, RegisterFailure, Registered, ShuttingDown,
-    SubmitFailure, TaskFilter, TaskView, UnregisterFailure,
+    About, CancelFailure, DownloadFailure, DownloadProgress, Downloaded, DrainFailure,
+    ExplainFailure, FilesFailure, FrameSource, InspectFailure, LogFailure, MendFailure, Operator,
+    PlaceFailure, QueueEntry, ReadFailure, RegisterFailure, Registered, ShuttingDown, Standing,
+    SubmitFailure, TaskFiles, TaskFilter, TaskView, UnregisterFailure,
 };
 use cloudai_store::{ReadError, Store, TaskQuery};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
+use self::{logs::FramesOf, waiting::why};
 use crate::{
     core_loop::{CoreHandle, Stopped},
     live::LiveTasks,
@@ -35,9 +38,6 @@ use crate::{
     token::{Tokens, random_registration},
     workers::Workers,
 };
-
-/// Log bytes read at a time.
-const LOG_PIECE: usize = 64 << 10;
 
 /// The master, as its front ends see it.
 pub struct Master {
@@ -175,6 +175,40 @@ impl Operator for Master {
         Ok(removed?)
     }
 
+    async fn drain(
+        &self,
+        worker: &WorkerId,
+        draining: bool,
+    ) -> Result<Vec<AttemptId>, DrainFailure> {
+        let worker = worker.clone();
+        let input = move |call| Input::Drain {
+            call,
+            worker,
+            draining,
+        };
+        let answer = self.call(input).await?;
+        let Answer::Drained(left) = answer else {
+            mixed_up(&answer)
+        };
+        Ok(left?)
+    }
+
+    async fn inspect(&self) -> Result<Inspection, InspectFailure> {
+        let answer = self.call(|call| Input::Inspect { call }).await?;
+        let Answer::Inspected(inspection) = answer else {
+            mixed_up(&answer)
+        };
+        Ok(inspection?)
+    }
+
+    async fn mend(&self) -> Result<Vec<Mended>, MendFailure> {
+        let answer = self.call(|call| Input::Mend { call }).await?;
+        let Answer::Mended(mended) = answer else {
+            mixed_up(&answer)
+        };
+        Ok(mended?)
+    }
+
     async fn counts(&self) -> Result<BTreeMap<TaskStatus, u64>, ReadFailure> {
         self.store.count_by_status().await.map_err(read_failure)
     }
@@ -192,7 +226,7 @@ impl Operator for Master {
 
     async fn tasks(&self, filter: &TaskFilter) -> Result<Vec<TaskRecord>, ReadFailure> {
         let query = TaskQuery {
-            statuses: filter.status.into_iter().collect(),
+            statuses: filter.statuses.clone(),
             user: filter.user.clone(),
             ..TaskQuery::newest(filter.limit)
         };
@@ -227,12 +261,64 @@ impl Operator for Master {
         Ok(entries)
     }
 
+    async fn explain(&self, task: &TaskId) -> Result<Standing, ExplainFailure> {
+        let unknown = || ExplainFailure::Unknown(task.clone());
+        // As stored: the reason for a pause after a failure must not be laid over.
+        let record = self.store.task(task).await.map_err(read_failure)?;
+        let record = record.ok_or_else(unknown)?;
+        if record.state.status == TaskStatus::Queued {
+            let which = Which::One(task.clone());
+            let answer = self.call(|call| Input::WhyWaiting { call, which }).await?;
+            let Answer::Waiting(waiting) = answer else {
+                mixed_up(&answer)
+            };
+            // None: it was started since it was read.
+            if let Some(entry) = waiting?.pop() {
+                return Ok(self.standing_of_waiting(entry, record));
+            }
+        }
+        let view = self.task(task).await?;
+        let view = view.ok_or_else(unknown)?;
+        let attempts = self.store.assignments(task).await.map_err(read_failure)?;
+        Ok(Standing::Given {
+            view,
+            assigned_at: attempts.last().map(|last| last.assigned_at),
+        })
+    }
+
     async fn follow_log(&self, attempt: &AttemptId) -> Result<Box<dyn FrameSource>, LogFailure> {
         let follower = self.log_from(attempt, 0).await?;
-        Ok(Box::new(FramesOf {
-            follower,
-            decoder: Decoder::new(),
-        }))
+        Ok(Box::new(FramesOf::new(follower)))
+    }
+
+    async fn files_of_user(&self, user: &UserName) -> Result<Vec<FilesRecord>, ReadFailure> {
+        self.store.files_of_user(user).await.map_err(read_failure)
+    }
+
+    async fn task_files(&self, task: &TaskId, user: &UserName) -> Result<TaskFiles, FilesFailure> {
+        let record = self.store.task(task).await.map_err(read_failure)?;
+        let record = record
+            .filter(|record| record.spec.user == *user)
+            .ok_or_else(|| FilesFailure::Unknown {
+                task: task.clone(),
+                user: user.clone(),
+            })?;
+        let stored = self.store.files(task).await.map_err(read_failure)?;
+        let status = record.state.status;
+        let of_last = |files: &FilesRecord| files.attempt.number == record.state.attempt;
+        let files = match stored.filter(of_last) {
+            Some(stored) => stored.files,
+            None if status.is_final() => Vec::new(),
+            None => {
+                return Err(FilesFailure::NotFinal {
+                    task: task.clone(),
+                    status,
+                });
+            }
+        };
+        let result = self.store.result(task).await.map_err(read_failure)?;
+        let whole = result.map_or(Whole::Complete, |result| result.files);
+        Ok(TaskFiles { files, whole })
     }
 
     async fn download(
@@ -240,31 +326,19 @@ impl Operator for Master {
         task: &TaskId,
         user: &UserName,
         destination: &Path,
+        progress: watch::Sender<DownloadProgress>,
     ) -> Result<Downloaded, DownloadFailure> {
-        let record = self.store.task(task).await.map_err(read_failure)?;
-        let record = record
-            .filter(|record| record.spec.user == *user)
-            .ok_or_else(|| DownloadFailure::Unknown {
-                task: task.clone(),
-                user: user.clone(),
-            })?;
-        let files = self.store.files(task).await.map_err(read_failure)?;
-        let status = record.state.status;
-        let of_last = |files: &FilesRecord| files.attempt.number == record.state.attempt;
-        let files = match files.filter(of_last) {
-            Some(stored) => stored.files,
-            None if status.is_final() => Vec::new(),
-            None => {
-                return Err(DownloadFailure::NotFinal {
-                    task: task.clone(),
-                    status,
-                });
-            }
-        };
+        let TaskFiles { files, .. } = self.task_files(task, user).await?;
         let (store, destination) = (self.files.clone(), destination.to_owned());
         let (user, task) = (user.clone(), task.clone());
         let copied = tokio::task::spawn_blocking(move || {
-            let summary = store.copy_out(&user, &task, &files, &destination, |_| {})?;
+            let summary = store.copy_out(&user, &task, &files, &destination, |copied| {
+                progress.send_replace(DownloadProgress {
+                    path: copied.path.to_string(),
+                    done_bytes: copied.done_bytes,
+                    total_bytes: copied.total_bytes,
+                });
+            })?;
             Ok(Downloaded { files, summary })
         });
         copied
@@ -298,106 +372,6 @@ impl Master {
             // It was unregistered in this moment.
             None => Err(AddWorkerError::AlreadyRegistered(known).into()),
         }
-    }
-
-    fn why_waiting(&self, record: &TaskRecord) -> Explanation {
-        let snapshot = self.snapshots.latest();
-        let workers = snapshot.workers.values().map(Arc::as_ref);
-        explain(
-            &TaskClass::of(&record.spec),
-            workers,
-            cloudai_clock::now().mono,
-        )
-    }
-
-    /// Lays what is live over what is stored.
-    fn brought_up_to_date(&self, mut record: TaskRecord) -> TaskRecord {
-        self.live.overlay(&record.task, &mut record.state);
-        if record.state.status == TaskStatus::Queued {
-            let why = self.why_waiting(&record);
-            // It could start, and doesn't: then what was stored says why, such as a back-off.
-            if why.outlook != Outlook::Now {
-                record.state.reason = why.summary;
-            }
-        }
-        record
-    }
-
-    /// Follows the framed log of an attempt from a byte on.
-    ///
-    /// # Errors
-    /// If it can't be read.
-    pub async fn log_from(
-        &self,
-        attempt: &AttemptId,
-        offset: u64,
-    ) -> Result<LogFollower, LogFailure> {
-        let is_live = self.is_live(attempt).await?;
-        let (logs, of) = (self.logs.clone(), attempt.clone());
-        // Opening reads a log through once: not on the threads that serve calls.
-        let follower = tokio::task::spawn_blocking(move || {
-            if is_live {
-                // Without an open writer a follower would take what is there for the whole.
-                logs.writer(&of)?;
-            } else if !logs.path(&of).exists() {
-                // It never wrote anything: its log is empty, and complete.
-                logs.writer(&of)?;
-                logs.close(&of)?;
-            }
-            logs.follow(&of, offset)
-        });
-        let follower = follower.await.expect("opening a log does not panic")?;
-        if is_live && !self.is_live(attempt).await? {
-            // It ended meanwhile: its log may have been closed before it was opened here.
-            let (logs, of) = (self.logs.clone(), attempt.clone());
-            let closed = tokio::task::spawn_blocking(move || logs.close(&of)).await;
-            closed.expect("closing a log does not panic")?;
-        }
-        Ok(follower)
-    }
-
-    /// Whether a worker has this attempt, so that more of its log may come.
-    async fn is_live(&self, attempt: &AttemptId) -> Result<bool, ReadFailure> {
-        let record = self.store.task(&attempt.task).await.map_err(read_failure)?;
-        Ok(record.is_some_and(|record| {
-            record.state.attempt == attempt.number
-                && !record.state.status.is_final()
-                && record.state.status != TaskStatus::Queued
-        }))
-    }
-}
-
-/// A log's frames as they come.
-struct FramesOf {
-    follower: LogFollower,
-    decoder: Decoder,
-}
-
-#[async_trait]
-impl FrameSource for FramesOf {
-    async fn next(&mut self) -> Result<Option<Frame>, LogFailure> {
-        loop {
-            if let Some(frame) = self.decoder.next_frame()? {
-                return Ok(Some(frame));
-            }
-            if !self.follower.wait().await {
-                return Ok(None);
-            }
-            let bytes = self.follower.read(LOG_PIECE)?;
-            self.decoder.feed(&bytes);
-        }
-    }
-}
-
-/// Why a task waits; `reason` is what was stored when it began to.
-fn why(cause: WaitCause, reason: &str) -> Explanation {
-    match cause {
-        WaitCause::Room(why) => why,
-        WaitCause::BackOff(left) => Explanation {
-            outlook: Outlook::Later,
-            verdicts: Vec::new(),
-            summary: format!("{reason}; tried again in {} s", left.as_secs() + 1),
-        },
     }
 }
 

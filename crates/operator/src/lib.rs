@@ -3,22 +3,32 @@
 //!
 //! One error type for each operation. Its text, followed by its causes, is what the caller reads.
 
-use std::{collections::BTreeMap, error::Error, path::Path, sync::Arc};
+mod error;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use cloudai_core::{
-    AddWorkerError, CancelOutcome, Event, PlaceError, RemoveWorkerError, Snapshot, SubmitError,
-    Submitted, explain::Explanation,
+    CancelOutcome, Event, Snapshot, Submitted,
+    explain::{Explanation, Obstacle},
+    inspect::{Inspection, Mended},
 };
-use cloudai_files::{
-    log::{Frame, FrameError, LogError},
-    output::{CopyError, CopySummary},
-};
+use cloudai_files::{log::Frame, output::CopySummary};
 use cloudai_model::{
-    AttemptId, DraftErrors, Now, TaskDraft, TaskId, TaskStatus, UserName, WorkerAddress, WorkerId,
-    record::{FileRecord, ResultRecord, TaskRecord, WorkerRecord},
+    AttemptId, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole, WorkerAddress, WorkerId,
+    record::{FileRecord, FilesRecord, ResultRecord, TaskRecord, WorkerRecord},
 };
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
+
+pub use error::{
+    CancelFailure, DownloadFailure, DrainFailure, ExplainFailure, FilesFailure, InspectFailure,
+    LogFailure, MendFailure, PlaceFailure, ReadFailure, RegisterFailure, ShuttingDown,
+    SubmitFailure, UnregisterFailure, with_causes,
+};
 
 /// The master, as its front ends see it.
 #[async_trait]
@@ -54,6 +64,20 @@ pub trait Operator: Send + Sync {
     /// Forgets a worker; answers the attempts that were taken from it.
     async fn unregister(&self, worker: &WorkerId) -> Result<Vec<AttemptId>, UnregisterFailure>;
 
+    /// Gives a worker nothing new from now on, or lets it have tasks again; answers the attempts
+    /// that it still has to run.
+    async fn drain(
+        &self,
+        worker: &WorkerId,
+        draining: bool,
+    ) -> Result<Vec<AttemptId>, DrainFailure>;
+
+    /// What is promised and what workers last said, side by side.
+    async fn inspect(&self) -> Result<Inspection, InspectFailure>;
+
+    /// Puts right what can be of the differences; answers what was done.
+    async fn mend(&self) -> Result<Vec<Mended>, MendFailure>;
+
     /// How many tasks there are in each status; a status without any may be missing.
     async fn counts(&self) -> Result<BTreeMap<TaskStatus, u64>, ReadFailure>;
 
@@ -66,17 +90,28 @@ pub trait Operator: Send + Sync {
     /// The first `limit` of the waiting, in order, and why each waits.
     async fn queue(&self, limit: usize) -> Result<Vec<QueueEntry>, ReadFailure>;
 
+    /// Why a task waits, or else where it stands.
+    async fn explain(&self, task: &TaskId) -> Result<Standing, ExplainFailure>;
+
     /// The log of an attempt from its first byte to its end, live. Ends when nothing more of that
     /// attempt's log will come, and at once if there is none of it.
     async fn follow_log(&self, attempt: &AttemptId) -> Result<Box<dyn FrameSource>, LogFailure>;
 
+    /// The output files of all of a user's tasks, the newest task first.
+    async fn files_of_user(&self, user: &UserName) -> Result<Vec<FilesRecord>, ReadFailure>;
+
+    /// The output files of one task of `user`.
+    async fn task_files(&self, task: &TaskId, user: &UserName) -> Result<TaskFiles, FilesFailure>;
+
     /// Copies the task's output files of `user` into the folder `destination`, which is made if
-    /// need be. Checksums are verified; a file that is there and differs is not overwritten.
+    /// need be. Checksums are verified; a file that is there and differs is not overwritten. How
+    /// far it is can be watched meanwhile.
     async fn download(
         &self,
         task: &TaskId,
         user: &UserName,
         destination: &Path,
+        progress: watch::Sender<DownloadProgress>,
     ) -> Result<Downloaded, DownloadFailure>;
 }
 
@@ -123,8 +158,8 @@ pub struct TaskView {
 /// Which tasks are wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TaskFilter {
-    /// In this status alone.
-    pub status: Option<TaskStatus>,
+    /// In one of these; empty: in any.
+    pub statuses: BTreeSet<TaskStatus>,
     /// Of this user alone.
     pub user: Option<UserName>,
     /// At most so many.
@@ -142,6 +177,45 @@ pub struct QueueEntry {
     pub why: Explanation,
 }
 
+/// Where a task stands, as `explain` tells it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Standing {
+    /// It waits.
+    Waiting {
+        /// Its place, and why it waits.
+        entry: QueueEntry,
+        /// Everything that stands against it, worker by worker; nothing: it fits there.
+        workers: Vec<(WorkerId, Vec<Obstacle>)>,
+    },
+    /// A worker has it, or it has ended.
+    Given {
+        /// The task.
+        view: TaskView,
+        /// When its last attempt was sent; `None` if it never had one.
+        assigned_at: Option<Wall>,
+    },
+}
+
+/// What a task left in `/output`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskFiles {
+    /// The files, by path.
+    pub files: Vec<FileRecord>,
+    /// Whether these are all of them.
+    pub whole: Whole,
+}
+
+/// How far a download is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DownloadProgress {
+    /// The file being copied.
+    pub path: String,
+    /// Bytes of all files so far.
+    pub done_bytes: u64,
+    /// Bytes of all files.
+    pub total_bytes: u64,
+}
+
 /// What a download brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Downloaded {
@@ -149,183 +223,4 @@ pub struct Downloaded {
     pub files: Vec<FileRecord>,
     /// How many of them were written, and how many were there already.
     pub summary: CopySummary,
-}
-
-/// The master did not answer: it is shutting down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the master is shutting down")]
-pub struct ShuttingDown;
-
-/// The store could not be asked.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read the store")]
-pub struct ReadFailure(#[source] pub Box<dyn Error + Send + Sync>);
-
-/// Why a task was not submitted.
-#[derive(Debug, thiserror::Error)]
-pub enum SubmitFailure {
-    /// Fields that can't be as they are.
-    #[error(transparent)]
-    Draft(#[from] DraftErrors),
-    /// The core refused it.
-    #[error(transparent)]
-    Refused(#[from] SubmitError),
-    /// Whether its id was used before can't be read.
-    #[error(transparent)]
-    Read(#[from] ReadFailure),
-    /// See [`ShuttingDown`].
-    #[error(transparent)]
-    ShuttingDown(#[from] ShuttingDown),
-}
-
-/// Why an agent's choice was not followed.
-#[derive(Debug, thiserror::Error)]
-pub enum PlaceFailure {
-    /// The core refused it.
-    #[error(transparent)]
-    Refused(#[from] PlaceError),
-    /// See [`ShuttingDown`].
-    #[error(transparent)]
-    ShuttingDown(#[from] ShuttingDown),
-}
-
-/// Why a task was not cancelled.
-#[derive(Debug, thiserror::Error)]
-pub enum CancelFailure {
-    /// See [`cloudai_core::NotReady`].
-    #[error(transparent)]
-    NotReady(#[from] cloudai_core::NotReady),
-    /// There is no such task.
-    #[error("there is no task {0}: `list-tasks` shows those that there are")]
-    Unknown(TaskId),
-    /// It is over.
-    #[error("task {0} is final: {1}")]
-    Final(TaskId, TaskStatus),
-    /// See [`ReadFailure`].
-    #[error(transparent)]
-    Read(#[from] ReadFailure),
-    /// See [`ShuttingDown`].
-    #[error(transparent)]
-    ShuttingDown(#[from] ShuttingDown),
-}
-
-/// Why a worker was not registered.
-#[derive(Debug, thiserror::Error)]
-pub enum RegisterFailure {
-    /// It is registered at another address.
-    #[error(
-        "worker {worker} already registered at {address}: `unregister {worker}` first if it has moved"
-    )]
-    Elsewhere {
-        /// Which worker.
-        worker: WorkerId,
-        /// Where it is registered.
-        address: WorkerAddress,
-    },
-    /// The core refused it.
-    #[error(transparent)]
-    Refused(#[from] AddWorkerError),
-    /// There is nothing to tell this registration from others by.
-    #[error("this machine gives no random numbers")]
-    Random(#[source] std::io::Error),
-    /// See [`ShuttingDown`].
-    #[error(transparent)]
-    ShuttingDown(#[from] ShuttingDown),
-}
-
-/// Why a worker was not unregistered.
-#[derive(Debug, thiserror::Error)]
-pub enum UnregisterFailure {
-    /// The core refused it.
-    #[error(transparent)]
-    Refused(#[from] RemoveWorkerError),
-    /// See [`ShuttingDown`].
-    #[error(transparent)]
-    ShuttingDown(#[from] ShuttingDown),
-}
-
-/// Why a log could not be shown to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum LogFailure {
-    /// Its file can't be read.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// It can't be read.
-    #[error("the log is damaged")]
-    Frame(#[from] FrameError),
-    /// See [`ReadFailure`].
-    #[error(transparent)]
-    Read(#[from] ReadFailure),
-    /// See [`ShuttingDown`].
-    #[error(transparent)]
-    ShuttingDown(#[from] ShuttingDown),
-}
-
-/// Why files were not downloaded.
-#[derive(Debug, thiserror::Error)]
-pub enum DownloadFailure {
-    /// There is no such task of that user: nobody learns of another's.
-    #[error("there is no task {task} of user {user}")]
-    Unknown {
-        /// Which task.
-        task: TaskId,
-        /// Whose.
-        user: UserName,
-    },
-    /// It is not over yet.
-    #[error("task {task} is {status}: its files are there when it has ended")]
-    NotFinal {
-        /// Which task.
-        task: TaskId,
-        /// Where it stands.
-        status: TaskStatus,
-    },
-    /// They can't be copied.
-    #[error(transparent)]
-    Copy(#[from] CopyError),
-    /// See [`ReadFailure`].
-    #[error(transparent)]
-    Read(#[from] ReadFailure),
-    /// See [`ShuttingDown`].
-    #[error(transparent)]
-    ShuttingDown(#[from] ShuttingDown),
-}
-
-/// An error and its causes in one line.
-#[must_use]
-pub fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        // Some errors say their cause already.
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_is_told_with_its_causes_once() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("cannot read the file")]
-        struct Outer(#[source] std::io::Error);
-        #[derive(Debug, thiserror::Error)]
-        #[error("it failed: {0}")]
-        struct Telling(#[source] std::io::Error);
-
-        let cause = || std::io::Error::other("disk gone");
-        assert_eq!(
-            with_causes(&Outer(cause())),
-            "cannot read the file: disk gone"
-        );
-        assert_eq!(with_causes(&Telling(cause())), "it failed: disk gone");
-    }
 }

@@ -10,7 +10,7 @@ use crate::{
     input::{Call, PulledImage, SealedLog},
     lifecycle::{AttemptEvent, AttemptState, next},
     order::Order,
-    record::{EndRecord, SpoolRecord, StopCause},
+    record::{EndRecord, SpoolRecord},
 };
 
 /// An attempt as a heartbeat tells of it.
@@ -167,8 +167,7 @@ impl Attempt {
     /// The end of an attempt whose container never ran, or is not to be had.
     pub(crate) fn end_without_container(&mut self, now: Now, reason: Exit) {
         let exit = match &self.record.stop {
-            Some(StopCause::Cancel(_)) => Exit::Cancelled,
-            Some(StopCause::Shutdown) => Exit::Interrupted("its worker was shut down".to_owned()),
+            Some(cause) => cause.exit(),
             None => reason,
         };
         self.end = Some(ContainerEnd {

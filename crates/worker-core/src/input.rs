@@ -93,6 +93,8 @@ pub enum Outcome {
     Started,
     /// The command can't be run.
     StartFailed(Failure),
+    /// The container takes more than it was given, and what of, for its user.
+    OverLimit(String),
     /// The container has ended. The exit is [`cloudai_model::Exit::Cancelled`] only if the stop
     /// found it running.
     Ended(ContainerEnd),

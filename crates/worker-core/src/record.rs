@@ -1,6 +1,6 @@
 //! What is kept on disk of an attempt, so that the worker can be killed at any instant.
 
-use cloudai_model::{AttemptId, ContainerEnd};
+use cloudai_model::{AttemptId, ContainerEnd, Exit};
 
 use crate::{input::SealedLog, order::Order};
 
@@ -11,6 +11,20 @@ pub enum StopCause {
     Cancel(String),
     /// The worker is being shut down and was told to take its containers with it.
     Shutdown,
+    /// It took more than it was given, and what of.
+    OverLimit(String),
+}
+
+impl StopCause {
+    /// How an attempt ends that this cause stopped.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Cancel(_) => Exit::Cancelled,
+            Self::Shutdown => Exit::Interrupted("its worker was shut down".to_owned()),
+            Self::OverLimit(reason) => Exit::Stopped(reason.clone()),
+        }
+    }
 }
 
 /// An attempt as it stands in the spool. Written whole each time.

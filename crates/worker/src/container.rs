@@ -19,6 +19,7 @@ use crate::{
     backoff,
     context::Context,
     engine_link::{self, blame},
+    storage,
 };
 
 /// When a container's use is first looked at; then ever more rarely.
@@ -177,6 +178,7 @@ async fn follow(
         tokio::select! {
             ended = watched => ended,
             never = sample(context, container, &peak) => match never {},
+            never = storage::watch(context, &record.order, container) => match never {},
         }
     };
     let usage = *peak.lock().unwrap_or_else(PoisonError::into_inner);
@@ -251,9 +253,10 @@ fn earlier_stop(record: &SpoolRecord, raw: &RawEnd) -> Option<EngineCause> {
 }
 
 fn engine_cause(cause: &StopCause) -> EngineCause {
-    match cause {
-        StopCause::Cancel(_) => EngineCause::Cancel,
-        StopCause::Shutdown => EngineCause::Machine("its worker was shut down".to_owned()),
+    match cause.exit() {
+        Exit::Stopped(reason) => EngineCause::Limit(reason),
+        Exit::Interrupted(reason) => EngineCause::Machine(reason),
+        _ => EngineCause::Cancel,
     }
 }
 

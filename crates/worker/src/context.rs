@@ -15,7 +15,7 @@ use crate::{
     engine_link::{self, EngineLink},
     logs::Logs,
     master_link::MasterLink,
-    settings::Settings,
+    settings::{OutputKind, Settings},
     spool::{Spool, SpoolError},
 };
 
@@ -57,6 +57,16 @@ impl Context {
         let worker = &self.settings.id;
         let found = engine_link::find(engine, &order.cluster, worker, &order.attempt).await?;
         Ok(found.map(|held| held.id))
+    }
+
+    /// Whether the `/output` of a new container is to be a volume.
+    pub(crate) fn wants_volume(&self, engine: &Engine) -> bool {
+        match self.settings.output {
+            // A container's root leaves what nobody else may read.
+            OutputKind::Auto => !engine.is_local() || !rustix::process::geteuid().is_root(),
+            OutputKind::Folder => false,
+            OutputKind::Volume => true,
+        }
     }
 
     /// The container of an attempt, if this process has made or found it.

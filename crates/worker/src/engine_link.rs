@@ -171,11 +171,15 @@ pub(crate) async fn sweep(
             continue;
         };
         let engine = engine.ready().await;
-        match engine.list(&known, &worker).await {
-            Ok(found) => {
-                let attempts = found.into_iter().map(|container| container.attempt);
-                core.tell(Input::Containers(attempts.collect()));
-            }
+        let found = async {
+            let containers = engine.list(&known, &worker).await?;
+            let mut attempts: Vec<_> = containers.into_iter().map(|held| held.attempt).collect();
+            // A volume may be left without its container.
+            attempts.extend(engine.volumes(&known, &worker).await?);
+            Ok::<_, EngineError>(attempts)
+        };
+        match found.await {
+            Ok(attempts) => core.tell(Input::Containers(attempts)),
             Err(error) => tracing::debug!(%error, "containers can't be listed"),
         }
         tokio::time::sleep(SWEEP_INTERVAL).await;

@@ -11,6 +11,7 @@ mod context;
 mod core_loop;
 mod data_dir;
 mod engine_link;
+mod fetch;
 mod listen;
 mod logs;
 mod master_link;
@@ -19,6 +20,7 @@ mod runner;
 mod server;
 mod settings;
 mod spool;
+mod storage;
 mod upload;
 mod worker;
 

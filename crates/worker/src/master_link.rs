@@ -5,7 +5,7 @@ mod connection;
 mod keeper;
 
 use cloudai_model::ClusterId;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use connection::{Bearer, Connected, TokenError, call};
 pub(crate) use keeper::{Keeper, KeeperParts};
@@ -16,6 +16,7 @@ pub(crate) struct MasterLink {
     current: watch::Receiver<Option<Connected>>,
     cluster: watch::Receiver<Option<ClusterId>>,
     contacts: mpsc::Sender<String>,
+    farewells: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 impl MasterLink {
@@ -52,5 +53,18 @@ impl MasterLink {
     pub(crate) fn contact(&self, address: String) {
         // A call that comes on top of several others under way says nothing new.
         let _ = self.contacts.try_send(address).is_ok();
+    }
+
+    /// Sends a heartbeat now, so that the master knows before this worker falls silent that it
+    /// takes nothing new; returns when the master has heard. Without a master it does nothing.
+    pub(crate) async fn say_farewell(&self) {
+        if self.now().is_none() {
+            return;
+        }
+        let (said, heard) = oneshot::channel();
+        if self.farewells.send(said).await.is_ok() {
+            // A master that is lost just now finds out by itself.
+            let _ = heard.await.is_ok();
+        }
     }
 }

@@ -1,21 +1,30 @@
 //! Carries out what the core wants: each wish becomes a task that tells the core what came of it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use cloudai_engine::{
     ContainerPlan, ContainerSettings, CreateError, EngineError, HeldState, PullError,
 };
 use cloudai_model::{AttemptId, ContainerEnd, Phase, WorkerId};
 use cloudai_worker_core::{Blame, Effect, Failure, Found, Input, Order, Outcome, PulledImage};
-use tokio::{sync::oneshot, task::AbortHandle};
+use tokio::{sync::oneshot, task::AbortHandle, time::sleep};
 
 use crate::{
     backoff, console,
     container::{self, Begin, StopRequest},
     context::{Context, blocking},
     engine_link::{self, blame},
+    fetch::{self, FetchError},
     report, upload,
 };
+
+/// How often the master is told how far a pull is, at most.
+const PULL_NEWS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Carries out effects for one worker.
 pub(crate) struct Runner {
@@ -262,13 +271,18 @@ async fn try_pull(context: &Context, order: &Order) -> Result<PulledImage, Failu
                 reason: error.to_string(),
                 blame: Blame::Task,
             })?;
+            let latest = Mutex::new(String::new());
             let pulled = engine.pull(
                 image,
                 credentials.as_ref(),
                 context.settings.pull_timeout,
-                |at| progress(format!("{} of {} layers", at.layers_done, at.layers_total)),
+                |at| *latest.lock().unwrap_or_else(PoisonError::into_inner) = at.to_string(),
             );
-            pulled.await.map_err(|error| Failure {
+            let pulled = tokio::select! {
+                pulled = pulled => pulled,
+                never = tell_now_and_then(&latest, progress) => match never {},
+            };
+            pulled.map_err(|error| Failure {
                 blame: match &error {
                     // One that took too long once would take as long again.
                     PullError::TimedOut { .. } => Blame::Task,
@@ -286,6 +300,23 @@ async fn try_pull(context: &Context, order: &Order) -> Result<PulledImage, Failu
     })
 }
 
+/// Tells how far a pull is while that changes. It changes more often than is worth a message, and
+/// may stop at any point, which must be told, too.
+async fn tell_now_and_then(latest: &Mutex<String>, tell: impl Fn(String)) -> Infallible {
+    let mut told = String::new();
+    loop {
+        sleep(PULL_NEWS_INTERVAL).await;
+        let now = latest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if now != told {
+            told.clone_from(&now);
+            tell(now);
+        }
+    }
+}
+
 async fn create(context: Context, order: Order, image: PulledImage, tries: u32) {
     backoff::wait(tries).await;
     let outcome = match try_create(&context, &order, &image).await {
@@ -296,21 +327,17 @@ async fn create(context: Context, order: Order, image: PulledImage, tries: u32) 
 }
 
 async fn try_create(context: &Context, order: &Order, image: &PulledImage) -> Result<(), Failure> {
+    let engine = context.engine.ready_soon().await?;
+    let output_in_volume = context.wants_volume(&engine);
     let place = context.spool.place(&order.attempt);
-    let output_dir = blocking(move || place.make_output()).await;
-    let output_dir = output_dir.map_err(|error| Failure {
+    let output_dir = blocking(move || match output_in_volume {
+        true => place.mark_volume().map(|()| place.output()),
+        false => place.make_output(),
+    });
+    let output_dir = output_dir.await.map_err(|error| Failure {
         reason: format!("this worker's disk refuses to be written to: {error}"),
         blame: Blame::Machine,
     })?;
-    let engine = context.engine.ready_soon().await?;
-    if !engine.is_local() {
-        return Err(Failure {
-            reason: "its worker's Docker Engine runs on another machine, where /output can't be \
-                     kept; expected a DOCKER_HOST of the form unix:///path/to/docker.sock"
-                .to_owned(),
-            blame: Blame::Machine,
-        });
-    }
     let plan = ContainerPlan {
         cluster: order.cluster.clone(),
         worker: context.settings.id.clone(),
@@ -331,6 +358,7 @@ async fn try_create(context: &Context, order: &Order, image: &PulledImage) -> Re
             asked: order.job.container.clone(),
             pids_limit: context.settings.pids_limit,
             stop_grace: order.stop_grace,
+            output_in_volume,
             ..ContainerSettings::default()
         },
     };
@@ -346,6 +374,10 @@ async fn try_create(context: &Context, order: &Order, image: &PulledImage) -> Re
         },
         reason: error.to_string(),
     })?;
+    if output_in_volume && let Err(error) = engine.open_output(&created.id).await {
+        // Its root can write there all the same.
+        tracing::warn!(attempt = %order.attempt, %error, "only root can write to its /output");
+    }
     context.made(&order.attempt, Some(created.id));
     Ok(())
 }
@@ -359,14 +391,35 @@ async fn remove(context: Context, order: Order, tries: u32) {
             .await
             .map_err(|e| e.to_string())?;
         let container = context.container(&engine, &order).await;
-        match container.map_err(|error| error.to_string())? {
-            Some(id) => engine.remove(&id).await.map_err(|error| error.to_string()),
-            None => Ok(()),
+        let container = container.map_err(|error| error.to_string())?;
+        let place = context.spool.place(&order.attempt);
+        let has_volume = place.has_volume();
+        if let Some(id) = container {
+            if has_volume {
+                match fetch::output(&engine, &id, &place).await {
+                    // Removed by someone else; what it left can't be reached any more.
+                    Ok(()) | Err(FetchError::Engine(EngineError::NoSuchContainer(_))) => {}
+                    Err(error) => return Err(error.to_string()),
+                }
+            }
+            engine
+                .remove(&id)
+                .await
+                .map_err(|error| error.to_string())?;
         }
+        if has_volume {
+            let removed = engine.remove_volume(&order.cluster, &order.attempt).await;
+            removed.map_err(|error| error.to_string())?;
+        }
+        Ok(())
     };
-    let outcome = match removed.await {
+    let removed: Result<(), String> = removed.await;
+    let outcome = match removed {
         Ok(()) => Outcome::Removed,
-        Err(reason) => Outcome::RemoveFailed(reason),
+        Err(reason) => {
+            tracing::warn!(attempt = %order.attempt, reason, "its container can't be removed");
+            Outcome::RemoveFailed(reason)
+        }
     };
     context.core.outcome(&order.attempt, outcome);
 }
@@ -382,6 +435,7 @@ async fn remove_orphan(context: Context, attempt: AttemptId) {
             tracing::warn!(%attempt, container = %held.id, "removing a container that nobody knows");
             engine.remove(&held.id).await?;
         }
+        engine.remove_volume(&cluster, &attempt).await?;
         Ok::<_, EngineError>(())
     };
     if let Err(error) = removed.await {

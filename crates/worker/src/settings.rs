@@ -32,6 +32,19 @@ pub(crate) struct Settings {
     pub(crate) stop_tasks: bool,
     pub(crate) log_level: String,
     pub(crate) docker_host: Option<String>,
+    /// What the `/output` of containers is.
+    pub(crate) output: OutputKind,
+}
+
+/// What the `/output` of a container is on the engine's machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OutputKind {
+    /// A folder where this worker is root and has the engine's files before it, a volume elsewhere.
+    Auto,
+    /// A folder of the spool.
+    Folder,
+    /// A volume, fetched when the container has ended.
+    Volume,
 }
 
 /// What is offered by order; the rest is detected.
@@ -93,6 +106,7 @@ impl Settings {
             stop_tasks: found.is_on("stop-tasks"),
             log_level: found.get("log-level"),
             docker_host: found.get_if_any("docker-host"),
+            output: found.get("output"),
         })
     }
 }
@@ -199,6 +213,15 @@ fn section() -> Section {
                     .value_name("ADDRESS"),
             )
             .env("DOCKER_HOST"),
+            Setting::flag(
+                Arg::new("output")
+                    .help(
+                        "What /output is: folder, volume (fetched with the engine's API), or auto",
+                    )
+                    .value_name("KIND")
+                    .value_parser(ValueParser::new(output_kind)),
+            )
+            .env("CLOUDAI_OUTPUT_KIND"),
         ],
     }
 }
@@ -212,6 +235,15 @@ fn amount(text: &str) -> Result<f64, Expected> {
     amount
         .filter(|amount| (0.0..=1e6).contains(amount))
         .ok_or(Expected("a number such as 0.5 or 16"))
+}
+
+fn output_kind(text: &str) -> Result<OutputKind, Expected> {
+    match text.trim() {
+        "auto" => Ok(OutputKind::Auto),
+        "folder" => Ok(OutputKind::Folder),
+        "volume" => Ok(OutputKind::Volume),
+        _ => Err(Expected("auto, folder or volume")),
+    }
 }
 
 fn label(text: &str) -> Result<(String, String), Expected> {
@@ -263,6 +295,7 @@ mod tests {
         assert!(settings.data_dir.ends_with("cloudai-worker-data"));
         assert_eq!(settings.stop_grace, Duration::from_secs(10));
         assert_eq!(settings.offer, Offer::default());
+        assert_eq!(settings.output, OutputKind::Auto);
         assert!(!settings.insecure && !settings.stop_tasks && settings.token.is_none());
     }
 
@@ -303,6 +336,7 @@ mod tests {
             (["-master", "nowhere"], "expected host:port"),
             (["-labels", "zone"], "expected labels of the form"),
             (["-cpu", "-1"], "expected a number"),
+            (["-output", "bind"], "expected auto, folder or volume"),
         ] {
             let error = load(&args, &[]).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

@@ -50,7 +50,16 @@ pub(crate) async fn run(context: Context, order: Order, tries: u32) {
 }
 
 async fn deliver(context: &Context, order: &Order, tries: u32) -> Delivery<Whole> {
-    let folder = context.spool.place(&order.attempt).output();
+    let place = context.spool.place(&order.attempt);
+    let folder = place.output();
+    if place.has_volume() && !folder.exists() {
+        let reason = "what it left in /output could not be fetched from its engine";
+        return Delivery::Acknowledged(Whole::Incomplete(reason.to_owned()));
+    }
+    let left_out = match blocking(move || place.left_out()).await {
+        Ok(unpacked) => unpacked.notes,
+        Err(error) => vec![error.to_string()],
+    };
     let mut unreadable = BTreeSet::new();
     loop {
         let root = folder.clone();
@@ -58,7 +67,8 @@ async fn deliver(context: &Context, order: &Order, tries: u32) -> Delivery<Whole
             Ok(collected) => collected,
             Err(error) => return Delivery::Acknowledged(Whole::Incomplete(error.to_string())),
         };
-        let collected = without(collected, &unreadable);
+        let mut collected = without(collected, &unreadable);
+        collected.notes.splice(0..0, left_out.iter().cloned());
         // Those of a later attempt replace those of the earlier, so that none is news, too.
         if collected.files.is_empty() && order.attempt.number == 1 {
             return Delivery::Acknowledged(whole(&collected));

@@ -34,6 +34,8 @@ use crate::{
 const FIRST_TRY: Duration = Duration::from_secs(2);
 /// How long calls under way get when the worker ends.
 const CALLS_GRACE: Duration = Duration::from_secs(2);
+/// How long the master gets to hear that this worker ends.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
 /// How long stopped tasks get beyond their grace to be reported.
 const REPORTS_GRACE: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_secs(1);
@@ -231,6 +233,9 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 async fn end(context: &Context) {
     let stop_tasks = context.settings.stop_tasks;
     context.core.tell(Input::Shutdown { stop_tasks });
+    let _ = timeout(FAREWELL_LIMIT, context.master.say_farewell())
+        .await
+        .is_ok();
     if !stop_tasks {
         return;
     }

@@ -69,6 +69,40 @@ fn commands_read_their_words() {
             folder: "my results".to_owned()
         }
     );
+    assert_eq!(read("status -w"), Command::Watch);
+    let stats = |json| Command::Stats {
+        worker: worker(),
+        json,
+    };
+    assert_eq!(read("stats worker-2"), stats(false));
+    assert_eq!(read("stats -json worker-2"), stats(true));
+    for (line, draining) in [("drain worker-2", true), ("undrain worker-2", false)] {
+        let expected = Command::Drain {
+            worker: worker(),
+            draining,
+        };
+        assert_eq!(read(line), expected);
+    }
+    let explain = Command::Explain {
+        task: task(),
+        json: true,
+    };
+    assert_eq!(read("explain task-7 --json"), explain);
+    let files = Command::Files {
+        user: "alice".parse().unwrap(),
+        limit: 2,
+        json: false,
+    };
+    assert_eq!(read("files alice -limit 2"), files);
+    let files = Command::TaskFiles {
+        task: task(),
+        user: "alice".parse().unwrap(),
+        json: true,
+    };
+    assert_eq!(read("task-files task-7 alice --json"), files);
+    let inside = Command::InternalState { json: false };
+    assert_eq!(read("internal-state"), inside);
+    assert_eq!(read("fix-resources"), Command::FixResources);
     assert_eq!(read("exit"), Command::Exit);
     assert_eq!(read(" quit "), Command::Exit);
 }
@@ -79,7 +113,7 @@ fn a_listing_is_narrowed_by_status_user_and_limit() {
         read("list-tasks running --user alice -limit 3"),
         Command::ListTasks {
             filter: TaskFilter {
-                status: Some(TaskStatus::Running),
+                statuses: [TaskStatus::Running].into(),
                 user: Some("alice".parse().unwrap()),
                 limit: 3,
             },
@@ -314,7 +348,26 @@ fn a_line_that_is_wrong_shows_the_form_and_an_example() {
             "wokers",
             "Unknown command \"wokers\": did you mean `workers`? `help` lists all",
         ),
-        ("drain w", "Unknown command \"drain\": `help` lists all"),
+        ("xyzzy w", "Unknown command \"xyzzy\": `help` lists all"),
+        (
+            "undrian w",
+            "Unknown command \"undrian\": did you mean `undrain`? `help` lists all",
+        ),
+        (
+            "status -w --json",
+            "-w and -json exclude each other: expected one of them",
+        ),
+        ("status -w=1", "-w takes no value: expected it alone"),
+        ("stats w -jsno", "unknown option -jsno: did you mean -json?"),
+        (
+            "fix-resources --json",
+            "unknown option -json: `help fix-resources` shows those that there are",
+        ),
+        (
+            "task-files task-7",
+            "task-files takes more words: expected `task-files <task> <user> [--json]`, such as \
+             `task-files task-1697123456000001 admin`",
+        ),
         (
             "help wokers",
             "Unknown command \"wokers\": did you mean `workers`? `help` lists all",

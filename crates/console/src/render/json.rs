@@ -1,10 +1,15 @@
 //! Tasks and workers in JSON, by the contract's names: section 2, "A task in JSON".
 
+mod explain;
+mod files;
+mod inspection;
+mod stats;
+
 use std::collections::BTreeMap;
 
 use cloudai_core::registry::Worker;
 use cloudai_model::{
-    Command, Now, TaskStatus, Wall,
+    Command, ContainerEnd, Now, TaskStatus, Wall,
     record::{ResultRecord, TaskRecord},
     resources::bytes_to_gb,
 };
@@ -13,6 +18,13 @@ use serde::Serialize;
 use super::status::Totals;
 use cloudai_core::Snapshot;
 use cloudai_operator::{About, QueueEntry};
+
+pub use self::{
+    explain::StandingJson,
+    files::{FileJson, TaskWithFilesJson},
+    inspection::InspectionJson,
+    stats::StatsJson,
+};
 
 /// A task. Times are RFC 3339 in UTC with milliseconds. Its environment stays out: it may hold
 /// secrets.
@@ -47,12 +59,41 @@ pub struct TaskJson {
     started_at: Option<String>,
     completed_at: Option<String>,
     container: BTreeMap<String, Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none", flatten)]
+    result: Option<TaskResultJson>,
+}
+
+/// What the result of a task adds to it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct TaskResultJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     image_digest: Option<String>,
+    log_complete: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    log_complete: Option<bool>,
+    log_reason: Option<String>,
+    files_complete: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    files_complete: Option<bool>,
+    files_reason: Option<String>,
+    /// What the last attempt used, as far as it was seen while it ran; null where it wasn't.
+    peak_memory_gb: Option<f64>,
+    cpu_time_s: Option<f64>,
+}
+
+impl TaskResultJson {
+    fn new(result: &ResultRecord) -> Self {
+        // One that was never seen running says 0.
+        let seen = |end: &&ContainerEnd| end.usage.memory_bytes > 0;
+        let ran = result.end.as_ref().filter(seen);
+        Self {
+            image_digest: result.end.as_ref().and_then(|end| end.image_digest.clone()),
+            log_complete: result.log.is_complete(),
+            log_reason: result.log.reason().map(str::to_owned),
+            files_complete: result.files.is_complete(),
+            files_reason: result.files.reason().map(str::to_owned),
+            peak_memory_gb: ran.map(|end| bytes_to_gb(end.usage.memory_bytes)),
+            cpu_time_s: ran.map(|end| end.usage.cpu_time.as_secs_f64()),
+        }
+    }
 }
 
 /// Null for the image's own command, a string for the shell's, an array for one as it is.
@@ -103,9 +144,7 @@ impl TaskJson {
             started_at: instant(state.started_at),
             completed_at: instant(state.completed_at),
             container: spec.container.to_words(),
-            image_digest: result.and_then(|result| result.end.as_ref()?.image_digest.clone()),
-            log_complete: result.map(|result| result.log.is_complete()),
-            files_complete: result.map(|result| result.files.is_complete()),
+            result: result.map(TaskResultJson::new),
         }
     }
 }
@@ -148,6 +187,8 @@ pub struct WorkerJson {
     allocated_storage: f64,
     allocated_gpu: f64,
     running_tasks: Vec<String>,
+    draining: bool,
+    held_off: Option<String>,
     reason: String,
     registered_at: String,
     last_seen_at: Option<String>,
@@ -183,6 +224,12 @@ impl WorkerJson {
                 .iter()
                 .map(|attempt| attempt.task.to_string())
                 .collect(),
+            draining: worker.draining,
+            held_off: worker
+                .hold_off
+                .as_ref()
+                .filter(|hold_off| hold_off.until > now.mono)
+                .map(|hold_off| hold_off.reason.clone()),
             reason: worker.unwell.clone().unwrap_or_default(),
             registered_at: worker.registered_at.to_string(),
             last_seen_at: instant(seen),
@@ -246,7 +293,7 @@ fn instant(at: Option<Wall>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use cloudai_model::{ContainerEnd, Exit, PeakUsage};
+    use cloudai_model::{ContainerEnd, Exit, PeakUsage, Whole};
     use serde_json::json;
 
     use super::*;
@@ -286,8 +333,31 @@ mod tests {
                 "completed_at": "2023-10-12T15:10:52.500Z",
                 "container": {"network": ["none"]}, "image_digest": "sha256:abc",
                 "log_complete": true, "files_complete": true,
+                "peak_memory_gb": null, "cpu_time_s": null,
             })
         );
+    }
+
+    #[test]
+    fn a_result_says_what_the_container_used_and_what_is_missing() {
+        let record = finished(task(7, ""), TaskStatus::Completed, 0);
+        let mut result = result_of(&record);
+        result.files = Whole::Incomplete("left out pipe: is a FIFO".to_owned());
+        result.end = Some(ContainerEnd {
+            exit: Exit::Exited(0),
+            started_at: record.state.started_at,
+            finished_at: result.completed_at,
+            usage: PeakUsage {
+                memory_bytes: 3 << 29,
+                cpu_time: std::time::Duration::from_millis(2250),
+            },
+            image_digest: None,
+        });
+        let value = serde_json::to_value(TaskJson::new(&record, Some(&result))).unwrap();
+        assert_eq!(value["peak_memory_gb"], 1.5);
+        assert_eq!(value["cpu_time_s"], 2.25);
+        assert_eq!(value["files_complete"], false);
+        assert_eq!(value["files_reason"], "left out pipe: is a FIFO");
     }
 
     #[test]

@@ -1,7 +1,12 @@
 //! Records as what an operator reads. Nothing here asks anything or prints.
 
+pub(crate) mod explain;
+pub(crate) mod files;
+pub(crate) mod inspection;
 pub mod json;
+pub(crate) mod progress;
 pub(crate) mod queue;
+pub(crate) mod stats;
 pub(crate) mod status;
 mod table;
 pub(crate) mod tasks;

@@ -39,7 +39,7 @@ pub(crate) fn queue(entries: &[QueueEntry], now: Wall, style: Style) -> String {
 }
 
 /// `4 cpu, 8.0 GB, 1 gpu`.
-fn needs(resources: &Resources) -> String {
+pub(crate) fn needs(resources: &Resources) -> String {
     let cores = resources.cpu_milli as f64 / 1000.0;
     let memory = bytes_to_gb(resources.memory_bytes);
     match resources.gpu {
@@ -87,6 +87,7 @@ POS  TASK                   NAME         PRIO  AGE  NEEDS                 WAITIN
         let style = Style {
             colour: false,
             width: 80,
+            ..Style::PLAIN
         };
         let text = queue(&entries(), NOW.wall, style);
         assert!(text.lines().all(|line| columns(line) <= 80), "{text}");

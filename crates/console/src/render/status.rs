@@ -2,11 +2,19 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use cloudai_model::{TaskStatus, resources::bytes_to_gb};
-
-use super::text::safe;
-use cloudai_core::Snapshot;
+use cloudai_core::{Snapshot, registry::Worker};
+use cloudai_model::{
+    Now, TaskStatus,
+    resources::{GB, bytes_to_gb},
+};
 use cloudai_operator::About;
+
+use super::{
+    table::{Cut, table},
+    text::safe,
+    workers::{last_seen, takes_nothing},
+};
+use crate::output::Style;
 
 /// What all active workers offer, and how much of it is promised, in the contract's units.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -112,10 +120,64 @@ pub(crate) fn status(
     text
 }
 
+/// A row a worker, for a screen that is drawn again and again.
+pub(crate) fn workers(snapshot: &Snapshot, now: Now, style: Style) -> String {
+    if snapshot.workers.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<_> = snapshot
+        .workers
+        .values()
+        .map(|worker| row(worker, now))
+        .collect();
+    let heads = [
+        ("WORKER", Cut::End(8)),
+        ("STATUS", Cut::Never),
+        ("SEEN", Cut::Never),
+        ("TASKS", Cut::Never),
+        ("PROMISED", Cut::Never),
+        ("CPU", Cut::Never),
+        ("MEMORY", Cut::Never),
+        ("NOTE", Cut::End(4)),
+    ];
+    table(heads, &rows, style.width, |_, _, cell| cell)
+}
+
+fn row(worker: &Worker, now: Now) -> [String; 8] {
+    let capacity = worker.capacity.unwrap_or_default();
+    let of = |taken: u64, all: u64, unit: f64| {
+        // To the tenth, which is left out where it is none.
+        let amount = |of: u64| format!("{}", (of as f64 / unit * 10.0).round() / 10.0);
+        format!("{}/{}", amount(taken), amount(all))
+    };
+    let taken = &worker.allocated;
+    let promised = format!(
+        "{} cpu {} GB",
+        of(taken.cpu_milli, capacity.cpu_milli, 1000.0),
+        of(taken.memory_bytes, capacity.memory_bytes, GB as f64)
+    );
+    let usage = &worker.usage;
+    // What it said before it fell silent says nothing of now.
+    let known = |text: String| if worker.active { text } else { String::new() };
+    [
+        worker.id.to_string(),
+        worker.status().to_string(),
+        last_seen(worker, now),
+        worker.attempts.len().to_string(),
+        promised,
+        known(format!("{:.0} %", usage.cpu_percent)),
+        known(format!("{:.1} GB", bytes_to_gb(usage.memory_bytes))),
+        takes_nothing(worker, now).join("; "),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{about, snapshot_of, worker};
+    use crate::{
+        render::text::columns,
+        testing::{NOW, about, snapshot_of, worker},
+    };
 
     #[test]
     fn one_screen_tells_workers_capacity_and_tasks() {
@@ -147,5 +209,28 @@ Cluster c-1, master 0.1.0
             text.contains("\n  Starting: the store is still being read\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_table_of_workers_fits_eighty_columns() {
+        let mut busy = worker("worker-1", "localhost");
+        busy.active = true;
+        busy.allocated.cpu_milli = 1500;
+        busy.usage.cpu_percent = 12.4;
+        busy.usage.memory_bytes = 3 * GB;
+        let mut away = worker("a-worker-with-a-name-that-is-long", "10.0.0.2");
+        away.unwell = Some("the engine does not answer on its socket".to_owned());
+        let style = Style {
+            width: 80,
+            ..Style::PLAIN
+        };
+        let text = workers(&snapshot_of([busy, away]), NOW, style);
+        assert!(text.lines().all(|line| columns(line) <= 80), "{text}");
+        let row = text.lines().last().unwrap().split_whitespace();
+        assert_eq!(
+            row.collect::<Vec<_>>().join(" "),
+            "worker-1 active 2s ago 0 1.5/4 cpu 0/8 GB 12 % 3.0 GB"
+        );
+        assert_eq!(workers(&snapshot_of([]), NOW, style), "");
     }
 }

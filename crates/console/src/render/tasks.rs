@@ -161,6 +161,7 @@ task-1697123456000001                  failed   worker-1  10s  docker.io/usernam
         let style = Style {
             colour: false,
             width: 80,
+            ..Style::PLAIN
         };
         let text = tasks(&three(), NOW.wall, style);
         assert!(text.lines().all(|line| columns(line) <= 80), "{text}");
@@ -173,6 +174,7 @@ task-1697123456000001                  failed   worker-1  10s  docker.io/usernam
         let style = Style {
             colour: true,
             width: 200,
+            ..Style::PLAIN
         };
         let text = tasks(&three(), NOW.wall, style);
         assert!(

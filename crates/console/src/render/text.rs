@@ -49,6 +49,29 @@ pub(crate) fn cut_start(text: &str, most: usize) -> String {
     std::iter::once('…').chain(kept.into_iter().rev()).collect()
 }
 
+/// The text in rows of at most `width` columns, broken between words; the first row begins with
+/// `first`, the others with `next`. A word that is longer than a row stays whole.
+pub(crate) fn wrapped(first: &str, next: &str, text: &str, width: usize) -> String {
+    let mut out = first.to_owned();
+    let mut at = columns(first);
+    let mut row_is_empty = true;
+    for word in text.split(' ') {
+        if !row_is_empty && at + 1 + columns(word) > width {
+            out.push('\n');
+            out.push_str(next);
+            at = columns(next);
+        } else if !row_is_empty {
+            out.push(' ');
+            at += 1;
+        }
+        out.push_str(word);
+        at += columns(word);
+        row_is_empty = false;
+    }
+    out.push('\n');
+    out
+}
+
 fn take_columns(chars: impl Iterator<Item = char>, mut room: usize) -> impl Iterator<Item = char> {
     chars.take_while(move |c| {
         let width = c.width().unwrap_or(0);
@@ -112,6 +135,20 @@ mod tests {
         assert_eq!(cut_end("training", 5), "trai…");
         assert_eq!(cut_end("日本語です", 6), "日本…");
         assert_eq!(cut_start("docker.io/user/gpu:1", 7), "…/gpu:1");
+    }
+
+    #[test]
+    fn long_text_is_broken_between_words_and_keeps_its_indent() {
+        let text = "worker-1, worker-2: CPU short by 2 cores";
+        assert_eq!(
+            wrapped("║ ", "║   ", text, 24),
+            "║ worker-1, worker-2:\n║   CPU short by 2 cores\n"
+        );
+        assert_eq!(wrapped("x ", "", "", 10), "x \n");
+        assert_eq!(
+            wrapped("", "", "longer-than-a-row b", 5),
+            "longer-than-a-row\nb\n"
+        );
     }
 
     #[test]

@@ -326,3 +326,45 @@ fn removal_takes_the_reservations_along() {
         Err(UnknownWorker(id("a")))
     );
 }
+
+#[test]
+fn everything_that_stands_against_a_task_is_named_what_stays_first() {
+    let mut registry = registry_with("a", capacity(4, 8, 0));
+    heard(&mut registry, "a", Mono(0));
+    registry
+        .reserve(&attempt(1), &id("a"), cores(3), LATER)
+        .unwrap();
+    let request = Resources {
+        cpu_milli: 2000,
+        memory_bytes: 9 * GB,
+        gpu: GpuRequest::Whole(1),
+        ..Resources::default()
+    };
+    let short = |kind, by, never| Obstacle::Short { kind, by, never };
+    let now = Mono(0);
+    let worker = registry.get(&id("a")).unwrap();
+    assert_eq!(
+        worker.obstacles(&request, now),
+        [
+            short(ResourceKind::Memory, GB, true),
+            short(ResourceKind::Gpu, 1000, true),
+            short(ResourceKind::Cpu, 1000, false),
+        ]
+    );
+    // The first of them is what placement stops at.
+    assert_eq!(
+        worker.fit(&request, now).err(),
+        worker.obstacles(&request, now).into_iter().next()
+    );
+
+    registry
+        .update(&id("a"), |worker| worker.draining = true)
+        .unwrap();
+    let small = Resources {
+        cpu_milli: 1000,
+        ..Resources::default()
+    };
+    let worker = registry.get(&id("a")).unwrap();
+    assert_eq!(worker.obstacles(&small, now), [Obstacle::Draining]);
+    assert!(worker.fit(&small, now).is_err());
+}

@@ -215,6 +215,44 @@ impl Worker {
         self.room_for(request)
     }
 
+    /// Everything that stands against a task with these needs, of what time doesn't change
+    /// first; nothing: [`Self::fit`] grants it.
+    #[must_use]
+    pub fn obstacles(&self, request: &Resources, now: Mono) -> Vec<Obstacle> {
+        let Some(capacity) = &self.capacity else {
+            return vec![Obstacle::NeverSeen];
+        };
+        let mut obstacles: Vec<_> = never_held(capacity, request).collect();
+        let never: Vec<_> = obstacles.iter().filter_map(Obstacle::kind).collect();
+        obstacles.extend(self.willing(now).err());
+        let devices = self.devices_for(request.gpu, capacity.gpus).err();
+        let short = self.short_now(capacity, request).chain(devices);
+        // What is short for ever is not said once more.
+        obstacles
+            .extend(short.filter(|short| short.kind().is_none_or(|kind| !never.contains(&kind))));
+        obstacles
+    }
+
+    /// What of it is not free now, but for devices.
+    fn short_now(
+        &self,
+        capacity: &Capacity,
+        request: &Resources,
+    ) -> impl Iterator<Item = Obstacle> {
+        let taken = &self.allocated;
+        let taken = [taken.cpu_milli, taken.memory_bytes, taken.storage_bytes];
+        let amounts = amounts(capacity, request).into_iter().zip(taken);
+        amounts.filter_map(|((kind, want, total), taken)| {
+            // A worker that came back smaller may have more taken than it offers.
+            let free = total.saturating_sub(taken);
+            (want > free).then(|| Obstacle::Short {
+                kind,
+                by: want - free,
+                never: false,
+            })
+        })
+    }
+
     /// Whether it is a node of the time before versions. One never seen may be new.
     #[must_use]
     pub fn is_old_node(&self) -> bool {
@@ -250,18 +288,8 @@ impl Worker {
     pub fn room_for(&self, request: &Resources) -> Result<Grant, Obstacle> {
         let capacity = self.capacity.ok_or(Obstacle::NeverSeen)?;
         could_hold(&capacity, request)?;
-        let taken = &self.allocated;
-        let taken = [taken.cpu_milli, taken.memory_bytes, taken.storage_bytes];
-        for ((kind, want, total), taken) in amounts(&capacity, request).into_iter().zip(taken) {
-            // A worker that came back smaller may have more taken than it offers.
-            let free = total.saturating_sub(taken);
-            if want > free {
-                return Err(Obstacle::Short {
-                    kind,
-                    by: want - free,
-                    never: false,
-                });
-            }
+        if let Some(short) = self.short_now(&capacity, request).next() {
+            return Err(short);
         }
         let devices = self.devices_for(request.gpu, capacity.gpus)?;
         Ok(Grant {
@@ -323,18 +351,20 @@ impl Worker {
 /// # Errors
 /// What is short for ever, and by how much.
 fn could_hold(capacity: &Capacity, request: &Resources) -> Result<(), Obstacle> {
+    never_held(capacity, request).next().map_or(Ok(()), Err)
+}
+
+/// What is short for ever, and by how much.
+fn never_held(capacity: &Capacity, request: &Resources) -> impl Iterator<Item = Obstacle> {
     let devices = u64::from(capacity.gpus) * u64::from(WHOLE_DEVICE);
     let gpus = (ResourceKind::Gpu, u64::from(request.gpu.milli()), devices);
-    for (kind, want, total) in amounts(capacity, request).into_iter().chain([gpus]) {
-        if want > total {
-            return Err(Obstacle::Short {
-                kind,
-                by: want - total,
-                never: true,
-            });
-        }
-    }
-    Ok(())
+    let amounts = amounts(capacity, request).into_iter().chain([gpus]);
+    let short = amounts.filter(|(_, want, total)| want > total);
+    short.map(|(kind, want, total)| Obstacle::Short {
+        kind,
+        by: want - total,
+        never: true,
+    })
 }
 
 /// What is wanted and what is offered of everything that comes in any amount.

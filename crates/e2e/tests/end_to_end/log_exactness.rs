@@ -281,7 +281,7 @@ async fn a_log_whose_end_was_lost_says_so() {
 
 async fn container_ends(cluster: &Cluster) {
     until("the container to end", async || {
-        let id = cluster.id().await;
+        let id = cluster.id();
         let held = cloudai_tests::engine::containers(&cluster.engine, &id, "worker-1").await;
         held.iter()
             .any(|container| container.state == cloudai_engine::HeldState::Ended)

@@ -5,6 +5,7 @@
 mod access;
 mod cancelling;
 mod console;
+mod inspecting;
 mod log_exactness;
 mod logs_and_files;
 mod nonsense;

@@ -91,7 +91,9 @@ async fn a_clean_stop_of_both_leaves_the_container_running() {
 async fn a_worker_that_stops_its_tasks_costs_them_time_and_no_retry() {
     let mut cluster = Cluster::start().await;
     let port = cluster.register("worker-1").await;
-    cluster.start_worker_with("worker-1", port, 2.0, &["-stop-tasks"]);
+    cluster.start_worker_with("worker-1", port, 2.0, |worker| {
+        worker.arg("-stop-tasks");
+    });
     cluster.worker_is_active("worker-1").await;
     let task = cluster.submit(&["sleep", "600"]).await;
     cluster.has_status(&task, "running").await;

@@ -23,6 +23,9 @@ use crate::{Engine, EngineError, WaitError, plan::ContainerId};
 /// How long after the end of its outputs a container may still count as running.
 const END_LIMIT: Duration = Duration::from_secs(10);
 
+/// How much later than the end of its outputs the engine may note a container's own.
+const END_SLACK_MS: i64 = 200;
+
 const NANO_PER_MILLI: i64 = 1_000_000;
 
 impl Engine {
@@ -61,11 +64,15 @@ impl Engine {
         Ok(Box::pin(until_error))
     }
 
-    /// An engine that shuts down ends its streams in good order, and a command may close its own
-    /// outputs: only with the container have they come to their end.
+    /// A connection that is cut ends like one that is done, an engine that shuts down ends its
+    /// streams in good order, and a command may close its own outputs: only if the container ended
+    /// no later than they did have they come to their end. In doubt the container's log tells.
     async fn has_ended(&self, id: &ContainerId) -> Result<(), LogError> {
+        let outputs_ended = cloudai_clock::now().wall;
+        let by_then = |at: Wall| at.0 <= outputs_ended.0.saturating_add(END_SLACK_MS);
         match timeout(END_LIMIT, self.wait(id)).await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(end)) if end.finished_at.is_some_and(by_then) => Ok(()),
+            Ok(Ok(_)) => Err(LogError::Interrupted(None)),
             Ok(Err(WaitError::Gone(message))) => Err(LogError::Gone(message)),
             Ok(Err(WaitError::Engine(error))) => Err(LogError::Interrupted(Some(error))),
             Ok(Err(WaitError::NotStarted)) | Err(_) => Err(LogError::Interrupted(None)),

@@ -11,7 +11,7 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, linkat, mkdirat, openat, statat, unlinkat};
 
 use super::path::RelativePath;
 
@@ -19,11 +19,12 @@ use super::path::RelativePath;
 #[derive(Debug)]
 pub(super) struct Folder(OwnedFd);
 
-/// What something in a folder is, and its size in bytes.
+/// What something in a folder is, its size in bytes, and the blocks of 512 bytes that it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EntryKind {
     pub(super) kind: FileType,
     pub(super) size: u64,
+    pub(super) blocks: u64,
 }
 
 const OPEN_FOLDER: OFlags = OFlags::RDONLY
@@ -89,6 +90,11 @@ impl Folder {
         Ok(openat(&self.0, name, flags, mode)?.into())
     }
 
+    /// Gives the file called `name` a second name in another folder.
+    pub(super) fn link(&self, name: &OsStr, into: &Self, new_name: &OsStr) -> io::Result<()> {
+        Ok(linkat(&self.0, name, &into.0, new_name, AtFlags::empty())?)
+    }
+
     /// Removes the file called `name`.
     pub(super) fn remove_file(&self, name: &OsStr) -> io::Result<()> {
         Ok(unlinkat(&self.0, name, AtFlags::empty())?)
@@ -114,6 +120,7 @@ impl Folder {
         Ok(EntryKind {
             kind: FileType::from_raw_mode(stat.st_mode),
             size: u64::try_from(stat.st_size).unwrap_or(0),
+            blocks: u64::try_from(stat.st_blocks).unwrap_or(0),
         })
     }
 

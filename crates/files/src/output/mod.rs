@@ -1,6 +1,6 @@
 //! The files that a task leaves in `/output`.
 //!
-//! The worker [collects](collect) and [reads](read_chunks) them, the master [stages](Staging) and
+//! The worker [unpacks](unpack) those of an engine elsewhere, [collects](collect) and [reads](read_chunks) them, the master [stages](Staging) and
 //! publishes them, and whoever asks gets them [copied out](OutputStore::copy_out). Names come from
 //! containers that may be hostile and workers that may be: [`RelativePath`] is the only form in
 //! which one enters, and the private `folder` module the only way in which one is opened.
@@ -12,6 +12,9 @@ mod folder;
 mod path;
 mod staging;
 mod store;
+mod tar;
+mod unpack;
+mod usage;
 
 use std::{io, path::PathBuf};
 
@@ -21,6 +24,8 @@ pub use copy_out::{CopyError, CopyProgress, CopySummary};
 pub use path::{MAX_DEPTH, MAX_NAME_LEN, MAX_PATH_LEN, PathError, PathProblem, RelativePath};
 pub use staging::{StageError, Staging};
 pub use store::OutputStore;
+pub use unpack::{UnpackError, Unpacked, unpack};
+pub use usage::disk_usage;
 
 /// What a file's bytes must amount to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use crate::{
     effect::Effect,
     input::{Blame, Delivery, Failure, Found, Outcome, PulledImage, SealedLog},
     lifecycle::{AttemptEvent as E, AttemptState as S},
+    record::StopCause,
 };
 
 impl WorkerCore {
@@ -29,6 +30,7 @@ impl WorkerCore {
             | Outcome::CreateFailed(failure)
             | Outcome::StartFailed(failure) => self.failed(step, id, failure),
             Outcome::Started => self.started(step, id),
+            Outcome::OverLimit(reason) => self.stop(step, id, StopCause::OverLimit(reason)),
             Outcome::Ended(end) => self.container_ended(step, id, end),
             Outcome::Sealed(log) => self.sealed(step, id, log),
             Outcome::Removed => self.removed(step, id),

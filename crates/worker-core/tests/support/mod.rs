@@ -288,7 +288,7 @@ impl Worker {
         );
     }
 
-    fn outcome(&mut self, attempt: &AttemptId, outcome: Outcome) {
+    pub(crate) fn outcome(&mut self, attempt: &AttemptId, outcome: Outcome) {
         self.step(Input::Outcome(attempt.clone(), outcome));
     }
 
@@ -452,12 +452,8 @@ impl Worker {
             return self.outcome(attempt, Outcome::StartFailed(failure));
         }
         if self.containers.get(attempt) == Some(&Container::Running) {
-            let exit = match cause {
-                StopCause::Cancel(_) => Exit::Cancelled,
-                StopCause::Shutdown => Exit::Interrupted("its worker was shut down".to_owned()),
-            };
             let end = ContainerEnd {
-                exit,
+                exit: cause.exit(),
                 ..exited(143)
             };
             self.containers

@@ -46,6 +46,7 @@ pub(crate) struct Keeper {
     current: watch::Sender<Option<Connected>>,
     cluster: watch::Sender<Option<ClusterId>>,
     contacts: mpsc::Receiver<String>,
+    farewells: mpsc::Receiver<oneshot::Sender<()>>,
     /// An address that a master called from, tried besides those of the settings.
     contact: Option<String>,
     sampler: Sampler,
@@ -70,6 +71,7 @@ impl Keeper {
         let (current, current_watch) = watch::channel(None);
         let (cluster, cluster_watch) = watch::channel(None);
         let (contact, contacts) = mpsc::channel(CONTACTS);
+        let (farewell, farewells) = mpsc::channel(1);
         let (first_try, first_tried) = oneshot::channel();
         let keeper = Self {
             sampler: Sampler::new(&parts.settings.data_dir),
@@ -77,6 +79,7 @@ impl Keeper {
             current,
             cluster,
             contacts,
+            farewells,
             contact: None,
             shown: None,
             first_try: Some(first_try),
@@ -85,6 +88,7 @@ impl Keeper {
             current: current_watch,
             cluster: cluster_watch,
             contacts: contact,
+            farewells: farewell,
         };
         (keeper, link, first_tried)
     }
@@ -203,8 +207,10 @@ impl Keeper {
         self.first_tried();
         let mut due = Instant::now();
         let apart = loop {
+            let mut farewell = None;
             tokio::select! {
                 () = sleep_until(due) => {}
+                Some(said) = self.farewells.recv() => farewell = Some(said),
                 Some(address) = self.contacts.recv() => {
                     // It calls because it doesn't hear of this worker, or from a second address.
                     tracing::info!(%address, at = %master.address, "a master called");
@@ -212,7 +218,12 @@ impl Keeper {
                 }
             }
             due = Instant::now() + interval;
-            match self.heartbeat(&mut master).await {
+            let taken = self.heartbeat(&mut master).await;
+            if let Some(said) = farewell {
+                // Who waits for it may have given up.
+                let _ = said.send(()).is_ok();
+            }
+            match taken {
                 Ok(HeartbeatTaken {
                     register_again: false,
                 }) => {}

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
+use cloudai_files::output::Unpacked;
 use cloudai_model::{
     AttemptId, Command, ContainerEnd, ContainerSpec, DeviceShare, Exit, Grant, PeakUsage, Wall,
     Whole,
@@ -70,6 +71,7 @@ struct StateForm {
 enum StopForm {
     Cancel(String),
     Shutdown,
+    OverLimit(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -100,6 +102,12 @@ enum ExitForm {
 #[derive(Serialize, Deserialize)]
 struct TombstonesForm {
     attempts: Vec<(String, u32)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LeftOutForm {
+    notes: Vec<String>,
+    left_out: u64,
 }
 
 fn to_json<T: Serialize>(content: T) -> Vec<u8> {
@@ -208,6 +216,7 @@ pub(super) fn state_to_json(record: &SpoolRecord) -> Vec<u8> {
         stop: record.stop.as_ref().map(|stop| match stop {
             StopCause::Cancel(reason) => StopForm::Cancel(reason.clone()),
             StopCause::Shutdown => StopForm::Shutdown,
+            StopCause::OverLimit(reason) => StopForm::OverLimit(reason.clone()),
         }),
         end: record.end.as_ref().map(|end| EndForm {
             exit: match end.end.exit.clone() {
@@ -245,6 +254,7 @@ pub(super) fn state_from_json(
         stop: form.stop.map(|stop| match stop {
             StopForm::Cancel(reason) => StopCause::Cancel(reason),
             StopForm::Shutdown => StopCause::Shutdown,
+            StopForm::OverLimit(reason) => StopCause::OverLimit(reason),
         }),
         end: form.end.map(|end| EndRecord {
             end: ContainerEnd {
@@ -293,4 +303,19 @@ pub(super) fn tombstones_from_json(path: &Path, text: &[u8]) -> Result<Vec<Attem
             Ok(AttemptId::new(task, number))
         })
         .collect()
+}
+
+pub(super) fn left_out_to_json(unpacked: &Unpacked) -> Vec<u8> {
+    to_json(LeftOutForm {
+        notes: unpacked.notes.clone(),
+        left_out: unpacked.left_out,
+    })
+}
+
+pub(super) fn left_out_from_json(path: &Path, text: &[u8]) -> Result<Unpacked, SpoolError> {
+    let form: LeftOutForm = from_json(path, text)?;
+    Ok(Unpacked {
+        notes: form.notes,
+        left_out: form.left_out,
+    })
 }

@@ -6,10 +6,13 @@
 //! | `state.json` | how far it is, and how it ended; written anew at each change |
 //! | `log` | what it printed, framed |
 //! | `output/` | what it left; the container's `/output` |
+//! | `volume` | says that `/output` is a volume of the engine; then `output/` is what was fetched |
+//! | `left-out.json` | what could not be fetched of it |
 //!
 //! Nothing is decided here.
 
 mod format;
+mod volume;
 mod write;
 
 use std::{

@@ -165,3 +165,47 @@ fn any_user_of_a_container_can_write_to_the_output_and_reach_nothing_else() {
     assert_eq!(mode(place.output().parent().unwrap()), 0o700);
     assert_eq!(mode(&place.output().with_file_name(ORDER)), 0o600);
 }
+
+#[test]
+fn what_was_fetched_from_a_volume_becomes_the_output_once_and_keeps_what_was_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path()).unwrap();
+    let record = accepted("job-1");
+    let place = spool.place(record.attempt());
+    place.save(&record, true).unwrap();
+    // Given an output folder of an earlier try, and then a volume
+    place.make_output().unwrap();
+    assert!(!place.has_volume());
+    place.mark_volume().unwrap();
+    assert!(place.has_volume() && !place.output().exists());
+
+    // When a fetch breaks off, and another does not
+    let part = place.begin_fetch().unwrap().unwrap();
+    fs::write(part.join("half"), "ha").unwrap();
+    let part = place.begin_fetch().unwrap().unwrap();
+    fs::write(part.join("whole"), "whole").unwrap();
+    let unpacked = cloudai_files::output::Unpacked {
+        notes: vec!["left out a\nb: is a FIFO".to_owned()],
+        left_out: 7,
+    };
+    place.end_fetch(&unpacked).unwrap();
+
+    // Then that is the output, and nothing is fetched again
+    assert!(place.output().join("whole").exists() && !place.output().join("half").exists());
+    assert_eq!(place.left_out().unwrap(), unpacked);
+    assert!(place.begin_fetch().unwrap().is_none());
+    place.delete().unwrap();
+    assert!(!place.has_volume());
+}
+
+#[test]
+fn why_a_container_was_stopped_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path()).unwrap();
+    let mut record = accepted("job-1");
+    record.revision = 2;
+    record.stop = Some(StopCause::OverLimit("over its storage limit".to_owned()));
+    spool.place(record.attempt()).save(&record, true).unwrap();
+    let found = Spool::open(folder.path()).unwrap().read().unwrap();
+    assert_eq!(found.records, [record]);
+}

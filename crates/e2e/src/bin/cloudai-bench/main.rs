@@ -1,8 +1,11 @@
 //! `make bench`: figures of this machine, each beside something that is run next to it.
 //!
-//! Ratios are what counts; the absolute figures are for orientation and nothing tests them.
+//! Ratios are what counts; the absolute figures are for orientation and nothing tests them. With
+//! `files` as its argument only those of output files.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark")]
+
+mod files;
 
 use std::{collections::BTreeMap, fs, io::Write as _, path::Path, sync::Arc, time::Duration};
 
@@ -22,6 +25,9 @@ const IDLE: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() {
+    if std::env::args().nth(1).as_deref() == Some("files") {
+        return files::run().await;
+    }
     let mut cluster = Cluster::start().await;
     cluster.add_worker("worker-1", 2.0).await;
     // What a program holds when nothing has been asked of it for a while.
@@ -70,6 +76,8 @@ async fn main() {
         );
     }
     cluster.end().await;
+
+    files::run().await;
 }
 
 /// Milliseconds from asking to the container's start, through CloudAI and with the bare engine,
@@ -176,10 +184,15 @@ fn percentile(sorted: &[i64], percent: usize) -> i64 {
 }
 
 fn resident_mb(pid: u32) -> f64 {
+    status_mb(pid, "VmRSS:")
+}
+
+/// A size in the kernel's status of a process.
+fn status_mb(pid: u32, field: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .find_map(|line| line.strip_prefix(field))
         .unwrap();
     let kb: f64 = line.trim().trim_end_matches(" kB").trim().parse().unwrap();
     kb / 1024.0

@@ -1,0 +1,89 @@
+//! Commands about the cluster as a whole.
+
+use std::time::Duration;
+
+use cloudai_core::Event;
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    time::{sleep, timeout},
+};
+
+use super::{Failed, Session, as_json};
+use crate::{
+    output::Answer,
+    render::{
+        inspection,
+        json::{InspectionJson, StatusJson},
+        status,
+    },
+};
+
+/// How often `status -w` looks where nothing happens: ages and usage change silently.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long it lets things happen before it looks again.
+const REST: Duration = Duration::from_millis(200);
+
+impl Session {
+    pub(super) async fn status(&self, answer: &Answer, json: bool) -> Result<(), Failed> {
+        let counts = self.operator.counts().await?;
+        let (about, snapshot) = (self.operator.about(), self.operator.snapshot());
+        if json {
+            return as_json(answer, &StatusJson::new(&about, &snapshot, &counts)).await;
+        }
+        answer
+            .text(status::status(&about, &snapshot, &counts))
+            .await;
+        Ok(())
+    }
+
+    /// Draws the cluster again and again, until nobody waits for it.
+    pub(super) async fn watch(&self, answer: &Answer) -> Result<(), Failed> {
+        if self.output.style().rows.is_none() {
+            let why = "status -w needs a terminal: expected `status`, which shows it once";
+            return Err(Failed(why.to_owned()));
+        }
+        let mut events = self.operator.events();
+        loop {
+            let counts = self.operator.counts().await?;
+            let (about, snapshot) = (self.operator.about(), self.operator.snapshot());
+            let (now, style) = (self.operator.now(), self.output.style());
+            let text = status::status(&about, &snapshot, &counts)
+                + &status::workers(&snapshot, now, style)
+                + "Any key ends this";
+            answer.draw(&text, 1).await;
+            sleep(REST).await;
+            // Whether something happened or the time is over: look again.
+            let _ = timeout(LOOK_INTERVAL - REST, something_happens(&mut events)).await;
+        }
+    }
+
+    pub(super) async fn internal_state(&self, answer: &Answer, json: bool) -> Result<(), Failed> {
+        let both = self.operator.inspect().await;
+        let both = both.map_err(Failed::to("look inside"))?;
+        if json {
+            return as_json(answer, &InspectionJson::new(&both)).await;
+        }
+        let text = inspection::inspection(&both, self.output.style());
+        answer.text(text).await;
+        Ok(())
+    }
+
+    pub(super) async fn fix_resources(&self, answer: &Answer) -> Result<(), Failed> {
+        let before = self.operator.inspect().await;
+        let before = before.map_err(Failed::to("fix resources"))?;
+        let mended = self.operator.mend().await;
+        let mended = mended.map_err(Failed::to("fix resources"))?;
+        let text = inspection::mended(&mended, &before, self.output.style());
+        answer.text(text).await;
+        Ok(())
+    }
+}
+
+/// Waits for an event, and takes whatever others wait behind it.
+async fn something_happens(events: &mut Receiver<Event>) {
+    match events.recv().await {
+        Ok(_) | Err(RecvError::Lagged(_)) => {}
+        Err(RecvError::Closed) => return std::future::pending().await,
+    }
+    *events = events.resubscribe();
+}

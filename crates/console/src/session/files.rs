@@ -1,0 +1,135 @@
+//! Commands about what tasks left in `/output`.
+
+use std::{path::Path, time::Duration};
+
+use cloudai_model::{TaskId, UserName};
+use cloudai_operator::{DownloadProgress, TaskFiles};
+use tokio::sync::watch;
+
+use super::{Failed, Session, as_json};
+use crate::{
+    output::Answer,
+    render::{
+        files,
+        json::{FileJson, TaskWithFilesJson},
+        progress::bar,
+        text::{counted, safe, size},
+    },
+};
+
+/// How often the bar is drawn.
+const BAR_INTERVAL: Duration = Duration::from_millis(100);
+
+impl Session {
+    pub(super) async fn files(
+        &self,
+        answer: &Answer,
+        user: &UserName,
+        limit: usize,
+        json: bool,
+    ) -> Result<(), Failed> {
+        let mut records = self.operator.files_of_user(user).await?;
+        let all = records.len();
+        records.truncate(limit);
+        if json {
+            let list: Vec<_> = records.iter().map(TaskWithFilesJson::new).collect();
+            return as_json(answer, &list).await;
+        }
+        if records.is_empty() {
+            answer
+                .line(format!("No task of user {user} left files"))
+                .await;
+            return Ok(());
+        }
+        let now = self.operator.now().wall;
+        let text = files::of_user(&records, now, self.output.style());
+        answer.text(text).await;
+        if all > limit {
+            let note = format!("Note: the newest {limit} of {all}; -limit n shows others");
+            answer.line(note).await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn task_files(
+        &self,
+        answer: &Answer,
+        task: &TaskId,
+        user: &UserName,
+        json: bool,
+    ) -> Result<(), Failed> {
+        let left = self.operator.task_files(task, user).await;
+        let left = left.map_err(Failed::to("list files"))?;
+        if json {
+            let list: Vec<_> = left.files.iter().map(FileJson::new).collect();
+            return as_json(answer, &list).await;
+        }
+        if left.files.is_empty() {
+            answer.line(format!("Task {task} left no files")).await;
+        } else {
+            let text = files::of_task(&left, self.output.style());
+            answer.text(text).await;
+        }
+        self.note_gap(answer, &left).await;
+        Ok(())
+    }
+
+    async fn note_gap(&self, answer: &Answer, left: &TaskFiles) {
+        if let Some(reason) = left.whole.reason() {
+            let note = format!("   Note: files not complete: {}", safe(reason));
+            answer.line(note).await;
+        }
+    }
+
+    pub(super) async fn download(
+        &self,
+        answer: &Answer,
+        task: &TaskId,
+        user: &UserName,
+        folder: &str,
+    ) -> Result<(), Failed> {
+        let (progress, watched) = watch::channel(DownloadProgress::default());
+        let copying = self
+            .operator
+            .download(task, user, Path::new(folder), progress);
+        let done = tokio::select! {
+            done = copying => done,
+            () = self.show_bar(answer, watched) => unreachable!("a bar is shown for ever"),
+        };
+        let done = done.map_err(Failed::to("download"))?;
+        if done.files.is_empty() {
+            answer.line(format!("✓ Task {task} left no files")).await;
+            return Ok(());
+        }
+        let summary = &done.summary;
+        let there = match summary.unchanged {
+            0 => String::new(),
+            count => format!(", {count} there already"),
+        };
+        let text = format!(
+            "✓ {} to {} ({}{there})",
+            counted(summary.copied, "file"),
+            safe(folder),
+            size(summary.copied_bytes)
+        );
+        answer.line(text).await;
+        Ok(())
+    }
+
+    /// Draws how far it is, where there is a screen. Never returns.
+    async fn show_bar(&self, answer: &Answer, mut watched: watch::Receiver<DownloadProgress>) {
+        if self.output.style().rows.is_none() {
+            return std::future::pending().await;
+        }
+        let began = self.operator.now().mono;
+        // When the copy has ended the sender is gone, and so is whoever waits for this.
+        while watched.changed().await.is_ok() {
+            let progress = watched.borrow_and_update().clone();
+            let elapsed = self.operator.now().mono.since(began);
+            let row = bar(&progress, elapsed, self.output.style().width);
+            answer.draw(&row, 1).await;
+            tokio::time::sleep(BAR_INTERVAL).await;
+        }
+        std::future::pending::<()>().await;
+    }
+}

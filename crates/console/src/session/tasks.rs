@@ -1,0 +1,147 @@
+//! Commands about tasks.
+
+use cloudai_core::{CancelOutcome, SubmitError, Submitted};
+use cloudai_model::{TaskDraft, TaskId};
+use cloudai_operator::{SubmitFailure, TaskFilter};
+
+use super::{Failed, Session, as_json};
+use crate::{
+    monitor,
+    output::Answer,
+    render::{
+        explain,
+        json::{QueueEntryJson, StandingJson, TaskJson},
+        queue, tasks,
+        text::safe,
+    },
+};
+
+impl Session {
+    pub(super) async fn submit(&self, answer: &Answer, draft: TaskDraft) -> Result<(), Failed> {
+        let image = draft.docker_image.clone();
+        let submitted = self.operator.submit(draft).await;
+        if let Err(SubmitFailure::Refused(SubmitError::UnknownTarget(target))) = &submitted {
+            // Perhaps `task <image> <command>` was meant.
+            let (worker, image) = (&target.0, safe(&image));
+            let hint = format!("   Note: a command stands behind --: task {worker} -- {image}");
+            answer.line(hint).await;
+        }
+        let submitted = submitted.map_err(Failed::to("submit task"))?;
+        answer.line(taken(&submitted)).await;
+        Ok(())
+    }
+
+    pub(super) async fn cancel(&self, answer: &Answer, task: &TaskId) -> Result<(), Failed> {
+        let outcome = self.operator.cancel(task).await;
+        let text = match outcome.map_err(Failed::to("cancel task"))? {
+            CancelOutcome::Cancelled => format!("✓ Task {task} cancelled"),
+            CancelOutcome::Stopping(worker) => {
+                format!("✓ Task {task} is being stopped on {worker}")
+            }
+            CancelOutcome::AlreadyEnded => {
+                format!("✓ Task {task} has just ended by itself: that result stands")
+            }
+        };
+        answer.line(text).await;
+        Ok(())
+    }
+
+    pub(super) async fn list_tasks(
+        &self,
+        answer: &Answer,
+        filter: &TaskFilter,
+        json: bool,
+    ) -> Result<(), Failed> {
+        let records = self.operator.tasks(filter).await?;
+        if json {
+            let mut list = Vec::with_capacity(records.len());
+            for record in &records {
+                // What its result adds is read for tasks that have one.
+                let view = match record.state.status.is_final() {
+                    true => self.operator.task(&record.task).await?,
+                    false => None,
+                };
+                let result = view.and_then(|view| view.result);
+                list.push(TaskJson::new(record, result.as_ref()));
+            }
+            return as_json(answer, &list).await;
+        }
+        if records.is_empty() {
+            answer.line("No tasks").await;
+            return Ok(());
+        }
+        let now = self.operator.now().wall;
+        answer
+            .text(tasks::tasks(&records, now, self.output.style()))
+            .await;
+        if records.len() == filter.limit {
+            let count = filter.limit;
+            let note = format!("Note: these are the newest {count}; -limit n shows others");
+            answer.line(note).await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn queue(
+        &self,
+        answer: &Answer,
+        limit: usize,
+        json: bool,
+    ) -> Result<(), Failed> {
+        let entries = self.operator.queue(limit).await?;
+        if json {
+            let list: Vec<_> = entries.iter().map(QueueEntryJson::new).collect();
+            return as_json(answer, &list).await;
+        }
+        if entries.is_empty() {
+            answer.line("No task waits").await;
+            return Ok(());
+        }
+        let now = self.operator.now().wall;
+        answer
+            .text(queue::queue(&entries, now, self.output.style()))
+            .await;
+        let waiting = self.operator.snapshot().waiting;
+        if waiting > entries.len() {
+            let shown = entries.len();
+            let note = format!("Note: {shown} of {waiting}; -limit n shows others");
+            answer.line(note).await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn monitor(&self, answer: &Answer, task: &TaskId) -> Result<(), Failed> {
+        // It may take for hours what another command takes for moments.
+        answer.lets_news_in();
+        monitor::follow(&*self.operator, answer, task).await
+    }
+
+    pub(super) async fn explain(
+        &self,
+        answer: &Answer,
+        task: &TaskId,
+        json: bool,
+    ) -> Result<(), Failed> {
+        let standing = self.operator.explain(task).await;
+        let standing = standing.map_err(Failed::to("explain"))?;
+        if json {
+            return as_json(answer, &StandingJson::new(&standing)).await;
+        }
+        let (now, waiting) = (self.operator.now().wall, self.operator.snapshot().waiting);
+        let text = explain::explain(&standing, waiting, now, self.output.style());
+        answer.text(text).await;
+        Ok(())
+    }
+}
+
+/// The answer to a submit.
+fn taken(submitted: &Submitted) -> String {
+    let Submitted { task, status, .. } = submitted;
+    if let Some(worker) = &submitted.worker {
+        return format!("✓ Task {task} submitted: {status} on {worker}");
+    }
+    let waiting = submitted.waiting.as_ref().map(|why| safe(&why.summary));
+    let waiting = waiting.map_or_else(String::new, |why| format!(" (waiting: {why})"));
+    let position = submitted.position;
+    format!("✓ Task {task} submitted: {status}, position {position}{waiting}")
+}

@@ -1,0 +1,323 @@
+//! A master that answers what a test puts into it.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use cloudai_core::{
+    AddWorkerError, CancelOutcome, DrainError, Event, PlaceError, Snapshot, Submitted,
+    explain::Obstacle,
+    inspect::{Inspection, Mended},
+    registry::{AlreadyRegistered, UnknownWorker},
+};
+use cloudai_files::{log::Frame, output::CopySummary};
+use cloudai_model::{
+    AttemptId, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole, WorkerAddress, WorkerId,
+    record::{FileRecord, FilesRecord, TaskRecord, WorkerRecord},
+};
+use cloudai_operator::*;
+use tokio::sync::{broadcast, mpsc, watch};
+
+use crate::testing::{NOW, about, result_of, snapshot_of, task, waiting_for, worker};
+
+/// A fake: it answers what the test put into it, and remembers what it was asked.
+pub(super) struct FakeMaster {
+    pub(super) tasks: Mutex<BTreeMap<TaskId, TaskView>>,
+    /// Logs that the test writes, by attempt; an attempt without one has none.
+    pub(super) logs: Mutex<BTreeMap<AttemptId, mpsc::UnboundedReceiver<Frame>>>,
+    pub(super) asked: Mutex<Vec<String>>,
+    pub(super) events: broadcast::Sender<Event>,
+    /// Whether counts can be read; how many are completed.
+    pub(super) completed: Mutex<Option<u64>>,
+    pub(super) inspection: Mutex<Inspection>,
+    pub(super) mended: Mutex<Vec<Mended>>,
+    pub(super) waiting: Mutex<Vec<(WorkerId, Vec<Obstacle>)>>,
+}
+
+impl FakeMaster {
+    pub(super) fn new() -> Self {
+        let inspection = Inspection {
+            at: NOW.mono,
+            workers: Vec::new(),
+            stop_orders: Vec::new(),
+            waiting: 0,
+            live: 0,
+        };
+        Self {
+            tasks: Mutex::default(),
+            logs: Mutex::default(),
+            asked: Mutex::default(),
+            events: broadcast::channel(16).0,
+            completed: Mutex::default(),
+            inspection: Mutex::new(inspection),
+            mended: Mutex::default(),
+            waiting: Mutex::default(),
+        }
+    }
+
+    fn ask(&self, what: String) {
+        self.asked.lock().unwrap().push(what);
+    }
+
+    pub(super) fn put(&self, record: TaskRecord) {
+        let result = record.state.status.is_final().then(|| result_of(&record));
+        let view = TaskView { record, result };
+        let mut tasks = self.tasks.lock().unwrap();
+        tasks.insert(view.record.task.clone(), view);
+    }
+
+    pub(super) fn log(&self, task: &TaskId, attempt: u32) -> mpsc::UnboundedSender<Frame> {
+        let (writer, reader) = mpsc::unbounded_channel();
+        let attempt = AttemptId::new(task.clone(), attempt);
+        self.logs.lock().unwrap().insert(attempt, reader);
+        writer
+    }
+}
+
+struct FakeLog(Option<mpsc::UnboundedReceiver<Frame>>);
+
+#[async_trait]
+impl FrameSource for FakeLog {
+    async fn next(&mut self) -> Result<Option<Frame>, LogFailure> {
+        match &mut self.0 {
+            Some(frames) => Ok(frames.recv().await),
+            None => Ok(None),
+        }
+    }
+}
+
+#[async_trait]
+impl Operator for FakeMaster {
+    fn now(&self) -> Now {
+        NOW
+    }
+
+    fn about(&self) -> About {
+        about()
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        let mut active = worker("worker-1", "localhost");
+        active.active = true;
+        let running = self.tasks.lock().unwrap();
+        let running = running.values().map(|view| &view.record);
+        let running = running.filter(|record| record.state.status == TaskStatus::Running);
+        active.attempts = running
+            .map(|record| AttemptId::new(record.task.clone(), record.state.attempt))
+            .collect();
+        let mut snapshot = snapshot_of([active]);
+        snapshot.waiting = 12;
+        Arc::new(snapshot)
+    }
+
+    fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    async fn place(&self, task: TaskId, _: WorkerId) -> Result<AttemptId, PlaceFailure> {
+        Err(PlaceError::NotWaiting(task).into())
+    }
+
+    async fn submit(&self, draft: TaskDraft) -> Result<Submitted, SubmitFailure> {
+        let (_, spec) = draft.check()?;
+        self.ask(format!("submit {} for {}", spec.image, spec.user));
+        let placed = spec.target.is_some();
+        Ok(Submitted {
+            task: TaskId::numbered(1_697_123_456_000_001),
+            status: if placed {
+                TaskStatus::Pending
+            } else {
+                TaskStatus::Queued
+            },
+            worker: spec.target,
+            position: usize::from(!placed),
+            waiting: (!placed).then(|| waiting_for("no worker with 1 GPU")),
+        })
+    }
+
+    async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {
+        match task.number() {
+            Some(1) => Ok(CancelOutcome::Cancelled),
+            Some(2) => Ok(CancelOutcome::Stopping("worker-1".parse().unwrap())),
+            Some(3) => Ok(CancelOutcome::AlreadyEnded),
+            Some(4) => Err(CancelFailure::Final(task.clone(), TaskStatus::Completed)),
+            _ => Err(CancelFailure::Unknown(task.clone())),
+        }
+    }
+
+    async fn register(
+        &self,
+        worker: WorkerId,
+        address: WorkerAddress,
+    ) -> Result<Registered, RegisterFailure> {
+        if worker.as_str() == "worker-1" {
+            return Err(AddWorkerError::from(AlreadyRegistered(worker)).into());
+        }
+        Ok(Registered {
+            already: false,
+            record: WorkerRecord {
+                worker,
+                address,
+                capacity: None,
+                version: None,
+                labels: BTreeMap::new(),
+                registration: 1,
+                registered_at: Wall(0),
+                last_seen_at: None,
+                draining: false,
+            },
+            token: "7f00".to_owned(),
+            master_address: "192.168.1.10:50051".to_owned(),
+        })
+    }
+
+    async fn unregister(&self, _: &WorkerId) -> Result<Vec<AttemptId>, UnregisterFailure> {
+        Ok(vec![AttemptId::new(TaskId::numbered(7), 1)])
+    }
+
+    async fn drain(
+        &self,
+        worker: &WorkerId,
+        draining: bool,
+    ) -> Result<Vec<AttemptId>, DrainFailure> {
+        if worker.as_str() != "worker-1" {
+            return Err(DrainError::from(UnknownWorker(worker.clone())).into());
+        }
+        self.ask(format!("drain {worker} {draining}"));
+        Ok(vec![AttemptId::new(TaskId::numbered(7), 1)])
+    }
+
+    async fn inspect(&self) -> Result<Inspection, InspectFailure> {
+        Ok(self.inspection.lock().unwrap().clone())
+    }
+
+    async fn mend(&self) -> Result<Vec<Mended>, MendFailure> {
+        Ok(self.mended.lock().unwrap().clone())
+    }
+
+    async fn explain(&self, task: &TaskId) -> Result<Standing, ExplainFailure> {
+        let tasks = self.tasks.lock().unwrap();
+        let view = tasks.get(task).cloned();
+        let view = view.ok_or_else(|| ExplainFailure::Unknown(task.clone()))?;
+        if view.record.state.status != TaskStatus::Queued {
+            let assigned_at = Some(NOW.wall);
+            return Ok(Standing::Given { view, assigned_at });
+        }
+        Ok(Standing::Waiting {
+            entry: QueueEntry {
+                position: 3,
+                record: view.record,
+                why: waiting_for("worker-1: CPU short by 2 cores"),
+            },
+            workers: self.waiting.lock().unwrap().clone(),
+        })
+    }
+
+    async fn counts(&self) -> Result<BTreeMap<TaskStatus, u64>, ReadFailure> {
+        match *self.completed.lock().unwrap() {
+            Some(count) => Ok(BTreeMap::from([(TaskStatus::Completed, count)])),
+            None => Err(ReadFailure("the disk is gone".into())),
+        }
+    }
+
+    async fn task(&self, task: &TaskId) -> Result<Option<TaskView>, ReadFailure> {
+        Ok(self.tasks.lock().unwrap().get(task).cloned())
+    }
+
+    async fn tasks(&self, filter: &TaskFilter) -> Result<Vec<TaskRecord>, ReadFailure> {
+        let tasks = self.tasks.lock().unwrap();
+        let newest = tasks.values().rev().map(|view| view.record.clone());
+        Ok(newest
+            .filter(|record| {
+                filter.statuses.is_empty() || filter.statuses.contains(&record.state.status)
+            })
+            .take(filter.limit)
+            .collect())
+    }
+
+    async fn queue(&self, limit: usize) -> Result<Vec<QueueEntry>, ReadFailure> {
+        let entry = |number| QueueEntry {
+            position: number,
+            record: task(number as u64, ""),
+            why: waiting_for("no worker is active"),
+        };
+        Ok((1..=limit.min(2)).map(entry).collect())
+    }
+
+    async fn follow_log(&self, attempt: &AttemptId) -> Result<Box<dyn FrameSource>, LogFailure> {
+        Ok(Box::new(FakeLog(self.logs.lock().unwrap().remove(attempt))))
+    }
+
+    async fn files_of_user(&self, user: &UserName) -> Result<Vec<FilesRecord>, ReadFailure> {
+        let record = |number| FilesRecord {
+            attempt: AttemptId::new(TaskId::numbered(number), 1),
+            user: user.clone(),
+            task_name: "training".to_owned(),
+            storage_path: String::new(),
+            files: files(),
+            uploaded_at: Wall(NOW.wall.0 - 3000),
+        };
+        let all = [8, 7].map(record).to_vec();
+        Ok(if user.as_str() == "admin" {
+            all
+        } else {
+            Vec::new()
+        })
+    }
+
+    async fn task_files(&self, task: &TaskId, user: &UserName) -> Result<TaskFiles, FilesFailure> {
+        match (user.as_str(), task.number()) {
+            ("admin", Some(7)) => Ok(TaskFiles {
+                files: files(),
+                whole: Whole::Incomplete("disk full".to_owned()),
+            }),
+            ("admin", Some(9)) => Ok(TaskFiles {
+                files: Vec::new(),
+                whole: Whole::Complete,
+            }),
+            _ => {
+                let (task, user) = (task.clone(), user.clone());
+                Err(FilesFailure::Unknown { task, user })
+            }
+        }
+    }
+
+    async fn download(
+        &self,
+        task: &TaskId,
+        user: &UserName,
+        destination: &Path,
+        progress: watch::Sender<DownloadProgress>,
+    ) -> Result<Downloaded, DownloadFailure> {
+        let left = self.task_files(task, user).await?;
+        assert_eq!(destination, PathBuf::from("./results"));
+        progress.send_replace(DownloadProgress {
+            path: "model/weights.bin".to_owned(),
+            done_bytes: 1 << 20,
+            total_bytes: 4 << 20,
+        });
+        // Long enough to be seen, however slow the machine: the clock is the test's own.
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        Ok(Downloaded {
+            files: left.files,
+            summary: CopySummary {
+                copied: 1,
+                copied_bytes: 3 << 20,
+                unchanged: 1,
+            },
+        })
+    }
+}
+
+fn files() -> Vec<FileRecord> {
+    let file = |path: &str, size| FileRecord {
+        path: path.to_owned(),
+        size,
+        sha256: "0123456789abcdef".repeat(4),
+    };
+    vec![file("model/weights.bin", 3 << 20), file("result.txt", 12)]
+}

@@ -1,0 +1,125 @@
+//! Commands about workers.
+
+use cloudai_core::registry::UnknownWorker;
+use cloudai_model::{WorkerAddress, WorkerId};
+
+use super::{Failed, Session, as_json};
+use crate::{
+    output::Answer,
+    render::{
+        json::{StatsJson, WorkerJson},
+        stats,
+        text::counted,
+        workers,
+    },
+};
+
+impl Session {
+    pub(super) async fn workers(&self, answer: &Answer, json: bool) -> Result<(), Failed> {
+        let (snapshot, now) = (self.operator.snapshot(), self.operator.now());
+        let style = self.output.style();
+        if json {
+            let workers = snapshot.workers.values();
+            let list: Vec<_> = workers.map(|worker| WorkerJson::new(worker, now)).collect();
+            return as_json(answer, &list).await;
+        }
+        answer.text(workers::workers(&snapshot, now, style)).await;
+        Ok(())
+    }
+
+    pub(super) async fn stats(
+        &self,
+        answer: &Answer,
+        worker: &WorkerId,
+        json: bool,
+    ) -> Result<(), Failed> {
+        let (snapshot, now) = (self.operator.snapshot(), self.operator.now());
+        let Some(worker) = snapshot.workers.get(worker) else {
+            let unknown = UnknownWorker(worker.clone());
+            return Err(Failed(format!("{unknown}: `workers` shows those that are")));
+        };
+        let mut running = Vec::with_capacity(worker.attempts.len());
+        for attempt in &worker.attempts {
+            let view = self.operator.task(&attempt.task).await?;
+            running.push((attempt.clone(), view.map(|view| view.record)));
+        }
+        if json {
+            return as_json(answer, &StatsJson::new(worker, &running, now)).await;
+        }
+        let text = stats::stats(worker, &running, now, self.output.style());
+        answer.text(text).await;
+        Ok(())
+    }
+
+    pub(super) async fn register(
+        &self,
+        answer: &Answer,
+        worker: WorkerId,
+        address: WorkerAddress,
+    ) -> Result<(), Failed> {
+        let done = self.operator.register(worker, address).await;
+        let done = done.map_err(Failed::to("register worker"))?;
+        let (worker, address) = (&done.record.worker, &done.record.address);
+        let start = format!(
+            "   On that machine: worker-node -id {worker} -master {} -token {}",
+            done.master_address, done.token
+        );
+        if done.already {
+            let why = format!("Failed to register worker: worker {worker} already registered");
+            return Err(Failed(format!("{why}\n{start}")));
+        }
+        answer
+            .text(format!(
+                "✅ Worker {worker} registered with address {address}\n   \
+                 Note: Worker will send full specs when it connects\n{start}\n"
+            ))
+            .await;
+        Ok(())
+    }
+
+    pub(super) async fn unregister(
+        &self,
+        answer: &Answer,
+        worker: &WorkerId,
+    ) -> Result<(), Failed> {
+        let taken = self.operator.unregister(worker).await;
+        let taken = taken.map_err(Failed::to("unregister worker"))?;
+        answer
+            .line(format!("✅ Worker {worker} unregistered"))
+            .await;
+        if !taken.is_empty() {
+            let tasks = counted(taken.len(), "task");
+            let note = format!("   Note: {tasks} of it: stopped there and queued again");
+            answer.line(note).await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn drain(
+        &self,
+        answer: &Answer,
+        worker: &WorkerId,
+        draining: bool,
+    ) -> Result<(), Failed> {
+        let what = if draining {
+            "drain worker"
+        } else {
+            "undrain worker"
+        };
+        let left = self.operator.drain(worker, draining).await;
+        let left = left.map_err(Failed::to(what))?;
+        if !draining {
+            answer
+                .line(format!("✓ Worker {worker} takes tasks again"))
+                .await;
+            return Ok(());
+        }
+        let left = match left.len() {
+            0 => "nothing runs there".to_owned(),
+            count => format!("{} there to its end", counted(count, "attempt")),
+        };
+        let text = format!("✓ Worker {worker} is given nothing new; {left}");
+        answer.line(text).await;
+        Ok(())
+    }
+}

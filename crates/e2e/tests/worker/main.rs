@@ -1,0 +1,13 @@
+//! What a worker does where things go wrong: real registries, real limits, engines that are far
+//! away or gone, with the real programs.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
+mod ending;
+mod engines;
+mod limits;
+mod outputs;
+mod pulls;
+mod registry;
+mod relay;
+mod volumes;

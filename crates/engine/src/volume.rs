@@ -1,0 +1,163 @@
+//! `/output` as a volume of the engine: for an engine that shares no file system with the worker,
+//! and for a worker that may not read what a container's root wrote. What was left in it is
+//! fetched with the archive API, as a tar stream.
+
+use std::collections::HashMap;
+
+use bollard::{
+    body_full,
+    errors::Error as BollardError,
+    models::{Mount, MountType, MountVolumeOptions},
+    query_parameters::{
+        DownloadFromContainerOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptionsBuilder,
+        UploadToContainerOptionsBuilder,
+    },
+};
+use bytes::Bytes;
+use cloudai_model::{AttemptId, ClusterId, WorkerId};
+use futures_util::{Stream, StreamExt as _};
+
+use crate::{
+    Engine, EngineError,
+    plan::{ContainerId, ContainerPlan, OUTPUT, labels},
+};
+
+/// Whoever the container runs as may write there.
+const OPEN_TO_ALL: u32 = 0o777;
+
+impl ContainerPlan {
+    /// The mount that makes the engine make the volume, with the container's own labels.
+    pub(crate) fn output_volume(&self) -> Mount {
+        let labels = self.labels().into_iter();
+        Mount {
+            typ: Some(MountType::VOLUME),
+            source: Some(self.name()),
+            target: Some(OUTPUT.to_owned()),
+            volume_options: Some(MountVolumeOptions {
+                labels: Some(
+                    labels
+                        .map(|(name, value)| (name.to_owned(), value))
+                        .collect(),
+                ),
+                ..MountVolumeOptions::default()
+            }),
+            ..Mount::default()
+        }
+    }
+}
+
+/// The name of an attempt's container, and of its volume.
+pub(crate) fn name_of(cluster: &ClusterId, attempt: &AttemptId) -> String {
+    format!("cloudai-{cluster}-{attempt}")
+}
+
+impl Engine {
+    /// Lets whichever user a container runs as write to its volume, whose folder is root's at
+    /// first. Only for a container that has not been started.
+    ///
+    /// # Errors
+    /// If the engine can't, as with a root file system that is read-only.
+    pub async fn open_output(&self, id: &ContainerId) -> Result<(), EngineError> {
+        let options = UploadToContainerOptionsBuilder::new().path("/").build();
+        let archive = body_full(output_folder().into());
+        self.docker
+            .upload_to_container(id.as_str(), Some(options), archive)
+            .await
+            .map_err(EngineError::from_bollard)
+    }
+
+    /// What a container has in `/output`, as a tar stream of that folder. Works while it runs and
+    /// after its end; it can't be inspected or stopped while the stream is read. The stream ends
+    /// early with an error.
+    pub fn output(
+        &self,
+        id: &ContainerId,
+    ) -> impl Stream<Item = Result<Bytes, EngineError>> + Send + use<> {
+        let options = DownloadFromContainerOptionsBuilder::new()
+            .path(OUTPUT)
+            .build();
+        self.docker
+            .download_from_container(id.as_str(), Some(options))
+            .map(|piece| piece.map_err(EngineError::from_bollard))
+    }
+
+    /// About how much a container has in `/output`, in bytes, holes included; read no further than
+    /// `most`. The engine has no cheaper way to say so of one volume.
+    ///
+    /// # Errors
+    /// If the container isn't there, or the engine isn't.
+    pub async fn output_bytes(&self, id: &ContainerId, most: u64) -> Result<u64, EngineError> {
+        let mut pieces = std::pin::pin!(self.output(id));
+        let mut bytes = 0;
+        while let Some(piece) = pieces.next().await {
+            bytes += piece?.len() as u64;
+            if bytes > most {
+                break;
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Removes the volume of an attempt, whose container is gone.
+    ///
+    /// # Errors
+    /// If the engine doesn't answer or can't. A volume that isn't there is removed.
+    pub async fn remove_volume(
+        &self,
+        cluster: &ClusterId,
+        attempt: &AttemptId,
+    ) -> Result<(), EngineError> {
+        let options = RemoveVolumeOptionsBuilder::new().build();
+        let name = name_of(cluster, attempt);
+        match self.docker.remove_volume(&name, Some(options)).await {
+            Ok(())
+            | Err(BollardError::DockerResponseServerError {
+                status_code: 404, ..
+            }) => Ok(()),
+            Err(error) => Err(EngineError::from_bollard(error)),
+        }
+    }
+
+    /// The attempts of this worker of this cluster that have a volume on the engine.
+    ///
+    /// # Errors
+    /// If the engine doesn't answer.
+    pub async fn volumes(
+        &self,
+        cluster: &ClusterId,
+        worker: &WorkerId,
+    ) -> Result<Vec<AttemptId>, EngineError> {
+        let wanted = vec![
+            format!("{}={cluster}", labels::CLUSTER),
+            format!("{}={worker}", labels::WORKER),
+        ];
+        let options = ListVolumesOptionsBuilder::new()
+            .filters(&HashMap::from([("label", wanted)]))
+            .build();
+        let found = self.docker.list_volumes(Some(options)).await;
+        let found = found.map_err(EngineError::from_bollard)?.volumes;
+        let attempts = found.unwrap_or_default().into_iter().filter_map(|volume| {
+            let task = volume.labels.get(labels::TASK)?.parse().ok()?;
+            let number = volume.labels.get(labels::ATTEMPT)?.parse().ok()?;
+            Some(AttemptId::new(task, number))
+        });
+        Ok(attempts.collect())
+    }
+}
+
+/// A tar archive of the folder alone, with the rights that it shall have.
+fn output_folder() -> Vec<u8> {
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_mode(OPEN_TO_ALL);
+    header.set_size(0);
+    let mut archive = tar::Builder::new(Vec::new());
+    archive
+        .append_data(
+            &mut header,
+            OUTPUT.trim_start_matches('/'),
+            std::io::empty(),
+        )
+        .and_then(|()| archive.into_inner())
+        .expect("writing to memory succeeds, and the name is short")
+}

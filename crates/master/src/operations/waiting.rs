@@ -1,0 +1,65 @@
+//! Why a task waits, and what is live laid over what is stored.
+
+use std::sync::Arc;
+
+use cloudai_core::{
+    TaskClass, WaitCause, Waiting,
+    explain::{Explanation, Outlook, explain},
+};
+use cloudai_model::{TaskStatus, record::TaskRecord};
+use cloudai_operator::{QueueEntry, Standing};
+
+use super::Master;
+
+impl Master {
+    fn why_waiting(&self, record: &TaskRecord) -> Explanation {
+        let snapshot = self.snapshots.latest();
+        let workers = snapshot.workers.values().map(Arc::as_ref);
+        explain(
+            &TaskClass::of(&record.spec),
+            workers,
+            cloudai_clock::now().mono,
+        )
+    }
+
+    /// What stands against a waiting task, now.
+    pub(super) fn standing_of_waiting(&self, entry: Waiting, record: TaskRecord) -> Standing {
+        let class = TaskClass::of(&record.spec);
+        let (snapshot, now) = (self.snapshots.latest(), cloudai_clock::now().mono);
+        let workers = snapshot.workers.values();
+        let workers = workers.map(|worker| (worker.id.clone(), class.obstacles(worker, now)));
+        Standing::Waiting {
+            workers: workers.collect(),
+            entry: QueueEntry {
+                position: entry.position,
+                why: why(entry.cause, &record.state.reason),
+                record,
+            },
+        }
+    }
+
+    /// Lays what is live over what is stored.
+    pub(super) fn brought_up_to_date(&self, mut record: TaskRecord) -> TaskRecord {
+        self.live.overlay(&record.task, &mut record.state);
+        if record.state.status == TaskStatus::Queued {
+            let why = self.why_waiting(&record);
+            // It could start, and doesn't: then what was stored says why, such as a back-off.
+            if why.outlook != Outlook::Now {
+                record.state.reason = why.summary;
+            }
+        }
+        record
+    }
+}
+
+/// Why a task waits; `reason` is what was stored when it began to.
+pub(super) fn why(cause: WaitCause, reason: &str) -> Explanation {
+    match cause {
+        WaitCause::Room(why) => why,
+        WaitCause::BackOff(left) => Explanation {
+            outlook: Outlook::Later,
+            verdicts: Vec::new(),
+            summary: format!("{reason}; tried again in {} s", left.as_secs() + 1),
+        },
+    }
+}

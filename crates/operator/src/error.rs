@@ -1,0 +1,246 @@
+//! Why something asked of a master was not done: one error for each operation.
+
+use std::error::Error;
+
+use cloudai_core::{
+    AddWorkerError, DrainError, NotReady, PlaceError, RemoveWorkerError, SubmitError,
+};
+use cloudai_files::{
+    log::{FrameError, LogError},
+    output::CopyError,
+};
+use cloudai_model::{DraftErrors, TaskId, TaskStatus, UserName, WorkerAddress, WorkerId};
+
+/// The master did not answer: it is shutting down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the master is shutting down")]
+pub struct ShuttingDown;
+
+/// The store could not be asked.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the store")]
+pub struct ReadFailure(#[source] pub Box<dyn Error + Send + Sync>);
+
+/// Why a task was not submitted.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitFailure {
+    /// Fields that can't be as they are.
+    #[error(transparent)]
+    Draft(#[from] DraftErrors),
+    /// The core refused it.
+    #[error(transparent)]
+    Refused(#[from] SubmitError),
+    /// Whether its id was used before can't be read.
+    #[error(transparent)]
+    Read(#[from] ReadFailure),
+    /// See [`ShuttingDown`].
+    #[error(transparent)]
+    ShuttingDown(#[from] ShuttingDown),
+}
+
+/// Why an agent's choice was not followed.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceFailure {
+    /// The core refused it.
+    #[error(transparent)]
+    Refused(#[from] PlaceError),
+    /// See [`ShuttingDown`].
+    #[error(transparent)]
+    ShuttingDown(#[from] ShuttingDown),
+}
+
+/// Why a task was not cancelled.
+#[derive(Debug, thiserror::Error)]
+pub enum CancelFailure {
+    /// See [`NotReady`].
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// There is no such task.
+    #[error("there is no task {0}: `list-tasks` shows those that there are")]
+    Unknown(TaskId),
+    /// It is over.
+    #[error("task {0} is final: {1}")]
+    Final(TaskId, TaskStatus),
+    /// See [`ReadFailure`].
+    #[error(transparent)]
+    Read(#[from] ReadFailure),
+    /// See [`ShuttingDown`].
+    #[error(transparent)]
+    ShuttingDown(#[from] ShuttingDown),
+}
+
+/// Why a worker was not registered.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterFailure {
+    /// It is registered at another address.
+    #[error(
+        "worker {worker} already registered at {address}: `unregister {worker}` first if it has moved"
+    )]
+    Elsewhere {
+        /// Which worker.
+        worker: WorkerId,
+        /// Where it is registered.
+        address: WorkerAddress,
+    },
+    /// The core refused it.
+    #[error(transparent)]
+    Refused(#[from] AddWorkerError),
+    /// There is nothing to tell this registration from others by.
+    #[error("this machine gives no random numbers")]
+    Random(#[source] std::io::Error),
+    /// See [`ShuttingDown`].
+    #[error(transparent)]
+    ShuttingDown(#[from] ShuttingDown),
+}
+
+/// Why a worker was not unregistered.
+#[derive(Debug, thiserror::Error)]
+pub enum UnregisterFailure {
+    /// The core refused it.
+    #[error(transparent)]
+    Refused(#[from] RemoveWorkerError),
+    /// See [`ShuttingDown`].
+    #[error(transparent)]
+    ShuttingDown(#[from] ShuttingDown),
+}
+
+/// Why a log could not be shown to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum LogFailure {
+    /// Its file can't be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// It can't be read.
+    #[error("the log is damaged")]
+    Frame(#[from] FrameError),
+    /// See [`ReadFailure`].
+    #[error(transparent)]
+    Read(#[from] ReadFailure),
+    /// See [`ShuttingDown`].
+    #[error(transparent)]
+    ShuttingDown(#[from] ShuttingDown),
+}
+
+/// Why a worker was not drained, or not put to use again.
+#[derive(Debug, thiserror::Error)]
+pub enum DrainFailure {
+    /// The core refused it.
+    #[error(transparent)]
+    Refused(#[from] DrainError),
+    /// See [`ShuttingDown`].
+    #[error(transparent)]
+    ShuttingDown(#[from] ShuttingDown),
+}
+
+/// Why what is promised was not compared with what workers said.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectFailure {
+    /// See [`NotReady`].
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// See [`ShuttingDown`].
+    #[error(transparent)]
+    ShuttingDown(#[from] ShuttingDown),
+}
+
+/// Why the differences between promises and workers were not put right.
+#[derive(Debug, thiserror::Error)]
+pub enum MendFailure {
+    /// See [`NotReady`].
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// See [`ShuttingDown`].
+    #[error(transparent)]
+    ShuttingDown(#[from] ShuttingDown),
+}
+
+/// Why it was not told where a task stands.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainFailure {
+    /// There is no such task.
+    #[error("there is no task {0}: `list-tasks` shows those that there are")]
+    Unknown(TaskId),
+    /// See [`NotReady`].
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// See [`ReadFailure`].
+    #[error(transparent)]
+    Read(#[from] ReadFailure),
+    /// See [`ShuttingDown`].
+    #[error(transparent)]
+    ShuttingDown(#[from] ShuttingDown),
+}
+
+/// Why it was not told what files a task left.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesFailure {
+    /// There is no such task of that user: nobody learns of another's.
+    #[error("there is no task {task} of user {user}")]
+    Unknown {
+        /// Which task.
+        task: TaskId,
+        /// Whose.
+        user: UserName,
+    },
+    /// It is not over yet.
+    #[error("task {task} is {status}: its files are there when it has ended")]
+    NotFinal {
+        /// Which task.
+        task: TaskId,
+        /// Where it stands.
+        status: TaskStatus,
+    },
+    /// See [`ReadFailure`].
+    #[error(transparent)]
+    Read(#[from] ReadFailure),
+}
+
+/// Why files were not downloaded.
+#[derive(Debug, thiserror::Error)]
+pub enum DownloadFailure {
+    /// There are none to copy.
+    #[error(transparent)]
+    Files(#[from] FilesFailure),
+    /// They can't be copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+}
+
+/// An error and its causes in one line.
+#[must_use]
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        // Some errors say their cause already.
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_with_its_causes_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read the file")]
+        struct Outer(#[source] std::io::Error);
+        #[derive(Debug, thiserror::Error)]
+        #[error("it failed: {0}")]
+        struct Telling(#[source] std::io::Error);
+
+        let cause = || std::io::Error::other("disk gone");
+        assert_eq!(
+            with_causes(&Outer(cause())),
+            "cannot read the file: disk gone"
+        );
+        assert_eq!(with_causes(&Telling(cause())), "it failed: disk gone");
+    }
+}
