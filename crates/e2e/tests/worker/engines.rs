@@ -150,8 +150,8 @@ async fn several_workers_on_one_engine_touch_their_own_containers_only() {
     let_go(&other, "worker-1", &stranger);
     cluster.has_status(&neighbour, "completed").await;
     other.has_status(&stranger, "completed").await;
-    let entry = cluster.has_status(&stopped, "failed").await;
-    assert_eq!(entry["reason"], "its worker was shut down");
+    // Its worker was shut down, which is no failure of the task: it waits for that worker.
+    cluster.has_status(&stopped, "queued").await;
     cluster.end().await;
     other.end().await;
 }
