@@ -125,12 +125,14 @@ fn without(mut collected: Collected, unreadable: &BTreeSet<(RelativePath, String
 }
 
 fn whole(collected: &Collected) -> Whole {
-    if collected.left_out == 0 {
+    // There is a note of each that was left out, up to a limit.
+    let left_out = collected.left_out.max(collected.notes.len() as u64);
+    if left_out == 0 {
         return Whole::Complete;
     }
     let shown = &collected.notes[..collected.notes.len().min(NOTES)];
     let mut reason = shown.join("; ");
-    let more = collected.left_out - shown.len() as u64;
+    let more = left_out - shown.len() as u64;
     if more > 0 {
         reason.push_str(&format!("; and {more} more"));
     }

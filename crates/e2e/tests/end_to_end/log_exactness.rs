@@ -251,6 +251,7 @@ async fn a_killed_master_costs_no_byte() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_whose_end_was_lost_says_so() {
+    const STOPPED_FOR: std::time::Duration = std::time::Duration::from_secs(8);
     let mut cluster = Cluster::start().await;
     cluster.add_worker("worker-1", 2.0).await;
     // Given containers that end while their worker is stopped, with about as much unread as the
@@ -260,7 +261,8 @@ async fn a_log_whose_end_was_lost_says_so() {
         let task = cluster.submit_draft(shell(&line)).await;
         cluster.has_status(&task, "running").await;
         cluster.workers["worker-1"].signal("STOP").await;
-        container_ends(&cluster).await;
+        // Where the engine holds less than that, the container waits for its reader instead.
+        let _ = tokio::time::timeout(STOPPED_FOR, container_ends(&cluster)).await;
         cluster.workers["worker-1"].signal("CONT").await;
 
         // when the log is read, then it is all, or the beginning, and then the task says so.

@@ -79,6 +79,8 @@ async fn every_listing_fits_eighty_columns_and_uses_two_hundred() {
         desk.terminal.resize(columns);
         desk.terminal.types(CTRL_C);
         for line in &lines {
+            // All of them together are more than a window holds.
+            desk.wipes().await;
             // A row that wrapped is one line of the screen's contents, and too long.
             let rows = desk.asks(line).await;
             let long = rows

@@ -146,12 +146,12 @@ async fn several_workers_on_one_engine_touch_their_own_containers_only() {
     assert_eq!(cluster.container_count("worker-1").await, 0);
     assert_eq!(cluster.container_count("worker-2").await, 1);
     assert_eq!(other.container_count("worker-1").await, 1);
+    // Its worker was shut down, which is no failure of the task: it waits for room.
+    cluster.has_status(&stopped, "queued").await;
     let_go(&cluster, "worker-2", &neighbour);
     let_go(&other, "worker-1", &stranger);
     cluster.has_status(&neighbour, "completed").await;
     other.has_status(&stranger, "completed").await;
-    let entry = cluster.has_status(&stopped, "failed").await;
-    assert_eq!(entry["reason"], "its worker was shut down");
     cluster.end().await;
     other.end().await;
 }
