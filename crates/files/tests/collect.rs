@@ -16,7 +16,9 @@ use std::{
     path::Path,
 };
 
-use cloudai_files::output::{Checksum, Chunk, CollectedFile, ReadError, collect, read_chunks};
+use cloudai_files::output::{
+    Checksum, Chunk, CollectedFile, ReadError, Zeros, collect, read_chunks,
+};
 use rustix::{
     fs::{CWD, Mode, mkfifoat},
     thread::{CapabilitySet, capabilities, set_capabilities},
@@ -175,7 +177,7 @@ fn a_file_is_read_in_chunks_of_which_the_last_tells_what_they_amount_to() {
     let root = tempfile::tempdir().unwrap();
     put(root.path(), "n/abc", "abc");
     let file = only_file(root.path());
-    let chunks: Vec<Chunk> = read_chunks(root.path(), &file, 2)
+    let chunks: Vec<Chunk> = read_chunks(root.path(), &file, 2, Zeros::Told)
         .unwrap()
         .map(Result::unwrap)
         .collect();
@@ -198,16 +200,35 @@ fn a_file_is_read_in_chunks_of_which_the_last_tells_what_they_amount_to() {
     assert_eq!(chunks, expected);
 
     // A size that is a multiple of the chunk's ends with a full chunk, not with an empty one.
-    let mut whole = read_chunks(root.path(), &file, 3).unwrap();
+    let mut whole = read_chunks(root.path(), &file, 3, Zeros::Told).unwrap();
     assert_eq!(whole.next().unwrap().unwrap().checksum, Some(checksum));
     assert!(whole.next().is_none());
+}
+
+#[test]
+fn of_zeros_only_a_sign_now_and_then_and_the_end_are_read_if_so_wished() {
+    let root = tempfile::tempdir().unwrap();
+    let mut content = vec![0_u8; 5000];
+    content[3] = 1;
+    fs::write(root.path().join("sparse"), &content).unwrap();
+    let file = only_file(root.path());
+    let read = |zeros| {
+        let chunks = read_chunks(root.path(), &file, 2, zeros).unwrap();
+        chunks.map(Result::unwrap).collect::<Vec<Chunk>>()
+    };
+    let all = read(Zeros::Told);
+    assert_eq!(all.len(), 2500);
+    let few = read(Zeros::LeftOut);
+    let offsets: Vec<u64> = few.iter().map(|chunk| chunk.offset).collect();
+    assert_eq!(offsets, [2, 2050, 4098, 4998]);
+    assert_eq!(few.last(), all.last(), "the checksum is that of all bytes");
 }
 
 #[test]
 fn an_empty_file_has_one_empty_chunk() {
     let root = tempfile::tempdir().unwrap();
     put(root.path(), "empty", "");
-    let mut chunks = read_chunks(root.path(), &only_file(root.path()), 100).unwrap();
+    let mut chunks = read_chunks(root.path(), &only_file(root.path()), 100, Zeros::Told).unwrap();
     let chunk = chunks.next().unwrap().unwrap();
     assert!(chunk.data.is_empty());
     assert_eq!(chunk.checksum.unwrap().sha256, EMPTY_SHA256);
@@ -236,7 +257,7 @@ fn a_file_that_changes_or_vanishes_is_an_error_that_names_it() {
         put(root.path(), "model.bin", "abcdef");
         let file = only_file(root.path());
         change(&root.path().join("model.bin"));
-        let error = read_chunks(root.path(), &file, 2).expect_err(what);
+        let error = read_chunks(root.path(), &file, 2, Zeros::Told).expect_err(what);
         assert!(error.to_string().contains("model.bin"), "{what}: {error}");
     }
 
@@ -251,7 +272,7 @@ fn a_file_that_changes_or_vanishes_is_an_error_that_names_it() {
     for (what, change) in within {
         let root = tempfile::tempdir().unwrap();
         put(root.path(), "model.bin", "abcdef");
-        let mut chunks = read_chunks(root.path(), &only_file(root.path()), 2).unwrap();
+        let mut chunks = read_chunks(root.path(), &only_file(root.path()), 2, Zeros::Told).unwrap();
         assert_eq!(&chunks.next().unwrap().unwrap().data[..], b"ab");
         change(&root.path().join("model.bin"));
         let error = chunks.find_map(Result::err).expect(what);
@@ -272,7 +293,7 @@ fn a_folder_that_became_a_link_is_not_followed() {
     let file = only_file(root.path());
     fs::remove_dir_all(root.path().join("n")).unwrap();
     symlink(outside.path(), root.path().join("n")).unwrap();
-    let error = read_chunks(root.path(), &file, 2).unwrap_err();
+    let error = read_chunks(root.path(), &file, 2, Zeros::Told).unwrap_err();
     assert!(matches!(error, ReadError::Io { .. }), "{error}");
 }
 

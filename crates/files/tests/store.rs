@@ -14,9 +14,11 @@ use std::{
 };
 
 use cloudai_files::output::{
-    Checksum, CopyError, CopySummary, OutputStore, RelativePath, StageError, collect, read_chunks,
+    Checksum, CopyError, CopySummary, OutputStore, RelativePath, StageError, Zeros, collect,
+    disk_usage, read_chunks,
 };
 use cloudai_model::{AttemptId, TaskId, UserName, record::FileRecord};
+use sha2::{Digest as _, Sha256};
 
 fn path(text: &str) -> RelativePath {
     text.parse().unwrap()
@@ -164,7 +166,7 @@ fn files_go_from_worker_to_master_byte_for_byte() {
     let store = OutputStore::open(root.path()).unwrap();
     let mut staging = store.begin(&attempt(1)).unwrap();
     for file in collect(output.path()).unwrap().files {
-        for chunk in read_chunks(output.path(), &file, 100).unwrap() {
+        for chunk in read_chunks(output.path(), &file, 100, Zeros::Told).unwrap() {
             let chunk = chunk.unwrap();
             staging
                 .write(&file.path, chunk.offset, &chunk.data)
@@ -268,24 +270,35 @@ fn what_is_dropped_or_fails_leaves_the_earlier_files() {
 }
 
 #[test]
+fn what_is_left_out_of_a_file_is_a_hole() {
+    let root = tempfile::tempdir().unwrap();
+    let store = OutputStore::open(root.path()).unwrap();
+    let mut staging = store.begin(&attempt(1)).unwrap();
+    let end = 64 << 20;
+    staging.write(&path("sparse"), end, b"abc").unwrap();
+    let mut content = vec![0; end as usize];
+    content.extend(b"abc");
+    let expected = Checksum {
+        size: end + 3,
+        sha256: hex::encode(Sha256::digest(&content)),
+    };
+    staging
+        .finish_file(&path("sparse"), Some(&expected))
+        .unwrap();
+    staging.publish(&alice()).unwrap();
+
+    let kept = root.path().join(format!("alice/{}/sparse", task()));
+    assert!(fs::read(&kept).unwrap() == content);
+    assert!(disk_usage(root.path()) < 1 << 20, "it takes no room");
+}
+
+#[test]
 fn pieces_that_do_not_make_the_file_are_refused() {
     let root = tempfile::tempdir().unwrap();
     let store = OutputStore::open(root.path()).unwrap();
     let mut staging = store.begin(&attempt(1)).unwrap();
     let model = path("model");
     staging.write(&model, 0, b"abc").unwrap();
-    let gap = staging.write(&model, 4, b"e").unwrap_err();
-    assert!(
-        matches!(
-            gap,
-            StageError::Offset {
-                expected: 3,
-                offset: 4,
-                ..
-            }
-        ),
-        "{gap}"
-    );
     let twice = staging.write(&model, 0, b"abc").unwrap_err();
     assert!(
         matches!(

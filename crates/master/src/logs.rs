@@ -22,7 +22,10 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use crate::workers::{LogStreamError, Workers};
+use crate::{
+    specs::{SpecError, Specs},
+    workers::{LogStreamError, Workers},
+};
 
 /// How long a finished attempt's report waits for the rest of its log before the worker is told
 /// to report again.
@@ -46,7 +49,7 @@ enum Progress {
     Following,
     /// The worker has said that this is all.
     Complete,
-    /// The worker's copy is not the one that was followed.
+    /// The worker's copy is not the one that was followed, or it is too long.
     GivenUp(String),
 }
 
@@ -60,6 +63,7 @@ struct Follower {
 
 struct Shared {
     store: Arc<LogStore>,
+    specs: Specs,
     workers: Arc<Workers>,
     followers: Mutex<HashMap<AttemptId, Follower>>,
 }
@@ -71,9 +75,10 @@ pub struct LogFollowers(Arc<Shared>);
 impl LogFollowers {
     /// Followers that write to this store.
     #[must_use]
-    pub fn new(store: Arc<LogStore>, workers: Arc<Workers>) -> Self {
+    pub fn new(store: Arc<LogStore>, specs: Specs, workers: Arc<Workers>) -> Self {
         Self(Arc::new(Shared {
             store,
+            specs,
             workers,
             followers: Mutex::default(),
         }))
@@ -224,6 +229,10 @@ enum Break {
     Stream(#[from] LogStreamError),
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    #[error("it is cut after {0} bytes, which is what the task's storage allows")]
+    TooLong(u64),
     #[error("the worker ended the stream before the log was complete")]
     Early,
     /// An old node's text doesn't begin as what was read of it before.
@@ -247,7 +256,7 @@ impl Shared {
                     told.send_replace(Progress::GivenUp(error.to_string()));
                     return;
                 }
-                Err(error @ Break::Unlike(_)) => {
+                Err(error @ (Break::Unlike(_) | Break::TooLong(_))) => {
                     warn!(%attempt, error = &error as &dyn std::error::Error, "log given up");
                     told.send_replace(Progress::GivenUp(error.to_string()));
                     return;
@@ -285,21 +294,32 @@ impl Shared {
 
     async fn read_stream(&self, worker: &WorkerId, attempt: &AttemptId) -> Result<(), Break> {
         let log = self.open(attempt).await?;
+        let spec = self.specs.get(&attempt.task).await?;
+        let limit = spec.resources.most_kept_bytes();
         let is_old = self.workers.is_old_node(worker);
         let mut stream = self.workers.log_stream(worker, attempt, log.len()).await?;
         if is_old {
-            return old_nodes::take_in(&log, &self.store.path(attempt), stream).await;
+            return old_nodes::take_in(&log, &self.store.path(attempt), stream, limit).await;
         }
         while let Some(message) = stream.next().await {
             let message = message?;
             if let Some(LogPiece::Framed { offset, data }) = message.piece {
                 append(&log, offset, data).await?;
+                check_length(&log, limit)?;
             }
             if message.is_complete {
                 return Ok(());
             }
         }
         Err(Break::Early)
+    }
+}
+
+/// A worker that stops its task at the storage limit never gets here.
+fn check_length(log: &OpenLog, limit: Option<u64>) -> Result<(), Break> {
+    match limit {
+        Some(limit) if log.len() > limit => Err(Break::TooLong(limit)),
+        _ => Ok(()),
     }
 }
 

@@ -147,7 +147,7 @@ pub async fn start(settings: &Settings, store: Arc<dyn Store>) -> Result<Running
         grpc_port: grpc.port(),
         stop_grace: settings.stop_grace,
     }));
-    let followers = LogFollowers::new(logs.clone(), workers.clone());
+    let followers = LogFollowers::new(logs.clone(), specs.clone(), workers.clone());
     let (events, _) = broadcast::channel(EVENT_BACKLOG);
 
     let policy = policy::by_name(&settings.scheduler).unwrap_or_else(|_| {

@@ -129,6 +129,20 @@ pub struct Resources {
     pub gpu: GpuRequest,
 }
 
+/// What a task may leave beyond twice the storage that it asked for.
+const BEYOND_STORAGE: u64 = 256 << 20;
+
+impl Resources {
+    /// The most bytes of a log, and the most bytes of files, that a master takes of such a task;
+    /// `None` for a task without a limit. It is more than the task asked for: a worker looks at its
+    /// disk now and then only, and what was written until then is kept, too.
+    #[must_use]
+    pub fn most_kept_bytes(&self) -> Option<u64> {
+        let storage = Some(self.storage_bytes).filter(|bytes| *bytes > 0)?;
+        Some(storage.saturating_mul(2).saturating_add(BEYOND_STORAGE))
+    }
+}
+
 impl fmt::Display for Resources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

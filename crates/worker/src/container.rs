@@ -75,7 +75,10 @@ pub(crate) async fn run(
             }
         },
     };
-    context.logs.pump(&attempt, container.clone(), attached);
+    let limit = record.order.grant.storage_bytes;
+    context
+        .logs
+        .pump(&attempt, container.clone(), attached, limit);
     let end = follow(&context, &record, &container, stop).await;
     context.core.outcome(&attempt, Outcome::Ended(end));
 }

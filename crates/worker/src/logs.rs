@@ -101,13 +101,23 @@ impl Logs {
         Ok((writer.follow(offset)?, writer.watch()))
     }
 
+    /// Word of how far a log reaches.
+    pub(crate) async fn watch(&self, attempt: &AttemptId) -> Result<LogWatch, FollowError> {
+        let held = self.lane(attempt);
+        let held = held.ok_or_else(|| FollowError::NotHeld(attempt.clone()))?;
+        let writer = held.open().await?;
+        Ok(lock(&writer).watch())
+    }
+
     /// Begins to take in the log of a container, from where the spool's ends: from its outputs, if
-    /// they were attached before it began, and whatever they don't give from the engine's log.
+    /// they were attached before it began, and whatever they don't give from the engine's log. What
+    /// comes after the spool has more than `limit` bytes of it is not kept; a limit of zero is none.
     pub(crate) fn pump(
         &self,
         attempt: &AttemptId,
         container: ContainerId,
         attached: Option<LogPieces>,
+        limit: u64,
     ) {
         let Some(held) = self.lane(attempt) else {
             return;
@@ -119,7 +129,7 @@ impl Logs {
                 Ok(writer) => writer,
                 Err(error) => return Whole::Incomplete(error.to_string()),
             };
-            let pump = Pump::new(writer, engine, container, counted);
+            let pump = Pump::new(writer, engine, container, counted, limit);
             pump.run(of.path, attached).await
         });
         held.pumped_by(Pumping { task, turns });

@@ -198,7 +198,8 @@ async fn take_in_unheard(context: &Context, attempt: &AttemptId) {
         return context.logs.lose(attempt);
     };
     match engine.inspect(&container).await {
-        Ok(state) if state.started_at.is_some() => context.logs.pump(attempt, container, None),
+        // It has ended: its log grows no more.
+        Ok(state) if state.started_at.is_some() => context.logs.pump(attempt, container, None, 0),
         Ok(_) | Err(EngineError::NoSuchContainer(_)) => {}
         Err(error) => {
             tracing::warn!(%attempt, %error, "whether it ever began can't be known");

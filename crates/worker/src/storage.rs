@@ -1,13 +1,14 @@
-//! The storage limit of a running container: what its own layer and `/output` take is measured
-//! again and again, because the engine's overlay driver limits neither.
+//! The storage limit of a running container: what its own layer, `/output` and its log take is
+//! measured again and again, because the engine's overlay driver limits nothing.
 //!
 //! To measure is to walk files, the engine's and ours. So it is done every five seconds, and never
 //! for more than a twentieth of the time: what takes a second to measure is measured every twenty
 //! seconds. A volume has to be read from the engine for it, up to the limit: every fifteen seconds
-//! at most. Within that time a container can write beyond its limit; the limit ends it, it does
+//! at most; when the log alone is over the limit, it is measured at once. Within that time a
+//! container can write beyond its limit; the limit ends it, it does
 //! not fence it in. Volumes that an image declares for itself are not seen.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, fs, time::Duration};
 
 use cloudai_engine::{ContainerId, EngineError};
 use cloudai_files::output::disk_usage;
@@ -39,7 +40,10 @@ pub(crate) async fn watch(context: &Context, order: &Order, container: &Containe
     }
     let mut wait = FIRST_LOOK;
     loop {
-        sleep(wait).await;
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = log_is_beyond(context, order, limit) => {}
+        }
         let began = Instant::now();
         match measure(context, order, container).await {
             Ok(bytes) if bytes > limit => {
@@ -50,13 +54,28 @@ pub(crate) async fn watch(context: &Context, order: &Order, container: &Containe
                 return std::future::pending().await;
             }
             Ok(_) => {}
-            Err(error) => tracing::debug!(%container, %error, "its storage can't be measured"),
+            Err(error) => {
+                tracing::debug!(%container, %error, "its storage can't be measured");
+                sleep(INTERVAL).await;
+            }
         }
         let least = match context.spool.place(&order.attempt).has_volume() {
             true => VOLUME_INTERVAL,
             false => INTERVAL,
         };
         wait = least.max(began.elapsed() * REST);
+    }
+}
+
+/// Resolves when the log alone is over the limit.
+async fn log_is_beyond(context: &Context, order: &Order, limit: u64) {
+    let watched = context.logs.watch(&order.attempt).await;
+    let extent = match watched {
+        Ok(mut log) => Some(log.beyond(limit).await),
+        Err(_) => None,
+    };
+    if extent.is_none_or(|extent| extent.len <= limit) {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -73,14 +92,16 @@ async fn measure(
             .output_bytes(container, order.grant.storage_bytes)
             .await?
     } else {
-        blocking(move || disk_usage(&place.output())).await
+        let folder = place.output();
+        blocking(move || disk_usage(&folder)).await
     };
-    Ok(layer.saturating_add(output))
+    let log = fs::metadata(place.log()).map_or(0, |log| log.len());
+    Ok(layer.saturating_add(output).saturating_add(log))
 }
 
 fn over_limit(limit: u64, bytes: u64) -> String {
     format!(
-        "over its storage limit of {}: its files and /output take {}",
+        "over its storage limit of {}: its files, /output and log take {}",
         size(limit),
         size(bytes)
     )
@@ -103,7 +124,7 @@ mod tests {
     fn the_reason_names_the_limit_and_the_size() {
         assert_eq!(
             over_limit(512 << 20, 3 << 29),
-            "over its storage limit of 512.0 MB: its files and /output take 1.50 GB"
+            "over its storage limit of 512.0 MB: its files, /output and log take 1.50 GB"
         );
     }
 }

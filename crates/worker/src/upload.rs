@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use cloudai_files::output::{Collected, ReadError, RelativePath, collect, read_chunks};
+use cloudai_files::output::{Collected, ReadError, RelativePath, Zeros, collect, read_chunks};
 use cloudai_model::{Whole, WorkerId};
 use cloudai_proto::{FileDigest, UploadAnswer, UploadChunk, cluster::FileChunk};
 use cloudai_worker_core::{Delivery, Order, Outcome};
@@ -139,6 +139,8 @@ fn whole(collected: &Collected) -> Whole {
     Whole::Incomplete(reason)
 }
 
+type ToWire = fn(UploadChunk) -> FileChunk;
+
 enum Sent {
     Answered(UploadAnswer),
     /// A file can't be read any more; the master has been told nothing final.
@@ -167,14 +169,25 @@ async fn send(
         last_file: false,
         empty_set: true,
     };
-    let to_wire = if master.is_old {
-        |chunk: UploadChunk| chunk.into_old_wire(cloudai_clock::now().wall)
+    // An old master takes bytes as they come, wherever they belong.
+    let (to_wire, zeros): (ToWire, Zeros) = if master.is_old {
+        (
+            |chunk| chunk.into_old_wire(cloudai_clock::now().wall),
+            Zeros::Told,
+        )
     } else {
-        UploadChunk::into_wire
+        (UploadChunk::into_wire, Zeros::LeftOut)
     };
     let (told, progress) = watch::channel(0_u64);
     let reading = tokio::task::spawn_blocking(move || {
-        read(&folder, &collected, &blank, to_wire, &sender, &told)
+        read(
+            &folder,
+            &collected,
+            &blank,
+            (to_wire, zeros),
+            &sender,
+            &told,
+        )
     });
     let mut client = master.client.clone();
     let request = tonic::Request::new(ReceiverStream::new(receiver));
@@ -213,7 +226,7 @@ fn read(
     folder: &std::path::Path,
     collected: &Collected,
     blank: &UploadChunk,
-    to_wire: fn(UploadChunk) -> FileChunk,
+    (to_wire, zeros): (ToWire, Zeros),
     sender: &mpsc::Sender<FileChunk>,
     told: &watch::Sender<u64>,
 ) -> Result<(), (RelativePath, String)> {
@@ -224,7 +237,7 @@ fn read(
     };
     for file in &collected.files {
         let failed = |error: ReadError| (file.path.clone(), error.to_string());
-        for chunk in read_chunks(folder, file, CHUNK_BYTES).map_err(failed)? {
+        for chunk in read_chunks(folder, file, CHUNK_BYTES, zeros).map_err(failed)? {
             let chunk = chunk.map_err(failed)?;
             let ended = chunk.checksum.is_some();
             let message = UploadChunk {

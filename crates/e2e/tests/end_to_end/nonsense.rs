@@ -2,6 +2,7 @@
 //!
 //! The liar is played by the test: no real worker does what it does.
 
+use cloudai_files::log::{Frame, LogStream, MAX_PAYLOAD_LEN, encode};
 use cloudai_model::TaskId;
 use cloudai_proto::cluster::{
     self, ExitReport, FileChunk, Heartbeat, LogChunk, RunningTask, TaskAck, TaskResult, WorkerInfo,
@@ -21,8 +22,11 @@ use tonic::{Code, Request, Response, Status, Streaming, transport::Server};
 
 const NAME: &str = "liar";
 
-/// Takes every assignment and runs none; its logs never end and say nothing.
-struct Liar;
+/// Takes every assignment and runs none; its logs never end.
+struct Liar {
+    /// Whether its logs say anything.
+    babbles: bool,
+}
 
 fn unserved<T>() -> Result<Response<T>, Status> {
     Err(Status::unimplemented("not part of this lie"))
@@ -42,9 +46,31 @@ impl MasterWorker for Liar {
 
     async fn stream_task_logs(
         &self,
-        _: Request<cluster::TaskLogRequest>,
+        request: Request<cluster::TaskLogRequest>,
     ) -> Result<Response<Self::StreamTaskLogsStream>, Status> {
-        Ok(Response::new(Box::pin(tokio_stream::pending())))
+        let request = request.into_inner();
+        if !self.babbles {
+            return Ok(Response::new(Box::pin(tokio_stream::pending())));
+        }
+        let mut framed = Vec::new();
+        let frame = Frame {
+            stream: LogStream::Stdout,
+            at_ns: 0,
+            data: vec![b'w'; MAX_PAYLOAD_LEN].into(),
+        };
+        encode(&frame, &mut framed);
+        let framed = bytes::Bytes::from(framed);
+        let length = framed.len() as u64;
+        let offsets = (0..).map(move |index| request.offset + index * length);
+        let chunks = offsets.map(move |offset| {
+            Ok(LogChunk {
+                task_id: request.task_id.clone(),
+                offset,
+                data: framed.clone(),
+                ..LogChunk::default()
+            })
+        });
+        Ok(Response::new(Box::pin(tokio_stream::iter(chunks))))
     }
 
     async fn register_worker(
@@ -103,12 +129,16 @@ impl MasterWorker for Liar {
 
 /// A cluster in which the liar is registered, and one honest worker.
 async fn with_liar() -> Cluster {
+    with(Liar { babbles: false }).await
+}
+
+async fn with(liar: Liar) -> Cluster {
     let mut cluster = Cluster::start().await;
     cluster.add_worker("worker-1", 1.0).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serving = Server::builder()
-        .add_service(MasterWorkerServer::new(Liar))
+        .add_service(MasterWorkerServer::new(liar))
         .serve_with_incoming(TcpListenerStream::new(listener));
     tokio::spawn(serving);
     cluster
@@ -150,6 +180,7 @@ async fn given(cluster: &mut Cluster) -> TaskId {
         .unwrap();
     let mut draft = test_task(&["exit", "0"]);
     draft.worker_id = Some(NAME.to_owned());
+    draft.storage_gb = Some(0.001);
     let task = cluster.submit_draft(draft).await;
     cluster.has_status(&task, "pending").await;
     task
@@ -270,10 +301,10 @@ async fn an_upload_without_end_is_cut_off_and_nothing_of_it_is_kept() {
         }
     });
     let answer = client.upload_task_files(ReceiverStream::new(stream)).await;
-    let answer = answer.unwrap().into_inner();
-    assert!(!answer.success && !answer.superseded, "{answer:?}");
-    assert!(answer.message.contains("larger than"), "{answer:?}");
-    // Half a GB was asked for.
+    let refused = answer.unwrap_err();
+    assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
+    assert!(refused.message().contains("larger than"), "{refused}");
+    // One MB was asked for.
     let sent = sending.await.unwrap();
     assert!(sent < 1 << 30, "{sent} bytes were sent");
     let folder = cluster.path("master/files");
@@ -282,6 +313,83 @@ async fn an_upload_without_end_is_cut_off_and_nothing_of_it_is_kept() {
         left.is_empty().then_some(())
     })
     .await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_without_end_is_cut_off_and_the_result_says_so() {
+    let mut cluster = with(Liar { babbles: true }).await;
+    let task = given(&mut cluster).await;
+    let log = cluster.path("master").join(format!("logs/{task}/1.log"));
+    let length = || std::fs::metadata(&log).map_or(0, |log| log.len());
+    // Given a log that would fill the disk, of a task with a MB of storage
+    until("a part of it is here", async || {
+        (length() > 1 << 20).then_some(())
+    })
+    .await;
+
+    // when its end is reported,
+    let mut client = cluster.client().await.0;
+    let result = TaskResult {
+        task_id: task.to_string(),
+        worker_id: NAME.to_owned(),
+        status: "success".to_owned(),
+        attempt: 1,
+        exit: Some(success()),
+        log_length: Some(u64::MAX),
+        log_complete: true,
+        files_complete: true,
+        ..TaskResult::default()
+    };
+    until("the report is taken", async || {
+        let report = client.report_task_completion(result.clone());
+        report.await.unwrap().into_inner().success.then_some(())
+    })
+    .await;
+
+    // then what is kept of it is bounded, and everybody knows.
+    let entry = cluster.has_status(&task, "completed").await;
+    assert_eq!(entry["log_complete"], false, "{entry}");
+    let reason = entry["log_reason"].as_str().unwrap();
+    assert!(reason.contains("it is cut after"), "{reason}");
+    assert!(length() < 300 << 20, "{} bytes", length());
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_views_differ_in_is_mended_by_hand_and_told() {
+    let mut cluster = with_liar().await;
+    let task = given(&mut cluster).await;
+    // Given a worker that holds what nobody gave it
+    let stray = RunningTask {
+        task_id: "task-1".to_owned(),
+        status: "running".to_owned(),
+        attempt: 7,
+        ..RunningTask::default()
+    };
+    let given = RunningTask {
+        task_id: task.to_string(),
+        status: "running".to_owned(),
+        attempt: 1,
+        ..RunningTask::default()
+    };
+    let heartbeat = Heartbeat {
+        worker_id: NAME.to_owned(),
+        running_tasks: vec![given, stray],
+        last_sequence: Some(u64::MAX),
+        holds_complete: true,
+        ..Heartbeat::default()
+    };
+    let mut client = cluster.client().await.0;
+    client.send_heartbeat(heartbeat).await.unwrap();
+
+    // then both views show it, and to mend it is told.
+    let state = cluster.json("internal-state").await;
+    let shown = state.to_string();
+    assert!(shown.contains("task-1, attempt 7"), "{shown}");
+    cluster.master.type_line("fix-resources").await;
+    let told = cluster.master.says("asked the worker to stop it").await;
+    assert!(told.contains("task-1, attempt 7"), "{told}");
     cluster.end().await;
 }
 

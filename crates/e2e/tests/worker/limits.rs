@@ -44,7 +44,7 @@ async fn a_task_that_takes_more_storage_than_it_was_given_is_stopped_and_told_so
         let (limit, size) = reason
             .strip_prefix("over its storage limit of ")
             .and_then(|rest| rest.strip_suffix(" MB"))
-            .and_then(|rest| rest.split_once(" MB: its files and /output take "))
+            .and_then(|rest| rest.split_once(" MB: its files, /output and log take "))
             .unwrap_or_else(|| panic!("{reason}"));
         assert_eq!(limit, "32.0");
         let size: f64 = size.parse().unwrap();
@@ -64,6 +64,23 @@ async fn a_task_that_takes_more_storage_than_it_was_given_is_stopped_and_told_so
         .join(format!("files/admin/{output}/filled"));
     assert!(fs::metadata(kept).unwrap().len() > 30 << 20);
     cluster.has_status(&sparse, "completed").await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_prints_without_end_is_stopped_and_its_log_is_kept_up_to_there() {
+    let mut cluster = Cluster::start().await;
+    cluster.add_worker("worker-1", 2.0).await;
+    let task = submit(&mut cluster, "yes 'the same again and again'", 0.03125).await;
+
+    let entry = fails(&mut cluster, &task).await;
+    let reason = entry["reason"].as_str().unwrap();
+    let expected = "over its storage limit of 32.0 MB: its files, /output and log take ";
+    assert!(reason.starts_with(expected), "{reason}");
+    assert_eq!(entry["log_complete"], false, "{entry}");
+    let kept = cluster.path("master").join(format!("logs/{task}/1.log"));
+    let length = fs::metadata(kept).unwrap().len();
+    assert!((32 << 20..34 << 20).contains(&length), "{length} bytes");
     cluster.end().await;
 }
 

@@ -4,13 +4,19 @@ use std::{
     ffi::OsStr,
     fs,
     io::Read as _,
-    os::unix::ffi::OsStrExt as _,
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{FileExt as _, MetadataExt as _},
+    },
     path::{Path, PathBuf},
 };
 
-use cloudai_model::TaskId;
+use cloudai_model::{Command, TaskDraft, TaskId};
 use cloudai_test_task::{SeededBytes, many_file_content, many_file_path};
-use cloudai_tests::cluster::{Cluster, test_task};
+use cloudai_tests::{
+    cluster::{Cluster, test_task},
+    engine::TEST_SHELL,
+};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -143,6 +149,37 @@ async fn odd_files_arrive_as_they_were_and_what_is_no_file_is_named() {
     cluster.add_worker("worker-1", 2.0).await;
     let (task, entry) = leaves(&mut cluster, &["files", "odd"]).await;
     odd_files_are_kept(&kept(&cluster, &task), &entry, true);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sparse_file_larger_than_the_tasks_storage_arrives_with_its_holes() {
+    let mut cluster = Cluster::start().await;
+    cluster.add_worker("worker-1", 2.0).await;
+    // Given a file of 3 GB that takes next to nothing, of a task with half a GB
+    let length = 3_u64 << 30;
+    let line = format!(
+        "printf end | dd of=/output/disk.img bs=1 seek={}",
+        length - 3
+    );
+    let task = cluster
+        .submit_draft(TaskDraft {
+            docker_image: TEST_SHELL.to_owned(),
+            command: Command::Shell(line),
+            ..test_task(&[])
+        })
+        .await;
+
+    // then it is as long on the master, and takes as little.
+    let entry = cluster.has_status(&task, "completed").await;
+    assert_eq!(entry["files_complete"], true, "{entry}");
+    let kept = fs::File::open(kept(&cluster, &task).join("disk.img")).unwrap();
+    let metadata = kept.metadata().unwrap();
+    assert_eq!(metadata.len(), length);
+    assert!(metadata.blocks() < 2048, "{} blocks", metadata.blocks());
+    let mut end = [0; 3];
+    kept.read_exact_at(&mut end, length - 3).unwrap();
+    assert_eq!(&end, b"end");
     cluster.end().await;
 }
 

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::{Checksum, CollectedFile, folder::Folder, path::RelativePath};
+use super::{Checksum, CollectedFile, ZEROS, folder::Folder, path::RelativePath};
 
 /// A file that can't be sent as it was collected.
 #[derive(Debug, thiserror::Error)]
@@ -40,11 +40,25 @@ pub enum ReadError {
 pub struct Chunk {
     /// Where in the file it begins.
     pub offset: u64,
-    /// The bytes; none only in the one chunk of an empty file.
+    /// The bytes; none in the one chunk of an empty file, and in a sign that zeros go on.
     pub data: Bytes,
     /// Of the whole file; with its last chunk only.
     pub checksum: Option<Checksum>,
 }
+
+/// Whether every byte is handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zeros {
+    /// Every byte, in order.
+    Told,
+    /// Chunks of nothing but zeros are left out, so that the next begins behind them: holes of
+    /// sparse files cost the wire next to nothing. In a long run there is an empty one now and
+    /// then, as a sign that it goes on.
+    LeftOut,
+}
+
+/// In a run of zeros one chunk in so many is handed out, without its data.
+const ZERO_RUN: u32 = 1024;
 
 /// Reads `file` beneath `root` in chunks of `chunk_size` bytes; the last may be shorter. Each file
 /// has a last chunk, an empty one too.
@@ -56,6 +70,7 @@ pub fn read_chunks(
     root: &Path,
     file: &CollectedFile,
     chunk_size: usize,
+    zeros: Zeros,
 ) -> Result<FileChunks, ReadError> {
     let failed = |source| ReadError::Io {
         path: file.path.clone(),
@@ -77,6 +92,8 @@ pub fn read_chunks(
         size: file.size,
         modified: metadata.modified().ok(),
         chunk_size: chunk_size.max(1),
+        zeros,
+        left_out: 0,
         offset: 0,
         hash: Sha256::new(),
         ended: false,
@@ -91,12 +108,32 @@ pub struct FileChunks {
     size: u64,
     modified: Option<SystemTime>,
     chunk_size: usize,
+    zeros: Zeros,
+    /// Chunks of zeros that were left out since the last that was handed out.
+    left_out: u32,
     offset: u64,
     hash: Sha256,
     ended: bool,
 }
 
 impl FileChunks {
+    fn next_told(&mut self) -> Result<Chunk, ReadError> {
+        loop {
+            let mut chunk = self.read()?;
+            let may_leave_out = self.zeros == Zeros::LeftOut && chunk.checksum.is_none();
+            if !may_leave_out || !is_zeros(&chunk.data) {
+                self.left_out = 0;
+                return Ok(chunk);
+            }
+            self.left_out += 1;
+            if self.left_out == ZERO_RUN {
+                self.left_out = 0;
+                chunk.data = Bytes::new();
+                return Ok(chunk);
+            }
+        }
+    }
+
     fn read(&mut self) -> Result<Chunk, ReadError> {
         let left = usize::try_from(self.size - self.offset).unwrap_or(usize::MAX);
         let mut data = vec![0; left.min(self.chunk_size)];
@@ -145,6 +182,11 @@ impl FileChunks {
     }
 }
 
+fn is_zeros(bytes: &[u8]) -> bool {
+    let mut pieces = bytes.chunks(ZEROS.len());
+    pieces.all(|piece| *piece == ZEROS[..piece.len()])
+}
+
 impl Iterator for FileChunks {
     type Item = Result<Chunk, ReadError>;
 
@@ -152,7 +194,7 @@ impl Iterator for FileChunks {
         if self.ended {
             return None;
         }
-        let chunk = self.read();
+        let chunk = self.next_told();
         self.ended |= chunk.is_err();
         Some(chunk)
     }

@@ -1,9 +1,10 @@
 //! The files that a task leaves in `/output`.
 //!
-//! The worker [unpacks](unpack) those of an engine elsewhere, [collects](collect) and [reads](read_chunks) them, the master [stages](Staging) and
-//! publishes them, and whoever asks gets them [copied out](OutputStore::copy_out). Names come from
-//! containers that may be hostile and workers that may be: [`RelativePath`] is the only form in
-//! which one enters, and the private `folder` module the only way in which one is opened.
+//! The worker [unpacks](unpack) those of an engine elsewhere, [collects](collect) and
+//! [reads](read_chunks) them, the master [stages](Staging) and publishes them, and whoever asks gets
+//! them [copied out](OutputStore::copy_out). Names come from containers that may be hostile and
+//! workers that may be: [`RelativePath`] is the only form in which one enters, and the private
+//! `folder` module the only way in which one is opened.
 
 mod chunks;
 mod collect;
@@ -18,7 +19,7 @@ mod usage;
 
 use std::{io, path::PathBuf};
 
-pub use chunks::{Chunk, FileChunks, ReadError, read_chunks};
+pub use chunks::{Chunk, FileChunks, ReadError, Zeros, read_chunks};
 pub use collect::{CollectError, Collected, CollectedFile, collect};
 pub use copy_out::{CopyError, CopyProgress, CopySummary};
 pub use path::{MAX_DEPTH, MAX_NAME_LEN, MAX_PATH_LEN, PathError, PathProblem, RelativePath};
@@ -26,6 +27,9 @@ pub use staging::{StageError, Staging};
 pub use store::OutputStore;
 pub use unpack::{UnpackError, Unpacked, unpack};
 pub use usage::disk_usage;
+
+/// What a hole in a file holds.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// What a file's bytes must amount to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, Write},
+    io::{self, Seek as _, SeekFrom, Write},
     path::PathBuf,
 };
 
@@ -11,7 +11,7 @@ use cloudai_model::{AttemptId, UserName, record::FileRecord};
 use rustix::fs::Mode;
 use sha2::{Digest, Sha256};
 
-use super::{Checksum, StoreError, folder::Folder, path::RelativePath, store::OutputStore};
+use super::{Checksum, StoreError, ZEROS, folder::Folder, path::RelativePath, store::OutputStore};
 
 /// Up to so many files each is flushed by itself. Beyond, one flush of the file system is cheaper
 /// than a thousand small ones, though it may flush what others wrote.
@@ -30,7 +30,7 @@ pub enum StageError {
         /// What the system said.
         source: io::Error,
     },
-    /// A piece is missing or came twice.
+    /// A piece came twice.
     #[error("output file {path}: expected bytes from offset {expected} on, got offset {offset}")]
     Offset {
         /// Which file.
@@ -101,6 +101,22 @@ struct Arriving {
     hash: Sha256,
 }
 
+impl Arriving {
+    /// Goes on at `offset`, which is not before the end.
+    fn leave_hole(&mut self, offset: u64) -> io::Result<()> {
+        if offset == self.written {
+            return Ok(());
+        }
+        self.file.seek(SeekFrom::Start(offset))?;
+        while self.written < offset {
+            let hole = (offset - self.written).min(ZEROS.len() as u64);
+            self.hash.update(&ZEROS[..hole as usize]);
+            self.written += hole;
+        }
+        Ok(())
+    }
+}
+
 impl Staging {
     pub(super) fn new(
         store: OutputStore,
@@ -118,11 +134,12 @@ impl Staging {
         })
     }
 
-    /// Adds the next bytes of the file `path`; the first, at offset 0, begin it. None are fine.
+    /// Adds the next bytes of the file `path`; the first begin it. None are fine. What `offset`
+    /// leaves out since the last bytes is a hole: it reads as zeros, and takes no room.
     ///
     /// # Errors
     ///
-    /// The bytes don't go on where the file ends, another file is not finished yet, this one is,
+    /// The bytes lie before where the file ends, another file is not finished yet, this one is,
     /// or the disk refuses.
     pub fn write(
         &mut self,
@@ -131,13 +148,16 @@ impl Staging {
         bytes: &[u8],
     ) -> Result<(), StageError> {
         let arriving = self.arriving(path)?;
-        if offset != arriving.written {
+        if offset < arriving.written {
             return Err(StageError::Offset {
                 path: path.clone(),
                 expected: arriving.written,
                 offset,
             });
         }
+        arriving
+            .leave_hole(offset)
+            .map_err(StageError::io(path, "seek in it"))?;
         arriving
             .file
             .write_all(bytes)

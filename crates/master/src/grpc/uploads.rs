@@ -1,7 +1,7 @@
 //! Output files come in: each chunk to its file, all of them to their place at the end.
 
 use cloudai_core::{Input, Reported};
-use cloudai_files::output::{Checksum, OutputStore, RelativePath, Staging};
+use cloudai_files::output::{Checksum, OutputStore, RelativePath, StageError, Staging};
 use cloudai_model::{
     AttemptId, TaskId, UserName, WorkerId,
     record::{FileRecord, FilesRecord},
@@ -22,8 +22,31 @@ use super::{
 const CHUNKS_AHEAD: usize = 8;
 /// A task may leave so many files.
 const MOST_FILES: usize = 1_000_000;
-/// What a task may leave beyond the storage that it asked for: its worker looks now and then only.
-const BEYOND_STORAGE: u64 = 64 << 20;
+/// Holes of so many bytes together are taken in one upload. They take no room, but time: they count
+/// for the checksums.
+const MOST_HOLE_BYTES: u64 = 1 << 40;
+
+/// Why what came isn't kept.
+enum Problem {
+    /// It may be sent again.
+    ForNow(String),
+    /// Sent again, it would be refused again.
+    ForGood(Status),
+}
+
+impl Problem {
+    fn of(error: &StageError) -> Self {
+        let words = with_causes(error);
+        match error {
+            StageError::Offset { .. }
+            | StageError::Unfinished { .. }
+            | StageError::Repeated { .. } => Self::ForGood(Status::invalid_argument(words)),
+            StageError::Io { .. } | StageError::Mismatch { .. } | StageError::Publish(_) => {
+                Self::ForNow(words)
+            }
+        }
+    }
+}
 
 /// Takes in all files of one attempt.
 pub(super) async fn take_in(
@@ -74,15 +97,13 @@ async fn receive(
     let staging = service.master.files.begin(&attempt);
     let staging = staging.map_err(|error| Status::unavailable(error.to_string()))?;
     let (chunks, inbox) = mpsc::channel(CHUNKS_AHEAD);
-    let storage = record.spec.resources.storage_bytes;
-    let limit = storage
-        .saturating_add(storage / 10)
-        .saturating_add(BEYOND_STORAGE);
+    let limit = record.spec.resources.most_kept_bytes();
     let written = tokio::task::spawn_blocking(move || write(staging, inbox, limit));
     pass_on(&mut stream, first, chunks).await?;
     let staging = match written.await.expect("writing does not panic") {
         Ok(staging) => staging,
-        Err(problem) => return Ok(UploadAnswer::Refused(Refused(problem))),
+        Err(Problem::ForNow(problem)) => return Ok(UploadAnswer::Refused(Refused(problem))),
+        Err(Problem::ForGood(status)) => return Err(status),
     };
     // A long upload may have been superseded meanwhile: then it replaces nothing.
     if vet(service, &worker, &attempt).await? == Reported::Superseded {
@@ -156,50 +177,61 @@ async fn pass_on(
     }
 }
 
-/// Writes chunks until the last, at most `limit` bytes of them; `None` if there are no files.
+/// Writes chunks until the last, at most `limit` bytes of them if there is one; `None` if there are
+/// no files.
 fn write(
     mut staging: Staging,
     mut chunks: mpsc::Receiver<UploadChunk>,
-    limit: u64,
-) -> Result<Option<Staging>, String> {
-    let (mut bytes, mut files) = (0_u64, 0);
+    limit: Option<u64>,
+) -> Result<Option<Staging>, Problem> {
+    let (mut bytes, mut hole_bytes, mut files) = (0_u64, 0_u64, 0);
+    let too_much = |words| Problem::ForGood(Status::out_of_range(words));
     // Where the next bytes of the file belong, from a sender that doesn't say.
     let mut position = 0;
     while let Some(chunk) = chunks.blocking_recv() {
         if chunk.empty_set {
             return Ok(None);
         }
-        let path: RelativePath = chunk
-            .path_text
-            .parse()
-            .map_err(|error| format!("{error}"))?;
+        let path: RelativePath = chunk.path_text.parse().map_err(|error| {
+            Problem::ForGood(Status::invalid_argument(format!("file_path: {error}")))
+        })?;
         let offset = chunk.offset.unwrap_or(position);
+        hole_bytes = hole_bytes.saturating_add(offset.saturating_sub(position));
+        if hole_bytes > MOST_HOLE_BYTES {
+            return Err(too_much(format!(
+                "the holes in the files are larger than {MOST_HOLE_BYTES} bytes together"
+            )));
+        }
         position = offset.saturating_add(chunk.data.len() as u64);
         bytes = bytes.saturating_add(chunk.data.len() as u64);
-        if bytes > limit {
-            return Err(format!(
+        if let Some(limit) = limit.filter(|limit| bytes > *limit) {
+            return Err(too_much(format!(
                 "the files are larger than {limit} bytes, which is what the task's storage allows"
-            ));
+            )));
         }
         staging
             .write(&path, offset, &chunk.data)
-            .map_err(|error| with_causes(&error))?;
+            .map_err(|error| Problem::of(&error))?;
         if chunk.last_chunk {
             position = 0;
             let expected = chunk.finish.as_ref().map(checksum);
             staging
                 .finish_file(&path, expected.as_ref())
-                .map_err(|error| with_causes(&error))?;
+                .map_err(|error| Problem::of(&error))?;
             if chunk.last_file {
                 return Ok(Some(staging));
             }
             files += 1;
             if files == MOST_FILES {
-                return Err(format!("more than {MOST_FILES} files are not taken"));
+                return Err(too_much(format!(
+                    "more than {MOST_FILES} files are not taken"
+                )));
             }
         }
     }
-    Err("the stream broke off before the last file".to_owned())
+    Err(Problem::ForNow(
+        "the stream broke off before the last file".to_owned(),
+    ))
 }
 
 /// Moves the files to their place, over those of an earlier attempt.

@@ -12,7 +12,7 @@ use cloudai_proto::LogPiece;
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
-use super::{Break, LogFollowers, Progress};
+use super::{Break, LogFollowers, Progress, check_length};
 use crate::workers::LogStream;
 
 /// How long a result waits for its stream's end. The worker may give up on an answer that takes
@@ -29,6 +29,7 @@ pub(super) async fn take_in(
     log: &OpenLog,
     path: &Path,
     mut stream: LogStream,
+    limit: Option<u64>,
 ) -> Result<(), Break> {
     let mut held = HeldText::of(path, log.len())?;
     while let Some(message) = stream.next().await {
@@ -40,6 +41,7 @@ pub(super) async fn take_in(
             }
             let at_ns = rfc3339::unix_ns(timestamp.as_bytes());
             append(log, text, at_ns.unwrap_or_else(now_ns))?;
+            check_length(log, limit)?;
         }
         if message.is_complete {
             return if held.is_over()? {
@@ -246,7 +248,7 @@ mod tests {
         }
         let (log, _) = store.writer(&attempt()).unwrap();
         let stream = stream::iter(messages.into_iter().map(Ok)).boxed();
-        take_in(&log, &store.path(&attempt()), stream).await
+        take_in(&log, &store.path(&attempt()), stream, None).await
     }
 
     fn text(store: &LogStore) -> String {

@@ -35,6 +35,8 @@ pub(super) struct Pump {
     engine: EngineLink,
     container: ContainerId,
     turns: Arc<AtomicU64>,
+    /// When the spool has more than so many framed bytes, the rest is not taken in.
+    limit: u64,
     /// How much of each output is in the spool.
     position: LogPosition,
 }
@@ -59,12 +61,14 @@ impl Pump {
         engine: EngineLink,
         container: ContainerId,
         turns: Arc<AtomicU64>,
+        limit: u64,
     ) -> Self {
         Self {
             writer,
             engine,
             container,
             turns,
+            limit: if limit == 0 { u64::MAX } else { limit },
             position: LogPosition::START,
         }
     }
@@ -145,6 +149,7 @@ impl Pump {
             })
             .await;
             match appended {
+                Ok(length) if length > self.limit => return Err(too_long()),
                 Ok(_) => return Ok(()),
                 Err(error @ LogError::Io { .. }) => {
                     let error = &error as &dyn std::error::Error;
@@ -175,6 +180,10 @@ impl Pump {
             ),
         }
     }
+}
+
+fn too_long() -> Broken {
+    Broken::ForGood("it is cut where it went over the task's storage limit".to_owned())
 }
 
 fn refused(error: &LogError) -> Broken {
