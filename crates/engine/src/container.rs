@@ -139,7 +139,7 @@ impl Engine {
         self.has_what_is_asked(&plan.settings.asked).await?;
         let name = plan.name();
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        let body = plan.to_body(self.has_init);
+        let body = plan.to_body(self.info().has_init);
         match self.docker.create_container(Some(options), body).await {
             Ok(answer) => Ok(Created {
                 id: ContainerId(answer.id),
