@@ -2,7 +2,7 @@
 //! and for a worker that may not read what a container's root wrote. What was left in it is
 //! fetched with the archive API, as a tar stream.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use bollard::{
     body_full,
@@ -15,13 +15,16 @@ use bollard::{
 };
 use bytes::Bytes;
 use cloudai_model::{AttemptId, ClusterId, WorkerId};
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::time::timeout;
 
 use crate::{
     Engine, EngineError,
     plan::{ContainerId, ContainerPlan, OUTPUT, labels},
 };
 
+/// How long nothing may come of a stream before its connection counts as dead.
+const STALL_LIMIT: Duration = Duration::from_secs(60);
 /// Whoever the container runs as may write there.
 const OPEN_TO_ALL: u32 = 0o777;
 
@@ -76,9 +79,18 @@ impl Engine {
         let options = DownloadFromContainerOptionsBuilder::new()
             .path(OUTPUT)
             .build();
-        self.docker
-            .download_from_container(id.as_str(), Some(options))
-            .map(|piece| piece.map_err(EngineError::from_bollard))
+        let pieces = self
+            .docker
+            .download_from_container(id.as_str(), Some(options));
+        stream::unfold(Some(Box::pin(pieces)), async |pieces| {
+            let mut pieces = pieces?;
+            match timeout(STALL_LIMIT, pieces.next()).await {
+                Ok(Some(Ok(piece))) => Some((Ok(piece), Some(pieces))),
+                Ok(Some(Err(error))) => Some((Err(EngineError::from_bollard(error)), None)),
+                Ok(None) => None,
+                Err(_) => Some((Err(EngineError::stood_still()), None)),
+            }
+        })
     }
 
     /// About how much a container has in `/output`, in bytes, holes included; read no further than

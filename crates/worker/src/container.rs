@@ -188,15 +188,6 @@ async fn follow(
     let raw = match ended {
         Ok(raw) => raw,
         Err(WaitError::Gone(_) | WaitError::NotStarted) => return ContainerEnd { usage, ..gone() },
-        Err(error) => {
-            let reason = format!("how its container ended can't be known: {error}");
-            let exit = Exit::Interrupted(reason);
-            return ContainerEnd {
-                exit,
-                usage,
-                ..gone()
-            };
-        }
     };
     let cause = cause.flatten().or_else(|| earlier_stop(record, &raw));
     ContainerEnd {

@@ -64,6 +64,11 @@ impl EngineLink {
         }
     }
 
+    /// Whether it is there.
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
     /// The engine, if it is there before long.
     pub(crate) async fn ready_soon(&self) -> Result<Engine, EngineAway> {
         timeout(READY_LIMIT, self.ready())
