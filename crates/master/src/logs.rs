@@ -12,7 +12,7 @@ use std::{
 };
 
 use cloudai_files::log::{LogError, LogStore, OpenLog};
-use cloudai_model::{AttemptId, Whole, WorkerId};
+use cloudai_model::{AttemptId, Whole, WorkerId, resources::most_kept_bytes};
 use cloudai_proto::LogPiece;
 use futures_util::StreamExt as _;
 use tokio::{
@@ -295,7 +295,7 @@ impl Shared {
     async fn read_stream(&self, worker: &WorkerId, attempt: &AttemptId) -> Result<(), Break> {
         let log = self.open(attempt).await?;
         let spec = self.specs.get(&attempt.task).await?;
-        let limit = spec.resources.most_kept_bytes();
+        let limit = most_kept_bytes(spec.resources.storage_bytes);
         let is_old = self.workers.is_old_node(worker);
         let mut stream = self.workers.log_stream(worker, attempt, log.len()).await?;
         if is_old {
@@ -316,11 +316,11 @@ impl Shared {
 }
 
 /// A worker that stops its task at the storage limit never gets here.
-fn check_length(log: &OpenLog, limit: Option<u64>) -> Result<(), Break> {
-    match limit {
-        Some(limit) if log.len() > limit => Err(Break::TooLong(limit)),
-        _ => Ok(()),
+fn check_length(log: &OpenLog, limit: u64) -> Result<(), Break> {
+    if log.len() > limit {
+        return Err(Break::TooLong(limit));
     }
+    Ok(())
 }
 
 /// Appends off the async threads: a disk may be slow.

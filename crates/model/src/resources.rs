@@ -132,15 +132,18 @@ pub struct Resources {
 /// What a task may leave beyond twice the storage that it asked for.
 const BEYOND_STORAGE: u64 = 256 << 20;
 
-impl Resources {
-    /// The most bytes of a log, and the most bytes of files, that a master takes of such a task;
-    /// `None` for a task without a limit. It is more than the task asked for: a worker looks at its
-    /// disk now and then only, and what was written until then is kept, too.
-    #[must_use]
-    pub fn most_kept_bytes(&self) -> Option<u64> {
-        let storage = Some(self.storage_bytes).filter(|bytes| *bytes > 0)?;
-        Some(storage.saturating_mul(2).saturating_add(BEYOND_STORAGE))
-    }
+/// Holes of so many bytes together are taken of a task's files: they take no room, but time, as they
+/// count for the checksums.
+pub const MOST_HOLE_BYTES: u64 = 256 << 30;
+
+/// The most bytes of a log, and the most bytes of files, that a master takes of a task with this
+/// much storage. It is more than the task asked for: a worker looks at its disk now and then only,
+/// and what was written until then is kept, too.
+#[must_use]
+pub fn most_kept_bytes(storage_bytes: u64) -> u64 {
+    storage_bytes
+        .saturating_mul(2)
+        .saturating_add(BEYOND_STORAGE)
 }
 
 impl fmt::Display for Resources {

@@ -75,7 +75,7 @@ pub(crate) async fn run(
             }
         },
     };
-    let limit = record.order.grant.storage_bytes;
+    let limit = storage::limit(&record.order);
     context
         .logs
         .pump(&attempt, container.clone(), attached, limit);

@@ -33,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) credentials: Arc<CredentialStore>,
     /// Turns for uploads.
     pub(crate) uploads: Arc<Semaphore>,
+    /// Turns for fetching what was left in volumes.
+    pub(crate) fetches: Arc<Semaphore>,
     /// Containers that this process has made, so that they need not be looked for.
     pub(crate) made: Arc<Mutex<BTreeMap<AttemptId, ContainerId>>>,
 }

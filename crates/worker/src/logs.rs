@@ -121,13 +121,13 @@ impl Logs {
 
     /// Begins to take in the log of a container, from where the spool's ends: from its outputs, if
     /// they were attached before it began, and whatever they don't give from the engine's log. What
-    /// comes after the spool has more than `limit` bytes of it is not kept; a limit of zero is none.
+    /// comes after the spool has more than `limit` bytes of it is not kept.
     pub(crate) fn pump(
         &self,
         attempt: &AttemptId,
         container: ContainerId,
         attached: Option<LogPieces>,
-        limit: u64,
+        limit: Option<u64>,
     ) {
         let Some(held) = self.lane(attempt) else {
             return;

@@ -10,7 +10,7 @@ use std::{
 use cloudai_engine::{
     ContainerPlan, ContainerSettings, CreateError, EngineError, HeldState, PullError,
 };
-use cloudai_model::{AttemptId, ContainerEnd, Phase, WorkerId};
+use cloudai_model::{AttemptId, ContainerEnd, Phase, WorkerId, resources::most_kept_bytes};
 use cloudai_worker_core::{Blame, Effect, Failure, Found, Input, Order, Outcome, PulledImage};
 use tokio::{sync::oneshot, task::AbortHandle, time::sleep};
 
@@ -20,7 +20,7 @@ use crate::{
     context::{Context, blocking},
     engine_link::{self, blame},
     fetch::{self, FetchError},
-    report, upload,
+    report, storage, upload,
 };
 
 /// How often the master is told how far a pull is, at most.
@@ -199,7 +199,9 @@ async fn take_in_unheard(context: &Context, attempt: &AttemptId) {
     };
     match engine.inspect(&container).await {
         // It has ended: its log grows no more.
-        Ok(state) if state.started_at.is_some() => context.logs.pump(attempt, container, None, 0),
+        Ok(state) if state.started_at.is_some() => {
+            context.logs.pump(attempt, container, None, None);
+        }
         Ok(_) | Err(EngineError::NoSuchContainer(_)) => {}
         Err(error) => {
             tracing::warn!(%attempt, %error, "whether it ever began can't be known");
@@ -397,7 +399,9 @@ async fn remove(context: Context, order: Order, tries: u32) {
         let has_volume = place.has_volume();
         if let Some(id) = container {
             if has_volume {
-                match fetch::output(&engine, &id, &place).await {
+                let _turn = context.fetches.acquire().await;
+                let most = storage::limit(&order).map_or(u64::MAX, most_kept_bytes);
+                match fetch::output(&engine, &id, &place, most).await {
                     // Removed by someone else; what it left can't be reached any more.
                     Ok(()) | Err(FetchError::Engine(EngineError::NoSuchContainer(_))) => {}
                     Err(error) => return Err(error.to_string()),

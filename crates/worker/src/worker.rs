@@ -110,6 +110,7 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
         old_cluster,
         credentials: Arc::new(credentials()),
         uploads: Arc::new(tokio::sync::Semaphore::new(crate::upload::AT_A_TIME)),
+        fetches: Arc::new(tokio::sync::Semaphore::new(crate::fetch::AT_A_TIME)),
         made: Arc::default(),
     };
     adopt(&context)?;

@@ -5,6 +5,7 @@ use cloudai_files::output::{Checksum, OutputStore, RelativePath, StageError, Sta
 use cloudai_model::{
     AttemptId, TaskId, UserName, WorkerId,
     record::{FileRecord, FilesRecord},
+    resources::{MOST_HOLE_BYTES, most_kept_bytes},
 };
 use cloudai_operator::with_causes;
 use cloudai_proto::{Refused, UploadAnswer, UploadChunk, cluster::FileChunk};
@@ -22,9 +23,6 @@ use super::{
 const CHUNKS_AHEAD: usize = 8;
 /// A task may leave so many files.
 const MOST_FILES: usize = 1_000_000;
-/// Holes of so many bytes together are taken in one upload. They take no room, but time: they count
-/// for the checksums.
-const MOST_HOLE_BYTES: u64 = 1 << 40;
 
 /// Why what came isn't kept.
 enum Problem {
@@ -97,7 +95,7 @@ async fn receive(
     let staging = service.master.files.begin(&attempt);
     let staging = staging.map_err(|error| Status::unavailable(error.to_string()))?;
     let (chunks, inbox) = mpsc::channel(CHUNKS_AHEAD);
-    let limit = record.spec.resources.most_kept_bytes();
+    let limit = most_kept_bytes(record.spec.resources.storage_bytes);
     let written = tokio::task::spawn_blocking(move || write(staging, inbox, limit));
     pass_on(&mut stream, first, chunks).await?;
     let staging = match written.await.expect("writing does not panic") {
@@ -177,12 +175,11 @@ async fn pass_on(
     }
 }
 
-/// Writes chunks until the last, at most `limit` bytes of them if there is one; `None` if there are
-/// no files.
+/// Writes chunks until the last, at most `limit` bytes of them; `None` if there are no files.
 fn write(
     mut staging: Staging,
     mut chunks: mpsc::Receiver<UploadChunk>,
-    limit: Option<u64>,
+    limit: u64,
 ) -> Result<Option<Staging>, Problem> {
     let (mut bytes, mut hole_bytes, mut files) = (0_u64, 0_u64, 0);
     let too_much = |words| Problem::ForGood(Status::out_of_range(words));
@@ -204,7 +201,7 @@ fn write(
         }
         position = offset.saturating_add(chunk.data.len() as u64);
         bytes = bytes.saturating_add(chunk.data.len() as u64);
-        if let Some(limit) = limit.filter(|limit| bytes > *limit) {
+        if bytes > limit {
             return Err(too_much(format!(
                 "the files are larger than {limit} bytes, which is what the task's storage allows"
             )));

@@ -66,7 +66,7 @@ impl Pump {
         engine: EngineLink,
         container: ContainerId,
         signs: &Signs,
-        limit: u64,
+        limit: Option<u64>,
     ) -> Self {
         Self {
             writer,
@@ -74,7 +74,7 @@ impl Pump {
             container,
             turns: signs.turns.clone(),
             ask_anew: signs.ask_anew.clone(),
-            limit: if limit == 0 { u64::MAX } else { limit },
+            limit: limit.unwrap_or(u64::MAX),
             position: LogPosition::START,
         }
     }
