@@ -6,6 +6,7 @@ use cloudai_model::{Exit, Phase};
 use cloudai_worker_core::{
     Answer, AssignAnswer, Blame, CancelAnswer, Effect, Failure, Found, Input, Outcome, Refusal,
     StopTarget,
+};
 use support::{Container, Worker, attempt, order};
 
 fn last_refusal(worker: &Worker) -> String {
