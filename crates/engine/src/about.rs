@@ -5,7 +5,7 @@ use std::fmt;
 use bollard::models::{SystemInfo, SystemVersion};
 
 /// What an engine tells of itself and of the machine that it runs containers on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EngineInfo {
     /// Version of the engine, such as `20.10.24`.
     pub version: String,

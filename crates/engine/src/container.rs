@@ -1,6 +1,6 @@
 //! The life of one container: made, started, followed to its end, stopped, removed, found again.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 use bollard::{
     errors::Error as BollardError,
@@ -64,6 +64,12 @@ pub enum CreateError {
     /// Another container, not of this attempt on this worker, has the name.
     #[error("container name {0} is taken by another container; remove it (`docker rm -f {0}`)")]
     NameTaken(String),
+    /// The engine sees another file system than the one with the output folder.
+    #[error(
+        "the Docker Engine does not see this worker's folder {}: expected both on one machine, or \
+         the worker run with -output volume", .0.display()
+    )]
+    OutputOutOfSight(PathBuf),
     /// The engine's disk is full.
     #[error("the Docker Engine's disk is full: {0}")]
     DiskFull(String),
@@ -147,7 +153,7 @@ impl Engine {
         self.has_what_is_asked(&plan.settings.asked).await?;
         let name = plan.name();
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        let body = plan.to_body(self.info().has_init);
+        let body = plan.to_body(self.info());
         match self.docker.create_container(Some(options), body).await {
             Ok(answer) => Ok(Created {
                 id: ContainerId(answer.id),
@@ -165,6 +171,9 @@ impl Engine {
             }) => Err(match status_code {
                 404 => CreateError::NoSuchImage(message),
                 _ if message.contains("no space left on device") => CreateError::DiskFull(message),
+                _ if message.contains("bind source path does not exist") => {
+                    CreateError::OutputOutOfSight(plan.output_dir.clone())
+                }
                 500.. => EngineError::Refused {
                     status: status_code,
                     message,

@@ -14,6 +14,8 @@ use crate::{
 pub const COMMAND_LIMIT: usize = 128 * 1024;
 /// The most characters of a name, a tag, or a label's key or value.
 pub const WORD_LIMIT: usize = 256;
+/// The smallest share of a core that the kernel's scheduler gives: 1 ms in 100.
+const LEAST_CPU_MILLI: u64 = 10;
 /// The smallest memory limit that engines accept, in GB: 6 MiB.
 const LEAST_MEMORY_GB: f64 = 6.0 / 1024.0;
 /// The longest span of time that is believed: ten years, in seconds.
@@ -220,10 +222,13 @@ impl Errors {
 
     fn cpu(&mut self, cores: f64) -> u64 {
         let milli = self.take("cpu_cores", milli_cores(cores));
-        if milli == Some(0) {
+        if milli.is_some_and(|milli| milli < LEAST_CPU_MILLI) {
             self.push(
                 "cpu_cores",
-                "0 is not valid: expected at least 0.001 and at most 1000000 cores, such as 0.5 or 4",
+                format!(
+                    "{cores} is not valid: expected at least 0.01 and at most 1000000 cores, such \
+                     as 0.5 or 4"
+                ),
             );
         }
         milli.unwrap_or(0)
@@ -424,7 +429,7 @@ mod tests {
 
     #[test]
     fn an_amount_that_cannot_be_is_answered_with_its_bounds() {
-        let cpu = "expected at least 0.001 and at most 1000000 cores";
+        let cpu = "expected at least 0.01 and at most 1000000 cores";
         let memory = "expected at least 0.006 (the least that a container can start with) and at \
                       most 1000000 GB";
         let storage = "expected at least 0 and at most 1000000 GB";
@@ -436,7 +441,7 @@ mod tests {
                 "cpu_cores",
                 |d, n| d.cpu_cores = Some(n),
                 cpu,
-                &[0.0, 0.0001],
+                &[0.0, 0.0001, 0.009],
             ),
             (
                 "memory_gb",

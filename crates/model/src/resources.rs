@@ -29,7 +29,7 @@ pub fn milli_cores(cores: f64) -> Result<u64, ResourceError> {
     scaled(
         cores,
         1000.0,
-        "at least 0.001 and at most 1000000 cores, such as 0.5 or 4",
+        "at least 0.01 and at most 1000000 cores, such as 0.5 or 4",
     )
 }
 

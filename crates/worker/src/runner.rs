@@ -270,9 +270,10 @@ async fn try_pull(context: &Context, order: &Order) -> Result<PulledImage, Failu
             };
             progress(String::new());
             let credentials = context.credentials.for_image(image).await;
+            // A file or a program of this worker that is broken.
             let credentials = credentials.map_err(|error| Failure {
                 reason: error.to_string(),
-                blame: Blame::Task,
+                blame: Blame::Machine,
             })?;
             let latest = Mutex::new(String::new());
             let pulled = engine.pull(
@@ -289,6 +290,8 @@ async fn try_pull(context: &Context, order: &Order) -> Result<PulledImage, Failu
                 blame: match &error {
                     // One that took too long once would take as long again.
                     PullError::TimedOut { .. } => Blame::Task,
+                    PullError::DiskFull { .. } => Blame::Machine,
+                    PullError::Engine(error) => blame(error),
                     error if error.is_transient() => Blame::Passing,
                     _ => Blame::Task,
                 },
@@ -365,24 +368,37 @@ async fn try_create(context: &Context, order: &Order, image: &PulledImage) -> Re
             ..ContainerSettings::default()
         },
     };
-    let created = engine.create(&plan).await.map_err(|error| Failure {
-        blame: match &error {
-            // Pulled a moment ago and gone: removed by someone just now.
-            CreateError::NoSuchImage(_) => Blame::Machine,
-            CreateError::NoSuchNetwork(_)
-            | CreateError::NoSuchVolume(_)
-            | CreateError::Refused(_) => Blame::Task,
-            CreateError::NameTaken(_) | CreateError::DiskFull(_) => Blame::Machine,
-            CreateError::Engine(error) => blame(error),
-        },
-        reason: error.to_string(),
+    let created = async {
+        if output_in_volume && plan.settings.asked.read_only {
+            engine.make_open_output(&plan).await?;
+        }
+        engine.create(&plan).await
+    };
+    let created = created.await.map_err(|error| {
+        if let CreateError::OutputOutOfSight(_) = error {
+            context.engine_sees_other_files();
+        }
+        Failure {
+            blame: create_blame(&error),
+            reason: error.to_string(),
+        }
     })?;
-    if output_in_volume && let Err(error) = engine.open_output(&created.id).await {
-        // Its root can write there all the same.
-        tracing::warn!(attempt = %order.attempt, %error, "only root can write to its /output");
-    }
     context.made(&order.attempt, Some(created.id));
     Ok(())
+}
+
+fn create_blame(error: &CreateError) -> Blame {
+    match error {
+        // Pulled a moment ago and gone: removed by someone just now.
+        CreateError::NoSuchImage(_) => Blame::Machine,
+        CreateError::NoSuchNetwork(_) | CreateError::NoSuchVolume(_) | CreateError::Refused(_) => {
+            Blame::Task
+        }
+        CreateError::NameTaken(_) | CreateError::DiskFull(_) | CreateError::OutputOutOfSight(_) => {
+            Blame::Machine
+        }
+        CreateError::Engine(error) => blame(error),
+    }
 }
 
 async fn remove(context: Context, order: Order, tries: u32) {

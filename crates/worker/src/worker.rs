@@ -109,6 +109,7 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
         master: master.clone(),
         old_cluster,
         credentials: Arc::new(credentials()),
+        unshared_files: Arc::default(),
         uploads: Arc::new(tokio::sync::Semaphore::new(crate::upload::AT_A_TIME)),
         fetches: Arc::new(tokio::sync::Semaphore::new(crate::fetch::AT_A_TIME)),
         made: Arc::default(),

@@ -97,7 +97,7 @@ async fn a_submit_says_where_the_task_stands() {
     assert_eq!(
         answer("task alpine -priority 101 -cpu_cores 0").await,
         (
-            "❌ Failed to submit task: cpu_cores: 0 is not valid: expected at least 0.001 and at most 1000000 cores, such as 0.5 or 4; \
+            "❌ Failed to submit task: cpu_cores: 0 is not valid: expected at least 0.01 and at most 1000000 cores, such as 0.5 or 4; \
              priority: 101 is not valid: expected 0 to 100\n"
                 .to_owned(),
             1
