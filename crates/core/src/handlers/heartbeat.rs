@@ -221,7 +221,7 @@ impl Core {
             .is_some_and(|attempt| attempt.worker == *id && held.attempt == current);
         // Its report was taken a moment ago, and the heartbeat left before.
         let over_there = matches!(held.phase, Phase::Uploading | Phase::Done);
-        wanted || (over_there && self.ended.was_last(&held.attempt))
+        wanted || (over_there && self.ended.worker_of(&held.attempt) == Some(id))
     }
 
     /// What it was to stop, and doesn't hold any more.

@@ -62,27 +62,45 @@ pub(super) async fn take_in(
     if let Some(worker) = first.worker.clone() {
         service.gate.reporter(caller, &worker)?;
         let attempt = first.attempt.clone();
-        return receive(service, worker, attempt, first, stream).await;
+        return receive(service, (worker, attempt), is_live, first, stream).await;
     }
     service.gate.unnamed(caller)?;
     let meant = old_nodes::meant(service, None, &first.attempt).await?;
     let Some((worker, attempt)) = meant else {
         return Ok(old_nodes::in_old_words(superseded()));
     };
-    let receiving = receive(service, worker.clone(), attempt.clone(), first, stream);
+    let sender = (worker.clone(), attempt.clone());
+    let receiving = receive(service, sender, is_live_or_late, first, stream);
     let answer = old_nodes::while_busy(service, &worker, &attempt, receiving).await?;
     Ok(old_nodes::in_old_words(answer))
 }
 
-/// Takes in the files of an attempt that is known.
+/// Whether files are still to be taken from a worker that stands so to their attempt. It reports
+/// when they are here, and sends none after.
+fn is_live(standing: Reported) -> bool {
+    match standing {
+        Reported::Live => true,
+        Reported::Ended | Reported::Superseded => false,
+    }
+}
+
+/// The same of an old node, which may report first.
+fn is_live_or_late(standing: Reported) -> bool {
+    match standing {
+        Reported::Live | Reported::Ended => true,
+        Reported::Superseded => false,
+    }
+}
+
+/// Takes in the files of an attempt that is known, as long as they are wanted.
 async fn receive(
     service: &ClusterService,
-    worker: WorkerId,
-    attempt: AttemptId,
+    (worker, attempt): (WorkerId, AttemptId),
+    is_wanted: fn(Reported) -> bool,
     first: UploadChunk,
     mut stream: Streaming<FileChunk>,
 ) -> Result<UploadAnswer, Status> {
-    if vet(service, &worker, &attempt).await? == Reported::Superseded {
+    if !is_wanted(vet(service, &worker, &attempt).await?) {
         return Ok(superseded());
     }
     let record = service.master.store.task(&attempt.task).await;
@@ -106,7 +124,7 @@ async fn receive(
         Err(Problem::ForGood(status)) => return Err(status),
     };
     // A long upload may have been superseded meanwhile: then it replaces nothing.
-    if vet(service, &worker, &attempt).await? == Reported::Superseded {
+    if !is_wanted(vet(service, &worker, &attempt).await?) {
         return Ok(superseded());
     }
     let (user, store) = (record.spec.user.clone(), service.master.files.clone());
@@ -132,7 +150,7 @@ async fn receive(
         worker,
         files: Box::new(stored),
     };
-    if reported(service.master.core.call(input).await)? == Reported::Superseded {
+    if !is_wanted(reported(service.master.core.call(input).await)?) {
         return Ok(superseded());
     }
     Ok(UploadAnswer::Taken {
