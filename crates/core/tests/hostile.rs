@@ -109,3 +109,33 @@ fn what_a_worker_says_to_hold_of_anothers_ended_task_it_is_asked_to_stop() {
         assert_eq!(cluster.take_stops().len(), asked, "{worker}");
     }
 }
+
+#[test]
+fn a_worker_that_says_to_hold_a_million_is_stopped_a_few_at_a_time() {
+    let mut cluster = with_liar();
+    cluster.submit(&cores(1.0));
+    let wanted = cluster.assigned().attempt;
+    cluster.accepted(&wanted);
+    let made_up: Vec<_> = (0..1000)
+        .map(|number| AttemptId::new(format!("made-up-{number:04}").parse().unwrap(), 1))
+        .collect();
+    let mut held: Vec<_> = made_up
+        .iter()
+        .map(|attempt| (attempt, Phase::Running))
+        .collect();
+    held.push((&wanted, Phase::Running));
+    cluster.heartbeat("honest", &held);
+    let first = cluster.take_stops();
+    assert!(first.len() <= 64, "{}", first.len());
+
+    // Those that it stopped make room for the next, and what is wanted is never among them.
+    let mut stopped = 0;
+    while held.len() > 1 {
+        cluster.heartbeat("honest", &held);
+        let stops = cluster.take_stops();
+        assert!(!stops.is_empty(), "{} left", held.len());
+        stopped += stops.len();
+        held.retain(|(attempt, _)| !stops.iter().any(|stop| stop.attempt == **attempt));
+    }
+    assert_eq!((stopped, held[0].0), (1000, &wanted));
+}
