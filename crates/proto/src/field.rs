@@ -31,6 +31,24 @@ where
     parsed(field, text).map(Some)
 }
 
+/// Words of a node are kept, listed and sent on up to so many bytes.
+const MOST_TEXT: usize = 4096;
+
+/// Words that are only shown or compared; what is longer than anybody reads is cut.
+pub(crate) fn shown_text(mut text: String) -> String {
+    if text.len() > MOST_TEXT {
+        text.truncate(text.floor_char_boundary(MOST_TEXT));
+        text.push('…');
+        text.shrink_to_fit();
+    }
+    text
+}
+
+/// The same; an empty one is none.
+pub(crate) fn shown_text_if_any(text: String) -> Option<String> {
+    text_if_any(text).map(shown_text)
+}
+
 /// The text, unless it is empty.
 pub(crate) fn text_if_any(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
@@ -91,4 +109,24 @@ pub(crate) fn whole(milli: u64) -> f64 {
 /// Unix seconds as the wire has them, 0 for never.
 pub(crate) fn unix_seconds(at: Option<Wall>) -> i64 {
     at.map_or(0, Wall::unix_seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(shown_text("short".to_owned()), "short");
+        let whole = "x".repeat(MOST_TEXT);
+        assert_eq!(shown_text(whole.clone()), whole);
+        // The last character that begins within the limit ends beyond it.
+        let cut = shown_text(format!("x{}", "ä".repeat(MOST_TEXT)));
+        assert!(
+            cut.ends_with("ä…") && cut.len() <= MOST_TEXT + "…".len(),
+            "{}",
+            cut.len()
+        );
+        assert_eq!(shown_text_if_any(String::new()), None);
+    }
 }

@@ -30,13 +30,19 @@ pub struct ClusterService {
     pub(super) master: Arc<Master>,
     pub(super) gate: Gate,
     pub(super) logs: LogFollowers,
+    pub(super) uploads: uploads::Places,
 }
 
 impl ClusterService {
     /// A service over this master.
     #[must_use]
     pub fn new(master: Arc<Master>, gate: Gate, logs: LogFollowers) -> Self {
-        Self { master, gate, logs }
+        Self {
+            master,
+            gate,
+            logs,
+            uploads: uploads::Places::default(),
+        }
     }
 
     /// The attempt whose log is wanted: the one named, or the last.

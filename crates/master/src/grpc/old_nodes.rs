@@ -80,9 +80,7 @@ pub(super) async fn complete(
     let attempt = report.attempt.clone();
     let mut log_tail = String::new();
     // Of one that is repeated all is here.
-    if vet(service, &worker, &attempt).await? == Reported::Taken
-        && is_live(service, &attempt).await?
-    {
+    if vet(service, &worker, &attempt).await? == Reported::Live {
         let logs = service.logs.clone();
         let at = report.end.finished_at;
         let log = logs.complete_old(&worker, &attempt, old.logs.clone(), at, LOG_TAIL);
@@ -102,12 +100,6 @@ pub(super) async fn complete(
         ReportAnswer::Superseded { message } => ReportAnswer::Refused(Refused(message)),
         other => other,
     })
-}
-
-async fn is_live(service: &ClusterService, attempt: &AttemptId) -> Result<bool, Status> {
-    let record = service.master.store.task(&attempt.task).await;
-    let record = record.map_err(|error| Status::unavailable(error.to_string()))?;
-    Ok(record.is_some_and(|record| !record.state.status.is_final()))
 }
 
 /// Whether the files are here that the result names.

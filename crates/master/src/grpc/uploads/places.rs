@@ -1,0 +1,150 @@
+//! Who may send files just now, and who may use the disk for it: what one worker sends, or leaves
+//! unsent, holds up no other.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cloudai_model::{AttemptId, WorkerId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+/// Uploads of one worker at a time. Further ones wait.
+const OF_A_WORKER: usize = 16;
+/// Pieces of work at the disk at a time, of all uploads together. A piece is short, so that turns
+/// come soon, and the threads that logs are written with are never all taken.
+const AT_DISK: usize = 16;
+
+/// See the module.
+pub(in crate::grpc) struct Places {
+    uploads: Arc<Mutex<Uploads>>,
+    at_disk: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct Uploads {
+    of_workers: HashMap<WorkerId, Arc<Semaphore>>,
+    /// The upload of each attempt; it ends when its sender here is dropped.
+    latest: HashMap<AttemptId, (u64, oneshot::Sender<()>)>,
+    begun: u64,
+}
+
+/// The right to upload the files of an attempt, as long as it is kept.
+pub(super) struct Place {
+    uploads: Arc<Mutex<Uploads>>,
+    attempt: AttemptId,
+    number: u64,
+    replaced: oneshot::Receiver<()>,
+    _of_worker: OwnedSemaphorePermit,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            uploads: Arc::default(),
+            at_disk: Arc::new(Semaphore::new(AT_DISK)),
+        }
+    }
+}
+
+impl Places {
+    /// A place for an upload of an attempt; an earlier one of it that is still under way loses its
+    /// own. The worker began anew, and its first connection is only not known to be gone.
+    pub(super) async fn take(&self, worker: &WorkerId, attempt: &AttemptId) -> Place {
+        let (ends, replaced) = oneshot::channel();
+        let (number, of_worker) = {
+            let mut uploads = lock(&self.uploads);
+            uploads.begun += 1;
+            let number = uploads.begun;
+            uploads.latest.insert(attempt.clone(), (number, ends));
+            uploads
+                .of_workers
+                .retain(|_, places| Arc::strong_count(places) > 1);
+            let places = uploads
+                .of_workers
+                .entry(worker.clone())
+                .or_insert_with(|| Arc::new(Semaphore::new(OF_A_WORKER)));
+            (number, places.clone())
+        };
+        let permit = of_worker.acquire_owned().await;
+        Place {
+            uploads: self.uploads.clone(),
+            attempt: attempt.clone(),
+            number,
+            replaced,
+            _of_worker: permit.expect("it is never closed"),
+        }
+    }
+
+    /// A turn at the disk.
+    pub(super) async fn at_disk(&self) -> OwnedSemaphorePermit {
+        let turn = self.at_disk.clone().acquire_owned().await;
+        turn.expect("it is never closed")
+    }
+}
+
+impl Place {
+    /// Resolves when another upload of the same attempt has begun.
+    pub(super) async fn lost(&mut self) {
+        // Nothing is ever sent: only that the sender is gone tells.
+        let _ = (&mut self.replaced).await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut uploads = lock(&self.uploads);
+        let latest = uploads.latest.get(&self.attempt);
+        if latest.is_some_and(|(number, _)| *number == self.number) {
+            uploads.latest.remove(&self.attempt);
+        }
+    }
+}
+
+fn lock(uploads: &Mutex<Uploads>) -> std::sync::MutexGuard<'_, Uploads> {
+    uploads.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn attempt(number: u64) -> AttemptId {
+        AttemptId::new(cloudai_model::TaskId::numbered(number), 1)
+    }
+
+    #[tokio::test]
+    async fn a_second_upload_of_an_attempt_ends_the_first() {
+        let (places, worker) = (Places::default(), "w".parse().unwrap());
+        let mut first = places.take(&worker, &attempt(1)).await;
+        let mut other = places.take(&worker, &attempt(2)).await;
+        assert_eq!(first.lost().now_or_never(), None);
+        let mut second = places.take(&worker, &attempt(1)).await;
+        first.lost().await;
+        // When the first leaves, that takes nothing from the second.
+        drop(first);
+        assert_eq!(second.lost().now_or_never(), None);
+        assert_eq!(other.lost().now_or_never(), None);
+        drop((second, other));
+        assert!(lock(&places.uploads).latest.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_worker_with_many_uploads_holds_up_itself_alone() {
+        let places = Places::default();
+        let (greedy, modest) = ("greedy".parse().unwrap(), "modest".parse().unwrap());
+        let mut held = Vec::new();
+        for number in 0..OF_A_WORKER as u64 {
+            held.push(places.take(&greedy, &attempt(number)).await);
+        }
+        let further = attempt(1000);
+        let mut waiting = std::pin::pin!(places.take(&greedy, &further));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        let others = places.take(&modest, &attempt(2000)).now_or_never();
+        assert!(others.is_some());
+        held.pop();
+        waiting.await;
+    }
+}
