@@ -20,7 +20,8 @@ pub enum Answer {
 pub enum AssignAnswer {
     /// It is kept, and will be reported.
     Accepted,
-    /// It is not taken, and never will be under this number.
+    /// It is not taken, and never will be under this number. An old master, which has no numbers,
+    /// may ask again.
     Refused(Refusal),
     /// The spool is still being read; the same may be asked again in a moment.
     NotReady,
@@ -51,6 +52,9 @@ pub enum Refusal {
         /// The one held.
         newer: u32,
     },
+    /// It ran here before, and what is left of that is still being removed.
+    #[error("what is left of an earlier run of it is being removed here; try again in a moment")]
+    JustEnded,
     /// It comes from another cluster's master.
     #[error("this worker belongs to cluster {mine}, and the assignment comes from {other}")]
     OtherCluster {

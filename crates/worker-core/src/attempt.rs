@@ -2,16 +2,20 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use cloudai_model::{AttemptId, ContainerEnd, Exit, Grant, Now, PeakUsage, Phase, Whole};
+use cloudai_model::{AttemptId, ContainerEnd, Exit, Grant, Mono, Now, PeakUsage, Phase, Whole};
 
 use crate::{
     answer::Answer,
     effect::{Effect, Report},
-    input::{Call, PulledImage, SealedLog},
+    input::{Call, PulledImage, SealedLog, SentFiles},
     lifecycle::{AttemptEvent, AttemptState, next},
     order::Order,
     record::{EndRecord, SpoolRecord},
 };
+
+/// However long it took, so many refusals at least mean "never". A master that was away nearly all
+/// the time has said little.
+const LEAST_REFUSALS: u32 = 10;
 
 /// An attempt as a heartbeat tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +45,9 @@ pub(crate) struct Attempt {
     waiting: VecDeque<(u64, Call, Answer)>,
     /// How often what is being tried just now was tried in vain.
     pub(crate) tries: u32,
-    /// The same for the record.
+    /// How often an old master refused it, and since when.
+    refusals: Option<(u32, Mono)>,
+    /// How often the record was written in vain.
     pub(crate) save_tries: u32,
     /// Its container is to be stopped as soon as the reason is on disk.
     pub(crate) stop_waits: bool,
@@ -53,7 +59,7 @@ pub(crate) struct Attempt {
     pub(crate) ran: bool,
     /// Its container was taken away, and whatever of its log was not in the spool.
     pub(crate) is_lost: bool,
-    pub(crate) files: Whole,
+    pub(crate) files: SentFiles,
 }
 
 impl Attempt {
@@ -93,6 +99,7 @@ impl Attempt {
             saved_revision: 0,
             waiting: VecDeque::new(),
             tries: 0,
+            refusals: None,
             save_tries: 0,
             stop_waits: false,
             image: None,
@@ -100,7 +107,7 @@ impl Attempt {
             had_container: false,
             ran: false,
             is_lost: false,
-            files: Whole::Complete,
+            files: SentFiles::none(Whole::Complete),
         }
     }
 
@@ -115,6 +122,7 @@ impl Attempt {
         };
         self.state = state;
         self.tries = 0;
+        self.refusals = None;
         true
     }
 
@@ -122,6 +130,13 @@ impl Attempt {
     pub(crate) fn try_again(&mut self, limit: u32) -> bool {
         self.tries += 1;
         self.tries < limit
+    }
+
+    /// Counts one more refusal of what is being sent; whether that is to be taken as the last word.
+    pub(crate) fn is_refused_for_good(&mut self, now: Now, patience: Duration) -> bool {
+        let (times, since) = self.refusals.get_or_insert((0, now.mono));
+        *times += 1;
+        *times >= LEAST_REFUSALS && now.mono.since(*since) >= patience
     }
 
     /// The record has changed: it must be written again.
@@ -220,9 +235,10 @@ impl Attempt {
                 attempt: self.id().clone(),
                 end: end.end.clone(),
                 log: end.log.whole.clone(),
-                files: self.files.clone(),
+                files: self.files.whole.clone(),
             },
             log_length_bytes: end.log.length_bytes,
+            file_names: self.files.names.clone(),
         })
     }
 

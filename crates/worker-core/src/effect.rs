@@ -125,6 +125,13 @@ pub enum Effect {
         /// How the container ended, with [`Phase::Uploading`].
         end: Option<Box<ContainerEnd>>,
     },
+    /// Say that an attempt's result is dropped: an old master has refused it for too long.
+    GivenUp {
+        /// Which.
+        attempt: AttemptId,
+        /// What it says.
+        reason: String,
+    },
     /// Stop and remove a container of this worker that no record knows.
     RemoveOrphan(AttemptId),
 }
@@ -136,4 +143,6 @@ pub struct Report {
     pub report: AttemptReport,
     /// Framed bytes of log that the spool holds; the master has it whole when it has as many.
     pub log_length_bytes: u64,
+    /// See [`crate::SentFiles::names`].
+    pub file_names: Vec<String>,
 }

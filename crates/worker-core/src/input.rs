@@ -104,8 +104,8 @@ pub enum Outcome {
     Removed,
     /// The container can't be removed.
     RemoveFailed(String),
-    /// What the master said to its files; with a reason if they can't be had whole.
-    Uploaded(Delivery<Whole>),
+    /// What the master said to its files.
+    Uploaded(Delivery<SentFiles>),
     /// What the master said to its report.
     Reported(Delivery<()>),
     /// Its folder in the spool is gone.
@@ -152,6 +152,26 @@ pub struct SealedLog {
     pub whole: Whole,
 }
 
+/// The files of an attempt that the master has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentFiles {
+    /// Whether they are all; with a reason if they can't be had whole.
+    pub whole: Whole,
+    /// What they are called, where the master wants that in the result, too: an old one.
+    pub names: Vec<String>,
+}
+
+impl SentFiles {
+    /// None was sent, and why not if there were any.
+    #[must_use]
+    pub fn none(whole: Whole) -> Self {
+        Self {
+            whole,
+            names: Vec::new(),
+        }
+    }
+}
+
 /// What became of something sent to the master.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery<T> {
@@ -159,8 +179,11 @@ pub enum Delivery<T> {
     Acknowledged(T),
     /// The master doesn't want it any more, for good.
     Superseded,
-    /// No answer came; it must be sent again.
+    /// No answer came, or one that asks for patience; it must be sent again.
     Undelivered(String),
+    /// An old master said no. It may mean not now or never: it has one word for both. To be sent
+    /// again until it has said so often and for long.
+    Refused(String),
 }
 
 /// What a start found of an attempt's container.

@@ -26,7 +26,7 @@ pub struct Job {
 pub struct Order {
     /// Task and number.
     pub attempt: AttemptId,
-    /// Rises with each assignment to this worker.
+    /// Rises with each assignment to this worker; 0 from an old master, which numbers nothing.
     pub sequence: u64,
     /// The cluster that gives it; labels its container.
     pub cluster: ClusterId,
@@ -36,4 +36,13 @@ pub struct Order {
     pub stop_grace: Duration,
     /// What to run.
     pub job: Arc<Job>,
+}
+
+impl Order {
+    /// Whether an old master gave it. One that wants another try of a task gives it once more
+    /// under the same name, so that what was answered before says nothing.
+    #[must_use]
+    pub fn is_of_old_master(&self) -> bool {
+        self.sequence == 0
+    }
 }

@@ -15,6 +15,10 @@ pub struct Settings {
     pub engine_tries: u32,
     /// How long a container that no record knows is left alone.
     pub orphan_grace: Duration,
+    /// How long an old master has to refuse a result before that is taken to be for good.
+    pub result_patience: Duration,
+    /// The same for files, which hold up the result meanwhile.
+    pub files_patience: Duration,
 }
 
 impl Settings {
@@ -26,6 +30,8 @@ impl Settings {
             memory: Duration::from_secs(3600),
             engine_tries: 6,
             orphan_grace: Duration::from_secs(120),
+            result_patience: Duration::from_secs(3600),
+            files_patience: Duration::from_secs(600),
         }
     }
 }

@@ -44,7 +44,7 @@ fn run(actions: Vec<Action>) {
                 number,
                 cores,
             } if worker.may_come(&attempt(task, number)) => {
-                worker.assign(order(&attempt(task, number), step as u64, cores));
+                worker.assign(order(&attempt(task, number), step as u64 + 1, cores));
                 assert!(worker.core.last_sequence() >= step as u64);
             }
             Action::Cancel { task, number } => {

@@ -5,7 +5,6 @@ mod support;
 use cloudai_model::{Exit, Phase};
 use cloudai_worker_core::{
     Answer, AssignAnswer, Blame, CancelAnswer, Effect, Failure, Found, Input, Outcome, Refusal,
-    StopTarget,
 };
 use support::{Container, Worker, attempt, order};
 
@@ -360,19 +359,6 @@ fn a_container_that_ended_before_the_stop_keeps_its_own_result() {
     );
     worker.finish();
     assert_eq!(worker.acknowledged[&id], Exit::Exited(5));
-}
-
-#[test]
-fn an_old_master_cancels_whichever_attempt_is_held() {
-    let mut worker = Worker::new();
-    let id = attempt(7, 1);
-    worker.assign(order(&id, 1, 1));
-    worker.settle();
-    let call = worker.cancel_target(StopTarget::Task(id.task.clone()), &id);
-    worker.settle();
-    assert!(worker.is_answered(call));
-    worker.finish();
-    assert_eq!(worker.acknowledged[&id], Exit::Cancelled);
 }
 
 #[test]

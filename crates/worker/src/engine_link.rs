@@ -64,9 +64,9 @@ impl EngineLink {
         }
     }
 
-    /// Whether it is there.
-    pub(crate) fn is_there(&self) -> bool {
-        self.0.borrow().is_some()
+    /// The engine, if it is there.
+    pub(crate) fn now(&self) -> Option<Engine> {
+        self.0.borrow().clone()
     }
 
     /// The engine, if it is there before long.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use cloudai_files::{log::tail_text, output::collect};
+use cloudai_files::log::tail_text;
 use cloudai_model::{AttemptId, ContainerEnd, Phase};
 use cloudai_proto::{Completion, Progress, ReportAnswer, completion::OldResult};
 use cloudai_worker_core::{Delivery, Outcome, Report};
-use tonic::Code;
+use tonic::{Code, Status};
 
 use crate::{
     backoff, console,
@@ -19,45 +19,57 @@ const REPORT_LIMIT: Duration = Duration::from_secs(60);
 const PROGRESS_LIMIT: Duration = Duration::from_secs(10);
 /// How much of a log an old master gets with the result.
 const OLD_LOG_BYTES: usize = 64 * 1024;
-/// An old master has no word for "never": so many refusals mean it.
-pub(crate) const OLD_REFUSALS: u32 = 10;
 
 /// Sends a last word once, and tells the core what came of it.
 pub(crate) async fn run(context: Context, report: Report, tries: u32) {
     backoff::wait(tries).await;
     let attempt = report.report.attempt.clone();
     let master = context.master.ready().await;
-    let delivery = match send(&context, &master, report).await {
-        Answered::Refused(reason) if master.is_old && tries >= OLD_REFUSALS => {
-            console::task(
-                &attempt.task,
-                format_args!("the master will not have this result: {reason}"),
-            );
-            Delivery::Superseded
-        }
-        Answered::Refused(reason) => Delivery::Undelivered(reason),
-        Answered::Finally(delivery) => delivery,
-    };
-    if let Delivery::Undelivered(reason) = &delivery {
+    let delivery = send(&context, &master, report).await;
+    if let Delivery::Undelivered(reason) | Delivery::Refused(reason) = &delivery {
         tracing::debug!(%attempt, reason, "the report will be sent again");
     }
     context.core.outcome(&attempt, Outcome::Reported(delivery));
 }
 
-/// What came of one try.
-enum Answered {
-    Finally(Delivery<()>),
-    /// The master said no, which may change.
-    Refused(String),
+/// A no that may change; from an old master it may be for good.
+pub(crate) fn refused<T>(master: &Connected, reason: String) -> Delivery<T> {
+    if master.is_old {
+        Delivery::Refused(reason)
+    } else {
+        Delivery::Undelivered(reason)
+    }
 }
 
-async fn send(context: &Context, master: &Connected, report: Report) -> Answered {
+/// A call that failed. An old master's own error is a no: a Go server says whatever it doesn't like
+/// as one, mostly `UNKNOWN`.
+pub(crate) fn failed<T>(master: &Connected, status: &Status) -> Delivery<T> {
+    let reason = status.message().to_owned();
+    if is_said(status) {
+        refused(master, reason)
+    } else {
+        Delivery::Undelivered(reason)
+    }
+}
+
+/// Whether the other side has said so, rather than not having been reached or heard.
+fn is_said(status: &Status) -> bool {
+    use std::error::Error as _;
+    let away = matches!(
+        status.code(),
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled
+    );
+    // What this side finds wrong with a connection has its cause with it.
+    !away && status.source().is_none()
+}
+
+async fn send(context: &Context, master: &Connected, report: Report) -> Delivery<()> {
     let attempt = report.report.attempt.clone();
     let completion = Completion {
         worker: context.settings.id.clone(),
         log_length: Some(report.log_length_bytes),
         old: if master.is_old {
-            old_result(context, &attempt).await
+            old_result(context, &attempt, report.file_names).await
         } else {
             None
         },
@@ -73,34 +85,32 @@ async fn send(context: &Context, master: &Connected, report: Report) -> Answered
     match answer.map(ReportAnswer::from_wire) {
         Ok(ReportAnswer::Taken { message }) => {
             console::line(format_args!("✓ Task result reported: {message}"));
-            Answered::Finally(Delivery::Acknowledged(()))
+            Delivery::Acknowledged(())
         }
         Ok(ReportAnswer::Superseded { message }) => {
             console::task(
                 &attempt.task,
                 format_args!("the master has no use for this result: {message}"),
             );
-            Answered::Finally(Delivery::Superseded)
+            Delivery::Superseded
         }
-        Ok(ReportAnswer::Refused(refused)) => Answered::Refused(refused.to_string()),
-        Err(status) => Answered::Finally(Delivery::Undelivered(status.message().to_owned())),
+        Ok(ReportAnswer::Refused(reason)) => refused(master, reason.to_string()),
+        Err(status) => failed(master, &status),
     }
 }
 
 /// What an old master can show of the log, and the names of the files that it was sent.
-async fn old_result(context: &Context, attempt: &AttemptId) -> Option<OldResult> {
+async fn old_result(
+    context: &Context,
+    attempt: &AttemptId,
+    output_files: Vec<String>,
+) -> Option<OldResult> {
     let place = context.spool.held(attempt)?;
-    let (tail, collected) = blocking(move || {
-        let tail = tail_text(&place.log(), OLD_LOG_BYTES);
-        (tail, collect(&place.output()))
-    })
-    .await;
-    // Why some can't be read was said when they were to be sent.
-    let files = collected.map_or_else(|_| Vec::new(), |collected| collected.files);
+    let tail = blocking(move || tail_text(&place.log(), OLD_LOG_BYTES)).await;
     let logs = tail.inspect_err(|error| tracing::warn!(%error, "no log for an old master"));
     Some(OldResult {
         logs: logs.unwrap_or_default(),
-        output_files: files.iter().map(|file| file.path.to_string()).collect(),
+        output_files,
         ..OldResult::default()
     })
 }
@@ -131,5 +141,28 @@ pub(crate) async fn progress(
         && status.code() != Code::Unimplemented
     {
         tracing::debug!(%status, "progress got lost");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_master_itself_says_is_a_no() {
+        for code in [
+            Code::Unknown,
+            Code::Internal,
+            Code::NotFound,
+            Code::ResourceExhausted,
+        ] {
+            assert!(is_said(&Status::new(code, "no such task")), "{code:?}");
+        }
+        for code in [Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled] {
+            assert!(!is_said(&Status::new(code, "not now")), "{code:?}");
+        }
+        let broken = Status::from_error(Box::new(std::io::Error::other("the line broke")));
+        assert_eq!(broken.code(), Code::Unknown);
+        assert!(!is_said(&broken), "nobody has said that");
     }
 }

@@ -171,6 +171,10 @@ impl crate::core_loop::CarryOut for Runner {
                 }
                 tokio::spawn(report::progress(context, attempt, phase, detail, end));
             }
+            Effect::GivenUp { attempt, reason } => console::task(
+                &attempt.task,
+                format_args!("✗ Its result is dropped, the master won't have it: {reason}"),
+            ),
             Effect::RemoveOrphan(attempt) => {
                 tokio::spawn(remove_orphan(context, attempt));
             }

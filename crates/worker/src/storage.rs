@@ -49,6 +49,7 @@ pub(crate) async fn watch(context: &Context, order: &Order, container: &Containe
         return std::future::pending().await;
     };
     let mut wait = FIRST_LOOK;
+    let mut warned = false;
     loop {
         tokio::select! {
             () = sleep(wait) => {}
@@ -65,7 +66,10 @@ pub(crate) async fn watch(context: &Context, order: &Order, container: &Containe
             }
             Ok(_) => {}
             Err(error) => {
-                tracing::debug!(%container, %error, "its storage can't be measured");
+                if !std::mem::replace(&mut warned, true) {
+                    let attempt = &order.attempt;
+                    tracing::warn!(%attempt, %error, "its storage can't be measured just now");
+                }
                 sleep(INTERVAL).await;
             }
         }

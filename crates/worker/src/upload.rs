@@ -12,7 +12,7 @@ use cloudai_model::{
     resources::{MOST_HOLE_BYTES, most_kept_bytes},
 };
 use cloudai_proto::{FileDigest, UploadAnswer, UploadChunk, cluster::FileChunk};
-use cloudai_worker_core::{Delivery, Order, Outcome};
+use cloudai_worker_core::{Delivery, Order, Outcome, SentFiles};
 use tokio::{
     sync::{mpsc, watch},
     time::timeout,
@@ -24,8 +24,7 @@ use crate::{
     backoff,
     context::{Context, blocking},
     master_link::Connected,
-    report::OLD_REFUSALS,
-    storage,
+    report, storage,
 };
 
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -37,17 +36,17 @@ const STALL_LIMIT: Duration = Duration::from_secs(120);
 const ANSWER_LIMIT: Duration = Duration::from_secs(600);
 /// Uploads at a time; each reads on a thread of its own.
 pub(crate) const AT_A_TIME: usize = 8;
+/// So much text of file names an old master gets with a result: with the log's end it stays well
+/// below the 4 MiB that a gRPC server takes if nobody says otherwise.
+const OLD_NAMES_BYTES: usize = 1 << 20;
 /// How many notes about files that were left out are passed on.
 const NOTES: usize = 5;
 
 /// Sends the files of an attempt once, and tells the core what came of it.
 pub(crate) async fn run(context: Context, order: Order, tries: u32) {
     backoff::wait(tries).await;
-    let delivery = {
-        let _turn = context.uploads.acquire().await;
-        deliver(&context, &order, tries).await
-    };
-    if let Delivery::Undelivered(reason) = &delivery {
+    let delivery = deliver(&context, &order).await;
+    if let Delivery::Undelivered(reason) | Delivery::Refused(reason) = &delivery {
         tracing::debug!(attempt = %order.attempt, reason, "the files will be sent again");
     }
     context
@@ -55,12 +54,14 @@ pub(crate) async fn run(context: Context, order: Order, tries: u32) {
         .outcome(&order.attempt, Outcome::Uploaded(delivery));
 }
 
-async fn deliver(context: &Context, order: &Order, tries: u32) -> Delivery<Whole> {
+async fn deliver(context: &Context, order: &Order) -> Delivery<SentFiles> {
+    let none = |whole| Delivery::Acknowledged(SentFiles::none(whole));
+    let incomplete = |reason: String| none(Whole::Incomplete(reason));
     let place = context.spool.place(&order.attempt);
     let folder = place.output();
     if place.has_volume() && !folder.exists() {
         let reason = "what it left in /output could not be fetched from its engine";
-        return Delivery::Acknowledged(Whole::Incomplete(reason.to_owned()));
+        return incomplete(reason.to_owned());
     }
     let left_out = match blocking(move || place.left_out()).await {
         Ok(left_out) => left_out,
@@ -74,17 +75,25 @@ async fn deliver(context: &Context, order: &Order, tries: u32) -> Delivery<Whole
         let root = folder.clone();
         let collected = match blocking(move || collect(&root)).await {
             Ok(collected) => collected,
-            Err(error) => return Delivery::Acknowledged(Whole::Incomplete(error.to_string())),
+            Err(error) => return incomplete(error.to_string()),
         };
         let mut collected = without(collected, &unreadable);
         leave_out_endless(&mut collected, storage::limit(order));
         collected.left_out.prepend(&left_out);
         // Those of a later attempt replace those of the earlier, so that none is news, too.
         if collected.files.is_empty() && order.attempt.number == 1 {
-            return Delivery::Acknowledged(whole(&collected.left_out));
+            return none(whole(&collected.left_out));
         }
+        let _turn = context.uploads.acquire().await;
         let master = context.master.ready().await;
-        let kept = whole(&collected.left_out);
+        let kept = SentFiles {
+            whole: whole(&collected.left_out),
+            names: if master.is_old {
+                names(&collected)
+            } else {
+                Vec::new()
+            },
+        };
         match send(
             &context.settings.id,
             &master,
@@ -99,11 +108,7 @@ async fn deliver(context: &Context, order: &Order, tries: u32) -> Delivery<Whole
             }
             Sent::Answered(UploadAnswer::Superseded { .. }) => return Delivery::Superseded,
             Sent::Answered(UploadAnswer::Refused(refused)) => {
-                if master.is_old && tries >= OLD_REFUSALS {
-                    let reason = format!("the master refused them: {refused}");
-                    return Delivery::Acknowledged(Whole::Incomplete(reason));
-                }
-                return Delivery::Undelivered(refused.to_string());
+                return report::refused(&master, refused.to_string());
             }
             Sent::Unreadable(path, reason) => {
                 unreadable.insert((path, reason));
@@ -112,10 +117,9 @@ async fn deliver(context: &Context, order: &Order, tries: u32) -> Delivery<Whole
                 // What the master can't ever take is not to hold up the result.
                 return match status.code() {
                     Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented => {
-                        let reason = format!("the master refused them: {}", status.message());
-                        Delivery::Acknowledged(Whole::Incomplete(reason))
+                        incomplete(format!("the master refused them: {}", status.message()))
                     }
-                    _ => Delivery::Undelivered(status.message().to_owned()),
+                    _ => report::failed(&master, &status),
                 };
             }
         }
@@ -129,6 +133,17 @@ fn without(mut collected: Collected, unreadable: &BTreeSet<(RelativePath, String
         collected.left_out.add(format_args!("{path}: {reason}"));
     }
     collected
+}
+
+/// What the files are called, as far as there is room for that.
+fn names(collected: &Collected) -> Vec<String> {
+    let mut room = OLD_NAMES_BYTES;
+    let names = collected.files.iter().map(|file| file.path.to_string());
+    let fits = |name: &String| {
+        room = room.saturating_sub(name.len() + 8);
+        room > 0
+    };
+    names.take_while(fits).collect()
 }
 
 /// Leaves out files that are larger than a master ever takes: the holes of a file count for its

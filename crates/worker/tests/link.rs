@@ -3,7 +3,7 @@
 mod support;
 
 use cloudai_proto::cluster::MasterInfo;
-use support::{fake_master::FakeMaster, process::Worker, task, until};
+use support::{fake_master::FakeMaster, process::Worker, until};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -51,7 +51,7 @@ async fn heartbeats_tell_what_is_held() {
     let master = FakeMaster::start().await;
     let folder = tempfile::tempdir().unwrap();
     let worker = Worker::start(folder.path(), &master.address(), &[]);
-    let mut order = task("job-1", "sleep 600");
+    let mut order = master.task("job-1", "sleep 600");
     order.sequence = 42;
     worker.assign(order).await;
     until("a heartbeat with the task", || {
@@ -72,7 +72,7 @@ async fn a_lost_master_is_found_again_and_hears_what_it_missed() {
     let mut master = FakeMaster::start().await;
     let folder = tempfile::tempdir().unwrap();
     let worker = Worker::start(folder.path(), &master.address(), &[]);
-    worker.assign(task("job-1", "sleep 1")).await;
+    worker.assign(master.task("job-1", "sleep 1")).await;
     master.sees_phase("job-1", "running").await;
     master.vanish();
     worker.says("trying again").await;
@@ -150,7 +150,7 @@ async fn what_a_master_serves_is_answered_with_who_serves_it() {
     let status = status.await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unimplemented);
     assert!(status.message().contains("this is a worker"), "{status}");
-    let mut order = task("job-1", "true");
+    let mut order = master.task("job-1", "true");
     order.docker_image = "No Image".to_owned();
     let status = client.assign_task(order).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
@@ -224,7 +224,7 @@ async fn without_an_engine_it_waits_says_so_and_takes_nothing() {
         unwell.contains("no Docker Engine at").then_some(())
     })
     .await;
-    let ack = worker.assign(task("job-1", "true")).await;
+    let ack = worker.assign(master.task("job-1", "true")).await;
     assert!(!ack.success);
     assert!(
         ack.message.contains("no Docker Engine at"),

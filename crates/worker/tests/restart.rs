@@ -6,7 +6,7 @@ use support::{
     fake_master::FakeMaster,
     image::containers,
     process::{Worker, output},
-    task, until,
+    until,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -16,7 +16,7 @@ async fn a_running_container_outlives_its_worker_and_its_log_stays_whole() {
     let folder = tempfile::tempdir().unwrap();
     let mut worker = Worker::start(folder.path(), &master.address(), &[]);
     let line = "for i in $(seq 1 30); do echo line $i; usleep 100000; done; echo x > /output/x";
-    assert!(worker.assign(task("job-1", line)).await.success);
+    assert!(worker.assign(master.task("job-1", line)).await.success);
     let log = folder.path().join("spool/job-1-1/log");
     until("a part of the log", || {
         std::fs::metadata(&log).ok().filter(|log| log.len() > 60)
@@ -52,7 +52,7 @@ async fn a_container_that_ended_meanwhile_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let mut worker = Worker::start(folder.path(), &master.address(), &[]);
     worker
-        .assign(task("job-1", "echo a; sleep 1; echo b; exit 7"))
+        .assign(master.task("job-1", "echo a; sleep 1; echo b; exit 7"))
         .await;
     master.sees_phase("job-1", "running").await;
     worker.kill();
@@ -78,7 +78,7 @@ async fn a_report_that_was_owed_is_made_after_the_restart() {
     let mut master = FakeMaster::start().await;
     let folder = tempfile::tempdir().unwrap();
     let mut worker = Worker::start(folder.path(), &master.address(), &[]);
-    worker.assign(task("job-1", "sleep 1; exit 4")).await;
+    worker.assign(master.task("job-1", "sleep 1; exit 4")).await;
     master.sees_phase("job-1", "running").await;
     master.vanish();
     worker.says("[Task job-1] ✗ Ended: exit code 4").await;
@@ -102,7 +102,7 @@ async fn sigterm_leaves_containers_running_unless_told_otherwise() {
     let master = FakeMaster::start().await;
     let folder = tempfile::tempdir().unwrap();
     let mut worker = Worker::start(folder.path(), &master.address(), &[]);
-    worker.assign(task("job-1", "sleep 600")).await;
+    worker.assign(master.task("job-1", "sleep 600")).await;
     master.sees_phase("job-1", "running").await;
     worker.terminate();
     assert!(worker.ends().await);
@@ -130,7 +130,7 @@ async fn a_cancel_that_came_first_is_remembered_over_a_restart() {
     assert!(worker.cancel("job-1", 1).await.not_held);
     worker.kill();
     let worker = Worker::start(folder.path(), &master.address(), &[]);
-    let ack = worker.assign(task("job-1", "true")).await;
+    let ack = worker.assign(master.task("job-1", "true")).await;
     assert!(
         ack.message.contains("cancelled before it arrived"),
         "{ack:?}"

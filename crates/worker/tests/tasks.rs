@@ -9,7 +9,7 @@ use support::{
     fake_master::FakeMaster,
     image::{containers, remove},
     process::{Worker, output},
-    spool_is_empty, task, until, worker,
+    spool_is_empty, until, worker,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,7 +20,7 @@ async fn a_task_runs_and_its_log_files_and_result_arrive() {
     let line = "printf 'a\\0b\\n'; echo oops >&2; head -c 600000 /dev/zero > /output/big; \
                 mkdir -p /output/sub; echo hi > /output/sub/small; touch /output/empty; exit 3";
     master.keep_logs(true);
-    let ack = worker.assign(task("job-1", line)).await;
+    let ack = worker.assign(master.task("job-1", line)).await;
     assert!(ack.success, "{}", ack.message);
     let (framed, complete) = worker.framed_log("job-1", 0).await;
     master.keep_logs(false);
@@ -68,7 +68,7 @@ async fn a_task_runs_and_its_log_files_and_result_arrive() {
 async fn a_report_is_repeated_until_it_is_acknowledged_and_then_never_again() {
     let (master, worker, _folder) = worker().await;
     master.state().lose_reports = 3;
-    worker.assign(task("job-1", "true")).await;
+    worker.assign(master.task("job-1", "true")).await;
     until("four reports", || {
         (master.state().reports.len() == 4).then_some(())
     })
@@ -94,7 +94,7 @@ async fn files_are_sent_again_whole_when_the_stream_breaks() {
     let (master, worker, _folder) = worker().await;
     master.state().break_uploads = 2;
     worker
-        .assign(task("job-1", "seq 1 100000 > /output/numbers"))
+        .assign(master.task("job-1", "seq 1 100000 > /output/numbers"))
         .await;
     let report = master.report("job-1").await;
     assert!(report.files_complete, "{}", report.files_reason);
@@ -108,7 +108,7 @@ async fn files_are_sent_again_whole_when_the_stream_breaks() {
 async fn what_is_no_file_is_left_out_and_said() {
     let (master, worker, _folder) = worker().await;
     let line = "ln -s /etc/passwd /output/link; mkfifo /output/pipe; echo x > /output/file";
-    worker.assign(task("job-1", line)).await;
+    worker.assign(master.task("job-1", line)).await;
     let report = master.report("job-1").await;
     assert!(!report.files_complete);
     assert!(
@@ -128,7 +128,7 @@ async fn what_is_no_file_is_left_out_and_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_cannot_be_had_is_the_result() {
     let (master, worker, _folder) = worker().await;
-    let mut order = task("job-1", "true");
+    let mut order = master.task("job-1", "true");
     order.docker_image = "127.0.0.1:1/no/such:image".to_owned();
     worker.assign(order).await;
     worker
@@ -146,7 +146,7 @@ async fn a_pull_is_cancelled() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (master, worker, _folder) = worker().await;
-    let mut order = task("job-1", "true");
+    let mut order = master.task("job-1", "true");
     order.docker_image = format!("{address}/slow:1");
     worker.assign(order).await;
     master.sees_phase("job-1", "pulling").await;
@@ -166,12 +166,12 @@ async fn a_pull_is_cancelled() {
 async fn a_running_task_is_cancelled_with_sigterm_and_then_with_sigkill() {
     let (master, worker, folder) = worker().await;
     worker
-        .assign(task(
+        .assign(master.task(
             "job-1",
             "echo up; trap 'echo bye; exit 0' TERM; while :; do usleep 10000; done",
         ))
         .await;
-    let deaf = task(
+    let deaf = master.task(
         "job-2",
         "trap '' TERM; echo up; while :; do usleep 10000; done",
     );
@@ -211,7 +211,7 @@ async fn a_running_task_is_cancelled_with_sigterm_and_then_with_sigkill() {
     // And what isn't held is answered so, and never started
     let ack = worker.cancel("job-3", 1).await;
     assert!(ack.not_held && !ack.success, "{ack:?}");
-    let ack = worker.assign(task("job-3", "true")).await;
+    let ack = worker.assign(master.task("job-3", "true")).await;
     assert!(!ack.success);
     assert!(
         ack.message.contains("cancelled before it arrived"),
@@ -225,11 +225,11 @@ async fn a_repeated_assignment_is_answered_the_same_and_run_once() {
     let (master, worker, _folder) = worker().await;
     let line = "echo once >> /output/runs";
     for _ in 0..3 {
-        assert!(worker.assign(task("job-1", line)).await.success);
+        assert!(worker.assign(master.task("job-1", line)).await.success);
     }
     master.report("job-1").await;
     master.sees_nothing_held().await;
-    assert!(worker.assign(task("job-1", line)).await.success);
+    assert!(worker.assign(master.task("job-1", line)).await.success);
     master.sees_nothing_held().await;
     let state = master.state();
     assert_eq!(state.reports.len(), 1);
@@ -238,8 +238,8 @@ async fn a_repeated_assignment_is_answered_the_same_and_run_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_fit_is_refused_with_what_is_missing() {
-    let (_master, worker, _folder) = worker().await;
-    let mut order = task("job-1", "true");
+    let (master, worker, _folder) = worker().await;
+    let mut order = master.task("job-1", "true");
     order.req_cpu = Some(64.0);
     let ack = worker.assign(order).await;
     assert!(!ack.success);
@@ -250,8 +250,8 @@ async fn what_does_not_fit_is_refused_with_what_is_missing() {
 async fn memory_and_signals_are_told_from_exit_codes() {
     let (master, worker, _folder) = worker().await;
     let hog = "dd if=/dev/zero of=/dev/null bs=200M count=1";
-    worker.assign(task("job-1", hog)).await;
-    worker.assign(task("job-2", "kill -SEGV $$")).await;
+    worker.assign(master.task("job-1", hog)).await;
+    worker.assign(master.task("job-2", "kill -SEGV $$")).await;
     assert_eq!(
         master.report("job-1").await.exit.unwrap().kind,
         "out-of-memory"
@@ -265,7 +265,7 @@ async fn a_log_is_followed_while_it_grows_and_goes_on_at_any_byte() {
     // Given a master that is away when the task ends, so that its log stays
     let (mut master, worker, _folder) = worker().await;
     let line = "for i in 1 2 3 4 5; do echo line $i; usleep 100000; done";
-    worker.assign(task("job-1", line)).await;
+    worker.assign(master.task("job-1", line)).await;
     master.sees_phase("job-1", "running").await;
     master.vanish();
     let (whole, complete) = worker.framed_log("job-1", 0).await;
@@ -284,7 +284,7 @@ async fn a_flood_without_a_line_end_arrives_whole() {
     let (master, worker, _folder) = worker().await;
     master.keep_logs(true);
     let line = "dd if=/dev/zero bs=1M count=24 2>/dev/null; seq 1 100000 >&2";
-    worker.assign(task("job-1", line)).await;
+    worker.assign(master.task("job-1", line)).await;
     let (framed, complete) = worker.framed_log("job-1", 0).await;
     master.keep_logs(false);
     assert!(complete);
@@ -300,9 +300,9 @@ async fn a_flood_without_a_line_end_arrives_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_caller_gets_the_output_as_text_and_bytes() {
-    let (_master, worker, _folder) = worker().await;
+    let (master, worker, _folder) = worker().await;
     let line = "printf 'caf\\303\\251 \\377\\n'; echo oops >&2; sleep 600";
-    worker.assign(task("job-1", line)).await;
+    worker.assign(master.task("job-1", line)).await;
     let mut chunks = worker.plain_log("job-1").await;
     let (mut out, mut err) = (None, None);
     while out.is_none() || err.is_none() {
@@ -335,7 +335,7 @@ async fn a_log_survives_an_engine_that_breaks_off() {
     let worker = Worker::start(folder.path(), &master.address(), &flags);
     let line = "for i in $(seq 1 40); do echo line $i; usleep 100000; done";
     master.keep_logs(true);
-    assert!(worker.assign(task("job-1", line)).await.success);
+    assert!(worker.assign(master.task("job-1", line)).await.success);
     let log = folder.path().join("spool/job-1-1/log");
     let longer = |than: u64| {
         let log = log.clone();
@@ -348,7 +348,7 @@ async fn a_log_survives_an_engine_that_breaks_off() {
     worker
         .says("this worker takes no tasks until it answers")
         .await;
-    assert!(!worker.assign(task("job-2", "true")).await.success);
+    assert!(!worker.assign(master.task("job-2", "true")).await.success);
     cut.mend().await;
     worker.says("✓ Docker Engine is back").await;
 
@@ -368,7 +368,7 @@ async fn a_log_survives_an_engine_that_breaks_off() {
 async fn what_the_master_does_not_want_is_dropped() {
     let (master, worker, folder) = worker().await;
     master.state().superseded = true;
-    worker.assign(task("job-1", "true")).await;
+    worker.assign(master.task("job-1", "true")).await;
     master.sees_nothing_held().await;
     until("an empty spool", || spool_is_empty(&folder).then_some(())).await;
     assert_eq!(master.state().reports.len(), 1);
@@ -377,7 +377,7 @@ async fn what_the_master_does_not_want_is_dropped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_that_someone_removes_is_reported_so() {
     let (master, worker, _folder) = worker().await;
-    worker.assign(task("job-1", "sleep 600")).await;
+    worker.assign(master.task("job-1", "sleep 600")).await;
     master.sees_phase("job-1", "running").await;
     remove(&format!("cloudai-{}-job-1-1", master.cluster)).await;
     let exit = master.report("job-1").await.exit.unwrap();

@@ -67,7 +67,9 @@ class Master(rpc.MasterWorkerServicer):
             unknown=unknown(request),
         )
         self.reports += 1
-        if self.reports <= self.options.refuse_reports:
+        if self.reports <= self.options.fail_reports:
+            context.abort(grpc.StatusCode.UNKNOWN, "no such task")
+        if self.reports <= self.options.fail_reports + self.options.refuse_reports:
             return pb.Ack(success=False, message="not now")
         return pb.Ack(success=True, message="Task result received")
 
@@ -141,7 +143,8 @@ class Master(rpc.MasterWorkerServicer):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--listen", required=True)
-    parser.add_argument("--refuse-reports", type=int, default=0)
+    parser.add_argument("--fail-reports", type=int, default=0, help="the first so many")
+    parser.add_argument("--refuse-reports", type=int, default=0, help="so many after these")
     master = Master(parser.parse_args())
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))
     rpc.add_MasterWorkerServicer_to_server(master, server)

@@ -212,7 +212,8 @@ async fn it_registers_and_runs_a_task_with_logs_and_files(place: Place) {
 async fn it_registers_when_called(place: Place) {
     // Given a worker that knows no master that answers,
     let port = free_port();
-    let mut pair = Pair::with(place, port, "127.0.0.1:1", &["--refuse-reports", "2"]).await;
+    let flags = ["--fail-reports", "1", "--refuse-reports", "1"];
+    let mut pair = Pair::with(place, port, "127.0.0.1:1", &flags).await;
     pair.worker.says("no master answers at 127.0.0.1:1").await;
 
     // when the master calls, it registers there;
@@ -229,6 +230,12 @@ async fn it_registers_when_called(place: Place) {
         .await;
     until("the second answer", async || {
         (pair.master.all("register").len() == 2).then_some(())
+    })
+    .await;
+    // Whether it registers once more because of that shows before its next heartbeat.
+    let beats = pair.master.all("SendHeartbeat").len();
+    until("the next heartbeat", async || {
+        (pair.master.all("SendHeartbeat").len() > beats).then_some(())
     })
     .await;
     assert_eq!(pair.master.all("RegisterWorker").len(), 1);

@@ -97,7 +97,7 @@ mod tests {
         fs::write(tree.join("a/b/file"), "x").unwrap();
         symlink(&outside, tree.join("a/link")).unwrap();
         let closed = tree.join("a/b");
-        fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
         remove_tree(&tree).unwrap();
         assert!(!tree.exists());
         assert!(outside.join("kept").exists());

@@ -21,10 +21,14 @@ impl WorkerCore {
         }
         self.last_sequence = self.last_sequence.max(order.sequence);
         let id = order.attempt.clone();
-        if let Some(answer) = self.memory.answer(&id) {
+        let numbered = !order.is_of_old_master();
+        if numbered && let Some(answer) = self.memory.answer(&id) {
             return step.answer_assign(call, answer.clone());
         }
         if let Some(held) = self.attempts.get_mut(&id) {
+            if !numbered && !held.state.is_owed() {
+                return step.answer_assign(call, AssignAnswer::Refused(Refusal::JustEnded));
+            }
             let answer = AssignAnswer::Accepted;
             let answer = held.answer_when_saved(call, Answer::Assign(answer));
             return step.out.extend(answer);
@@ -33,7 +37,9 @@ impl WorkerCore {
         self.stop_older_attempts(step, &order);
         if let Err(refusal) = judged {
             let answer = AssignAnswer::Refused(refusal);
-            self.memory.remember(step.now.mono, id, answer.clone());
+            if numbered {
+                self.memory.remember(step.now.mono, id, answer.clone());
+            }
             return step.answer_assign(call, answer);
         }
         let mut attempt = Attempt::accepted(order);

@@ -8,7 +8,7 @@ use crate::{
     attempt::Attempt,
     core::{Step, WorkerCore},
     effect::Effect,
-    input::{Blame, Delivery, Failure, Found, Outcome, PulledImage, SealedLog},
+    input::{Blame, Delivery, Failure, Found, Outcome, PulledImage, SealedLog, SentFiles},
     lifecycle::{AttemptEvent as E, AttemptState as S},
     record::StopCause,
 };
@@ -84,7 +84,7 @@ impl WorkerCore {
             step.out
                 .push(Effect::Answer(call, Answer::Assign(refused.clone())));
         }
-        self.memory.remember(step.now.mono, id.clone(), refused);
+        self.remember(step.now, id, refused);
         self.enter(step, id);
     }
 
@@ -236,40 +236,52 @@ impl WorkerCore {
         }
     }
 
-    fn uploaded(&mut self, step: &mut Step<'_>, id: &AttemptId, delivery: Delivery<Whole>) {
+    fn uploaded(&mut self, step: &mut Step<'_>, id: &AttemptId, delivery: Delivery<SentFiles>) {
+        let patience = self.settings.files_patience;
         let held = self.attempt_mut(id);
-        match delivery {
-            Delivery::Acknowledged(files) => {
-                if held.advance(E::Upload) {
-                    held.files = files;
-                    self.enter(step, id);
-                }
-            }
-            Delivery::Superseded => self.superseded(step, id),
-            Delivery::Undelivered(_) if held.state == S::Uploading => {
-                held.tries = held.tries.saturating_add(1);
-                self.enter(step, id);
-            }
-            Delivery::Undelivered(_) => {}
+        if held.state != S::Uploading {
+            return;
         }
+        let files = match delivery {
+            Delivery::Acknowledged(files) => files,
+            Delivery::Superseded => return self.superseded(step, id),
+            Delivery::Refused(reason) if held.is_refused_for_good(step.now, patience) => {
+                let reason = format!("the master refused them: {reason}");
+                SentFiles::none(Whole::Incomplete(reason))
+            }
+            Delivery::Refused(_) | Delivery::Undelivered(_) => return self.send_again(step, id),
+        };
+        held.advance(E::Upload);
+        held.files = files;
+        self.enter(step, id);
     }
 
     fn reported(&mut self, step: &mut Step<'_>, id: &AttemptId, delivery: Delivery<()>) {
+        let patience = self.settings.result_patience;
         let held = self.attempt_mut(id);
+        if held.state != S::Reporting {
+            return;
+        }
         match delivery {
             Delivery::Acknowledged(()) => {
-                if held.advance(E::Acknowledge) {
-                    self.settled(step.now, id);
-                    self.enter(step, id);
-                }
-            }
-            Delivery::Superseded => self.superseded(step, id),
-            Delivery::Undelivered(_) if held.state == S::Reporting => {
-                held.tries = held.tries.saturating_add(1);
+                held.advance(E::Acknowledge);
+                self.settled(step.now, id);
                 self.enter(step, id);
             }
-            Delivery::Undelivered(_) => {}
+            Delivery::Superseded => self.superseded(step, id),
+            Delivery::Refused(reason) if held.is_refused_for_good(step.now, patience) => {
+                let attempt = id.clone();
+                step.out.push(Effect::GivenUp { attempt, reason });
+                self.superseded(step, id);
+            }
+            Delivery::Refused(_) | Delivery::Undelivered(_) => self.send_again(step, id),
         }
+    }
+
+    fn send_again(&mut self, step: &mut Step<'_>, id: &AttemptId) {
+        let held = self.attempt_mut(id);
+        held.tries = held.tries.saturating_add(1);
+        self.enter(step, id);
     }
 
     fn superseded(&mut self, step: &mut Step<'_>, id: &AttemptId) {
@@ -281,8 +293,13 @@ impl WorkerCore {
 
     /// An assignment of it that is still under way is answered as it was, and not run again.
     fn settled(&mut self, now: Now, id: &AttemptId) {
-        self.memory
-            .remember(now.mono, id.clone(), AssignAnswer::Accepted);
+        self.remember(now, id, AssignAnswer::Accepted);
+    }
+
+    fn remember(&mut self, now: Now, id: &AttemptId, answer: AssignAnswer) {
+        if !self.attempt_mut(id).record.order.is_of_old_master() {
+            self.memory.remember(now.mono, id.clone(), answer);
+        }
     }
 
     fn deleted(&mut self, id: &AttemptId) {

@@ -20,8 +20,8 @@ use cloudai_model::{
 };
 use cloudai_worker_core::{
     Answer, AssignAnswer, Blame, Call, CancelAnswer, Delivery, Effect, Failure, Found, Input, Job,
-    Order, Outcome, PulledImage, SealedLog, Settings, SpoolRecord, StopCause, StopTarget,
-    WorkerCore,
+    Order, Outcome, PulledImage, SealedLog, SentFiles, Settings, SpoolRecord, StopCause,
+    StopTarget, WorkerCore,
 };
 
 pub(crate) const CAPACITY: Capacity = Capacity {
@@ -161,6 +161,17 @@ impl Worker {
         !self.bygone.contains(attempt)
     }
 
+    /// An old master may give the same id once more; all that was before is bygone.
+    pub(crate) fn begin_anew(&mut self, attempt: &AttemptId) {
+        self.accepted.remove(attempt);
+        self.refused.remove(attempt);
+        self.cancelled.remove(attempt);
+        self.starts.remove(attempt);
+        self.acknowledged.remove(attempt);
+        self.superseded.remove(attempt);
+        self.settled.remove(attempt);
+    }
+
     pub(crate) fn tick(&mut self, seconds: u64) {
         self.now.mono = Mono(self.now.mono.0 + seconds * 1000);
         self.step(Input::Tick);
@@ -231,6 +242,9 @@ impl Worker {
                         "{attempt} is reported again"
                     );
                     self.pending.push(Effect::Report { report, tries });
+                }
+                Effect::GivenUp { attempt, .. } => {
+                    self.superseded.insert(attempt);
                 }
                 Effect::Follow { record } => {
                     self.followed.insert(record.attempt().clone());
@@ -404,7 +418,7 @@ impl Worker {
                 let delivery = if self.superseded.contains(&order.attempt) {
                     Delivery::Superseded
                 } else {
-                    Delivery::Acknowledged(Whole::Complete)
+                    Delivery::Acknowledged(SentFiles::none(Whole::Complete))
                 };
                 self.outcome(&order.attempt, Outcome::Uploaded(delivery));
             }

@@ -251,6 +251,11 @@ impl SpoolPlace {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(io_error(&path, "open")(error)),
         };
+        // That flushes what others wrote, too: not for nothing.
+        let mut entries = fs::read_dir(&path).map_err(io_error(&path, "list"))?;
+        if entries.next().is_none() {
+            return Ok(());
+        }
         // One call for the file system, however many files there are.
         rustix::fs::syncfs(&folder).map_err(|error| io_error(&path, "flush")(error.into()))
     }

@@ -77,6 +77,24 @@ impl FakeMaster {
         master
     }
 
+    /// An assignment of this master that runs this line.
+    pub fn task(&self, id: &str, line: &str) -> Task {
+        Task {
+            task_id: id.to_owned(),
+            docker_image: super::image::IMAGE.to_owned(),
+            command: line.to_owned(),
+            req_cpu: Some(0.5),
+            req_memory: Some(0.0625),
+            req_storage: Some(0.01),
+            user_id: "admin".to_owned(),
+            cluster_id: self.cluster.clone(),
+            attempt: 1,
+            sequence: 1,
+            stop_grace_ms: Some(1000),
+            ..Task::default()
+        }
+    }
+
     pub fn address(&self) -> String {
         self.address.to_string()
     }

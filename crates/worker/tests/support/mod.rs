@@ -19,7 +19,6 @@ pub mod process;
 use std::{future::Future, time::Duration};
 
 use self::{fake_master::FakeMaster, process::Worker};
-use cloudai_proto::cluster::Task;
 
 /// No step of a test takes longer than this unless something hangs.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -43,23 +42,6 @@ pub async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, future)
         .await
         .unwrap_or_else(|_| panic!("not done within {LIMIT:?}"))
-}
-
-/// An assignment that runs this line.
-pub fn task(id: &str, line: &str) -> Task {
-    Task {
-        task_id: id.to_owned(),
-        docker_image: image::IMAGE.to_owned(),
-        command: line.to_owned(),
-        req_cpu: Some(0.5),
-        req_memory: Some(0.0625),
-        req_storage: Some(0.01),
-        user_id: "admin".to_owned(),
-        attempt: 1,
-        sequence: 1,
-        stop_grace_ms: Some(1000),
-        ..Task::default()
-    }
 }
 
 /// A worker with a fake master, and its data directory.
