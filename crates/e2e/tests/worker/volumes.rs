@@ -136,7 +136,7 @@ async fn a_volume_is_measured_too_and_outlives_a_restart_of_the_worker() {
         .await;
     // Given a task that waits, and one that fills its volume
     let waits = cluster
-        .submit_draft(shell("echo kept > /output/file; sleep 4"))
+        .submit_draft(shell("echo kept > /output/file; sleep 15"))
         .await;
     let mut fills = shell("dd if=/dev/zero of=/output/filled bs=1M count=40 && sleep 600");
     fills.storage_gb = Some(0.03125);
