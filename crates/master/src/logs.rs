@@ -118,18 +118,34 @@ impl LogFollowers {
 
     /// Ends the follower, then brings what has come to the disk and tells watchers that it is all.
     async fn close(&self, attempt: &AttemptId) -> Result<(), LogError> {
-        if let Some(follower) = self.take(attempt) {
-            follower.task.abort();
-            // Its end, or it might open the log once more.
-            let _ = follower.task.await;
-        }
+        self.end_follower(attempt).await;
         let (store, attempt) = (self.0.store.clone(), attempt.clone());
         let closed = tokio::task::spawn_blocking(move || store.close(&attempt)).await;
         closed.expect("closing a log does not panic")
     }
 
+    /// Ends the follower, then brings what has come to the disk. Watchers still wait.
+    async fn make_safe(&self, attempt: &AttemptId) -> Result<(), LogError> {
+        self.end_follower(attempt).await;
+        if self.length(attempt) == 0 {
+            return Ok(());
+        }
+        let log = self.0.open(attempt).await?;
+        let synced = tokio::task::spawn_blocking(move || log.sync()).await;
+        synced.expect("flushing a log does not panic")
+    }
+
+    async fn end_follower(&self, attempt: &AttemptId) {
+        if let Some(follower) = self.take(attempt) {
+            follower.task.abort();
+            // Its end, or it might open the log once more.
+            let _ = follower.task.await;
+        }
+    }
+
     /// Makes sure that all `length` bytes of a finished attempt's log are on this disk; with it the
-    /// last `tail` bytes that the task printed.
+    /// last `tail` bytes that the task printed. Watchers are told that it is all when the log is
+    /// [left](Self::leave): not before its end is known to everyone.
     ///
     /// # Errors
     /// If they have not come, or are not safe, yet; the worker shall report again.
@@ -162,8 +178,8 @@ impl LogFollowers {
         } else {
             Ok(String::new())
         };
-        if let Err(error) = self.close(attempt).await {
-            warn!(%attempt, error = &error as &dyn std::error::Error, "log not closed");
+        if let Err(error) = self.make_safe(attempt).await {
+            warn!(%attempt, error = &error as &dyn std::error::Error, "log not flushed");
             return Err(pending);
         }
         let whole = match (given_up, &tail) {
