@@ -126,6 +126,7 @@ impl Session {
                 answer.line(format!("❌ {why}")).await;
             },
             () = pin!(left(leaving)) => if let Some(note) = note {
+                answer.calm();
                 answer.fresh_row();
                 answer.line(note).await;
             },

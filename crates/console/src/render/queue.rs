@@ -3,7 +3,7 @@
 use cloudai_model::{GpuRequest, Resources, Wall, resources::bytes_to_gb};
 
 use super::{
-    table::{Cut, table},
+    table::{Cut, table_with_reasons},
     text::safe,
 };
 use crate::{output::Style, time::short_span};
@@ -32,10 +32,10 @@ pub(crate) fn queue(entries: &[QueueEntry], now: Wall, style: Style) -> String {
         ("NAME", Cut::End(6)),
         ("PRIO", Cut::Never),
         ("AGE", Cut::Never),
-        ("NEEDS", Cut::End(10)),
-        ("WAITING FOR", Cut::End(16)),
+        ("NEEDS", Cut::End(20)),
+        ("WAITING FOR", Cut::Never),
     ];
-    table(heads, &rows, style.width, |_, _, cell| cell)
+    table_with_reasons(heads, &rows, style.width, |_, _, cell| cell)
 }
 
 /// `4 cpu, 8.0 GB, 1 gpu`.
@@ -83,7 +83,7 @@ POS  TASK                   NAME         PRIO  AGE  NEEDS                 WAITIN
     }
 
     #[test]
-    fn at_eighty_columns_nothing_wraps() {
+    fn at_eighty_columns_nothing_wraps_and_the_reason_is_whole() {
         let style = Style {
             colour: false,
             width: 80,
@@ -91,5 +91,7 @@ POS  TASK                   NAME         PRIO  AGE  NEEDS                 WAITIN
         };
         let text = queue(&entries(), NOW.wall, style);
         assert!(text.lines().all(|line| columns(line) <= 80), "{text}");
+        let reasons = text.matches("\n     no worker with 1 GPU\n");
+        assert_eq!(reasons.count(), 2, "{text}");
     }
 }

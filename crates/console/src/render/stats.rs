@@ -6,7 +6,7 @@ use cloudai_core::registry::Worker;
 use cloudai_model::{AttemptId, Capacity, Now, record::TaskRecord, resources::bytes_to_gb};
 
 use super::{
-    table::{Cut, table},
+    table::{Cut, table, table_with_reasons},
     text::{counted, painted, safe, wrapped},
     workers::{last_seen, takes_nothing},
 };
@@ -54,7 +54,7 @@ fn amounts(worker: &Worker, style: Style) -> String {
         ("CAPACITY", Cut::Never),
         ("PROMISED", Cut::Never),
         ("FREE", Cut::Never),
-        ("IN USE", Cut::Never),
+        ("MACHINE USES", Cut::Never),
     ];
     table(heads, &rows(worker, capacity), style.width, |_, _, cell| {
         cell
@@ -133,9 +133,9 @@ fn attempts(running: &[Running], now: Now, style: Style) -> String {
         ("FOR", Cut::Never),
         ("NEEDS", Cut::End(10)),
         ("NAME", Cut::End(8)),
-        ("DETAIL", Cut::End(8)),
+        ("DETAIL", Cut::Never),
     ];
-    let text = table(heads, &rows, style.width, |row, column, cell| {
+    let text = table_with_reasons(heads, &rows, style.width, |row, column, cell| {
         match (&running[row].1, column) {
             (Some(record), 2) => painted(&cell, record.state.status, style),
             _ => cell,
@@ -226,7 +226,7 @@ Worker worker-1: active
   Last heartbeat: 2s ago
   Address: localhost:50052, version 0.1.0
   Labels:  zone=a
-         CAPACITY  PROMISED  FREE      IN USE
+         CAPACITY  PROMISED  FREE      MACHINE USES
 CPU      4         1.5       2.5       42 %
 Memory   8.0 GB    2.0 GB    6.0 GB    3.0 GB
 Storage  100.0 GB  0.0 GB    100.0 GB  20.0 GB
