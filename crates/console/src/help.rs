@@ -8,7 +8,7 @@ use crate::render::text::wrapped;
 
 /// A command, as help tells of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Topic {
+pub(crate) struct Topic {
     /// Its name.
     pub name: &'static str,
     /// How it is typed.

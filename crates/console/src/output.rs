@@ -29,7 +29,7 @@ const BUDGET: usize = 1 << 20;
 const NEWS_LIMIT: usize = 1000;
 
 /// Where news go.
-pub trait NewsSink: Send {
+pub(crate) trait NewsSink: Send {
     /// Prints one line, which has no line break at its end.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use crate::{
     container::{ContainerDraft, allowed::Allowed},
     ids::{TaskId, UserName},
-    resources::{GpuRequest, Resources, gb_to_bytes, milli_cores},
+    resources::{GpuRequest, Resources, gb_to_bytes, milli_cores, shown},
     spec::{Command, Priority, SlaMultiplier, TaskSpec},
     time::Wall,
 };
@@ -239,8 +239,9 @@ impl Errors {
         self.push(
             "memory_gb",
             format!(
-                "{gb} is not valid: expected at least 0.006 (the least that a container can start \
-                 with) and at most 1000000 GB, such as 0.5 or 16"
+                "{} is not valid: expected at least 0.006 (the least that a container can start \
+                 with) and at most 1000000 GB, such as 0.5 or 16",
+                shown(gb)
             ),
         );
         0
@@ -305,8 +306,9 @@ impl Errors {
         self.push(
             field,
             format!(
-                "{seconds} is not valid: expected at least 0.001 and at most {LONGEST_S} seconds, \
-                 such as 90"
+                "{} is not valid: expected at least 0.001 and at most {LONGEST_S} seconds, \
+                 such as 90",
+                shown(seconds)
             ),
         );
         None

@@ -1,8 +1,9 @@
 //! The table of what waits, and why.
 
-use cloudai_model::{GpuRequest, Resources, Wall, resources::bytes_to_gb};
+use cloudai_model::Wall;
 
 use super::{
+    amounts::Amounts,
     table::{Cut, table_with_reasons},
     text::safe,
 };
@@ -21,7 +22,7 @@ pub(crate) fn queue(entries: &[QueueEntry], now: Wall, style: Style) -> String {
                 safe(&record.spec.name),
                 record.spec.priority.level().to_string(),
                 short_span(now.since(record.submitted_at)),
-                needs(&record.spec.resources),
+                Amounts::from(&record.spec.resources).in_short(),
                 safe(&entry.why.summary),
             ]
         })
@@ -38,18 +39,10 @@ pub(crate) fn queue(entries: &[QueueEntry], now: Wall, style: Style) -> String {
     table_with_reasons(heads, &rows, style.width, |_, _, cell| cell)
 }
 
-/// `4 cpu, 8.0 GB, 1 gpu`.
-pub(crate) fn needs(resources: &Resources) -> String {
-    let cores = resources.cpu_milli as f64 / 1000.0;
-    let memory = bytes_to_gb(resources.memory_bytes);
-    match resources.gpu {
-        GpuRequest::None => format!("{cores} cpu, {memory:.1} GB"),
-        gpu => format!("{cores} cpu, {memory:.1} GB, {} gpu", gpu.devices()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use cloudai_model::GpuRequest;
+
     use super::*;
     use crate::{
         render::text::columns,

@@ -72,11 +72,10 @@ impl Session {
     }
 
     pub(super) async fn fix_resources(&self, answer: &Answer) -> Result<(), Failed> {
-        let before = self.operator.inspect().await;
-        let before = before.map_err(Failed::to("fix resources"))?;
         let mended = self.operator.mend().await;
         let mended = mended.map_err(Failed::to("fix resources"))?;
-        let text = inspection::mended(&mended, &before, self.output.style());
+        let snapshot = self.operator.snapshot();
+        let text = inspection::mended(&mended, &snapshot, self.output.style());
         answer.text(text).await;
         Ok(())
     }

@@ -42,7 +42,7 @@ async fn a_drained_worker_ends_its_task_and_what_waits_for_it_is_explained() {
     let said = asks(&mut cluster, "drain worker-1").await;
     assert_eq!(
         said,
-        "✓ Worker worker-1 is given nothing new; 1 attempt there to its end"
+        "✓ Worker worker-1 is given nothing new; 1 attempt goes on there to its end"
     );
     let worker = cluster.json("stats worker-1").await;
     assert_eq!(worker["status"], "draining");
@@ -136,6 +136,8 @@ async fn files_are_listed_and_downloaded_in_one_line() {
         (&1.into(), &3.into())
     );
     let files = cluster.json(&format!("task-files {task} alice")).await;
+    assert_eq!(files["files_complete"], true);
+    let files = &files["files"];
     assert_eq!(files[0]["path"], "sum");
     assert_eq!(files[0]["sha256"].as_str().unwrap().len(), 64);
     // Nobody learns of another's.
