@@ -470,6 +470,30 @@ mod tests {
     }
 
     #[test]
+    fn an_amount_of_hundreds_of_digits_is_told_in_a_few() {
+        for (amount, shown) in [
+            (1e300, "1e300"),
+            (-1e-300, "-1e-300"),
+            (1e18, "1000000000000000000"),
+        ] {
+            let huge = TaskDraft {
+                cpu_cores: Some(amount),
+                memory_gb: Some(amount),
+                timeout_s: Some(amount),
+                ..draft()
+            };
+            let errors = huge.check().unwrap_err().0;
+            assert_eq!(errors.len(), 3, "{errors:?}");
+            for error in errors {
+                assert!(
+                    error.message.starts_with(&format!("{shown} is not")),
+                    "{error:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn an_id_with_a_path_in_it_is_no_id() {
         for id in [
             "../etc",

@@ -24,7 +24,7 @@ pub struct ResourceError {
 /// A number as an error quotes it: not with hundreds of digits.
 pub(crate) fn shown(value: f64) -> String {
     match value.abs() {
-        size if size == 0.0 || (1e-6..1e15).contains(&size) => format!("{value}"),
+        size if size == 0.0 || (1e-6..1e21).contains(&size) => format!("{value}"),
         _ => format!("{value:e}"),
     }
 }

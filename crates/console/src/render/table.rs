@@ -15,6 +15,8 @@ pub(crate) enum Cut {
 
 /// Between two columns.
 const GAP: &str = "  ";
+/// The other columns give way for a reason of so many columns, such as `exit code 137`.
+const SHORT_REASON: usize = 20;
 /// Before what stands beneath a row.
 const INDENT: &str = "     ";
 
@@ -64,15 +66,19 @@ pub(crate) fn table<const N: usize>(
     text
 }
 
-/// As [`table`], where the last column says why, which nobody wants to read half: where not every
-/// row has room for it whole, it stands beneath its row instead.
+/// As [`table`], where the last column says why, which nobody wants to read half: where there is no
+/// room for it whole, or the other columns would give way for long words, it stands beneath its
+/// row.
 pub(crate) fn table_with_reasons<const N: usize>(
     heads: [(&str, Cut); N],
     rows: &[[String; N]],
     width: usize,
     dress: impl Fn(usize, usize, String) -> String,
 ) -> String {
-    if narrowest(&heads, rows) <= width {
+    let reasons = rows.iter().map(|row| columns(&row[N - 1]));
+    let all_are_short = reasons.max().unwrap_or(0) <= SHORT_REASON;
+    let needed = least_width(&heads, rows, all_are_short);
+    if needed <= width {
         return table(heads, rows, width, dress);
     }
     let (mut heads, mut short) = (heads, rows.to_vec());
@@ -98,14 +104,19 @@ pub(crate) fn table_with_reasons<const N: usize>(
     text
 }
 
-/// How wide the table is with every column as narrow as it can be, but for the last.
-fn narrowest<const N: usize>(heads: &[(&str, Cut); N], rows: &[[String; N]]) -> usize {
+/// How wide the table is; where they give way, with every column but the last as narrow as it can
+/// be.
+fn least_width<const N: usize>(
+    heads: &[(&str, Cut); N],
+    rows: &[[String; N]],
+    give_way: bool,
+) -> usize {
     let column = |index: usize| {
         let (head, cut) = heads[index];
         let cells = rows.iter().map(|row| columns(&row[index]));
         let widest = cells.max().unwrap_or(0).max(columns(head));
         match cut {
-            Cut::End(least) | Cut::Start(least) if index + 1 < N => {
+            Cut::End(least) | Cut::Start(least) if give_way && index + 1 < N => {
                 widest.min(least.max(columns(head)))
             }
             _ => widest,
@@ -220,6 +231,16 @@ mod tests {
             "TASK    NAME\n\
              task-1  a long name\n     no worker with 64\n     GB\n\
              task-2  b\n"
+        );
+        let long = ["task-3", "a name", "no worker with 64.0 GB of memory"].map(str::to_owned);
+        let heads = [
+            ("TASK", Cut::Never),
+            ("NAME", Cut::End(4)),
+            ("WHY", Cut::Never),
+        ];
+        assert_eq!(
+            table_with_reasons(heads, &[long], 47, |_, _, cell| cell),
+            "TASK    NAME\ntask-3  a name\n     no worker with 64.0 GB of memory\n"
         );
     }
 

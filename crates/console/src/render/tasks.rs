@@ -58,6 +58,7 @@ fn standing(record: &TaskRecord) -> String {
     };
     match (finer, state.reason.as_str()) {
         (finer, "") => finer.to_owned(),
+        (_, reason) if reason == state.status.as_str() => String::new(),
         ("", reason) => reason.to_owned(),
         (finer, reason) => format!("{finer}: {reason}"),
     }

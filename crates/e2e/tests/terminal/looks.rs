@@ -11,9 +11,11 @@ async fn a_listing_is_as_wide_as_the_window_also_when_that_changes() {
     let image = "registry.example.org/team/project/trainer:2026.11";
     desk.asks(&format!("task {image} -name {name}")).await;
 
-    // A row that wrapped would be two.
-    let [head, narrow] = desk.asks("list-tasks").await.try_into().unwrap();
+    // A row that wrapped would be one more.
+    let rows = desk.asks("list-tasks").await;
+    let [head, narrow, reason] = rows.try_into().unwrap();
     assert!(head.starts_with("TASK "), "{head}");
+    assert_eq!(reason, "     no worker is registered");
     assert!(narrow.contains('…') && !narrow.contains(name), "{narrow}");
 
     desk.terminal.resize(200);
