@@ -29,7 +29,7 @@ pub enum Answer {
     Drained(Result<Vec<AttemptId>, DrainError>),
     /// To the wish to see both views.
     Inspected(Result<Inspection, NotReady>),
-    /// To the wish to have them put right: what was done.
+    /// To the wish to have them put right: every difference, and what was done about it.
     Mended(Result<Vec<Mended>, NotReady>),
     /// To a worker's hello.
     Welcomed(Result<Welcome, WorkerCallError>),

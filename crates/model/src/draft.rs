@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use crate::{
     container::{ContainerDraft, allowed::Allowed},
     ids::{TaskId, UserName},
-    resources::{GpuRequest, Resources, gb_to_bytes, milli_cores},
+    resources::{GpuRequest, Resources, gb_to_bytes, milli_cores, shown},
     spec::{Command, Priority, SlaMultiplier, TaskSpec},
     time::Wall,
 };
@@ -244,8 +244,9 @@ impl Errors {
         self.push(
             "memory_gb",
             format!(
-                "{gb} is not valid: expected at least 0.006 (the least that a container can start \
-                 with) and at most 1000000 GB, such as 0.5 or 16"
+                "{} is not valid: expected at least 0.006 (the least that a container can start \
+                 with) and at most 1000000 GB, such as 0.5 or 16",
+                shown(gb)
             ),
         );
         0
@@ -310,8 +311,9 @@ impl Errors {
         self.push(
             field,
             format!(
-                "{seconds} is not valid: expected at least 0.001 and at most {LONGEST_S} seconds, \
-                 such as 90"
+                "{} is not valid: expected at least 0.001 and at most {LONGEST_S} seconds, \
+                 such as 90",
+                shown(seconds)
             ),
         );
         None
@@ -468,6 +470,30 @@ mod tests {
                 let error = errors.to_string();
                 let begins = format!("{field}: {amount} is not valid: {expected}");
                 assert!(error.starts_with(&begins), "{error} instead of {begins}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_amount_of_hundreds_of_digits_is_told_in_a_few() {
+        for (amount, shown) in [
+            (1e300, "1e300"),
+            (-1e-300, "-1e-300"),
+            (1e18, "1000000000000000000"),
+        ] {
+            let huge = TaskDraft {
+                cpu_cores: Some(amount),
+                memory_gb: Some(amount),
+                timeout_s: Some(amount),
+                ..draft()
+            };
+            let errors = huge.check().unwrap_err().0;
+            assert_eq!(errors.len(), 3, "{errors:?}");
+            for error in errors {
+                assert!(
+                    error.message.starts_with(&format!("{shown} is not")),
+                    "{error:?}"
+                );
             }
         }
     }

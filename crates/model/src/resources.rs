@@ -15,10 +15,18 @@ const LIMIT: f64 = 1_000_000.0;
 
 /// An amount that can't be meant.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{value} is not valid: expected {expected}")]
+#[error("{} is not valid: expected {expected}", shown(*value))]
 pub struct ResourceError {
     value: f64,
     expected: &'static str,
+}
+
+/// A number as an error quotes it: not with hundreds of digits.
+pub(crate) fn shown(value: f64) -> String {
+    match value.abs() {
+        size if size == 0.0 || (1e-6..1e21).contains(&size) => format!("{value}"),
+        _ => format!("{value:e}"),
+    }
 }
 
 /// Cores to milli-cores, rounded to the nearest.
