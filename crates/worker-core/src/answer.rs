@@ -51,6 +51,9 @@ pub enum Refusal {
         /// The one held.
         newer: u32,
     },
+    /// The attempt is held, and was to run something else.
+    #[error("attempt {0} is held here with another job: expected the same as before")]
+    OtherJob(AttemptId),
     /// It comes from another cluster's master.
     #[error("this worker belongs to cluster {mine}, and the assignment comes from {other}")]
     OtherCluster {

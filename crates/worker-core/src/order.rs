@@ -37,3 +37,10 @@ pub struct Order {
     /// What to run.
     pub job: Arc<Job>,
 }
+
+impl Order {
+    /// Whether the other asks for the same to be run with the same.
+    pub(crate) fn is_as_in(&self, other: &Self) -> bool {
+        self.job == other.job && self.grant == other.grant
+    }
+}

@@ -21,6 +21,10 @@ impl WorkerCore {
             return step.answer_assign(call, answer.clone());
         }
         if let Some(held) = self.attempts.get_mut(&id) {
+            if !held.record.order.is_as_in(&order) {
+                let refusal = Refusal::OtherJob(id);
+                return step.answer_assign(call, AssignAnswer::Refused(refusal));
+            }
             let answer = AssignAnswer::Accepted;
             let answer = held.answer_when_saved(call, Answer::Assign(answer));
             return step.out.extend(answer);
