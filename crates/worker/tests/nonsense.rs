@@ -3,12 +3,20 @@
 mod support;
 
 use cloudai_proto::cluster::{Task, TaskId, TaskLogRequest};
-use support::{task, worker};
+use support::{fake_master::FakeMaster, process::Worker, worker};
 use tonic::Code;
 
-/// Nothing of these ids was kept, and the worker runs a task as ever.
-async fn runs_on(master: &support::fake_master::FakeMaster, worker: &support::process::Worker) {
-    let mut order = task("honest", "true");
+/// An assignment of this master's cluster.
+fn order(master: &FakeMaster, id: &str, line: &str) -> Task {
+    Task {
+        cluster_id: master.cluster.clone(),
+        ..support::task(id, line)
+    }
+}
+
+/// The worker runs a task as ever, and holds nothing else.
+async fn runs_on(master: &FakeMaster, worker: &Worker) {
+    let mut order = order(master, "honest", "true");
     order.sequence = 100;
     let ack = worker.assign(order).await;
     assert!(ack.success, "{ack:?}");
@@ -21,7 +29,10 @@ async fn an_id_that_is_none_or_leads_out_is_refused_by_its_name() {
     let (master, worker, folder) = worker().await;
     let mut client = worker.client().await;
     for id in ["", "../x", "a/b", "/etc/passwd", ".", "..", "\0", "a\nb"] {
-        let refused = client.assign_task(task(id, "true")).await.unwrap_err();
+        let refused = client
+            .assign_task(order(&master, id, "true"))
+            .await
+            .unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{id:?}: {refused}");
         assert!(refused.message().contains("task_id"), "{id:?}: {refused}");
 
@@ -44,7 +55,7 @@ async fn an_id_that_is_none_or_leads_out_is_refused_by_its_name() {
     }
     let cluster = Task {
         cluster_id: "../x".to_owned(),
-        ..task("job-1", "true")
+        ..order(&master, "job-1", "true")
     };
     let refused = client.assign_task(cluster).await.unwrap_err();
     assert!(refused.message().contains("cluster_id"), "{refused}");
@@ -80,7 +91,7 @@ async fn what_is_meant_for_another_worker_is_refused() {
     let (master, worker, _folder) = worker().await;
     let astray = Task {
         target_worker_id: "worker-9".to_owned(),
-        ..task("job-1", "true")
+        ..order(&master, "job-1", "true")
     };
     let ack = worker.assign(astray).await;
     assert!(!ack.success, "{ack:?}");
@@ -91,16 +102,16 @@ async fn what_is_meant_for_another_worker_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_attempt_with_another_job_is_told_apart() {
     let (master, worker, _folder) = worker().await;
-    let order = task("job-1", "sleep 600");
-    assert!(worker.assign(order.clone()).await.success);
+    let first = order(&master, "job-1", "sleep 600");
+    assert!(worker.assign(first.clone()).await.success);
     master.sees_phase("job-1", "running").await;
 
     // The same once more is the same, and anything else is another.
-    assert!(worker.assign(order.clone()).await.success);
-    let other_line = task("job-1", "rm -rf /");
+    assert!(worker.assign(first.clone()).await.success);
+    let other_line = order(&master, "job-1", "rm -rf /");
     let more = Task {
         req_cpu: Some(1.0),
-        ..order
+        ..first
     };
     for other in [other_line, more] {
         let ack = worker.assign(other).await;
@@ -118,7 +129,7 @@ async fn the_same_attempt_with_another_job_is_told_apart() {
 async fn a_message_too_large_is_refused_and_the_server_goes_on() {
     let (master, worker, _folder) = worker().await;
     let mut client = worker.client().await;
-    let oversized = task("job-1", &"x".repeat(5 << 20));
+    let oversized = order(&master, "job-1", &"x".repeat(5 << 20));
     let refused = client.assign_task(oversized).await.unwrap_err();
     assert!(
         matches!(refused.code(), Code::OutOfRange | Code::ResourceExhausted),
