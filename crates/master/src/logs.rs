@@ -20,6 +20,7 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
+use tonic::Code;
 use tracing::{debug, warn};
 
 use crate::{
@@ -270,6 +271,15 @@ impl Shared {
                     // The worker's copy is not the one that was followed; what is here stays.
                     warn!(%attempt, error = &error as &dyn std::error::Error, "log given up");
                     told.send_replace(Progress::GivenUp(error.to_string()));
+                    return;
+                }
+                Err(Break::Stream(LogStreamError::Call(status)))
+                    if status.code() == Code::OutOfRange =>
+                {
+                    // It would be the same each time.
+                    warn!(%attempt, %status, "log given up");
+                    let why = format!("a piece of it is too large: {}", status.message());
+                    told.send_replace(Progress::GivenUp(why));
                     return;
                 }
                 Err(error @ (Break::Unlike(_) | Break::TooLong(_))) => {

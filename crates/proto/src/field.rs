@@ -31,6 +31,11 @@ where
     parsed(field, text).map(Some)
 }
 
+/// No machine has, or does in a second, so much of anything, in whatever unit.
+const BEYOND_BELIEF: f64 = 1e12;
+/// All of a thousand cores, each told by itself.
+const MOST_PERCENT: f64 = 100_000.0;
+
 /// Words of a node are kept, listed and sent on up to so many bytes.
 const MOST_TEXT: usize = 4096;
 
@@ -84,11 +89,18 @@ pub(crate) fn shown_bytes(amount: f64, unit: u64) -> u64 {
 
 /// A figure that is only shown, so that nonsense is zero.
 pub(crate) fn shown(figure: f64) -> f64 {
-    if figure.is_finite() && figure > 0.0 {
+    if figure > 0.0 && figure < BEYOND_BELIEF {
         figure
     } else {
         0.0
     }
+}
+
+/// The same for a share of a machine, of which each of its cores may count as a whole.
+pub(crate) fn shown_percent(percent: f64) -> f64 {
+    Some(shown(percent))
+        .filter(|percent| *percent <= MOST_PERCENT)
+        .unwrap_or_default()
 }
 
 /// GB to bytes, for figures that are only shown.
@@ -114,6 +126,17 @@ pub(crate) fn unix_seconds(at: Option<Wall>) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_meant_is_shown_as_nothing() {
+        for nonsense in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 1e300] {
+            assert_eq!(shown(nonsense), 0.0, "{nonsense}");
+            assert_eq!(shown_percent(nonsense), 0.0, "{nonsense}");
+            assert_eq!(shown_gb(nonsense), 0, "{nonsense}");
+        }
+        assert_eq!(shown_percent(6400.0), 6400.0);
+        assert_eq!(shown_percent(1e6), 0.0);
+    }
 
     #[test]
     fn a_long_text_is_cut_between_characters() {

@@ -115,10 +115,10 @@ impl HeartbeatReport {
             worker: field::parsed("worker_id", &wire.worker_id)?,
             incarnation: field::shown_text_if_any(wire.incarnation),
             usage: HostUsage {
-                cpu_percent: field::shown(wire.cpu_usage),
+                cpu_percent: field::shown_percent(wire.cpu_usage),
                 memory_bytes: field::shown_bytes(wire.memory_usage, MB),
                 storage_bytes: field::shown_gb(wire.storage_usage),
-                gpu_percent: field::shown(wire.gpu_usage),
+                gpu_percent: field::shown_percent(wire.gpu_usage),
                 disk_read_bytes_per_s: field::shown(wire.disk_read_bytes_per_s),
                 disk_write_bytes_per_s: field::shown(wire.disk_write_bytes_per_s),
             },

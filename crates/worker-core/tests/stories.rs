@@ -524,3 +524,42 @@ fn late_and_repeated_outcomes_change_nothing() {
     assert!(worker.pending.is_empty());
     worker.finish();
 }
+
+#[test]
+fn another_job_under_an_attempt_that_is_held_is_refused_and_changes_nothing() {
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    let first = order(&id, 1, 1);
+    worker.assign(first.clone());
+    worker.settle();
+
+    // When the same comes again it is the same, also under another number of assignments
+    let mut again = first.clone();
+    again.sequence = 2;
+    worker.assign(again);
+    assert_eq!(
+        worker.answers.last(),
+        Some(&Answer::Assign(AssignAnswer::Accepted))
+    );
+
+    // When another job comes, or the same with more, then it is told apart
+    let mut other = first.clone();
+    let mut job = (*first.job).clone();
+    job.name = "other".to_owned();
+    other.job = job.into();
+    for other in [other, order(&id, 3, 2)] {
+        worker.assign(other);
+        assert!(last_refusal(&worker).contains("with another job"));
+    }
+    assert_eq!(worker.phase(&id), Some(Phase::Running));
+
+    // And that is not remembered against the first
+    worker.assign(first);
+    assert_eq!(
+        worker.answers.last(),
+        Some(&Answer::Assign(AssignAnswer::Accepted))
+    );
+    worker.container_ends(&id, 0);
+    worker.finish();
+    assert_eq!(worker.acknowledged[&id], Exit::Exited(0));
+}

@@ -98,7 +98,8 @@ async fn receive(
         )));
     };
 
-    let mut place = service.uploads.take(&worker, &attempt).await;
+    let place = service.uploads.take(&worker, &attempt).await;
+    let mut place = place.ok_or_else(replaced)?;
     let staging = service.master.files.begin(&attempt);
     let staging = staging.map_err(|error| Status::unavailable(error.to_string()))?;
     let (chunks, inbox) = mpsc::channel(CHUNKS_AHEAD);
@@ -113,9 +114,7 @@ async fn receive(
                 write(&service.uploads, incoming, inbox),
             )
         } => received,
-        () = place.lost() => {
-            return Err(Status::aborted("another upload of this attempt has begun"));
-        }
+        () = place.lost() => return Err(replaced()),
     };
     let staging = match received {
         Ok(((), staging)) => staging,
@@ -264,6 +263,10 @@ fn publish(
             Ok(Vec::new())
         }
     }
+}
+
+fn replaced() -> Status {
+    Status::aborted("another upload of this attempt has begun")
 }
 
 fn superseded() -> UploadAnswer {

@@ -29,6 +29,10 @@ impl WorkerCore {
             if !numbered && !held.state.is_owed() {
                 return step.answer_assign(call, AssignAnswer::Refused(Refusal::JustEnded));
             }
+            if !held.record.order.is_as_in(&order) {
+                let refusal = Refusal::OtherJob(id);
+                return step.answer_assign(call, AssignAnswer::Refused(refusal));
+            }
             let answer = AssignAnswer::Accepted;
             let answer = held.answer_when_saved(call, Answer::Assign(answer));
             return step.out.extend(answer);

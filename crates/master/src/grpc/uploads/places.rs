@@ -35,7 +35,8 @@ pub(super) struct Place {
     attempt: AttemptId,
     number: u64,
     replaced: oneshot::Receiver<()>,
-    _of_worker: OwnedSemaphorePermit,
+    /// One of its worker's; `None` while it waits for it.
+    of_worker: Option<OwnedSemaphorePermit>,
 }
 
 impl Default for Places {
@@ -48,32 +49,40 @@ impl Default for Places {
 }
 
 impl Places {
-    /// A place for an upload of an attempt; an earlier one of it that is still under way loses its
-    /// own. The worker began anew, and its first connection is only not known to be gone.
-    pub(super) async fn take(&self, worker: &WorkerId, attempt: &AttemptId) -> Place {
-        let (ends, replaced) = oneshot::channel();
-        let (number, of_worker) = {
-            let mut uploads = lock(&self.uploads);
-            uploads.begun += 1;
-            let number = uploads.begun;
-            uploads.latest.insert(attempt.clone(), (number, ends));
-            uploads
-                .of_workers
-                .retain(|_, places| Arc::strong_count(places) > 1);
-            let places = uploads
-                .of_workers
-                .entry(worker.clone())
-                .or_insert_with(|| Arc::new(Semaphore::new(OF_A_WORKER)));
-            (number, places.clone())
+    /// A place for an upload of an attempt; an earlier one of it that is still under way, or waits
+    /// for a place, loses its own: the worker began anew, and its first connection is only not
+    /// known to be gone. `None` if that happened to this one while it waited.
+    pub(super) async fn take(&self, worker: &WorkerId, attempt: &AttemptId) -> Option<Place> {
+        let (mut place, of_worker) = self.begin(worker, attempt);
+        let permit = tokio::select! {
+            permit = of_worker.acquire_owned() => permit.expect("it is never closed"),
+            () = place.lost() => return None,
         };
-        let permit = of_worker.acquire_owned().await;
-        Place {
+        place.of_worker = Some(permit);
+        Some(place)
+    }
+
+    fn begin(&self, worker: &WorkerId, attempt: &AttemptId) -> (Place, Arc<Semaphore>) {
+        let (ends, replaced) = oneshot::channel();
+        let mut uploads = lock(&self.uploads);
+        uploads.begun += 1;
+        let number = uploads.begun;
+        uploads.latest.insert(attempt.clone(), (number, ends));
+        uploads
+            .of_workers
+            .retain(|_, places| Arc::strong_count(places) > 1);
+        let of_worker = uploads
+            .of_workers
+            .entry(worker.clone())
+            .or_insert_with(|| Arc::new(Semaphore::new(OF_A_WORKER)));
+        let place = Place {
             uploads: self.uploads.clone(),
             attempt: attempt.clone(),
             number,
             replaced,
-            _of_worker: permit.expect("it is never closed"),
-        }
+            of_worker: None,
+        };
+        (place, of_worker.clone())
     }
 
     /// A turn at the disk.
@@ -115,13 +124,18 @@ mod tests {
         AttemptId::new(cloudai_model::TaskId::numbered(number), 1)
     }
 
+    async fn taken(places: &Places, worker: &str, number: u64) -> Place {
+        let place = places.take(&worker.parse().unwrap(), &attempt(number));
+        place.await.unwrap()
+    }
+
     #[tokio::test]
     async fn a_second_upload_of_an_attempt_ends_the_first() {
-        let (places, worker) = (Places::default(), "w".parse().unwrap());
-        let mut first = places.take(&worker, &attempt(1)).await;
-        let mut other = places.take(&worker, &attempt(2)).await;
+        let places = Places::default();
+        let mut first = taken(&places, "w", 1).await;
+        let mut other = taken(&places, "w", 2).await;
         assert_eq!(first.lost().now_or_never(), None);
-        let mut second = places.take(&worker, &attempt(1)).await;
+        let mut second = taken(&places, "w", 1).await;
         first.lost().await;
         // When the first leaves, that takes nothing from the second.
         drop(first);
@@ -134,17 +148,21 @@ mod tests {
     #[tokio::test]
     async fn a_worker_with_many_uploads_holds_up_itself_alone() {
         let places = Places::default();
-        let (greedy, modest) = ("greedy".parse().unwrap(), "modest".parse().unwrap());
         let mut held = Vec::new();
         for number in 0..OF_A_WORKER as u64 {
-            held.push(places.take(&greedy, &attempt(number)).await);
+            held.push(taken(&places, "greedy", number).await);
         }
-        let further = attempt(1000);
-        let mut waiting = std::pin::pin!(places.take(&greedy, &further));
+        let (greedy, further) = ("greedy".parse().unwrap(), attempt(1000));
+        let mut waiting = Box::pin(places.take(&greedy, &further));
         assert!(waiting.as_mut().now_or_never().is_none());
-        let others = places.take(&modest, &attempt(2000)).now_or_never();
-        assert!(others.is_some());
+        assert!(taken(&places, "modest", 2000).now_or_never().is_some());
+
+        // One that waits is replaced like one that doesn't.
+        let mut again = Box::pin(places.take(&greedy, &further));
+        assert!(again.as_mut().now_or_never().is_none());
+        assert!(waiting.await.is_none());
         held.pop();
-        waiting.await;
+        assert!(again.await.is_some());
+        assert_eq!(lock(&places.uploads).latest.len(), OF_A_WORKER - 1);
     }
 }
