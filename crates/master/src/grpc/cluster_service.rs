@@ -21,22 +21,34 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     auth::{Caller, Gate, worker_call_status},
-    log_stream, reports, uploads,
+    log_stream,
+    old_results::OldResults,
+    old_uploads::OldUploads,
+    reports, uploads,
 };
 use crate::{core_loop::Stopped, logs::LogFollowers, operations::Master};
 
-/// See the module.
+/// See the module. Cheap to clone.
+#[derive(Clone)]
 pub struct ClusterService {
     pub(super) master: Arc<Master>,
     pub(super) gate: Gate,
     pub(super) logs: LogFollowers,
+    pub(super) old_results: OldResults,
+    pub(super) old_uploads: Arc<OldUploads>,
 }
 
 impl ClusterService {
     /// A service over this master.
     #[must_use]
     pub fn new(master: Arc<Master>, gate: Gate, logs: LogFollowers) -> Self {
-        Self { master, gate, logs }
+        Self {
+            master,
+            gate,
+            logs,
+            old_results: OldResults::default(),
+            old_uploads: Arc::default(),
+        }
     }
 
     /// The attempt whose log is wanted: the one named, or the last.

@@ -4,7 +4,7 @@ use cloudai_core::{Input, Reported};
 use cloudai_files::output::{Checksum, OutputStore, RelativePath, StageError, Staging};
 use cloudai_model::{
     AttemptId, TaskId, UserName, WorkerId,
-    record::{FileRecord, FilesRecord},
+    record::{FileRecord, FilesRecord, TaskRecord},
 };
 use cloudai_operator::with_causes;
 use cloudai_proto::{Refused, UploadAnswer, UploadChunk, cluster::FileChunk};
@@ -69,9 +69,11 @@ pub(super) async fn take_in(
     let Some((worker, attempt)) = meant else {
         return Ok(old_nodes::in_old_words(superseded()));
     };
+    let under_way = service.old_uploads.begin(&attempt);
     let receiving = receive(service, worker.clone(), attempt.clone(), first, stream);
-    let answer = old_nodes::while_busy(service, &worker, &attempt, receiving).await?;
-    Ok(old_nodes::in_old_words(answer))
+    let answer = old_nodes::while_busy(service, &worker, &attempt, receiving).await;
+    under_way.ended(&answer);
+    answer.map(old_nodes::in_old_words)
 }
 
 /// Takes in the files of an attempt that is known.
@@ -105,6 +107,20 @@ async fn receive(
         Err(Problem::ForNow(problem)) => return Ok(UploadAnswer::Refused(Refused(problem))),
         Err(Problem::ForGood(status)) => return Err(status),
     };
+    // From here on it goes on without its caller: what is published must be recorded.
+    let service = service.clone();
+    let kept = tokio::spawn(async move { keep(&service, worker, attempt, record, staging).await });
+    kept.await.expect("keeping files does not panic")
+}
+
+/// Makes the files that have come those of their task.
+async fn keep(
+    service: &ClusterService,
+    worker: WorkerId,
+    attempt: AttemptId,
+    record: TaskRecord,
+    staging: Option<Staging>,
+) -> Result<UploadAnswer, Status> {
     // A long upload may have been superseded meanwhile: then it replaces nothing.
     if vet(service, &worker, &attempt).await? == Reported::Superseded {
         return Ok(superseded());
