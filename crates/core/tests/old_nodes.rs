@@ -181,7 +181,7 @@ fn a_lost_worker_that_comes_back_stops_what_it_held_and_takes_nothing_for_it() {
     // then it is to stop the old run, and keep the new one,
     let stops = cluster.take_stops().into_iter();
     let stops: Vec<_> = stops.map(|stop| stop.attempt).collect();
-    assert_eq!(stops, [first.clone()]);
+    assert_eq!(stops, std::slice::from_ref(&first));
     assert_eq!(cluster.state(&second.task).status, TaskStatus::Running);
 
     // a second attempt of another task doesn't pass for the old run,

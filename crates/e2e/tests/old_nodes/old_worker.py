@@ -25,7 +25,7 @@ from told import tell, unknown
 
 CHUNK = 1000
 # What is not tried again.
-FOR_GOOD = [grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.DATA_LOSS]
+FOR_GOOD = [grpc.StatusCode.INVALID_ARGUMENT]
 # Kills a process group that has not ended by itself, and removes its folder.
 SWEEP = 'read -r word; [ -n "$word" ] || kill -KILL -- "-$1"; cat; rm -rf "$2"'
 
@@ -145,6 +145,9 @@ class Worker(rpc.MasterWorkerServicer):
         task = self.known.get(request.task_id)
         if task is None:
             context.abort(grpc.StatusCode.NOT_FOUND, "task not found")
+        if self.options.logs == "cut" and self.streams == 1:
+            yield pb.LogChunk(task_id=request.task_id, is_complete=True, status="pending")
+            return
         sent = 0
         while True:
             with task.changed:
@@ -154,7 +157,7 @@ class Worker(rpc.MasterWorkerServicer):
             for text, at in pieces:
                 yield pb.LogChunk(task_id=request.task_id, content=text, timestamp=at)
                 sent += 1
-                if self.options.logs == "cut" and self.streams == 1:
+                if self.options.logs == "cut" and self.streams == 2:
                     context.abort(grpc.StatusCode.UNAVAILABLE, "the line broke")
                 if self.options.logs == "cut-always":
                     context.abort(grpc.StatusCode.UNAVAILABLE, "the line broke")
@@ -217,7 +220,7 @@ class Worker(rpc.MasterWorkerServicer):
         upload = self.options.upload if files else "none"
         if upload == "at-once":
             threading.Thread(target=send).start()
-        elif upload in ["before", "climbing", "broken"]:
+        elif upload in ["before", "climbing"]:
             send()
         result = pb.TaskResult(
             task_id=name,
@@ -255,11 +258,7 @@ class Worker(rpc.MasterWorkerServicer):
                         timestamp=int(time.time()),
                     )
 
-        def broken():
-            yield next(chunks())
-
-        sent = broken() if self.options.upload == "broken" else chunks()
-        return self.master.UploadTaskFiles(sent, timeout=120)
+        return self.master.UploadTaskFiles(chunks(), timeout=120)
 
     def until_answered(self, what, call):
         while True:
@@ -285,17 +284,16 @@ def main():
     parser.add_argument("--report-timeout", type=float, default=30)
     parser.add_argument(
         "--upload",
-        choices=["before", "at-once", "after", "climbing", "broken"],
+        choices=["before", "at-once", "after", "climbing"],
         default="before",
-        help="files and result: which first; climbing: paths with .., and a result that names "
-        "none; broken: without the last chunk",
+        help="when, beside the result; climbing: to paths with .., and the result names none",
     )
     parser.add_argument(
         "--logs",
         choices=["both", "stream", "result", "cut", "cut-always"],
         default="both",
-        help="where they are told; cut: the first stream breaks after its first line, and no "
-        "other source has it; cut-always: no stream gets further, and the result has it",
+        help="where they are told; cut: the first stream ends with nothing, the second "
+        "breaks after its first line, and the result has none; cut-always: no stream gets further, and the result has it",
     )
     worker = Worker(parser.parse_args())
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))

@@ -17,6 +17,7 @@ both_places![
     a_log_stream_that_breaks_goes_on_without_gap_or_repeat,
     a_log_whose_streams_all_break_is_completed_by_the_result,
     files_sent_beside_the_result_are_waited_for,
+    files_that_come_after_the_result_are_kept,
     files_that_are_not_taken_are_said_to_be_missing,
     a_cancel_stops_it_and_its_failure_is_the_cancel,
     after_its_restart_the_second_attempt_has_an_id_of_its_own,
@@ -156,7 +157,7 @@ async fn a_log_stream_that_breaks_goes_on_without_gap_or_repeat(place: Place) {
         .await;
     cluster.has_status(&task, "completed").await;
     assert!(
-        worker.all("StreamTaskLogs").len() >= 2,
+        worker.all("StreamTaskLogs").len() >= 3,
         "it was asked again"
     );
     let expected: String = (1..=6).map(|i| format!("line {i}\n")).collect();
@@ -191,6 +192,24 @@ async fn files_sent_beside_the_result_are_waited_for(place: Place) {
     assert_eq!(entry["reason"], "", "{entry}");
     let file = cluster.path("master/files/admin").join(task.to_string());
     assert_eq!(fs::metadata(file.join("file")).unwrap().len(), 2500);
+    worker.was_spoken_to_in_old_words();
+    cluster.end().await;
+}
+
+async fn files_that_come_after_the_result_are_kept(place: Place) {
+    let mut cluster = master(&place).await;
+    let worker = registered(&mut cluster, &place, &["--upload", "after"]).await;
+    let task = cluster.submit_draft(shell("echo x > $OUTPUT/file")).await;
+    let entry = cluster.has_status(&task, "completed").await;
+    let reason = entry["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("had named 1 and sent none when it reported"),
+        "{entry}"
+    );
+    let uploaded = worker.sees("uploaded", |_| true).await;
+    assert_eq!(uploaded["success"], true, "{uploaded}");
+    let file = cluster.path("master/files/admin").join(task.to_string());
+    assert_eq!(fs::read(file.join("file")).unwrap(), b"x\n");
     worker.was_spoken_to_in_old_words();
     cluster.end().await;
 }
@@ -279,6 +298,14 @@ async fn a_restart_of_the_master_takes_its_task_up(place: Place) {
     cluster.master.ends().await;
     cluster.restart_master().await;
 
+    // While it starts it knows no worker, and refuses none for that.
+    for failed in worker
+        .all("beat failed")
+        .iter()
+        .chain(&worker.all("refused"))
+    {
+        assert_eq!(failed["code"], "UNAVAILABLE", "{failed}");
+    }
     // The master calls the worker again, and the same process goes on to its end.
     until("a second call", async || {
         (worker.all("MasterRegister").len() >= 2).then_some(())
