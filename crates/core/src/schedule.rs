@@ -56,15 +56,18 @@ impl Core {
         id: &TaskId,
         placement: Placement,
     ) -> Result<AttemptId, ReserveError> {
-        let Some(task) = self.tasks.get_mut(id) else {
+        let unknown = || {
             debug_assert!(false, "the queue holds live tasks only");
-            return Err(ReserveError::AlreadyReserved(AttemptId::new(id.clone(), 0)));
+            ReserveError::AlreadyReserved(AttemptId::new(id.clone(), 0))
         };
+        let task = self.tasks.get(id).ok_or_else(unknown)?;
         let Placement { worker, grant } = placement;
         let attempt = AttemptId::new(id.clone(), task.attempt + 1);
+        let attempt = self.told_apart(attempt, &worker);
         let deadline = step.now.mono.after(self.settings.accept_within);
         self.registry
             .reserve(&attempt, &worker, grant.clone(), deadline)?;
+        let task = self.tasks.get_mut(id).ok_or_else(unknown)?;
 
         self.queue.remove(&task.class, task.rank());
         self.assignments_sent += 1;

@@ -63,6 +63,12 @@ impl StopOrders {
         orders.is_some_and(|orders| orders.contains_key(attempt))
     }
 
+    /// Whether any worker is to stop this attempt.
+    pub(crate) fn is_to_stop(&self, attempt: &AttemptId) -> bool {
+        let mut of_workers = self.of_worker.values();
+        of_workers.any(|orders| orders.contains_key(attempt))
+    }
+
     /// What a worker is to stop.
     pub(crate) fn of(&self, worker: &WorkerId) -> impl Iterator<Item = &StopOrder> {
         self.of_worker

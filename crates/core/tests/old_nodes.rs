@@ -5,16 +5,15 @@
 
 mod cluster;
 
-use std::collections::BTreeMap;
-
 use cloudai_core::{
-    Answer, AssignAnswer, Effect, Heartbeat, Held, Hello, Input, Reported, WaitCause, Which,
+    Answer, AssignAnswer, Effect, Heartbeat, Held, Input, Reported, WaitCause, Which,
+    WorkerCallError,
 };
 use cloudai_model::{
     AttemptId, Exit, HostUsage, Phase, TaskDraft, TaskId, TaskStatus, WorkerId,
     record::{FilesRecord, Record},
 };
-use cluster::{Cluster, capacity, cores, draft, id, spec};
+use cluster::{Cluster, capacity, cores, draft, id, old_node, spec};
 
 /// An id as an old node tells it.
 fn told(text: &str) -> AttemptId {
@@ -24,27 +23,27 @@ fn told(text: &str) -> AttemptId {
 /// A cluster with one old worker of two cores.
 fn with_old_worker() -> Cluster {
     let mut cluster = Cluster::new();
-    cluster.add_worker("old");
-    let hello = Hello {
-        worker: id("old"),
-        shown_ip: "localhost".into(),
-        capacity: capacity(2, 0),
-        version: None,
-        labels: BTreeMap::new(),
-        home: None,
-    };
-    let answer = cluster.call(|call| Input::Hello { call, hello });
-    assert!(matches!(answer, Answer::Welcomed(Ok(_))), "{answer:?}");
+    add_old_worker(&mut cluster, "old");
     cluster
 }
 
+fn add_old_worker(cluster: &mut Cluster, worker: &str) {
+    cluster.add_worker(worker);
+    let hello = old_node(worker, capacity(2, 0));
+    cluster.introduced(hello).unwrap();
+}
+
 fn old_heartbeat(cluster: &mut Cluster, running: &[&str]) {
+    heartbeat_of(cluster, "old", running);
+}
+
+fn heartbeat_of(cluster: &mut Cluster, worker: &str, running: &[&str]) {
     let held = running.iter().map(|text| Held {
         attempt: told(text),
         phase: Phase::Running,
     });
     let heartbeat = Heartbeat {
-        worker: id("old"),
+        worker: id(worker),
         incarnation: None,
         usage: HostUsage::default(),
         held: held.collect(),
@@ -122,6 +121,82 @@ fn an_id_that_could_be_read_two_ways_means_what_was_sent_there() {
     assert!(cluster.take_stops().is_empty());
     assert_eq!(which(&mut cluster, Some("old"), "job"), None);
     assert_eq!(which(&mut cluster, Some("stranger"), "job-2"), None);
+}
+
+#[test]
+fn two_attempts_have_never_one_name_wherever_they_are() {
+    // Given a second attempt that an old worker knows as job-2,
+    let mut cluster = with_old_worker();
+    given(&mut cluster, "job");
+    let second = forgotten(&mut cluster);
+    assert_eq!(second.number, 2);
+
+    // when another user's task has that for its id, on whatever worker,
+    add_old_worker(&mut cluster, "older");
+    let plain = given(&mut cluster, "job-2");
+
+    // then it has another name, and files by the first go to their own task.
+    assert_eq!(plain.number, 2, "it goes as job-2-2");
+    let (_, meant) = which(&mut cluster, None, "job-2").unwrap();
+    assert_eq!(meant, second);
+    let (_, meant) = which(&mut cluster, None, "job-2-2").unwrap();
+    assert_eq!(meant, plain);
+
+    // And the other way round; and also when the first has ended, for a while.
+    let plain = given(&mut cluster, "a-2");
+    assert_eq!(plain.number, 1);
+    cluster.cancel(&plain.task).unwrap();
+    let (worker, _) = which(&mut cluster, None, "a-2").unwrap();
+    cluster.finish(worker.as_str(), &plain, Exit::Cancelled);
+    given(&mut cluster, "a");
+    for _ in 0..2 {
+        old_heartbeat(&mut cluster, &["job-2"]);
+        heartbeat_of(&mut cluster, "older", &[]);
+    }
+    let sent = cluster.take_assignments().into_iter();
+    let next = sent
+        .map(|sent| sent.attempt)
+        .find(|sent| sent.task.to_string() == "a");
+    let next = next.unwrap();
+    assert_eq!(next.number, 3, "a-2 is not told again");
+}
+
+#[test]
+fn a_lost_worker_that_comes_back_stops_what_it_held_and_takes_nothing_for_it() {
+    // Given an old worker that was lost with a task,
+    let mut cluster = with_old_worker();
+    let first = given(&mut cluster, "a-2");
+    old_heartbeat(&mut cluster, &["a-2"]);
+    cluster.pass_time(31_000, &[]);
+    assert_eq!(cluster.state(&first.task).status, TaskStatus::Queued);
+
+    // when it comes back and still holds that,
+    cluster.introduced(old_node("old", capacity(2, 0))).unwrap();
+    let second = cluster.assigned().attempt;
+    cluster.accepted(&second);
+    let other = given(&mut cluster, "a");
+    cluster.take_stops();
+    old_heartbeat(&mut cluster, &["a-2", "a-2-2"]);
+
+    // then it is to stop the old run, and keep the new one,
+    let stops = cluster.take_stops().into_iter();
+    let stops: Vec<_> = stops.map(|stop| stop.attempt).collect();
+    assert_eq!(stops, std::slice::from_ref(&first));
+    assert_eq!(cluster.state(&second.task).status, TaskStatus::Running);
+
+    // a second attempt of another task doesn't pass for the old run,
+    old_heartbeat(&mut cluster, &["a-2", "a-2-2"]);
+    let next = cluster.assigned().attempt;
+    assert_eq!((next.task, next.number), (other.task, 3));
+
+    // and the old run's result counts for nothing.
+    let meant = which(&mut cluster, Some("old"), "a-2");
+    assert_eq!(meant, Some((id("old"), first.clone())));
+    assert_eq!(
+        cluster.finish("old", &first, Exit::Exited(0)),
+        Reported::Superseded
+    );
+    assert_eq!(cluster.state(&second.task).status, TaskStatus::Running);
 }
 
 #[test]
@@ -241,4 +316,82 @@ fn what_an_old_node_cannot_be_told_waits_for_a_new_one() {
     cluster.add_worker("new");
     cluster.hello("new", capacity(2, 0)).unwrap();
     assert_eq!(cluster.assigned().worker, id("new"));
+}
+
+/// A heartbeat of a new node that works from there and holds nothing; whether it was let in.
+fn new_heartbeat(cluster: &mut Cluster, home: &str) -> Result<(), WorkerCallError> {
+    let heartbeat = Heartbeat {
+        worker: id("old"),
+        incarnation: Some("first".into()),
+        usage: HostUsage::default(),
+        held: Vec::new(),
+        last_sequence: Some(0),
+        unwell: None,
+        home: Some(home.to_owned()),
+    };
+    match cluster.call(|call| Input::Heartbeat { call, heartbeat }) {
+        Answer::HeartbeatTaken(taken) => taken.map(|_| ()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_new_node_takes_an_old_ones_place_when_that_is_silent() {
+    // Given an old node with a task,
+    let mut cluster = with_old_worker();
+    let first = given(&mut cluster, "job");
+    old_heartbeat(&mut cluster, &["job"]);
+
+    // when a new one comes under its id, it is kept out while the old one is heard of;
+    let duplicate = Err(WorkerCallError::Duplicate(id("old")));
+    let comes = |cluster: &mut Cluster| cluster.hello_from("old", capacity(2, 0), Some("/new"));
+    assert_eq!(comes(&mut cluster), duplicate);
+    assert_eq!(new_heartbeat(&mut cluster, "/new"), duplicate);
+    assert_eq!(cluster.state(&first.task).status, TaskStatus::Running);
+
+    // when the old one was stopped, it is the worker, is asked in new words,
+    cluster.pass_time(16_000, &[]);
+    comes(&mut cluster).unwrap();
+    let version = |cluster: &Cluster| {
+        let worker = cluster.core.registry().get(&id("old"));
+        worker.and_then(|worker| worker.version.clone())
+    };
+    assert_eq!(version(&cluster).as_deref(), Some("1"));
+
+    // and what the old one ran runs anew there, at no cost to the task.
+    new_heartbeat(&mut cluster, "/new").unwrap();
+    let second = cluster.assigned().attempt;
+    assert_eq!(second.number, 2);
+    cluster.accepted(&second);
+    let taken = cluster.finish("old", &second, Exit::Exited(0));
+    assert_eq!(taken, Reported::Taken);
+    assert_eq!(cluster.state(&first.task).failures, 0);
+}
+
+#[test]
+fn an_old_node_does_not_take_the_place_of_a_new_one_that_is_heard_of() {
+    // Given a new node with a task,
+    let mut cluster = Cluster::new();
+    cluster.add_worker("old");
+    cluster
+        .hello_from("old", capacity(2, 0), Some("/new"))
+        .unwrap();
+    let attempt = given(&mut cluster, "job");
+
+    // when an old one is started under its id,
+    let hello = cluster.introduced(old_node("old", capacity(9, 0)));
+    assert_eq!(hello, Err(WorkerCallError::Duplicate(id("old"))));
+    for _ in 0..3 {
+        old_heartbeat(&mut cluster, &[]);
+    }
+
+    // then the worker is what it was, and its task isn't missing.
+    let worker = cluster.core.registry().get(&id("old")).unwrap();
+    assert_eq!(worker.capacity, Some(capacity(2, 0)));
+    assert!(worker.attempts.contains(&attempt));
+    assert!(cluster.take_assignments().is_empty());
+
+    // When it is silent, the old one is taken for it.
+    cluster.pass_time(16_000, &[]);
+    cluster.introduced(old_node("old", capacity(9, 0))).unwrap();
 }

@@ -262,10 +262,15 @@ impl Shared {
         let mut pause = FIRST_PAUSE;
         loop {
             let before = self.open(attempt).await.map_or(0, |log| log.len());
+            told.send_replace(Progress::Following);
             match self.read_stream(worker, attempt).await {
                 Ok(()) => {
                     told.send_replace(Progress::Complete);
-                    return;
+                    let here = self.open(attempt).await.map_or(0, |log| log.len());
+                    // An old worker may say so of a container that it has not started yet.
+                    if here > 0 || !self.workers.is_old_node(worker) {
+                        return;
+                    }
                 }
                 Err(Break::Log(error @ (LogError::Gap { .. } | LogError::Differs { .. }))) => {
                     // The worker's copy is not the one that was followed; what is here stays.

@@ -70,6 +70,18 @@ fn it_cancels_whichever_attempt_is_held() {
 }
 
 #[test]
+fn what_is_pulled_is_cancelled_at_once() {
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(7, 1));
+    worker.settle_until(|effect| matches!(effect, Effect::Pull { .. }));
+    worker.cancel_target(StopTarget::Task(id.task.clone()), &id);
+    worker.finish();
+    assert_eq!(worker.acknowledged[&id], Exit::Cancelled);
+    assert!(worker.starts.is_empty());
+}
+
+#[test]
 fn what_was_refused_for_want_of_room_is_taken_when_there_is_some() {
     let mut worker = Worker::new();
     worker.assign(order(1, 3));

@@ -236,8 +236,14 @@ impl WorkerService {
                 at.address
             )));
         }
-        // A heartbeat at once shows whether that still holds.
-        self.context.master.contact(contact.address);
+        // A heartbeat at once shows whether that still holds. Whether the other address is the same
+        // master's an old one doesn't say; what is owed to one is not to be taken to another.
+        let known = if at.is_old {
+            at.address.clone()
+        } else {
+            contact.address
+        };
+        self.context.master.contact(known);
         taken(format!("registered at {} already", at.address), at.cluster)
     }
 }

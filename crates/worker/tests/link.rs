@@ -96,6 +96,42 @@ async fn a_master_that_forgot_is_told_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_owed_to_an_old_master_is_not_taken_to_another() {
+    // Given a worker that an old master has called,
+    let (mut first, second) = (FakeMaster::start().await, FakeMaster::start().await);
+    let folder = tempfile::tempdir().unwrap();
+    let worker = Worker::start(folder.path(), "127.0.0.1:1", &[]);
+    let mut client = worker.client().await;
+    for master in [&first, &second] {
+        master.state().cluster = String::new();
+        let call = MasterInfo {
+            master_id: "m".to_owned(),
+            master_address: master.address(),
+            ..MasterInfo::default()
+        };
+        // when a second calls, which may be the same one at another address,
+        let ack = client.master_register(call).await.unwrap().into_inner();
+        assert!(ack.success, "{ack:?}");
+        until("a heartbeat at the first", || {
+            let state = first.state();
+            (!state.heartbeats.is_empty()).then_some(())
+        })
+        .await;
+    }
+
+    // then the worker stays with the first, and comes back to it.
+    first.vanish();
+    let lost = format!("the master at {} does not answer", first.address());
+    worker.says(&lost).await;
+    first.come_back();
+    until("registration at the first again", || {
+        (first.state().registrations.len() == 2).then_some(())
+    })
+    .await;
+    assert!(second.state().registrations.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_master_that_calls_is_registered_at() {
     // Given a worker that knows no master that answers
     let master = FakeMaster::start().await;

@@ -6,17 +6,9 @@ use cloudai_proto::cluster::{Task, TaskId, TaskLogRequest};
 use support::{fake_master::FakeMaster, process::Worker, worker};
 use tonic::Code;
 
-/// An assignment of this master's cluster.
-fn order(master: &FakeMaster, id: &str, line: &str) -> Task {
-    Task {
-        cluster_id: master.cluster.clone(),
-        ..support::task(id, line)
-    }
-}
-
 /// The worker runs a task as ever, and holds nothing else.
 async fn runs_on(master: &FakeMaster, worker: &Worker) {
-    let mut order = order(master, "honest", "true");
+    let mut order = master.task("honest", "true");
     order.sequence = 100;
     let ack = worker.assign(order).await;
     assert!(ack.success, "{ack:?}");
@@ -30,7 +22,7 @@ async fn an_id_that_is_none_or_leads_out_is_refused_by_its_name() {
     let mut client = worker.client().await;
     for id in ["", "../x", "a/b", "/etc/passwd", ".", "..", "\0", "a\nb"] {
         let refused = client
-            .assign_task(order(&master, id, "true"))
+            .assign_task(master.task(id, "true"))
             .await
             .unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{id:?}: {refused}");
@@ -55,7 +47,7 @@ async fn an_id_that_is_none_or_leads_out_is_refused_by_its_name() {
     }
     let cluster = Task {
         cluster_id: "../x".to_owned(),
-        ..order(&master, "job-1", "true")
+        ..master.task("job-1", "true")
     };
     let refused = client.assign_task(cluster).await.unwrap_err();
     assert!(refused.message().contains("cluster_id"), "{refused}");
@@ -91,7 +83,7 @@ async fn what_is_meant_for_another_worker_is_refused() {
     let (master, worker, _folder) = worker().await;
     let astray = Task {
         target_worker_id: "worker-9".to_owned(),
-        ..order(&master, "job-1", "true")
+        ..master.task("job-1", "true")
     };
     let ack = worker.assign(astray).await;
     assert!(!ack.success, "{ack:?}");
@@ -102,13 +94,13 @@ async fn what_is_meant_for_another_worker_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_attempt_with_another_job_is_told_apart() {
     let (master, worker, _folder) = worker().await;
-    let first = order(&master, "job-1", "sleep 600");
+    let first = master.task("job-1", "sleep 600");
     assert!(worker.assign(first.clone()).await.success);
     master.sees_phase("job-1", "running").await;
 
     // The same once more is the same, and anything else is another.
     assert!(worker.assign(first.clone()).await.success);
-    let other_line = order(&master, "job-1", "rm -rf /");
+    let other_line = master.task("job-1", "rm -rf /");
     let more = Task {
         req_cpu: Some(1.0),
         ..first
@@ -129,7 +121,7 @@ async fn the_same_attempt_with_another_job_is_told_apart() {
 async fn a_message_too_large_is_refused_and_the_server_goes_on() {
     let (master, worker, _folder) = worker().await;
     let mut client = worker.client().await;
-    let oversized = order(&master, "job-1", &"x".repeat(5 << 20));
+    let oversized = master.task("job-1", &"x".repeat(5 << 20));
     let refused = client.assign_task(oversized).await.unwrap_err();
     assert!(
         matches!(refused.code(), Code::OutOfRange | Code::ResourceExhausted),

@@ -72,6 +72,35 @@ impl Core {
         })
     }
 
+    /// This attempt, or one with the next number whose name, if it goes to an old worker, is that of
+    /// nothing else.
+    ///
+    /// A client may have called one task `a` and another `a-2`: then the second attempt of the one
+    /// and the first of the other have the same name among old nodes. Whichever comes later has its
+    /// number raised. It doesn't matter which worker has the other, since uploads don't say whose
+    /// they are; and what is to be stopped or has ended lately may still be heard of.
+    pub(crate) fn told_apart(&self, mut attempt: AttemptId, worker: &WorkerId) -> AttemptId {
+        while self.is_old(worker) && self.shares_its_name(&attempt) {
+            attempt.number += 1;
+        }
+        attempt
+    }
+
+    fn shares_its_name(&self, attempt: &AttemptId) -> bool {
+        let name = old_node::task_id(attempt).parse();
+        // One that is too long for an id comes back unread, and so as nobody's.
+        let readings = name.map(|name| old_node::readings(&AttemptId::new(name, 0)));
+        let mut others = readings.into_iter().flatten();
+        others.any(|other| {
+            let lives = |live: &crate::task::Attempt| self.is_old(&live.worker);
+            let ended = |worker| self.is_old(worker);
+            other != *attempt
+                && (self.live_attempt(&other).is_some_and(lives)
+                    || self.stop_orders.is_to_stop(&other)
+                    || self.ended.worker_of(&other).is_some_and(ended))
+        })
+    }
+
     /// Whether files of an attempt may come after its result: an old node may send them so.
     pub(crate) fn may_come_late(&self, worker: &WorkerId, attempt: &AttemptId) -> bool {
         self.is_old(worker) && self.ended.worker_of(attempt) == Some(worker)

@@ -168,12 +168,16 @@ impl Worker {
     }
 
     /// Whether a program that works from `home` can be this worker: it is the one heard of before,
-    /// or that one has fallen silent.
+    /// or that one has fallen silent. Old nodes don't say where they work from, so one is told from
+    /// a new node alone.
     pub(crate) fn may_be_at(&self, home: Option<&str>) -> bool {
-        match (&self.home, home) {
-            (Some(known), Some(home)) => known == home || !self.active,
-            _ => true,
-        }
+        let is_another = match (&self.home, home) {
+            (Some(known), Some(home)) => known != home,
+            (Some(_), None) => true,
+            (None, Some(_)) => self.introduced && self.is_old_node(),
+            (None, None) => false,
+        };
+        !(is_another && self.active)
     }
 
     /// What of it is stored.

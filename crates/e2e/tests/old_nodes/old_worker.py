@@ -24,6 +24,10 @@ import old_pb2_grpc as rpc
 from told import tell, unknown
 
 CHUNK = 1000
+# What is not tried again.
+FOR_GOOD = [grpc.StatusCode.INVALID_ARGUMENT]
+# Kills a process group that has not ended by itself, and removes its folder.
+SWEEP = 'read -r word; [ -n "$word" ] || kill -KILL -- "-$1"; cat; rm -rf "$2"'
 
 
 def now():
@@ -47,6 +51,12 @@ class Running:
             env={**os.environ, "OUTPUT": self.folder},
             start_new_session=True,
         )
+        # However this program ends, its end closes the pipe to this one, which then cleans up.
+        self.sweeper = subprocess.Popen(
+            ["/bin/sh", "-c", SWEEP, "sweeper", str(self.process.pid), self.folder],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
 
     def follow(self):
         for line in self.process.stdout:
@@ -54,6 +64,8 @@ class Running:
                 self.pieces.append((line.decode("utf-8", "replace"), now()))
                 self.changed.notify_all()
         code = self.process.wait()
+        self.sweeper.stdin.write(b"ended\n")
+        self.sweeper.stdin.flush()
         with self.changed:
             self.ended = "success" if code == 0 else "failure"
             self.changed.notify_all()
@@ -133,6 +145,9 @@ class Worker(rpc.MasterWorkerServicer):
         task = self.known.get(request.task_id)
         if task is None:
             context.abort(grpc.StatusCode.NOT_FOUND, "task not found")
+        if self.options.logs == "cut" and self.streams == 1:
+            yield pb.LogChunk(task_id=request.task_id, is_complete=True, status="pending")
+            return
         sent = 0
         while True:
             with task.changed:
@@ -142,7 +157,9 @@ class Worker(rpc.MasterWorkerServicer):
             for text, at in pieces:
                 yield pb.LogChunk(task_id=request.task_id, content=text, timestamp=at)
                 sent += 1
-                if self.options.logs == "cut" and self.streams == 1:
+                if self.options.logs == "cut" and self.streams == 2:
+                    context.abort(grpc.StatusCode.UNAVAILABLE, "the line broke")
+                if self.options.logs == "cut-always":
                     context.abort(grpc.StatusCode.UNAVAILABLE, "the line broke")
             if ended is not None and len(task.pieces) == sent:
                 break
@@ -199,19 +216,26 @@ class Worker(rpc.MasterWorkerServicer):
         with self.lock:
             self.running.pop(name, None)
         files = task.files()
-        if files:
-            self.until_answered("uploaded", lambda: self.upload(task, files))
+        send = lambda: self.until_answered("uploaded", lambda: self.upload(task, files))
+        upload = self.options.upload if files else "none"
+        if upload == "at-once":
+            threading.Thread(target=send).start()
+        elif upload in ["before", "climbing"]:
+            send()
         result = pb.TaskResult(
             task_id=name,
             worker_id=self.options.id,
             status=task.ended,
-            logs="" if self.options.logs == "stream" else task.text(),
+            logs="" if self.options.logs in ["stream", "cut"] else task.text(),
             result_location=task.folder,
-            output_files=files,
+            output_files=[] if upload == "climbing" else files,
         )
+        timeout = self.options.report_timeout
         self.until_answered(
-            "reported", lambda: self.master.ReportTaskCompletion(result, timeout=30)
+            "reported", lambda: self.master.ReportTaskCompletion(result, timeout=timeout)
         )
+        if upload == "after":
+            send()
 
     def upload(self, task, files):
         def chunks():
@@ -227,7 +251,7 @@ class Worker(rpc.MasterWorkerServicer):
                         task_id=task.task.task_id,
                         user_id=task.task.user_id,
                         task_name=task.task.task_name,
-                        file_path=path,
+                        file_path="../" + path if self.options.upload == "climbing" else path,
                         data=piece,
                         is_last_chunk=last,
                         is_last_file=last and path == files[-1],
@@ -244,6 +268,8 @@ class Worker(rpc.MasterWorkerServicer):
                 return
             except grpc.RpcError as error:
                 tell(what + " not yet", code=error.code().name, message=error.details())
+                if error.code() in FOR_GOOD:
+                    return
                 time.sleep(1)
 
 
@@ -255,11 +281,19 @@ def main():
     parser.add_argument("--cpu", type=float, default=2)
     parser.add_argument("--beat", type=float, default=5)
     parser.add_argument("--slow-upload", type=float, default=0, help="seconds for each file")
+    parser.add_argument("--report-timeout", type=float, default=30)
+    parser.add_argument(
+        "--upload",
+        choices=["before", "at-once", "after", "climbing"],
+        default="before",
+        help="when, beside the result; climbing: to paths with .., and the result names none",
+    )
     parser.add_argument(
         "--logs",
-        choices=["both", "stream", "result", "cut"],
+        choices=["both", "stream", "result", "cut", "cut-always"],
         default="both",
-        help="where they are told; cut: the first stream breaks after its first line",
+        help="where they are told; cut: the first stream ends with nothing, the second "
+        "breaks after its first line, and the result has none; cut-always: no stream gets further, and the result has it",
     )
     worker = Worker(parser.parse_args())
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))

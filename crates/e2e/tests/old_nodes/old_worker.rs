@@ -15,6 +15,10 @@ both_places![
     it_registers_by_itself,
     logs_that_no_stream_gave_come_from_the_result,
     a_log_stream_that_breaks_goes_on_without_gap_or_repeat,
+    a_log_whose_streams_all_break_is_completed_by_the_result,
+    files_sent_beside_the_result_are_waited_for,
+    files_that_come_after_the_result_are_kept,
+    files_that_are_not_taken_are_said_to_be_missing,
     a_cancel_stops_it_and_its_failure_is_the_cancel,
     after_its_restart_the_second_attempt_has_an_id_of_its_own,
     a_restart_of_the_master_takes_its_task_up,
@@ -111,17 +115,35 @@ async fn it_registers_by_itself(place: Place) {
     let task = cluster.submit_draft(shell("exit 3")).await;
     cluster.has_status(&task, "failed").await;
     worker.sees("beat", |beat| beat["success"] == true).await;
+    until("its figures", async || {
+        let usage = cluster.json(&format!("stats {WORKER}")).await["usage"].clone();
+        (usage["cpu_percent"] == 12.5 && usage["memory_gb"] == 0.5).then_some(())
+    })
+    .await;
     worker.was_spoken_to_in_old_words();
     cluster.end().await;
 }
 
 async fn logs_that_no_stream_gave_come_from_the_result(place: Place) {
     let mut cluster = master(&place).await;
-    let worker = registered(&mut cluster, &place, &["--logs", "result"]).await;
+    // Given one that has less patience for its report than the master has for its stream,
+    let flags = ["--logs", "result", "--report-timeout", "3", "--beat", "2"];
+    let worker = registered(&mut cluster, &place, &flags).await;
     let task = cluster.submit_draft(shell("echo one; echo two >&2")).await;
-    cluster.has_status(&task, "completed").await;
+    let entry = cluster.has_status(&task, "completed").await;
     assert!(!worker.all("StreamTaskLogs").is_empty(), "it was asked");
     assert_eq!(log_of(&cluster, &first(&task)).await, "one\ntwo\n");
+
+    // then the result counts all the same, and nothing runs twice.
+    let again = worker.sees("reported", |_| true).await;
+    assert_eq!(again["success"], true, "{again}");
+    assert!(
+        !worker.all("reported not yet").is_empty(),
+        "it gave up once"
+    );
+    assert_eq!(entry["attempt"], 1, "{entry}");
+    assert_eq!(worker.all("AssignTask").len(), 1);
+    worker.was_spoken_to_in_old_words();
     cluster.end().await;
 }
 
@@ -135,11 +157,77 @@ async fn a_log_stream_that_breaks_goes_on_without_gap_or_repeat(place: Place) {
         .await;
     cluster.has_status(&task, "completed").await;
     assert!(
-        worker.all("StreamTaskLogs").len() >= 2,
+        worker.all("StreamTaskLogs").len() >= 3,
         "it was asked again"
     );
     let expected: String = (1..=6).map(|i| format!("line {i}\n")).collect();
     assert_eq!(log_of(&cluster, &first(&task)).await, expected);
+    worker.was_spoken_to_in_old_words();
+    cluster.end().await;
+}
+
+async fn a_log_whose_streams_all_break_is_completed_by_the_result(place: Place) {
+    let mut cluster = master(&place).await;
+    let worker = registered(&mut cluster, &place, &["--logs", "cut-always"]).await;
+    let line = "echo one; sleep 1; echo two; echo three";
+    let task = cluster.submit_draft(shell(line)).await;
+    let entry = cluster.has_status(&task, "completed").await;
+    assert!(
+        worker.all("StreamTaskLogs").len() >= 2,
+        "it was asked again"
+    );
+    assert_eq!(log_of(&cluster, &first(&task)).await, "one\ntwo\nthree\n");
+    assert_eq!(entry["attempt"], 1, "{entry}");
+    worker.was_spoken_to_in_old_words();
+    cluster.end().await;
+}
+
+async fn files_sent_beside_the_result_are_waited_for(place: Place) {
+    let mut cluster = master(&place).await;
+    let flags = ["--upload", "at-once", "--slow-upload", "2"];
+    let worker = registered(&mut cluster, &place, &flags).await;
+    let line = "head -c 2500 /dev/zero > $OUTPUT/file";
+    let task = cluster.submit_draft(shell(line)).await;
+    let entry = cluster.has_status(&task, "completed").await;
+    assert_eq!(entry["reason"], "", "{entry}");
+    let file = cluster.path("master/files/admin").join(task.to_string());
+    assert_eq!(fs::metadata(file.join("file")).unwrap().len(), 2500);
+    worker.was_spoken_to_in_old_words();
+    cluster.end().await;
+}
+
+async fn files_that_come_after_the_result_are_kept(place: Place) {
+    let mut cluster = master(&place).await;
+    let worker = registered(&mut cluster, &place, &["--upload", "after"]).await;
+    let task = cluster.submit_draft(shell("echo x > $OUTPUT/file")).await;
+    let entry = cluster.has_status(&task, "completed").await;
+    let reason = entry["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("had named 1 and sent none when it reported"),
+        "{entry}"
+    );
+    let uploaded = worker.sees("uploaded", |_| true).await;
+    assert_eq!(uploaded["success"], true, "{uploaded}");
+    let file = cluster.path("master/files/admin").join(task.to_string());
+    assert_eq!(fs::read(file.join("file")).unwrap(), b"x\n");
+    worker.was_spoken_to_in_old_words();
+    cluster.end().await;
+}
+
+async fn files_that_are_not_taken_are_said_to_be_missing(place: Place) {
+    let mut cluster = master(&place).await;
+    // Given one whose result names none of the files that it sent in vain.
+    let worker = registered(&mut cluster, &place, &["--upload", "climbing"]).await;
+    let task = cluster.submit_draft(shell("echo > $OUTPUT/file")).await;
+    let entry = cluster.has_status(&task, "completed").await;
+    let refused = worker.sees("uploaded not yet", |_| true).await;
+    assert_eq!(refused["code"], "INVALID_ARGUMENT", "{refused}");
+    let reason = entry["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("files incomplete: its worker's upload was not taken: file_path"),
+        "{entry}"
+    );
+    worker.was_spoken_to_in_old_words();
     cluster.end().await;
 }
 
@@ -210,6 +298,14 @@ async fn a_restart_of_the_master_takes_its_task_up(place: Place) {
     cluster.master.ends().await;
     cluster.restart_master().await;
 
+    // While it starts it knows no worker, and refuses none for that.
+    for failed in worker
+        .all("beat failed")
+        .iter()
+        .chain(&worker.all("refused"))
+    {
+        assert_eq!(failed["code"], "UNAVAILABLE", "{failed}");
+    }
     // The master calls the worker again, and the same process goes on to its end.
     until("a second call", async || {
         (worker.all("MasterRegister").len() >= 2).then_some(())
@@ -236,5 +332,6 @@ async fn a_long_upload_does_not_make_it_missing(place: Place) {
     assert_eq!(worker.all("AssignTask").len(), 1);
     let file = cluster.path("master/files/admin").join(task.to_string());
     assert_eq!(fs::metadata(file.join("file")).unwrap().len(), 20_000);
+    worker.was_spoken_to_in_old_words();
     cluster.end().await;
 }

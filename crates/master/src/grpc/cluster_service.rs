@@ -21,16 +21,22 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     auth::{Caller, Gate, worker_call_status},
-    log_stream, reports, uploads,
+    log_stream,
+    old_results::OldResults,
+    old_uploads::OldUploads,
+    reports, uploads,
 };
 use crate::{core_loop::Stopped, logs::LogFollowers, operations::Master};
 
-/// See the module.
+/// See the module. Cheap to clone.
+#[derive(Clone)]
 pub struct ClusterService {
     pub(super) master: Arc<Master>,
     pub(super) gate: Gate,
     pub(super) logs: LogFollowers,
     pub(super) uploads: uploads::Places,
+    pub(super) old_results: OldResults,
+    pub(super) old_uploads: Arc<OldUploads>,
 }
 
 impl ClusterService {
@@ -42,6 +48,8 @@ impl ClusterService {
             gate,
             logs,
             uploads: uploads::Places::default(),
+            old_results: OldResults::default(),
+            old_uploads: Arc::default(),
         }
     }
 

@@ -5,6 +5,8 @@ mod auth;
 mod cluster_service;
 mod log_stream;
 mod old_nodes;
+mod old_results;
+mod old_uploads;
 mod reports;
 mod uploads;
 

@@ -61,12 +61,21 @@ pub(super) fn in_old_words(answer: UploadAnswer) -> UploadAnswer {
     }
 }
 
-/// Takes an old worker's result in. It need not come a second time, so nothing but the store is
-/// waited for without a limit.
+/// Takes an old worker's result in, also if it doesn't wait for that. It need not come a second
+/// time, so nothing but the store is waited for without a limit.
 pub(super) async fn complete(
     service: &ClusterService,
     completion: Completion,
 ) -> Result<ReportAnswer, Status> {
+    let told = (completion.worker.clone(), completion.report.attempt.clone());
+    let work = {
+        let service = service.clone();
+        async move { take_in(&service, completion).await }
+    };
+    service.old_results.take(told, work).await
+}
+
+async fn take_in(service: &ClusterService, completion: Completion) -> Result<ReportAnswer, Status> {
     let Completion {
         worker,
         mut report,
@@ -87,7 +96,8 @@ pub(super) async fn complete(
         let log = while_busy(service, &worker, &attempt, log).await;
         (report.log, log_tail) =
             log.unwrap_or_else(|error| (Whole::Incomplete(error.to_string()), String::new()));
-        report.files = files(service, &attempt, &old).await?;
+        let files = files(service, &attempt, &old);
+        report.files = while_busy(service, &worker, &attempt, files).await?;
     }
     let input = |call| Input::Finished {
         call,
@@ -102,22 +112,31 @@ pub(super) async fn complete(
     })
 }
 
-/// Whether the files are here that the result names.
+/// Whether the files are here that the worker named, or tried to send.
 async fn files(
     service: &ClusterService,
     attempt: &AttemptId,
     old: &OldResult,
 ) -> Result<Whole, Status> {
-    if old.output_files.is_empty() {
+    let named = old.output_files.len();
+    let stored = stored(service, attempt).await?;
+    let expected = named > 0 && !stored;
+    let not_taken = service.old_uploads.settle(attempt, expected).await;
+    if stored || self::stored(service, attempt).await? {
         return Ok(Whole::Complete);
     }
+    Ok(match not_taken {
+        Some(why) => Whole::Incomplete(format!("its worker's upload was not taken: {why}")),
+        None if named == 0 => Whole::Complete,
+        None => Whole::Incomplete(format!(
+            "its worker had named {named} and sent none when it reported"
+        )),
+    })
+}
+
+/// Whether files of this attempt are here.
+async fn stored(service: &ClusterService, attempt: &AttemptId) -> Result<bool, Status> {
     let stored = service.master.store.files(&attempt.task).await;
     let stored = stored.map_err(|error| Status::unavailable(error.to_string()))?;
-    if stored.is_some_and(|stored| stored.attempt == *attempt) {
-        return Ok(Whole::Complete);
-    }
-    Ok(Whole::Incomplete(format!(
-        "its worker had named {} and sent none when it reported",
-        old.output_files.len()
-    )))
+    Ok(stored.is_some_and(|stored| stored.attempt == *attempt))
 }

@@ -56,9 +56,11 @@ pub(super) async fn take_in(
         return Ok(old_nodes::in_old_words(superseded()));
     };
     let sender = (worker.clone(), attempt.clone());
+    let under_way = service.old_uploads.begin(&attempt);
     let receiving = receive(service, sender, is_live_or_late, first, stream);
-    let answer = old_nodes::while_busy(service, &worker, &attempt, receiving).await?;
-    Ok(old_nodes::in_old_words(answer))
+    let answer = old_nodes::while_busy(service, &worker, &attempt, receiving).await;
+    under_way.ended(&answer);
+    answer.map(old_nodes::in_old_words)
 }
 
 /// Whether files are still to be taken from a worker that stands so to their attempt. It reports

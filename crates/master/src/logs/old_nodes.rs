@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use super::{Break, LogFollowers, Progress, check_length};
 use crate::workers::LogStream;
 
-/// How long a result waits for its stream's end. The worker may give up on an answer that takes
-/// longer, and may not report again.
+/// How long a result waits for its stream's end while nothing of it comes. The worker may give up on
+/// an answer that takes longer, and may not report again.
 const WAIT_FOR_STREAM: Duration = Duration::from_secs(6);
 /// Bytes read of a log at once.
 const READ_LEN: usize = 64 << 10;
@@ -71,13 +71,7 @@ impl LogFollowers {
         tail: usize,
     ) -> Result<(Whole, String), LogError> {
         self.follow(worker.clone(), attempt.clone());
-        let mut progress = Progress::Following;
-        if let Some(mut told) = self.progress_of(attempt) {
-            let over = told.wait_for(|progress| *progress != Progress::Following);
-            if let Ok(Ok(last)) = timeout(WAIT_FOR_STREAM, over).await {
-                progress = last.clone();
-            }
-        }
+        let progress = self.end_of_stream(attempt).await;
         if let Some(follower) = self.take(attempt) {
             follower.task.abort();
             // Its end: from here on nobody else writes.
@@ -92,6 +86,25 @@ impl LogFollowers {
             Ok((whole, tail))
         });
         settled.await.expect("writing a log does not panic")
+    }
+}
+
+impl LogFollowers {
+    /// How the stream stands at its end, or when nothing more of it comes.
+    async fn end_of_stream(&self, attempt: &AttemptId) -> Progress {
+        let Some(mut told) = self.progress_of(attempt) else {
+            return Progress::Following;
+        };
+        loop {
+            let before = self.length(attempt);
+            let over = told.wait_for(|progress| *progress != Progress::Following);
+            if let Ok(Ok(last)) = timeout(WAIT_FOR_STREAM, over).await {
+                return last.clone();
+            }
+            if self.length(attempt) == before {
+                return Progress::Following;
+            }
+        }
     }
 }
 
@@ -116,7 +129,7 @@ fn settle(
         } else {
             Whole::Incomplete(match progress {
                 Progress::GivenUp(why) => why.clone(),
-                _ => "its worker's log stream broke off".to_owned(),
+                _ => "its worker's log stream did not come to its end".to_owned(),
             })
         }
     };
@@ -321,7 +334,11 @@ mod tests {
         let (_folder, store) = store();
         let _ = hear(&store, &["one\n"], false).await;
         let whole = settled(&store, &Progress::Following, "");
-        assert!(whole.reason().is_some_and(|why| why.contains("broke off")));
+        assert!(
+            whole
+                .reason()
+                .is_some_and(|why| why.contains("did not come to its end"))
+        );
         assert_eq!(text(&store), "one\n");
     }
 

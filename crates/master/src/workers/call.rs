@@ -88,7 +88,6 @@ impl Workers {
             stop_grace: self.stop_grace,
         };
         let wire = if worker.is_old_node() {
-            old_nodes::name_is_free(worker, &order.attempt).map_err(not_sent)?;
             order.into_old_wire()
         } else {
             order.into_wire()

@@ -15,7 +15,8 @@ const OF_A_WORKER: usize = 16;
 /// come soon, and the threads that logs are written with are never all taken.
 const AT_DISK: usize = 16;
 
-/// See the module.
+/// See the module. Cheap to clone.
+#[derive(Clone)]
 pub(in crate::grpc) struct Places {
     uploads: Arc<Mutex<Uploads>>,
     at_disk: Arc<Semaphore>,
@@ -125,8 +126,8 @@ mod tests {
     }
 
     async fn taken(places: &Places, worker: &str, number: u64) -> Place {
-        let place = places.take(&worker.parse().unwrap(), &attempt(number));
-        place.await.unwrap()
+        let (worker, attempt) = (worker.parse().unwrap(), attempt(number));
+        places.take(&worker, &attempt).await.unwrap()
     }
 
     #[tokio::test]
