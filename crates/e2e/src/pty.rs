@@ -111,12 +111,20 @@ impl Terminal {
         }
     }
 
-    /// Types keys, or bytes that no keyboard should send.
+    /// Types keys.
     ///
     /// # Panics
     /// If the terminal is gone.
-    pub fn types(&mut self, keys: impl AsRef<[u8]>) {
-        self.person.write_all(keys.as_ref()).unwrap();
+    pub fn types(&mut self, keys: &str) {
+        self.types_bytes(keys.as_bytes());
+    }
+
+    /// Types what no keyboard should send.
+    ///
+    /// # Panics
+    /// If the terminal is gone.
+    pub fn types_bytes(&mut self, bytes: &[u8]) {
+        self.person.write_all(bytes).unwrap();
     }
 
     /// Changes the window's width.

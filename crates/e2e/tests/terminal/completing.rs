@@ -33,7 +33,7 @@ async fn tab_completes_ids_users_options_and_words() {
         ("task img -prio", "task img -priority ".to_owned()),
     ] {
         desk.terminal.cursor_after(PROMPT).await;
-        desk.terminal.types(format!("{typed}{TAB}"));
+        desk.terminal.types(&format!("{typed}{TAB}"));
         desk.terminal
             .cursor_after(&format!("master> {expected}"))
             .await;
@@ -41,7 +41,7 @@ async fn tab_completes_ids_users_options_and_words() {
         desk.wipes().await;
     }
     // A second Tab shows what there is to choose from: of tasks those that have ended, too.
-    desk.terminal.types(format!("explain {}", TAB.repeat(2)));
+    desk.terminal.types(&format!("explain {}", TAB.repeat(2)));
     desk.terminal
         .shows("both tasks", |terminal| {
             let rows = terminal.rows();
@@ -52,7 +52,7 @@ async fn tab_completes_ids_users_options_and_words() {
     desk.wipes().await;
     // What is completed can be run.
     let beginning = &second[..second.len() - 3];
-    desk.terminal.types(format!("explain {beginning}{TAB}"));
+    desk.terminal.types(&format!("explain {beginning}{TAB}"));
     desk.terminal
         .cursor_after(&format!("master> explain {second} "))
         .await;
@@ -70,7 +70,7 @@ async fn an_old_task_is_found_behind_many_new_ones() {
     }
     desk.wipes().await;
     let beginning = &oldest[..oldest.len() - 3];
-    desk.terminal.types(format!("cancel {beginning}{TAB}"));
+    desk.terminal.types(&format!("cancel {beginning}{TAB}"));
     desk.terminal
         .cursor_after(&format!("master> cancel {oldest} "))
         .await;

@@ -68,7 +68,7 @@ async fn bytes_that_are_no_text_are_told_and_nothing_of_their_line_runs() {
         b"list-tasks f\xfc",
         b"x\xc3(unregister worker-1",
     ] {
-        desk.terminal.types(typed);
+        desk.terminal.types_bytes(typed);
         desk.terminal.row_with("a line is no UTF-8 text").await;
         // Whatever came behind the byte is shown, and thrown away.
         desk.terminal.row_with("Enter begins a new line:").await;
@@ -112,7 +112,7 @@ async fn a_long_history_can_be_recalled_whole() {
 
     desk.terminal = master(&desk.folder, [&desk.grpc, &desk.http], 80, &[]);
     desk.terminal.cursor_after(PROMPT).await;
-    desk.terminal.types(UP.repeat(900));
+    desk.terminal.types(&UP.repeat(900));
     desk.terminal.cursor_after("master> cancel t0").await;
     desk.types_on(CTRL_C).await;
     desk.exits().await;

@@ -104,7 +104,7 @@ async fn every_listing_fits_eighty_columns_and_uses_two_hundred() {
             assert!(columns < 200 || !holds(&rows, "…"), "{rows:#?}");
         }
         desk.wipes().await;
-        desk.terminal.types(format!("status -w{ENTER}"));
+        desk.terminal.types(&format!("status -w{ENTER}"));
         desk.terminal.row_with("Any key ends this").await;
         let rows = desk.types_on("q").await;
         let long = rows
