@@ -125,8 +125,8 @@ mod tests {
     }
 
     async fn taken(places: &Places, worker: &str, number: u64) -> Place {
-        let place = places.take(&worker.parse().unwrap(), &attempt(number));
-        place.await.unwrap()
+        let (worker, attempt) = (worker.parse().unwrap(), attempt(number));
+        places.take(&worker, &attempt).await.unwrap()
     }
 
     #[tokio::test]
