@@ -13,6 +13,9 @@ use crate::{
     registry::Worker,
 };
 
+/// Of what one worker holds and nobody wants, so many are told, and stopped, at once.
+const MOST_UNWANTED: usize = 1000;
+
 impl Core {
     pub(crate) fn inspect(&self, step: &mut Step<'_>, call: Call) {
         let workers = self.registry.snapshot();
@@ -99,6 +102,7 @@ impl Core {
             .held
             .iter()
             .filter(|held| !self.is_wanted(&worker.id, held))
+            .take(MOST_UNWANTED)
             .map(|held| Difference::Unwanted(held.attempt.clone(), held.phase));
         differences.extend(unwanted);
         differences
