@@ -364,7 +364,7 @@ fn a_new_node_takes_an_old_ones_place_when_that_is_silent() {
     assert_eq!(second.number, 2);
     cluster.accepted(&second);
     let taken = cluster.finish("old", &second, Exit::Exited(0));
-    assert_eq!(taken, Reported::Taken);
+    assert_eq!(taken, Reported::Live);
     assert_eq!(cluster.state(&first.task).failures, 0);
 }
 
