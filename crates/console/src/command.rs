@@ -15,7 +15,7 @@ const DEFAULT_LIMIT: usize = 100;
 
 /// What an operator wants.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Command {
+pub(crate) enum Command {
     /// The commands, or one of them.
     Help(Option<&'static Topic>),
     /// The cluster as a whole.
@@ -120,7 +120,7 @@ pub enum Command {
 
 /// Why a line is no command.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum ParseError {
+pub(crate) enum ParseError {
     /// A quote is open at the end.
     #[error("a quote is not closed: expected a second \" or ' in the line")]
     OpenQuote,
@@ -155,7 +155,7 @@ pub enum ParseError {
 ///
 /// # Errors
 /// What is wrong, what was expected, and an example.
-pub fn parse(line: &str, now: Wall) -> Result<Option<Command>, ParseError> {
+pub(crate) fn parse(line: &str, now: Wall) -> Result<Option<Command>, ParseError> {
     // An apostrophe in a comment is no quote.
     if line.trim_start().starts_with('#') {
         return Ok(None);
@@ -174,7 +174,7 @@ pub fn parse(line: &str, now: Wall) -> Result<Option<Command>, ParseError> {
 fn command(topic: &'static Topic, words: &[String], now: Wall) -> Result<Command, ParseError> {
     let form = |problem: String| ParseError::Form { topic, problem };
     if matches!(topic.name, "task" | "dispatch") {
-        let mut words = Words::new(words);
+        let mut words = Words::new(words, topic);
         let names = words.leading();
         let (worker, image) = match (topic.name, names) {
             ("task", [image]) => (None, image),
@@ -193,7 +193,7 @@ fn command(topic: &'static Topic, words: &[String], now: Wall) -> Result<Command
 
     let mut listing = options::Listing::default();
     let mut names = Vec::new();
-    let mut rest = Words::new(words);
+    let mut rest = Words::new(words, topic);
     while let Some(word) = rest.next_word() {
         if options::is_option(word) {
             listing.take(topic, word, &mut rest)?;

@@ -16,8 +16,19 @@ use tokio::runtime::Handle;
 
 use crate::help::{self, TASK_OPTIONS, TOPICS};
 
-/// How many tasks are offered, the newest first.
+/// How many tasks of a status are offered, the newest first.
 const MOST_TASKS: usize = 50;
+/// Among how many of a status the beginning of an id is looked for.
+const LOOKED_THROUGH: usize = 500;
+
+/// Those that have not ended, what an operator most often means first.
+const LIVE: [TaskStatus; 3] = [TaskStatus::Running, TaskStatus::Pending, TaskStatus::Queued];
+const ENDED: [TaskStatus; 3] = [
+    TaskStatus::Completed,
+    TaskStatus::Failed,
+    TaskStatus::Cancelled,
+];
+
 /// A person who has hit Tab doesn't wait longer for ids.
 const PATIENCE: Duration = Duration::from_millis(300);
 
@@ -46,8 +57,7 @@ impl Completer for Words {
         if kind == Kind::Folder {
             return self.files.complete(line, at, context);
         }
-        let words = self.known.words(&kind).into_iter();
-        let words = words.filter(|name| name.starts_with(typed.word));
+        let words = self.known.words(&kind, typed.word).into_iter();
         let pairs = words.map(|word| Pair {
             replacement: format!("{word} "),
             display: word,
@@ -63,6 +73,8 @@ struct Typed<'a> {
     start: usize,
     /// The words before it.
     before: Vec<&'a str>,
+    /// Whether it stands within quotes: then it is text of the operator's own.
+    quoted: bool,
 }
 
 /// What a word can be.
@@ -78,6 +90,8 @@ enum Kind {
     LiveTask,
     /// A task that has.
     EndedTask,
+    /// Any task.
+    Task,
     /// The user of this task.
     OwnerOf(String),
     /// Somebody who has tasks.
@@ -94,10 +108,14 @@ impl<'a> Typed<'a> {
             word: &typed[start..],
             start,
             before: typed[..start].split_whitespace().collect(),
+            quoted: is_quoted(typed),
         }
     }
 
     fn kind(&self) -> Kind {
+        if self.quoted {
+            return Kind::Nothing;
+        }
         let names = || TOPICS.iter().map(|topic| topic.name.to_owned()).collect();
         let Some((command, rest)) = self.before.split_first() else {
             return Kind::Fixed(names());
@@ -123,7 +141,8 @@ impl<'a> Typed<'a> {
             ("help", 0, 0) => Kind::Fixed(names()),
             ("undrain", 0, _) => Kind::DrainingWorker,
             ("stats" | "drain" | "unregister" | "task" | "dispatch", 0, 0) => Kind::Worker,
-            ("cancel" | "monitor" | "explain", 0, _) => Kind::LiveTask,
+            ("cancel", 0, _) => Kind::LiveTask,
+            ("monitor" | "explain", 0, _) => Kind::Task,
             ("task-files" | "download", 0, _) => Kind::EndedTask,
             ("task-files" | "download", 1, _) => Kind::OwnerOf(rest[0].to_owned()),
             ("files", 0, 0) => Kind::User,
@@ -156,6 +175,21 @@ impl<'a> Typed<'a> {
     }
 }
 
+/// Whether a quote is open at the end, by the rules of a shell.
+fn is_quoted(typed: &str) -> bool {
+    let (mut open, mut escaped) = (None, false);
+    for c in typed.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if open != Some('\'') => escaped = true,
+            '"' | '\'' if open.is_none() => open = Some(c),
+            _ if open == Some(c) => open = None,
+            _ => {}
+        }
+    }
+    open.is_some()
+}
+
 fn is_option(word: Option<&&str>) -> bool {
     word.is_some_and(|word| word.len() > 1 && word.starts_with('-'))
 }
@@ -177,24 +211,21 @@ impl Known {
         let _ = self.0.set((operator, Handle::current())).is_ok();
     }
 
-    /// What a word of this kind could be, the likeliest first.
-    fn words(&self, kind: &Kind) -> Vec<String> {
-        match kind {
+    /// What a word of this kind that begins with `typed` could be, the likeliest first.
+    fn words(&self, kind: &Kind, typed: &str) -> Vec<String> {
+        let mut words = match kind {
             Kind::Fixed(words) => words.clone(),
             Kind::Worker => self.workers(|_| true),
             Kind::DrainingWorker => self.workers(|worker| worker.draining),
-            Kind::LiveTask => {
-                self.tasks(&[TaskStatus::Queued, TaskStatus::Pending, TaskStatus::Running])
-            }
-            Kind::EndedTask => self.tasks(&[
-                TaskStatus::Completed,
-                TaskStatus::Failed,
-                TaskStatus::Cancelled,
-            ]),
+            Kind::LiveTask => self.tasks(&LIVE, typed),
+            Kind::EndedTask => self.tasks(&ENDED, typed),
+            Kind::Task => self.tasks(&[LIVE, ENDED].concat(), typed),
             Kind::OwnerOf(task) => self.owner_of(task),
             Kind::User => self.users(),
             Kind::Folder | Kind::Nothing => Vec::new(),
-        }
+        };
+        words.retain(|word| word.starts_with(typed));
+        words
     }
 
     fn workers(&self, wanted: impl Fn(&Worker) -> bool) -> Vec<String> {
@@ -206,17 +237,34 @@ impl Known {
         wanted.map(|worker| worker.id.to_string()).collect()
     }
 
-    fn tasks(&self, statuses: &[TaskStatus]) -> Vec<String> {
-        let records = self.newest(statuses);
-        records
-            .iter()
-            .map(|record| record.task.to_string())
-            .collect()
+    /// Each status apart, so that the many that wait don't hide the few that run.
+    fn tasks(&self, statuses: &[TaskStatus], typed: &str) -> Vec<String> {
+        let limit = match typed {
+            "" => MOST_TASKS,
+            _ => LOOKED_THROUGH,
+        };
+        let (statuses, typed) = (statuses.to_vec(), typed.to_owned());
+        let tasks = self.answer(|operator| async move {
+            let mut found = Vec::new();
+            for status in statuses {
+                let filter = TaskFilter {
+                    statuses: [status].into(),
+                    limit,
+                    ..TaskFilter::default()
+                };
+                let records = operator.tasks(&filter).await.unwrap_or_default();
+                let ids = records.iter().map(|record| record.task.to_string());
+                let ids = ids.filter(|id| id.starts_with(&typed));
+                found.extend(ids.take(MOST_TASKS));
+            }
+            found
+        });
+        tasks.unwrap_or_default()
     }
 
     fn users(&self) -> Vec<String> {
         let mut users: Vec<UserName> = Vec::new();
-        for record in self.newest(&[]) {
+        for record in self.newest() {
             if !users.contains(&record.spec.user) {
                 users.push(record.spec.user);
             }
@@ -233,12 +281,10 @@ impl Known {
         owner.into_iter().collect()
     }
 
-    /// The newest tasks in these statuses. Pages of tasks are read along an index, however many
-    /// there are.
-    fn newest(&self, statuses: &[TaskStatus]) -> Vec<TaskRecord> {
+    /// The newest tasks. Pages of tasks are read along an index, however many there are.
+    fn newest(&self) -> Vec<TaskRecord> {
         let filter = TaskFilter {
-            statuses: statuses.iter().copied().collect(),
-            limit: MOST_TASKS,
+            limit: LOOKED_THROUGH,
             ..TaskFilter::default()
         };
         let tasks = self.answer(|operator| async move { operator.tasks(&filter).await });
@@ -273,8 +319,7 @@ mod tests {
 
     fn of(typed: &str) -> Vec<String> {
         let typed = Typed::read(typed);
-        let words = Known::default().words(&typed.kind()).into_iter();
-        words.filter(|word| word.starts_with(typed.word)).collect()
+        Known::default().words(&typed.kind(), typed.word)
     }
 
     #[test]
@@ -298,8 +343,8 @@ mod tests {
             ("dispatch w", Kind::Worker),
             ("undrain ", Kind::DrainingWorker),
             ("cancel t", Kind::LiveTask),
-            ("monitor ", Kind::LiveTask),
-            ("explain ", Kind::LiveTask),
+            ("monitor ", Kind::Task),
+            ("explain ", Kind::Task),
             ("download t", Kind::EndedTask),
             ("download task-7 ", Kind::OwnerOf("task-7".to_owned())),
             ("download task-7 admin ./re", Kind::Folder),
@@ -312,6 +357,11 @@ mod tests {
             ("cancel task-7 ", Kind::Nothing),
             ("register worker-3 ", Kind::Nothing),
             ("nonsense ", Kind::Nothing),
+            // Nor of what stands within quotes.
+            ("task img -cmd \"run -cp", Kind::Nothing),
+            ("task img -cmd 'it \"is\" ", Kind::Nothing),
+            ("task img -cmd \"a \\\" b\" -user ", Kind::User),
+            ("task img -cmd it\\'s -user ", Kind::User),
         ] {
             assert_eq!(kind(typed), expected, "{typed:?}");
         }

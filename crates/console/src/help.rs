@@ -8,7 +8,7 @@ use crate::render::text::wrapped;
 
 /// A command, as help tells of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Topic {
+pub(crate) struct Topic {
     /// Its name.
     pub name: &'static str,
     /// How it is typed.
@@ -262,12 +262,21 @@ pub(crate) fn find(name: &str) -> Option<&'static Topic> {
 /// The one of `names` that `word` was probably meant to be.
 pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
-    names
-        .into_iter()
-        .map(|name| (strsim::jaro_winkler(&word, name), name))
+    let names: Vec<&str> = names.into_iter().collect();
+    let alike = names
+        .iter()
+        .map(|name| (strsim::jaro_winkler(&word, name), *name))
         .filter(|(likeness, _)| *likeness > 0.7)
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
+        .map(|(_, name)| name);
+    // Short words that begin alike count as little alike otherwise: `gpus` and `gpu_cores`.
+    alike.or_else(|| names.into_iter().find(|name| begin_alike(&word, name)))
+}
+
+fn begin_alike(word: &str, name: &str) -> bool {
+    let pairs = word.chars().zip(name.chars());
+    let common = pairs.take_while(|(one, other)| one == other).count();
+    common >= 3 || (common > 0 && (name.starts_with(word) || word.starts_with(name)))
 }
 
 /// The list of commands.
@@ -288,10 +297,16 @@ pub(crate) fn details(topic: &Topic) -> String {
     );
     if matches!(topic.name, "task" | "dispatch") {
         text.push_str("Options:\n");
-        for (name, value, meaning) in TASK_OPTIONS {
-            let option = format!("-{name} {value}");
-            let first = format!("  {:<22}", option.trim_end());
-            text.push_str(&wrapped(&first, &" ".repeat(24), meaning, 80));
+        let options = TASK_OPTIONS.iter().map(|(name, value, meaning)| {
+            let option = format!("  -{name} {value}");
+            (option.trim_end().to_owned(), meaning)
+        });
+        let options: Vec<_> = options.collect();
+        let widest = options.iter().map(|(option, _)| option.len()).max();
+        let column = widest.unwrap_or(0) + 2;
+        for (option, meaning) in options {
+            let first = format!("{option:<column$}");
+            text.push_str(&wrapped(&first, &" ".repeat(column), meaning, 80));
         }
     }
     text
@@ -320,9 +335,15 @@ mod tests {
         assert!(text.starts_with("dispatch <worker> <image> [options] [-- command...]\n"));
         assert!(text.contains("Example: dispatch worker-1 alpine:3.22 -- echo hello\n"));
         assert!(
-            text.contains("  -cpu_cores n          CPU cores (1.0)\n"),
+            text.contains("  -volume name:/path[:ro]  mount a volume"),
             "{text}"
         );
+        for (name, value, meaning) in TASK_OPTIONS {
+            let start = text.find(&format!("  -{name} {value}").trim_end().to_owned());
+            let rest = &text[start.unwrap()..].lines().next().unwrap()[3..];
+            let (_, said) = rest.split_once("  ").expect("columns stand apart");
+            assert!(meaning.starts_with(said.trim()), "{rest}");
+        }
     }
 
     #[test]
@@ -331,5 +352,18 @@ mod tests {
         assert_eq!(nearest("wokers", names()), Some("workers"));
         assert_eq!(nearest("List-Task", names()), Some("list-tasks"));
         assert_eq!(nearest("xyzzy", names()), None);
+        let options = || TASK_OPTIONS.iter().map(|(name, ..)| *name);
+        for (typed, meant) in [
+            ("cpus", "cpu_cores"),
+            ("cpu", "cpu_cores"),
+            ("gpus", "gpu_cores"),
+            ("memory", "mem"),
+            ("retry", "retries"),
+            ("volumes", "volume"),
+        ] {
+            assert_eq!(nearest(typed, options()), Some(meant), "{typed}");
+        }
+        assert_eq!(nearest("watch", ["w", "json"]), Some("w"));
+        assert_eq!(nearest("", options()), None);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Lines that are kept; the file holds at most twice as many until the next start.
-const KEPT: usize = 1000;
+pub(crate) const KEPT: usize = 1000;
 
 /// An open history.
 #[derive(Debug)]

@@ -11,7 +11,9 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr},
+    termios::{
+        InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+    },
 };
 use tokio::sync::oneshot;
 
@@ -45,6 +47,8 @@ impl Keys {
         // What is printed stays as it is: only the input changes.
         mode.local_modes
             .remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG);
+        // Else Ctrl-S is no key: it stops the output, and with it whoever prints.
+        mode.input_modes.remove(InputModes::IXON);
         mode.special_codes[SpecialCodeIndex::VMIN] = 1;
         mode.special_codes[SpecialCodeIndex::VTIME] = 0;
 

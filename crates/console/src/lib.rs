@@ -4,7 +4,7 @@
 //! front ends feed it: [`terminal`] with line editing, [`piped`] from a stdin that is no terminal.
 //! Nothing here decides anything or knows how the master is built.
 
-pub mod command;
+mod command;
 mod complete;
 mod help;
 mod history;
@@ -12,14 +12,14 @@ mod keys;
 mod monitor;
 pub mod news;
 mod options;
-pub mod output;
+mod output;
 pub mod piped;
-pub mod render;
-pub mod session;
+mod render;
+mod session;
 pub mod terminal;
 #[cfg(test)]
 mod testing;
 mod time;
 
 pub use output::Output;
-pub use session::{Flow, Leaving, Session};
+pub use session::Session;

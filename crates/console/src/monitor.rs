@@ -50,6 +50,7 @@ pub(crate) async fn follow(
             let log = log.map_err(Failed::to("read the log"))?;
             screen.copy(log, &mut events).await?;
         } else if state.status.is_final() {
+            answer.calm();
             screen.end_line().await;
             answer.text(ending(&view)).await;
             return Ok(());

@@ -6,12 +6,12 @@ use cloudai_model::{ContainerDraft, TaskDraft, Wall, spec};
 
 use crate::{
     help::{TASK_OPTIONS, Topic, nearest},
-    time::{InstantError, SpanError, parse_instant, parse_span},
+    time::{InstantError, RangeError, SpanError, parse_instant, parse_span, still_to_come},
 };
 
 /// Why an option is not taken. Each text shows a form that is.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum OptionError {
+pub(crate) enum OptionError {
     /// There is no such option.
     #[error("unknown option {option}: {}", match nearest {
         Some(name) => format!("did you mean {name}?"),
@@ -40,12 +40,14 @@ pub enum OptionError {
     #[error("{0} is there twice: expected it once")]
     Twice(String),
     /// Its value is no number, or one that it can't be.
-    #[error("{option} {value:?} can't be: expected a number, such as {option} {example}")]
+    #[error("{option} {value:?} can't be: expected {what}, such as {option} {example}")]
     Number {
         /// The option.
         option: String,
         /// What was typed.
         value: String,
+        /// What it can be.
+        what: &'static str,
         /// A value.
         example: &'static str,
     },
@@ -65,6 +67,9 @@ pub enum OptionError {
     /// Its value is no time.
     #[error("{0} {1}")]
     Instant(String, #[source] InstantError),
+    /// Its value is a time that can't be meant.
+    #[error("{0} {1}")]
+    Range(String, #[source] RangeError),
     /// A word stands where only an option can.
     #[error("{0:?} is no option: expected the image first, then options, and a command after --")]
     Stray(String),
@@ -83,11 +88,22 @@ pub enum OptionError {
 #[derive(Debug)]
 pub(crate) struct Words<'a> {
     rest: &'a [String],
+    /// The options of the command, without their dashes.
+    options: Vec<&'static str>,
 }
 
 impl<'a> Words<'a> {
-    pub(crate) fn new(rest: &'a [String]) -> Self {
-        Self { rest }
+    pub(crate) fn new(rest: &'a [String], topic: &'static Topic) -> Self {
+        let options = match topic.name {
+            "task" | "dispatch" => TASK_OPTIONS.iter().map(|(name, ..)| *name).collect(),
+            _ => {
+                let options = topic.options();
+                options
+                    .map(|option| option.trim_start_matches('-'))
+                    .collect()
+            }
+        };
+        Self { rest, options }
     }
 
     pub(crate) fn next_word(&mut self) -> Option<&'a str> {
@@ -111,11 +127,7 @@ impl<'a> Words<'a> {
             return Ok(value.to_owned());
         }
         let next = self.rest.first().filter(|word| {
-            *word != "--"
-                && !(is_option(word)
-                    && TASK_OPTIONS
-                        .iter()
-                        .any(|(name, _, _)| *name == Given::read(word).name))
+            *word != "--" && !(is_option(word) && self.options.contains(&Given::read(word).name))
         });
         let value = next.cloned().ok_or_else(|| OptionError::NoValue {
             option: option.shown(),
@@ -188,12 +200,8 @@ impl Listing {
         words: &mut Words<'_>,
     ) -> Result<(), OptionError> {
         let given = Given::read(word);
-        let names: Vec<_> = topic
-            .options()
-            .map(|option| option.trim_start_matches('-'))
-            .collect();
-        if !names.contains(&given.name) {
-            return Err(given.unknown(topic.name, names));
+        if !words.options.contains(&given.name) {
+            return Err(given.unknown(topic.name, words.options.iter().copied()));
         }
         match given.name {
             "json" | "w" if given.value.is_some() => {
@@ -202,7 +210,7 @@ impl Listing {
             "json" => self.json = true,
             "w" => self.watch = true,
             "limit" => {
-                let limit: NonZeroUsize = number(&given, words, "20")?;
+                let limit: NonZeroUsize = number_of(&given, words, "20", "a number from 1 on")?;
                 self.limit = Some(limit.get());
             }
             _ => self.user = Some(words.value(&given, "alice")?),
@@ -256,6 +264,8 @@ fn task_option(
             let text = words.value(given, "2h")?;
             let deadline = parse_instant(&text, now);
             let deadline = deadline.map_err(|error| OptionError::Instant(given.shown(), error))?;
+            let deadline = still_to_come(deadline, &text, now);
+            let deadline = deadline.map_err(|error| OptionError::Range(given.shown(), error))?;
             once(given, &mut draft.deadline, deadline)
         }
         "env" => pair(given, words, &mut draft.env, "MODE=fast"),
@@ -269,7 +279,7 @@ fn task_option(
             Ok(())
         }
         _ if container_option(&mut draft.container, given, words)? => Ok(()),
-        _ => Err(given.unknown("task", TASK_OPTIONS.iter().map(|(name, _, _)| *name))),
+        _ => Err(given.unknown("task", words.options.iter().copied())),
     }
 }
 
@@ -323,10 +333,21 @@ fn number<T: std::str::FromStr>(
     words: &mut Words<'_>,
     example: &'static str,
 ) -> Result<T, OptionError> {
+    number_of(given, words, example, "a number")
+}
+
+/// A number of a kind that `what` tells.
+fn number_of<T: std::str::FromStr>(
+    given: &Given<'_>,
+    words: &mut Words<'_>,
+    example: &'static str,
+    what: &'static str,
+) -> Result<T, OptionError> {
     let text = words.value(given, example)?;
     text.parse().map_err(|_| OptionError::Number {
         option: given.shown(),
         value: text.chars().take(80).collect(),
+        what,
         example,
     })
 }

@@ -29,7 +29,7 @@ const BUDGET: usize = 1 << 20;
 const NEWS_LIMIT: usize = 1000;
 
 /// Where news go.
-pub trait NewsSink: Send {
+pub(crate) trait NewsSink: Send {
     /// Prints one line, which has no line break at its end.
     ///
     /// # Errors
@@ -201,6 +201,14 @@ impl Answer {
         self.output.send(Message::FreshRow);
     }
 
+    /// Undoes what bytes from elsewhere may have done to a screen: colours, a hidden cursor. Where
+    /// it stands in its row, stays.
+    pub fn calm(&self) {
+        if self.output.style().rows.is_some() {
+            self.output.send(Message::Calm);
+        }
+    }
+
     /// Lets news in between the rows of this answer, where there is a screen: it may go on for
     /// long.
     pub fn lets_news_in(&self) {
@@ -213,6 +221,7 @@ impl Answer {
     /// The last `passing` rows of it vanish when something else is printed, the others stay.
     pub async fn draw(&self, text: &str, passing: usize) {
         let Style { width, rows, .. } = self.output.style();
+        let window = (width, rows);
         let most = rows.unwrap_or(usize::MAX).saturating_sub(1).max(1);
         let mut rows: Vec<_> = text.lines().map(|row| cut_end(row, width)).collect();
         if rows.len() > most {
@@ -229,6 +238,7 @@ impl Answer {
                 rows,
                 passing,
                 cost,
+                window,
             });
         }
     }

@@ -19,7 +19,7 @@ use crate::{
 
 /// What comes after a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flow {
+pub(crate) enum Flow {
     /// The next line.
     Continue,
     /// The end of the program.
@@ -28,7 +28,7 @@ pub enum Flow {
 
 /// What a person does to leave a command before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Leaving {
+pub(crate) enum Leaving {
     /// Ctrl-C.
     Interrupt,
     /// Any key at all.
@@ -79,7 +79,7 @@ impl Session {
 
     /// Who is asked.
     #[must_use]
-    pub fn operator(&self) -> Arc<dyn Operator> {
+    pub(crate) fn operator(&self) -> Arc<dyn Operator> {
         Arc::clone(&self.operator)
     }
 
@@ -90,13 +90,13 @@ impl Session {
     }
 
     /// Runs one line to its end; its answer is written when this returns.
-    pub async fn run(&mut self, line: &str) -> Flow {
+    pub(crate) async fn run(&mut self, line: &str) -> Flow {
         self.run_until(line, |_| std::future::pending()).await
     }
 
     /// Runs one line to its end, or until `left` is ready: then nobody waits for the answer any
     /// more. It is told what is waited for.
-    pub async fn run_until<F>(&mut self, line: &str, left: impl FnOnce(Leaving) -> F) -> Flow
+    pub(crate) async fn run_until<F>(&mut self, line: &str, left: impl FnOnce(Leaving) -> F) -> Flow
     where
         F: Future<Output = ()>,
     {
@@ -126,6 +126,7 @@ impl Session {
                 answer.line(format!("❌ {why}")).await;
             },
             () = pin!(left(leaving)) => if let Some(note) = note {
+                answer.calm();
                 answer.fresh_row();
                 answer.line(note).await;
             },

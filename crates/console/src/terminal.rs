@@ -14,9 +14,12 @@ use std::{
     thread,
 };
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::{
+    io::Errno,
+    termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr},
+};
 use rustyline::{
-    Config, Editor, ExternalPrinter,
+    CompletionType, Config, Editor, ExternalPrinter,
     error::ReadlineError,
     history::{History as _, MemHistory},
 };
@@ -24,13 +27,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     complete::{Known, Words},
-    history::History,
+    history::{History, KEPT},
     keys::Keys,
     output::{NewsSink, Output, Style},
+    piped::LineError,
     session::{Flow, Leaving, Session},
 };
 
 const PROMPT: &str = "master> ";
+/// After a byte that is no text: what stands behind it on its line must not run as a line of its
+/// own.
+const REST_PROMPT: &str = "Enter begins a new line: ";
 
 /// Why a terminal can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -72,10 +79,32 @@ pub struct Terminal {
 #[derive(Debug)]
 enum Typed {
     Line(String),
-    /// Ctrl-C: the line is thrown away.
+    /// A byte that is no UTF-8: what stands before it is thrown away.
+    NoText,
+    /// Ctrl-C, or the rest of a line that was no text: it is thrown away.
     Cleared,
     /// Ctrl-D, or the terminal is gone.
     End,
+    /// No line can be read any more.
+    Broken(io::Error),
+}
+
+impl Typed {
+    /// What it means that no line came.
+    fn failed(error: ReadlineError) -> Self {
+        let error = match error {
+            ReadlineError::Interrupted => return Self::Cleared,
+            ReadlineError::Eof => return Self::End,
+            ReadlineError::Io(error) => error,
+            ReadlineError::Errno(error) => error.into(),
+            error => io::Error::other(error),
+        };
+        match error.kind() {
+            io::ErrorKind::InvalidData => Self::NoText,
+            _ if Errno::from_io_error(&error) == Some(Errno::IO) => Self::End,
+            _ => Self::Broken(error),
+        }
+    }
 }
 
 impl Terminal {
@@ -87,7 +116,12 @@ impl Terminal {
         let mode = tcgetattr(io::stdin()).map_err(|error| OpenError::Mode(error.into()))?;
         let interrupts = signal(SignalKind::interrupt()).map_err(OpenError::System)?;
         // Without bracketed paste several pasted lines are several commands.
-        let config = Config::builder().bracketed_paste(false).build();
+        let config = Config::builder()
+            .bracketed_paste(false)
+            .completion_type(CompletionType::List)
+            .max_history_size(KEPT)
+            .map_err(OpenError::Editor)?
+            .build();
         let memory = MemHistory::with_config(&config);
         let mut editor = Editor::with_history(config, memory).map_err(OpenError::Editor)?;
         let known = Known::default();
@@ -134,23 +168,28 @@ impl Terminal {
 
     /// Runs what is typed until `exit` or Ctrl-D. Ctrl-C clears the line, or leaves a
     /// command; `monitor` and `status -w` are left by any key.
-    pub async fn run(&mut self, session: &mut Session) {
+    ///
+    /// # Errors
+    /// No line can be read any more.
+    pub async fn run(&mut self, session: &mut Session) -> io::Result<()> {
         self.known.ask(session.operator());
         loop {
             self.output.flush().await;
             self.editing.store(true, Ordering::SeqCst);
             if self.ask.send(()).is_err() {
-                return;
+                return Ok(());
             }
             match self.typed.recv().await {
                 Some(Typed::Line(line)) => {
                     let flow = session.run_until(&line, left).await;
                     if flow == Flow::Exit {
-                        return;
+                        return Ok(());
                     }
                 }
+                Some(Typed::NoText) => session.refuse(&LineError::NoText.to_string()).await,
                 Some(Typed::Cleared) => {}
-                Some(Typed::End) | None => return,
+                Some(Typed::Broken(error)) => return Err(error),
+                Some(Typed::End) | None => return Ok(()),
             }
         }
     }
@@ -209,10 +248,12 @@ fn edit(
     typed: &tokio::sync::mpsc::Sender<Typed>,
     editing: &AtomicBool,
 ) {
+    let mut rest = false;
     while asked.recv().is_ok() {
-        let line = editor.readline(PROMPT);
+        let line = editor.readline(if rest { REST_PROMPT } else { PROMPT });
         editing.store(false, Ordering::SeqCst);
         let line = match line {
+            Ok(_) if rest => Typed::Cleared,
             Ok(line) => {
                 // A full disk must not keep anybody from typing; the memory has it.
                 let kept = history.as_mut().map(|history| history.add(&line));
@@ -222,9 +263,9 @@ fn edit(
                 let _ = editor.add_history_entry(line.as_str()).is_ok();
                 Typed::Line(line)
             }
-            Err(ReadlineError::Interrupted) => Typed::Cleared,
-            Err(_) => Typed::End,
+            Err(error) => Typed::failed(error),
         };
+        rest = matches!(line, Typed::NoText);
         if typed.blocking_send(line).is_err() {
             return;
         }

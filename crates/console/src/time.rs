@@ -7,14 +7,30 @@ use cloudai_model::Wall;
 /// A text that is no span of time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no span of time: expected one such as 90s, 15m or 2h")]
-pub struct SpanError(String);
+pub(crate) struct SpanError(String);
 
 /// A text that is neither an instant nor a span from now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no time: expected one such as 2026-01-31T08:00:00Z, or a span from now such as 2h"
 )]
-pub struct InstantError(String);
+pub(crate) struct InstantError(String);
+
+/// A time that nothing can be done by.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not valid: expected a time from now on and at most 10 years ahead, such as 2h")]
+pub(crate) struct RangeError(String);
+
+/// As for a timeout.
+const FURTHEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// The time that `text` was read as, if it is none that was, or that nobody will see.
+pub(crate) fn still_to_come(at: Wall, text: &str, now: Wall) -> Result<Wall, RangeError> {
+    match (now..=now.after(FURTHEST)).contains(&at) {
+        true => Ok(at),
+        false => Err(RangeError(text.chars().take(80).collect())),
+    }
+}
 
 /// Reads `90s`, `2h 30m`, or a bare number of seconds.
 pub(crate) fn parse_span(text: &str) -> Result<Duration, SpanError> {
@@ -113,6 +129,20 @@ mod tests {
             "äöüäöü",
         ] {
             assert!(parse_instant(wrong, now).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_and_what_nobody_will_see_is_no_deadline() {
+        let now = Wall(1_000_000);
+        for (ahead, expected) in [
+            (0, true),
+            (3_600_000, true),
+            (-1, false),
+            (i64::MAX / 2, false),
+        ] {
+            let at = Wall(now.0 + ahead);
+            assert_eq!(still_to_come(at, "", now).is_ok(), expected, "{ahead}");
         }
     }
 

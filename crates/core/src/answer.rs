@@ -29,7 +29,7 @@ pub enum Answer {
     Drained(Result<Vec<AttemptId>, DrainError>),
     /// To the wish to see both views.
     Inspected(Result<Inspection, NotReady>),
-    /// To the wish to have them put right: what was done.
+    /// To the wish to have them put right: every difference, and what was done about it.
     Mended(Result<Vec<Mended>, NotReady>),
     /// To a worker's hello.
     Welcomed(Result<Welcome, WorkerCallError>),
@@ -209,11 +209,14 @@ pub struct HeartbeatTaken {
     pub introduce: bool,
 }
 
-/// What a worker's word on an attempt came to.
+/// How a worker that speaks of an attempt stands to it, and so what its word came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reported {
-    /// Taken; for a repeated last word: taken before.
-    Taken,
-    /// Refused for good: the attempt was superseded, or its task is unknown.
+    /// The attempt is live and on this worker: taken.
+    Live,
+    /// Its task ended with it on this worker: what is repeated was taken before, and nothing is
+    /// changed by it.
+    Ended,
+    /// Refused for good: the attempt was superseded, is another worker's, or its task is unknown.
     Superseded,
 }

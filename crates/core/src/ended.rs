@@ -58,12 +58,6 @@ impl Ended {
         self.attempts.contains_key(task)
     }
 
-    /// Whether it was this attempt that ended its task.
-    pub(crate) fn was_last(&self, attempt: &AttemptId) -> bool {
-        let last = self.attempts.get(&attempt.task);
-        last.is_some_and(|last| last.number == attempt.number)
-    }
-
     /// On which worker it ended, if it was this attempt that ended its task.
     pub(crate) fn worker_of(&self, attempt: &AttemptId) -> Option<&WorkerId> {
         let last = self.attempts.get(&attempt.task);
@@ -88,8 +82,8 @@ mod tests {
         let mut ended = Ended::default();
         let worker: WorkerId = "w".parse().unwrap();
         ended.remember(Mono(0), TaskId::numbered(1), 2, Some(worker.clone()));
-        assert!(ended.was_last(&AttemptId::new(TaskId::numbered(1), 2)));
-        assert!(!ended.was_last(&AttemptId::new(TaskId::numbered(1), 1)));
+        let earlier = AttemptId::new(TaskId::numbered(1), 1);
+        assert_eq!(ended.worker_of(&earlier), None);
         let last = AttemptId::new(TaskId::numbered(1), 2);
         assert_eq!(ended.worker_of(&last), Some(&worker));
         ended.forget(Mono(1000), Duration::from_secs(1));

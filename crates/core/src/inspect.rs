@@ -71,15 +71,15 @@ pub enum Difference {
     },
 }
 
-/// What was done about a difference.
+/// A difference, and what was done about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mended {
     /// On which worker.
     pub worker: WorkerId,
     /// What was found.
     pub difference: Difference,
-    /// What was done.
-    pub deed: Deed,
+    /// What was done; `None` where only time tells: it may be on its way.
+    pub deed: Option<Deed>,
 }
 
 /// See [`Mended`].

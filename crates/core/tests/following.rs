@@ -31,11 +31,11 @@ fn a_task_runs_to_its_result_and_nothing_stays_reserved() {
         Phase::Running,
         Phase::Uploading,
     ] {
-        assert_eq!(cluster.progress("a", &attempt, phase), Reported::Taken);
+        assert_eq!(cluster.progress("a", &attempt, phase), Reported::Live);
     }
     assert_eq!(
         cluster.finish("a", &attempt, Exit::Exited(0)),
-        Reported::Taken
+        Reported::Live
     );
 
     let state = cluster.state(&task);
@@ -59,11 +59,11 @@ fn a_repeated_report_is_acknowledged_and_counted_once() {
     let attempt = cluster.assigned().attempt;
     assert_eq!(
         cluster.finish("a", &attempt, Exit::Exited(3)),
-        Reported::Taken
+        Reported::Live
     );
     assert_eq!(
         cluster.finish("a", &attempt, Exit::Exited(0)),
-        Reported::Taken
+        Reported::Ended
     );
     assert_eq!(
         results(&cluster),

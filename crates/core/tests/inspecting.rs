@@ -129,13 +129,20 @@ fn mending_stops_what_is_unwanted_and_leaves_alone_what_may_be_on_its_way() {
 
     let mended = mend(&mut cluster);
 
+    let on_a = |difference, deed| Mended {
+        worker: id("a"),
+        difference,
+        deed,
+    };
     assert_eq!(
         mended,
-        [Mended {
-            worker: id("a"),
-            difference: Difference::Unwanted(stranger.clone(), Phase::Running),
-            deed: Deed::StopAsked
-        }]
+        [
+            on_a(Difference::Missing(on_its_way.attempt.clone()), None),
+            on_a(
+                Difference::Unwanted(stranger.clone(), Phase::Running),
+                Some(Deed::StopAsked)
+            )
+        ]
     );
     let stops = cluster.take_stops();
     assert_eq!(stops.len(), 1);

@@ -105,7 +105,7 @@ fn two_heartbeats_without_it_make_a_task_missing_and_the_next_attempt_has_a_name
     assert_eq!(meant, Some((id("old"), second.clone())));
     assert_eq!(
         cluster.finish("old", &second, Exit::Exited(0)),
-        Reported::Taken
+        Reported::Live
     );
     assert_eq!(cluster.state(&first.task).status, TaskStatus::Completed);
 }
@@ -231,7 +231,7 @@ fn a_word_on_an_attempt_shows_that_the_worker_has_it() {
     assert!(cluster.take_assignments().is_empty());
     assert_eq!(
         cluster.finish("old", &attempt, Exit::Exited(0)),
-        Reported::Taken
+        Reported::Live
     );
 }
 
@@ -289,7 +289,7 @@ fn files_that_come_after_the_result_are_kept() {
         worker: id("old"),
         files: Box::new(files),
     });
-    assert_eq!(answer, Answer::Reported(Ok(Reported::Taken)));
+    assert_eq!(answer, Answer::Reported(Ok(Reported::Ended)));
     let kept = |effect: &Effect| matches!(effect, Effect::Write(Record::Files(_)));
     assert!(cluster.effects.iter().any(kept));
 }

@@ -247,7 +247,7 @@ impl Audited {
                     let reported = self
                         .cluster
                         .progress(worker.as_str(), &attempt, phase(index));
-                    self.note_exit(reported == Reported::Taken, &attempt, phase(index));
+                    self.note_exit(reported == Reported::Live, &attempt, phase(index));
                 }
             }
             Happening::Finished {

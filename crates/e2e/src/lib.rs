@@ -19,4 +19,5 @@ pub mod process;
 pub mod programs;
 pub mod proxy;
 pub mod pty;
+pub mod small_disk;
 pub mod wait;

@@ -103,7 +103,7 @@ impl Drop for Namespace {
     }
 }
 
-fn as_root() -> Vec<String> {
+pub(crate) fn as_root() -> Vec<String> {
     let me = Command::new("id")
         .arg("-u")
         .output()

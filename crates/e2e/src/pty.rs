@@ -30,6 +30,7 @@ pub mod key {
     pub const UP: &str = "\x1b[A";
     pub const CTRL_C: &str = "\x03";
     pub const CTRL_D: &str = "\x04";
+    pub const CTRL_S: &str = "\x13";
     pub const CTRL_L: &str = "\x0c";
 }
 
@@ -110,12 +111,12 @@ impl Terminal {
         }
     }
 
-    /// Types keys.
+    /// Types keys, or bytes that no keyboard should send.
     ///
     /// # Panics
     /// If the terminal is gone.
-    pub fn types(&mut self, keys: &str) {
-        self.person.write_all(keys.as_bytes()).unwrap();
+    pub fn types(&mut self, keys: impl AsRef<[u8]>) {
+        self.person.write_all(keys.as_ref()).unwrap();
     }
 
     /// Changes the window's width.

@@ -1,8 +1,11 @@
 //! The way to the engine: which address, whether a Docker Engine of a usable age answers there.
 
+use std::sync::Arc;
+
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as BollardError};
 
 use crate::{
+    about::EngineInfo,
     credentials::url_safe_registry_auth,
     error::{EngineError, io_kind},
 };
@@ -86,36 +89,11 @@ pub enum ConnectError {
     },
 }
 
-/// What an engine tells of itself and of the machine that it runs containers on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EngineInfo {
-    /// Version of the engine, such as `20.10.24`.
-    pub version: String,
-    /// The newest API it speaks, such as `1.41`.
-    pub api_version: String,
-    /// 1 or 2; `None` where it doesn't say.
-    pub cgroup_version: Option<u8>,
-    /// Storage driver, such as `overlay2`.
-    pub storage_driver: String,
-    /// Where it keeps images and containers, on its machine.
-    pub root_dir: String,
-    /// Cores of its machine.
-    pub cpus: u32,
-    /// Memory of its machine in bytes.
-    pub memory_bytes: u64,
-    /// Operating system of its containers, such as `linux`.
-    pub os: String,
-    /// Architecture, such as `x86_64`.
-    pub arch: String,
-    /// Whether it has the small init process that `docker run --init` uses.
-    pub has_init: bool,
-}
-
 /// A Docker Engine that has answered. Cheap to clone; every clone may be used at the same time.
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub(crate) docker: Docker,
-    pub(crate) has_init: bool,
+    info: Arc<EngineInfo>,
     /// Whether its log driver loses the newline that ends a long line.
     pub(crate) loses_newlines: bool,
     is_local: bool,
@@ -132,7 +110,7 @@ impl Engine {
         let failed = |error| connection_error(host, error);
 
         let version = docker.version().await.map_err(failed)?;
-        let api = version.api_version.unwrap_or_default();
+        let api = version.api_version.clone().unwrap_or_default();
         let found = match parse_api(&api) {
             None => {
                 return Err(ConnectError::NotDocker {
@@ -153,7 +131,7 @@ impl Engine {
         let info = docker.info().await.map_err(failed)?;
         Ok(Self {
             docker,
-            has_init: has_init(&info),
+            info: Arc::new(EngineInfo::new(version, info)),
             loses_newlines: found < FIRST_WITH_NEWLINES,
             is_local: host.starts_with("unix://"),
         })
@@ -166,6 +144,12 @@ impl Engine {
         self.is_local
     }
 
+    /// What it said of itself when it was connected to.
+    #[must_use]
+    pub fn info(&self) -> &EngineInfo {
+        &self.info
+    }
+
     /// Asks whether the engine is there.
     ///
     /// # Errors
@@ -174,36 +158,6 @@ impl Engine {
         let answer = self.docker.ping().await;
         answer.map(drop).map_err(EngineError::from_bollard)
     }
-
-    /// Asks the engine about itself and its machine.
-    ///
-    /// # Errors
-    /// If it doesn't answer.
-    pub async fn info(&self) -> Result<EngineInfo, EngineError> {
-        let (version, info) = tokio::try_join!(self.docker.version(), self.docker.info())
-            .map_err(EngineError::from_bollard)?;
-        let has_init = has_init(&info);
-        Ok(EngineInfo {
-            version: version.version.unwrap_or_default(),
-            api_version: version.api_version.unwrap_or_default(),
-            cgroup_version: info
-                .cgroup_version
-                .and_then(|version| version.to_string().parse().ok()),
-            storage_driver: info.driver.unwrap_or_default(),
-            root_dir: info.docker_root_dir.unwrap_or_default(),
-            cpus: info.ncpu.and_then(|n| n.try_into().ok()).unwrap_or(0),
-            memory_bytes: info.mem_total.and_then(|n| n.try_into().ok()).unwrap_or(0),
-            os: info.os_type.unwrap_or_default(),
-            arch: info.architecture.unwrap_or_default(),
-            has_init,
-        })
-    }
-}
-
-/// An engine without `docker-init` beside it gives its commit as `N/A`.
-fn has_init(info: &bollard::models::SystemInfo) -> bool {
-    let commit = info.init_commit.as_ref().and_then(|c| c.id.as_deref());
-    commit != Some("N/A")
 }
 
 /// A client for the address; nothing has been sent when it returns.

@@ -1,6 +1,6 @@
 //! The life of one container: made, started, followed to its end, stopped, removed, found again.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 use bollard::{
     errors::Error as BollardError,
@@ -12,6 +12,7 @@ use bollard::{
 };
 use cloudai_model::{AttemptId, ClusterId, WorkerId, rfc3339};
 use futures_util::StreamExt as _;
+use tokio::time::timeout;
 
 use crate::{
     Engine,
@@ -25,6 +26,9 @@ use crate::{
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 /// The longest such wait.
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
+/// How long one request may wait for a container's end. It bounds how long a connection that died
+/// without a word is trusted.
+const WAIT_ROUND: Duration = Duration::from_secs(60);
 /// How long the engine may need to stop a container beyond the grace it gives it.
 const STOP_MARGIN: Duration = Duration::from_secs(60);
 
@@ -60,6 +64,12 @@ pub enum CreateError {
     /// Another container, not of this attempt on this worker, has the name.
     #[error("container name {0} is taken by another container; remove it (`docker rm -f {0}`)")]
     NameTaken(String),
+    /// The engine sees another file system than the one with the output folder.
+    #[error(
+        "the Docker Engine does not see this worker's folder {}: expected both on one machine, or \
+         the worker run with -output volume", .0.display()
+    )]
+    OutputOutOfSight(PathBuf),
     /// The engine's disk is full.
     #[error("the Docker Engine's disk is full: {0}")]
     DiskFull(String),
@@ -94,9 +104,13 @@ pub enum WaitError {
     /// It was removed by someone, and its end with it.
     #[error("the container was removed by someone else: {0}")]
     Gone(String),
-    /// The engine answered what it should not.
-    #[error(transparent)]
-    Engine(EngineError),
+}
+
+/// How a container stood at a look.
+enum Seen {
+    Running,
+    Ended(RawEnd),
+    NotStarted,
 }
 
 /// What a stop found.
@@ -139,7 +153,7 @@ impl Engine {
         self.has_what_is_asked(&plan.settings.asked).await?;
         let name = plan.name();
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        let body = plan.to_body(self.has_init);
+        let body = plan.to_body(self.info());
         match self.docker.create_container(Some(options), body).await {
             Ok(answer) => Ok(Created {
                 id: ContainerId(answer.id),
@@ -157,6 +171,9 @@ impl Engine {
             }) => Err(match status_code {
                 404 => CreateError::NoSuchImage(message),
                 _ if message.contains("no space left on device") => CreateError::DiskFull(message),
+                _ if message.contains("bind source path does not exist") => {
+                    CreateError::OutputOutOfSight(plan.output_dir.clone())
+                }
                 500.. => EngineError::Refused {
                     status: status_code,
                     message,
@@ -248,29 +265,40 @@ impl Engine {
 
     /// Waits until a started container has ended, however long that takes, and says how it did.
     ///
-    /// An engine that breaks off or restarts meanwhile is asked again until it answers.
+    /// It asks again and again: a connection may be dead without a word, and an engine that breaks
+    /// off, restarts or answers what it should not may be well the next time.
     ///
     /// # Errors
     /// If there is no end to wait for.
     pub async fn wait(&self, id: &ContainerId) -> Result<RawEnd, WaitError> {
         let mut retry = FIRST_RETRY;
         loop {
-            match self.wait_once(id).await {
-                Ok(Some(end)) => return Ok(end),
+            match timeout(WAIT_ROUND, self.wait_once(id)).await {
+                Ok(Ok(Seen::Ended(end))) => return Ok(end),
+                Ok(Ok(Seen::NotStarted)) => return Err(WaitError::NotStarted),
                 // The wait returned and yet it runs: the engine is going down, or is just back.
-                Ok(None) => {}
-                Err(WaitError::Engine(error)) if error.is_transient() => {
+                Ok(Ok(Seen::Running)) => {}
+                Ok(Err(EngineError::NoSuchContainer(message))) => {
+                    return Err(WaitError::Gone(message));
+                }
+                Ok(Err(error)) if error.is_transient() => {
                     tracing::debug!(container = %id, %error, "waiting for the engine to be back");
                 }
-                Err(error) => return Err(error),
+                Ok(Err(error)) => {
+                    tracing::warn!(container = %id, %error, "whether it has ended can't be told");
+                }
+                Err(_) => {
+                    retry = FIRST_RETRY;
+                    continue;
+                }
             }
             tokio::time::sleep(retry).await;
             retry = (retry * 2).min(LONGEST_RETRY);
         }
     }
 
-    /// Waits in one request, then looks; `None` if the container still runs.
-    async fn wait_once(&self, id: &ContainerId) -> Result<Option<RawEnd>, WaitError> {
+    /// Waits in one request, then looks.
+    async fn wait_once(&self, id: &ContainerId) -> Result<Seen, EngineError> {
         let options = WaitContainerOptionsBuilder::new()
             .condition("not-running")
             .build();
@@ -283,16 +311,13 @@ impl Engine {
             // A code other than 0 comes as an error; it is read from the state, with the rest.
             None | Some(Ok(_) | Err(BollardError::DockerContainerWaitError { .. })) => {}
             Some(Err(error)) if is_connection_failure(&error) => {}
-            Some(Err(error)) => return Err(wait_error(EngineError::from_bollard(error))),
+            Some(Err(error)) => return Err(EngineError::from_bollard(error)),
         }
-        let state = self.inspect(id).await.map_err(wait_error)?;
+        let state = self.inspect(id).await?;
         match (state.running, state.end) {
-            (true, _) => Ok(None),
-            (false, Some(end)) => {
-                let end = self.with_late_memory_kill(id, end).await;
-                end.map(Some).map_err(wait_error)
-            }
-            (false, None) => Err(WaitError::NotStarted),
+            (true, _) => Ok(Seen::Running),
+            (false, Some(end)) => Ok(Seen::Ended(self.with_late_memory_kill(id, end).await?)),
+            (false, None) => Ok(Seen::NotStarted),
         }
     }
 
@@ -375,13 +400,6 @@ impl Engine {
         let mut held: Vec<_> = found.into_iter().filter_map(held_container).collect();
         held.sort_by(|a, b| a.attempt.cmp(&b.attempt));
         Ok(held)
-    }
-}
-
-fn wait_error(error: EngineError) -> WaitError {
-    match error {
-        EngineError::NoSuchContainer(message) => WaitError::Gone(message),
-        error => WaitError::Engine(error),
     }
 }
 

@@ -37,6 +37,11 @@ impl EngineError {
         }
     }
 
+    /// Nothing has come for too long: the connection may be dead.
+    pub(crate) fn stood_still() -> Self {
+        Self::Unavailable(Box::new(BollardError::RequestTimeoutError))
+    }
+
     /// From an error about a container.
     pub(crate) fn from_bollard(error: BollardError) -> Self {
         match error {

@@ -7,6 +7,7 @@
 //!
 //! It works with engines from 20.10 (API 1.41) on, and with both cgroup versions.
 
+mod about;
 mod asked;
 mod connect;
 mod container;
@@ -22,7 +23,8 @@ mod pull_progress;
 mod usage;
 mod volume;
 
-pub use connect::{ConnectError, DEFAULT_HOST, Engine, EngineInfo};
+pub use about::{EngineInfo, Lack};
+pub use connect::{ConnectError, DEFAULT_HOST, Engine};
 pub use container::{
     CreateError, Created, HeldContainer, HeldState, StartError, Stopped, WaitError,
 };

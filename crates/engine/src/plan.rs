@@ -13,7 +13,7 @@ use bollard::models::{
 };
 use cloudai_model::{AttemptId, ClusterId, Command, ContainerSpec, WorkerId};
 
-use crate::{asked, image::ImageId, volume::name_of};
+use crate::{about::EngineInfo, asked, image::ImageId, volume::name_of};
 
 /// Labels by which the containers of a cluster are known and found again.
 pub mod labels {
@@ -31,6 +31,8 @@ pub mod labels {
 pub(crate) const OUTPUT: &str = "/output";
 /// Nanoseconds of CPU a second that a thousandth of a core is.
 const NANO_PER_MILLI: u64 = 1_000_000;
+/// The smallest share of a core that the kernel's scheduler gives: 1 ms in 100.
+const LEAST_MILLI: u64 = 10;
 
 /// The engine's id of a container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -137,7 +139,7 @@ impl ContainerPlan {
     }
 
     /// The plan in the engine's words.
-    pub(crate) fn to_body(&self, has_init: bool) -> ContainerCreateBody {
+    pub(crate) fn to_body(&self, engine: &EngineInfo) -> ContainerCreateBody {
         let (entrypoint, cmd) = entrypoint_and_cmd(&self.command);
         let mut body = ContainerCreateBody {
             image: Some(self.image.as_str().to_owned()),
@@ -152,24 +154,22 @@ impl ContainerPlan {
             // A terminal would merge the two outputs and rewrite line ends.
             tty: Some(false),
             open_stdin: Some(false),
-            host_config: Some(self.host_config(has_init)),
+            host_config: Some(self.host_config(engine)),
             ..ContainerCreateBody::default()
         };
         asked::apply(&self.settings.asked, self.memory_bytes, &mut body);
         body
     }
 
-    fn host_config(&self, has_init: bool) -> HostConfig {
+    fn host_config(&self, engine: &EngineInfo) -> HostConfig {
         let memory = i64::try_from(self.memory_bytes).unwrap_or(i64::MAX);
         HostConfig {
-            nano_cpus: Some(
-                i64::try_from(self.cpu_milli.saturating_mul(NANO_PER_MILLI)).unwrap_or(i64::MAX),
-            ),
+            nano_cpus: Some(self.nano_cpus(engine.cpus)),
             memory: Some(memory),
             // Memory and swap together: equal to memory, so that there is no swap.
             memory_swap: Some(memory),
             pids_limit: Some(i64::from(self.settings.pids_limit)),
-            init: Some(self.settings.init && has_init),
+            init: Some(self.settings.init && engine.has_init),
             mounts: Some(vec![self.output_mount()]),
             device_requests: self.device_requests(),
             log_config: Some(log_config()),
@@ -180,6 +180,16 @@ impl ContainerPlan {
             auto_remove: Some(false),
             ..HostConfig::default()
         }
+    }
+
+    /// An engine refuses more than the cores of its machine, and less than the kernel can give.
+    fn nano_cpus(&self, cores: u32) -> i64 {
+        let most = match u64::from(cores) {
+            0 => u64::MAX,
+            cores => cores * 1000,
+        };
+        let milli = self.cpu_milli.min(most).max(LEAST_MILLI);
+        i64::try_from(milli.saturating_mul(NANO_PER_MILLI)).unwrap_or(i64::MAX)
     }
 
     fn output_mount(&self) -> Mount {
@@ -259,6 +269,14 @@ fn owned(map: BTreeMap<&'static str, String>) -> HashMap<String, String> {
 mod tests {
     use super::*;
 
+    fn engine() -> EngineInfo {
+        EngineInfo {
+            cpus: 64,
+            has_init: true,
+            ..EngineInfo::default()
+        }
+    }
+
     fn plan() -> ContainerPlan {
         ContainerPlan {
             cluster: "c-1".parse().unwrap(),
@@ -277,7 +295,7 @@ mod tests {
 
     #[test]
     fn limits_are_hard_and_without_swap() {
-        let host = plan().to_body(true).host_config.unwrap();
+        let host = plan().to_body(&engine()).host_config.unwrap();
         assert_eq!(host.nano_cpus, Some(1_500_000_000));
         assert_eq!(host.memory, Some(64 << 20));
         assert_eq!(host.memory_swap, host.memory);
@@ -303,7 +321,7 @@ mod tests {
                 words(&["a", "b c"]),
             ),
         ] {
-            let body = ContainerPlan { command, ..plan() }.to_body(true);
+            let body = ContainerPlan { command, ..plan() }.to_body(&engine());
             assert_eq!(body.entrypoint, expected);
             assert_eq!(body.cmd, None);
         }
@@ -315,7 +333,7 @@ mod tests {
         plan.env.insert("A".to_owned(), "b=c".to_owned());
         plan.env
             .insert("CLOUDAI_TASK_ID".to_owned(), "task-8".to_owned());
-        let env = plan.to_body(true).env.unwrap();
+        let env = plan.to_body(&engine()).env.unwrap();
         assert_eq!(
             env,
             [
@@ -328,8 +346,30 @@ mod tests {
     }
 
     #[test]
+    fn cores_are_what_the_engine_and_the_kernel_can_give() {
+        let given = |cpu_milli, cpus| {
+            let plan = ContainerPlan {
+                cpu_milli,
+                ..plan()
+            };
+            let engine = EngineInfo { cpus, ..engine() };
+            plan.to_body(&engine).host_config.unwrap().nano_cpus
+        };
+        assert_eq!(given(1500, 2), Some(1_500_000_000));
+        assert_eq!(given(4000, 2), Some(2_000_000_000));
+        assert_eq!(given(4000, 0), Some(4_000_000_000));
+        assert_eq!(given(1, 2), Some(10_000_000));
+    }
+
+    #[test]
     fn init_is_used_where_the_engine_has_it() {
-        let init = |has_init| plan().to_body(has_init).host_config.unwrap().init;
+        let init = |has_init| {
+            let engine = EngineInfo {
+                has_init,
+                ..engine()
+            };
+            plan().to_body(&engine).host_config.unwrap().init
+        };
         assert_eq!(init(true), Some(true));
         assert_eq!(init(false), Some(false));
     }
@@ -337,7 +377,7 @@ mod tests {
     #[test]
     fn output_is_a_folder_or_a_volume_that_is_known_by_the_containers_labels() {
         let mount = |plan: ContainerPlan| {
-            let host = plan.to_body(true).host_config.unwrap();
+            let host = plan.to_body(&engine()).host_config.unwrap();
             host.mounts.unwrap().remove(0)
         };
         let folder = mount(plan());
@@ -357,14 +397,18 @@ mod tests {
     #[test]
     fn devices_are_asked_for_by_id() {
         assert_eq!(
-            plan().to_body(true).host_config.unwrap().device_requests,
+            plan()
+                .to_body(&engine())
+                .host_config
+                .unwrap()
+                .device_requests,
             None
         );
         let plan = ContainerPlan {
             gpu_devices: vec!["0".to_owned(), "GPU-3f".to_owned()],
             ..plan()
         };
-        let requests = plan.to_body(true).host_config.unwrap().device_requests;
+        let requests = plan.to_body(&engine()).host_config.unwrap().device_requests;
         let request = &requests.unwrap()[0];
         assert_eq!(
             request.device_ids,

@@ -10,8 +10,12 @@ use bollard::{
 };
 use cloudai_model::PeakUsage;
 use futures_util::StreamExt as _;
+use tokio::time::timeout;
 
 use crate::{Engine, EngineError, plan::ContainerId};
+
+/// How long a sample may take; one that is late is of no use.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a running container uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,7 +51,10 @@ impl Engine {
             .one_shot(true)
             .build();
         let mut answers = std::pin::pin!(self.docker.stats(id.as_str(), Some(options)));
-        match answers.next().await {
+        let Ok(answer) = timeout(ANSWER_LIMIT, answers.next()).await else {
+            return Err(EngineError::stood_still());
+        };
+        match answer {
             Some(Ok(stats)) => Ok(usage_of(&stats)),
             Some(Err(BollardError::DockerResponseServerError {
                 status_code: 404 | 409,

@@ -2,26 +2,29 @@
 //! and for a worker that may not read what a container's root wrote. What was left in it is
 //! fetched with the archive API, as a tar stream.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use bollard::{
     body_full,
     errors::Error as BollardError,
-    models::{Mount, MountType, MountVolumeOptions},
+    models::{ContainerCreateBody, HostConfig, Mount, MountType, MountVolumeOptions},
     query_parameters::{
-        DownloadFromContainerOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptionsBuilder,
-        UploadToContainerOptionsBuilder,
+        CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder,
+        ListVolumesOptionsBuilder, RemoveVolumeOptionsBuilder, UploadToContainerOptionsBuilder,
     },
 };
 use bytes::Bytes;
 use cloudai_model::{AttemptId, ClusterId, WorkerId};
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::time::timeout;
 
 use crate::{
-    Engine, EngineError,
+    CreateError, Engine, EngineError,
     plan::{ContainerId, ContainerPlan, OUTPUT, labels},
 };
 
+/// How long nothing may come of a stream before its connection counts as dead.
+const STALL_LIMIT: Duration = Duration::from_secs(60);
 /// Whoever the container runs as may write there.
 const OPEN_TO_ALL: u32 = 0o777;
 
@@ -51,7 +54,48 @@ pub(crate) fn name_of(cluster: &ClusterId, attempt: &AttemptId) -> String {
     format!("cloudai-{cluster}-{attempt}")
 }
 
+fn opener_of(cluster: &ClusterId, attempt: &AttemptId) -> String {
+    format!("{}-open", name_of(cluster, attempt))
+}
+
 impl Engine {
+    /// Makes the volume of a plan whose container could not be used for it: the engine writes into
+    /// no container with a read-only root, not even before its start. What comes of it is the same
+    /// as of [`open_output`](Self::open_output).
+    ///
+    /// # Errors
+    /// If the engine can't.
+    pub async fn make_open_output(&self, plan: &ContainerPlan) -> Result<(), CreateError> {
+        self.remove_opener(&plan.cluster, &plan.attempt).await?;
+        let name = opener_of(&plan.cluster, &plan.attempt);
+        let options = CreateContainerOptionsBuilder::new().name(&name).build();
+        let body = ContainerCreateBody {
+            image: Some(plan.image.as_str().to_owned()),
+            // It never runs; but an image may have no command of its own.
+            entrypoint: Some(vec![OUTPUT.to_owned()]),
+            host_config: Some(HostConfig {
+                mounts: Some(vec![plan.output_volume()]),
+                ..HostConfig::default()
+            }),
+            ..ContainerCreateBody::default()
+        };
+        let made = self.docker.create_container(Some(options), body).await;
+        let made = made.map_err(EngineError::from_bollard)?;
+        let opened = self.open_output(&ContainerId(made.id)).await;
+        self.remove_opener(&plan.cluster, &plan.attempt).await?;
+        Ok(opened?)
+    }
+
+    /// The container of [`make_open_output`](Self::make_open_output) has no labels: it is told by
+    /// its name, and goes at the latest with its volume.
+    async fn remove_opener(
+        &self,
+        cluster: &ClusterId,
+        attempt: &AttemptId,
+    ) -> Result<(), EngineError> {
+        self.remove(&ContainerId(opener_of(cluster, attempt))).await
+    }
+
     /// Lets whichever user a container runs as write to its volume, whose folder is root's at
     /// first. Only for a container that has not been started.
     ///
@@ -76,9 +120,18 @@ impl Engine {
         let options = DownloadFromContainerOptionsBuilder::new()
             .path(OUTPUT)
             .build();
-        self.docker
-            .download_from_container(id.as_str(), Some(options))
-            .map(|piece| piece.map_err(EngineError::from_bollard))
+        let pieces = self
+            .docker
+            .download_from_container(id.as_str(), Some(options));
+        stream::unfold(Some(Box::pin(pieces)), async |pieces| {
+            let mut pieces = pieces?;
+            match timeout(STALL_LIMIT, pieces.next()).await {
+                Ok(Some(Ok(piece))) => Some((Ok(piece), Some(pieces))),
+                Ok(Some(Err(error))) => Some((Err(EngineError::from_bollard(error)), None)),
+                Ok(None) => None,
+                Err(_) => Some((Err(EngineError::stood_still()), None)),
+            }
+        })
     }
 
     /// About how much a container has in `/output`, in bytes, holes included; read no further than
@@ -107,6 +160,7 @@ impl Engine {
         cluster: &ClusterId,
         attempt: &AttemptId,
     ) -> Result<(), EngineError> {
+        self.remove_opener(cluster, attempt).await?;
         let options = RemoveVolumeOptionsBuilder::new().build();
         let name = name_of(cluster, attempt);
         match self.docker.remove_volume(&name, Some(options)).await {

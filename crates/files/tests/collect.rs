@@ -70,7 +70,7 @@ fn a_tree_is_found_whole_and_in_the_same_order_each_time() {
     );
     let sizes: Vec<u64> = collected.files.iter().map(|file| file.size).collect();
     assert_eq!(sizes, [1, 0, 5, 1, 1, 1, 1]);
-    assert_eq!(collected.notes, [""; 0]);
+    assert_eq!(collected.left_out.notes, [""; 0]);
     assert_eq!(collect(root.path()).unwrap(), collected);
 }
 
@@ -103,7 +103,7 @@ fn what_is_no_regular_file_is_left_out_with_a_note() {
     let collected = collect(root.path()).unwrap();
     assert_eq!(paths(&collected.files), ["kept"]);
     assert_eq!(
-        collected.notes,
+        collected.left_out.notes,
         [
             "left out link: is a symbolic link",
             "left out link-within: is a symbolic link",
@@ -140,8 +140,8 @@ fn what_the_worker_may_not_read_is_left_out_with_a_note() {
     close("folder", 0o700);
 
     assert_eq!(paths(&collected.files), ["open"]);
-    assert_eq!(collected.left_out, 2);
-    for (note, name) in collected.notes.iter().zip(["closed", "folder"]) {
+    assert_eq!(collected.left_out.count, 2);
+    for (note, name) in collected.left_out.notes.iter().zip(["closed", "folder"]) {
         assert!(note.starts_with(&format!("left out {name}: ")), "{note}");
         assert!(note.contains("Permission denied"), "{note}");
     }
@@ -154,11 +154,11 @@ fn a_tree_too_deep_for_a_path_ends_with_a_note() {
     put(root.path(), "d/".repeat(200) + "x", "abc");
     let collected = collect(root.path()).unwrap();
     assert_eq!(paths(&collected.files), ["a"]);
-    assert_eq!(collected.left_out, 1);
+    assert_eq!(collected.left_out.count, 1);
     assert!(
-        collected.notes[0].contains("more than 128 folders deep"),
+        collected.left_out.notes[0].contains("more than 128 folders deep"),
         "{:?}",
-        collected.notes
+        collected.left_out.notes
     );
 }
 
@@ -169,7 +169,10 @@ fn a_million_links_would_make_no_million_notes() {
         symlink("x", root.path().join(number.to_string())).unwrap();
     }
     let collected = collect(root.path()).unwrap();
-    assert_eq!((collected.left_out, collected.notes.len()), (150, 100));
+    assert_eq!(
+        (collected.left_out.count, collected.left_out.notes.len()),
+        (150, 100)
+    );
 }
 
 #[test]

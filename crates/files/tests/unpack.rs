@@ -9,7 +9,7 @@
 
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path};
 
-use cloudai_files::output::{Unpacked, disk_usage, unpack};
+use cloudai_files::output::{LeftOut, disk_usage, unpack};
 use tar::{EntryType, Header};
 
 /// An archive that a test puts together, hostile names too.
@@ -62,9 +62,13 @@ impl Archive {
         self.0.resize(self.0.len().next_multiple_of(512), 0);
     }
 
-    fn unpack(mut self, root: &Path) -> Unpacked {
+    fn unpack(self, root: &Path) -> LeftOut {
+        self.unpack_at_most(root, u64::MAX)
+    }
+
+    fn unpack_at_most(mut self, root: &Path, most: u64) -> LeftOut {
         self.0.resize(self.0.len() + 1024, 0);
-        unpack(&self.0[..], root).unwrap()
+        unpack(&self.0[..], root, most).unwrap()
     }
 }
 
@@ -90,7 +94,7 @@ fn files_of_any_name_come_out_as_they_went_in() {
         .file(&long, b"4")
         .file(&mixed, b"5")
         .unpack(root.path());
-    assert_eq!(unpacked, Unpacked::default());
+    assert_eq!(unpacked, LeftOut::default());
     assert_eq!(read(root.path(), b"plain"), b"abc");
     assert_eq!(read(root.path(), b"nothing"), b"");
     assert_eq!(read(root.path(), b"a/b/c"), [7; 1000]);
@@ -133,7 +137,7 @@ fn nothing_gets_out_and_what_is_no_file_is_told() {
         .map(|e| e.unwrap().file_name())
         .collect();
     assert_eq!(names.len(), 2, "{names:?}");
-    assert_eq!(unpacked.left_out, 9);
+    assert_eq!(unpacked.count, 9);
     let told = unpacked.notes.join("\n");
     for words in [
         "left out out: is a symbolic link",
@@ -159,7 +163,7 @@ fn holes_stay_holes() {
         .file(b"output/sparse", &bytes)
         .unpack(root.path());
     assert!(read(root.path(), b"sparse") == bytes);
-    assert!(disk_usage(root.path()) < 1 << 20);
+    assert!(disk_usage(root.path()).unwrap() < 1 << 20);
 }
 
 #[test]
@@ -168,9 +172,28 @@ fn a_stream_that_breaks_off_or_is_none_is_an_error() {
     let whole = Archive::default().file(b"output/a", &[1; 2000]).0;
     // A cut between two entries is one, too: the blocks that end an archive are missing.
     for length in [0, 100, 512, 1500, whole.len() - 500, whole.len()] {
-        let error = unpack(&whole[..length], root.path()).unwrap_err();
+        let error = unpack(&whole[..length], root.path(), u64::MAX).unwrap_err();
         assert!(error.to_string().contains("cannot unpack"), "{error}");
         let _ = fs::remove_file(root.path().join("a"));
     }
-    assert!(unpack(&[b'x'; 1024][..], root.path()).is_err());
+    assert!(unpack(&[b'x'; 1024][..], root.path(), u64::MAX).is_err());
+}
+
+#[test]
+fn what_is_more_than_may_be_kept_is_not_even_read() {
+    let root = tempfile::tempdir().unwrap();
+    let left_out = Archive::default()
+        .file(b"output/first", &[1; 600])
+        .file(b"output/fits", &[2; 400])
+        .file(b"output/hole", &[0; 1])
+        .file(b"output/behind", b"")
+        .unpack_at_most(root.path(), 1000);
+    assert_eq!(read(root.path(), b"first"), [1; 600]);
+    assert_eq!(read(root.path(), b"fits"), [2; 400]);
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
+    assert_eq!(left_out.count, 1);
+    assert_eq!(
+        left_out.notes,
+        ["left out hole and what follows it: together more than 1000 bytes"]
+    );
 }

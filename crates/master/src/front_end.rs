@@ -16,6 +16,9 @@ pub enum ConsoleError {
     /// The terminal can't be used.
     #[error("{0}; -headless does without it")]
     Terminal(#[from] terminal::OpenError),
+    /// The terminal gives no further line.
+    #[error("cannot read further commands from the terminal")]
+    Read(#[source] io::Error),
     /// No thread can be started.
     #[error("the console can't be started")]
     Thread(#[source] io::Error),
@@ -27,6 +30,8 @@ pub struct FrontEnd {
     kind: Kind,
     /// What the operator is told.
     pub output: Output,
+    /// Once commands are run.
+    session: Option<Session>,
 }
 
 #[derive(Debug)]
@@ -36,37 +41,25 @@ enum Kind {
     None,
 }
 
-/// Why the console asks for the end of the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exit {
-    /// How many commands failed.
-    pub failures: u64,
-}
-
 impl FrontEnd {
     /// Takes the terminal or stdin, as the settings say.
     ///
     /// # Errors
     /// If that fails.
     pub fn open(settings: &Settings) -> Result<Self, ConsoleError> {
-        if settings.headless {
-            let output = Output::stdout().map_err(ConsoleError::Thread)?;
-            return Ok(Self {
-                kind: Kind::None,
-                output,
-            });
-        }
-        if terminal::is_interactive() {
+        let plain = || Output::stdout().map_err(ConsoleError::Thread);
+        let (kind, output) = if settings.headless {
+            (Kind::None, plain()?)
+        } else if terminal::is_interactive() {
             let (terminal, output) = Terminal::open(&settings.data_dir.join("console-history"))?;
-            return Ok(Self {
-                kind: Kind::Terminal(terminal),
-                output,
-            });
-        }
-        let output = Output::stdout().map_err(ConsoleError::Thread)?;
+            (Kind::Terminal(terminal), output)
+        } else {
+            (Kind::Piped, plain()?)
+        };
         Ok(Self {
-            kind: Kind::Piped,
+            kind,
             output,
+            session: None,
         })
     }
 
@@ -84,21 +77,22 @@ impl FrontEnd {
         }
     }
 
-    /// Runs commands until one of them ends the program. The end of stdin doesn't.
+    /// Runs commands until one of them asks for the end of the program. The end of stdin doesn't.
     ///
     /// # Errors
-    /// If stdin can't be read.
-    pub async fn run(&mut self, operator: Arc<dyn Operator>) -> Result<Exit, ConsoleError> {
+    /// If no further commands can be read.
+    pub async fn run(&mut self, operator: Arc<dyn Operator>) -> Result<(), ConsoleError> {
         tokio::spawn(news::announce(operator.events(), self.output.clone()));
-        let mut session = Session::new(operator, self.output.clone());
+        let session = Session::new(operator, self.output.clone());
+        let session = self.session.insert(session);
         let asked = match &mut self.kind {
             Kind::Terminal(terminal) => {
-                terminal.run(&mut session).await;
+                terminal.run(session).await.map_err(ConsoleError::Read)?;
                 true
             }
             Kind::Piped => {
                 let lines = piped::read(io::stdin()).map_err(ConsoleError::Thread)?;
-                piped::run(&mut session, lines).await == piped::End::Exit
+                piped::run(session, lines).await == piped::End::Exit
             }
             Kind::None => false,
         };
@@ -106,8 +100,13 @@ impl FrontEnd {
             // The server goes on until a signal ends it.
             std::future::pending::<()>().await;
         }
-        Ok(Exit {
-            failures: session.failures(),
-        })
+        Ok(())
+    }
+
+    /// Whether a script has to be told that one of its commands failed. A person has seen it.
+    #[must_use]
+    pub fn owes_failure(&self) -> bool {
+        let failures = self.session.as_ref().map_or(0, Session::failures);
+        matches!(self.kind, Kind::Piped) && failures > 0
     }
 }

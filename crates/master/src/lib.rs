@@ -4,6 +4,7 @@
 //! Nothing is decided here. See ARCHITECTURE.md for the way of a task through it.
 
 pub mod core_loop;
+pub mod diagnostics;
 pub mod effects;
 pub mod front_end;
 pub mod grpc;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use cloudai_files::log::{LogError, LogStore, OpenLog};
-use cloudai_model::{AttemptId, Whole, WorkerId};
+use cloudai_model::{AttemptId, Whole, WorkerId, resources::most_kept_bytes};
 use cloudai_proto::LogPiece;
 use futures_util::StreamExt as _;
 use tokio::{
@@ -20,6 +20,7 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
+use tonic::Code;
 use tracing::{debug, warn};
 
 use crate::{
@@ -118,18 +119,34 @@ impl LogFollowers {
 
     /// Ends the follower, then brings what has come to the disk and tells watchers that it is all.
     async fn close(&self, attempt: &AttemptId) -> Result<(), LogError> {
-        if let Some(follower) = self.take(attempt) {
-            follower.task.abort();
-            // Its end, or it might open the log once more.
-            let _ = follower.task.await;
-        }
+        self.end_follower(attempt).await;
         let (store, attempt) = (self.0.store.clone(), attempt.clone());
         let closed = tokio::task::spawn_blocking(move || store.close(&attempt)).await;
         closed.expect("closing a log does not panic")
     }
 
+    /// Ends the follower, then brings what has come to the disk. Watchers still wait.
+    async fn make_safe(&self, attempt: &AttemptId) -> Result<(), LogError> {
+        self.end_follower(attempt).await;
+        if self.length(attempt) == 0 {
+            return Ok(());
+        }
+        let log = self.0.open(attempt).await?;
+        let synced = tokio::task::spawn_blocking(move || log.sync()).await;
+        synced.expect("flushing a log does not panic")
+    }
+
+    async fn end_follower(&self, attempt: &AttemptId) {
+        if let Some(follower) = self.take(attempt) {
+            follower.task.abort();
+            // Its end, or it might open the log once more.
+            let _ = follower.task.await;
+        }
+    }
+
     /// Makes sure that all `length` bytes of a finished attempt's log are on this disk; with it the
-    /// last `tail` bytes that the task printed.
+    /// last `tail` bytes that the task printed. Watchers are told that it is all when the log is
+    /// [left](Self::leave): not before its end is known to everyone.
     ///
     /// # Errors
     /// If they have not come, or are not safe, yet; the worker shall report again.
@@ -162,8 +179,8 @@ impl LogFollowers {
         } else {
             Ok(String::new())
         };
-        if let Err(error) = self.close(attempt).await {
-            warn!(%attempt, error = &error as &dyn std::error::Error, "log not closed");
+        if let Err(error) = self.make_safe(attempt).await {
+            warn!(%attempt, error = &error as &dyn std::error::Error, "log not flushed");
             return Err(pending);
         }
         let whole = match (given_up, &tail) {
@@ -261,6 +278,15 @@ impl Shared {
                     told.send_replace(Progress::GivenUp(error.to_string()));
                     return;
                 }
+                Err(Break::Stream(LogStreamError::Call(status)))
+                    if status.code() == Code::OutOfRange =>
+                {
+                    // It would be the same each time.
+                    warn!(%attempt, %status, "log given up");
+                    let why = format!("a piece of it is too large: {}", status.message());
+                    told.send_replace(Progress::GivenUp(why));
+                    return;
+                }
                 Err(error @ (Break::Unlike(_) | Break::TooLong(_))) => {
                     warn!(%attempt, error = &error as &dyn std::error::Error, "log given up");
                     told.send_replace(Progress::GivenUp(error.to_string()));
@@ -300,7 +326,7 @@ impl Shared {
     async fn read_stream(&self, worker: &WorkerId, attempt: &AttemptId) -> Result<(), Break> {
         let log = self.open(attempt).await?;
         let spec = self.specs.get(&attempt.task).await?;
-        let limit = spec.resources.most_kept_bytes();
+        let limit = most_kept_bytes(spec.resources.storage_bytes);
         let is_old = self.workers.is_old_node(worker);
         let mut stream = self.workers.log_stream(worker, attempt, log.len()).await?;
         if is_old {
@@ -321,11 +347,11 @@ impl Shared {
 }
 
 /// A worker that stops its task at the storage limit never gets here.
-fn check_length(log: &OpenLog, limit: Option<u64>) -> Result<(), Break> {
-    match limit {
-        Some(limit) if log.len() > limit => Err(Break::TooLong(limit)),
-        _ => Ok(()),
+fn check_length(log: &OpenLog, limit: u64) -> Result<(), Break> {
+    if log.len() > limit {
+        return Err(Break::TooLong(limit));
     }
+    Ok(())
 }
 
 /// Appends off the async threads: a disk may be slow.

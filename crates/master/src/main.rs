@@ -1,13 +1,14 @@
 //! `master-node`: the coordinator of a cluster.
 
 use std::{
-    io::{IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
     sync::Arc,
 };
 
 use cloudai_config::Surroundings;
 use cloudai_master::{
+    diagnostics::Diagnostics,
     front_end::FrontEnd,
     settings::{Settings, SettingsError},
     startup::{self, Running},
@@ -28,13 +29,14 @@ fn main() -> ExitCode {
         Err(SettingsError::Load(error)) => return error.report(),
         Err(error) => return fail(&error.to_string(), 2),
     };
-    if let Err(reason) = start_logging(&settings.log_level) {
+    let diagnostics = Diagnostics::default();
+    if let Err(reason) = start_logging(&settings.log_level, &diagnostics) {
         return fail(&reason, 2);
     }
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(THREADS).enable_all().build();
     let ended = match &runtime {
-        Ok(runtime) => runtime.block_on(run(&settings)),
+        Ok(runtime) => runtime.block_on(run(&settings, &diagnostics)),
         Err(error) => Err(format!("no threads can be started: {error}")),
     };
     if let Ok(runtime) = runtime {
@@ -49,11 +51,15 @@ fn main() -> ExitCode {
 
 /// Runs the master to its end: its exit code, or why it failed in one line. What the operator
 /// reads goes to stdout, diagnostics go to stderr.
-async fn run(settings: &Settings) -> Result<ExitCode, String> {
+async fn run(settings: &Settings, diagnostics: &Diagnostics) -> Result<ExitCode, String> {
     let mut signals = Signals::listen().map_err(|error| with_causes(&error))?;
     let store = startup::open_store(settings).map_err(|error| with_causes(&error))?;
     let mut front_end = FrontEnd::open(settings).map_err(|error| with_causes(&error))?;
     let output = front_end.output.clone();
+    if front_end.owns_interrupts() && io::stderr().is_terminal() {
+        // The same screen: they must not break the line being typed.
+        diagnostics.go_to(Some(output.clone()));
+    }
     output.news(format!("✓ Store ready: {}", store.describe()));
     let mut running = startup::start(settings, store)
         .await
@@ -73,6 +79,7 @@ async fn run(settings: &Settings) -> Result<ExitCode, String> {
         Ok(false) => Ok(ExitCode::SUCCESS),
         Err(reason) => Err(reason),
     };
+    diagnostics.go_to(None);
     front_end.close().await;
     running.shut_down().await;
     ended
@@ -95,42 +102,64 @@ async fn until_the_end(
     let owns_interrupts = front_end.owns_interrupts();
     let operator = Arc::clone(&running.master);
     tokio::select! {
-        exit = front_end.run(operator) => match exit {
-            // On a terminal the operator has seen what failed.
-            Ok(exit) if exit.failures == 0 || owns_interrupts => Ok(ExitCode::SUCCESS),
-            Ok(_) => Ok(ExitCode::FAILURE),
-            Err(error) => Err(with_causes(&error)),
-        },
-        () = signals.asks_to_end(owns_interrupts) => Ok(ExitCode::SUCCESS),
-        reason = running.failed() => Err(reason),
+        ended = front_end.run(operator) => ended.map_err(|error| with_causes(&error))?,
+        () = signals.asks_to_end(owns_interrupts) => {}
+        reason = running.failed() => return Err(reason),
     }
+    Ok(match front_end.owes_failure() {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    })
 }
 
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// The terminal is gone; `None` under `nohup`.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
-    fn listen() -> std::io::Result<Self> {
+    fn listen() -> io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
+        let hangup = match hangups_are_ignored() {
+            true => None,
+            false => Some(signal(SignalKind::hangup())?),
+        };
         Ok(Self {
             terminate,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup,
         })
     }
 
     async fn asks_to_end(&mut self, console_owns_interrupts: bool) {
         loop {
+            let hangup = async {
+                match &mut self.hangup {
+                    Some(hangup) => hangup.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 _ = self.terminate.recv() => return,
+                _ = hangup => return,
                 _ = self.interrupt.recv() => if !console_owns_interrupts { return },
             }
         }
     }
 }
 
-fn start_logging(level: &str) -> Result<(), String> {
+/// Whether whoever started this process wants it to outlive the terminal.
+fn hangups_are_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Its lowest bit is signal 1, the hangup.
+    mask.is_some_and(|mask| mask & 1 == 1)
+}
+
+fn start_logging(level: &str, diagnostics: &Diagnostics) -> Result<(), String> {
     let filter = EnvFilter::try_new(level).map_err(|error| {
         format!(
             "-log-level {level:?} is not valid: {error}; expected error, warn, info, debug or trace"
@@ -138,8 +167,8 @@ fn start_logging(level: &str) -> Result<(), String> {
     })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_writer(diagnostics.clone())
+        .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .init();
     Ok(())
 }
@@ -147,6 +176,6 @@ fn start_logging(level: &str) -> Result<(), String> {
 /// One line on stderr, and the exit code.
 fn fail(reason: &str, code: u8) -> ExitCode {
     // With stderr gone there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "error: {reason}");
+    let _ = writeln!(io::stderr(), "error: {reason}");
     ExitCode::from(code)
 }

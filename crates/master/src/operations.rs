@@ -328,18 +328,18 @@ impl Operator for Master {
         destination: &Path,
         progress: watch::Sender<DownloadProgress>,
     ) -> Result<Downloaded, DownloadFailure> {
-        let TaskFiles { files, .. } = self.task_files(task, user).await?;
+        let left = self.task_files(task, user).await?;
         let (store, destination) = (self.files.clone(), destination.to_owned());
         let (user, task) = (user.clone(), task.clone());
         let copied = tokio::task::spawn_blocking(move || {
-            let summary = store.copy_out(&user, &task, &files, &destination, |copied| {
+            let summary = store.copy_out(&user, &task, &left.files, &destination, |copied| {
                 progress.send_replace(DownloadProgress {
                     path: copied.path.to_string(),
                     done_bytes: copied.done_bytes,
                     total_bytes: copied.total_bytes,
                 });
             })?;
-            Ok(Downloaded { files, summary })
+            Ok(Downloaded { left, summary })
         });
         copied
             .await

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use crate::{
     container::{ContainerDraft, allowed::Allowed},
     ids::{TaskId, UserName},
-    resources::{GpuRequest, Resources, gb_to_bytes, milli_cores},
+    resources::{GpuRequest, Resources, gb_to_bytes, milli_cores, shown},
     spec::{Command, Priority, SlaMultiplier, TaskSpec},
     time::Wall,
 };
@@ -14,6 +14,8 @@ use crate::{
 pub const COMMAND_LIMIT: usize = 128 * 1024;
 /// The most characters of a name, a tag, or a label's key or value.
 pub const WORD_LIMIT: usize = 256;
+/// The smallest share of a core that the kernel's scheduler gives: 1 ms in 100.
+const LEAST_CPU_MILLI: u64 = 10;
 /// The smallest memory limit that engines accept, in GB: 6 MiB.
 const LEAST_MEMORY_GB: f64 = 6.0 / 1024.0;
 /// The longest span of time that is believed: ten years, in seconds.
@@ -220,10 +222,13 @@ impl Errors {
 
     fn cpu(&mut self, cores: f64) -> u64 {
         let milli = self.take("cpu_cores", milli_cores(cores));
-        if milli == Some(0) {
+        if milli.is_some_and(|milli| milli < LEAST_CPU_MILLI) {
             self.push(
                 "cpu_cores",
-                "0 is not valid: expected at least 0.001 and at most 1000000 cores, such as 0.5 or 4",
+                format!(
+                    "{cores} is not valid: expected at least 0.01 and at most 1000000 cores, such \
+                     as 0.5 or 4"
+                ),
             );
         }
         milli.unwrap_or(0)
@@ -239,8 +244,9 @@ impl Errors {
         self.push(
             "memory_gb",
             format!(
-                "{gb} is not valid: expected at least 0.006 (the least that a container can start \
-                 with) and at most 1000000 GB, such as 0.5 or 16"
+                "{} is not valid: expected at least 0.006 (the least that a container can start \
+                 with) and at most 1000000 GB, such as 0.5 or 16",
+                shown(gb)
             ),
         );
         0
@@ -305,8 +311,9 @@ impl Errors {
         self.push(
             field,
             format!(
-                "{seconds} is not valid: expected at least 0.001 and at most {LONGEST_S} seconds, \
-                 such as 90"
+                "{} is not valid: expected at least 0.001 and at most {LONGEST_S} seconds, \
+                 such as 90",
+                shown(seconds)
             ),
         );
         None
@@ -424,7 +431,7 @@ mod tests {
 
     #[test]
     fn an_amount_that_cannot_be_is_answered_with_its_bounds() {
-        let cpu = "expected at least 0.001 and at most 1000000 cores";
+        let cpu = "expected at least 0.01 and at most 1000000 cores";
         let memory = "expected at least 0.006 (the least that a container can start with) and at \
                       most 1000000 GB";
         let storage = "expected at least 0 and at most 1000000 GB";
@@ -436,7 +443,7 @@ mod tests {
                 "cpu_cores",
                 |d, n| d.cpu_cores = Some(n),
                 cpu,
-                &[0.0, 0.0001],
+                &[0.0, 0.0001, 0.009],
             ),
             (
                 "memory_gb",
@@ -463,6 +470,30 @@ mod tests {
                 let error = errors.to_string();
                 let begins = format!("{field}: {amount} is not valid: {expected}");
                 assert!(error.starts_with(&begins), "{error} instead of {begins}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_amount_of_hundreds_of_digits_is_told_in_a_few() {
+        for (amount, shown) in [
+            (1e300, "1e300"),
+            (-1e-300, "-1e-300"),
+            (1e18, "1000000000000000000"),
+        ] {
+            let huge = TaskDraft {
+                cpu_cores: Some(amount),
+                memory_gb: Some(amount),
+                timeout_s: Some(amount),
+                ..draft()
+            };
+            let errors = huge.check().unwrap_err().0;
+            assert_eq!(errors.len(), 3, "{errors:?}");
+            for error in errors {
+                assert!(
+                    error.message.starts_with(&format!("{shown} is not")),
+                    "{error:?}"
+                );
             }
         }
     }

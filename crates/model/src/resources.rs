@@ -15,10 +15,18 @@ const LIMIT: f64 = 1_000_000.0;
 
 /// An amount that can't be meant.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{value} is not valid: expected {expected}")]
+#[error("{} is not valid: expected {expected}", shown(*value))]
 pub struct ResourceError {
     value: f64,
     expected: &'static str,
+}
+
+/// A number as an error quotes it: not with hundreds of digits.
+pub(crate) fn shown(value: f64) -> String {
+    match value.abs() {
+        size if size == 0.0 || (1e-6..1e21).contains(&size) => format!("{value}"),
+        _ => format!("{value:e}"),
+    }
 }
 
 /// Cores to milli-cores, rounded to the nearest.
@@ -29,7 +37,7 @@ pub fn milli_cores(cores: f64) -> Result<u64, ResourceError> {
     scaled(
         cores,
         1000.0,
-        "at least 0.001 and at most 1000000 cores, such as 0.5 or 4",
+        "at least 0.01 and at most 1000000 cores, such as 0.5 or 4",
     )
 }
 
@@ -132,15 +140,18 @@ pub struct Resources {
 /// What a task may leave beyond twice the storage that it asked for.
 const BEYOND_STORAGE: u64 = 256 << 20;
 
-impl Resources {
-    /// The most bytes of a log, and the most bytes of files, that a master takes of such a task;
-    /// `None` for a task without a limit. It is more than the task asked for: a worker looks at its
-    /// disk now and then only, and what was written until then is kept, too.
-    #[must_use]
-    pub fn most_kept_bytes(&self) -> Option<u64> {
-        let storage = Some(self.storage_bytes).filter(|bytes| *bytes > 0)?;
-        Some(storage.saturating_mul(2).saturating_add(BEYOND_STORAGE))
-    }
+/// Holes of so many bytes together are taken of a task's files: they take no room, but time, as they
+/// count for the checksums.
+pub const MOST_HOLE_BYTES: u64 = 256 << 30;
+
+/// The most bytes of a log, and the most bytes of files, that a master takes of a task with this
+/// much storage. It is more than the task asked for: a worker looks at its disk now and then only,
+/// and what was written until then is kept, too.
+#[must_use]
+pub fn most_kept_bytes(storage_bytes: u64) -> u64 {
+    storage_bytes
+        .saturating_mul(2)
+        .saturating_add(BEYOND_STORAGE)
 }
 
 impl fmt::Display for Resources {

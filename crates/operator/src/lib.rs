@@ -75,7 +75,7 @@ pub trait Operator: Send + Sync {
     /// What is promised and what workers last said, side by side.
     async fn inspect(&self) -> Result<Inspection, InspectFailure>;
 
-    /// Puts right what can be of the differences; answers what was done.
+    /// Puts right what can be of the differences; answers every one, and what was done about it.
     async fn mend(&self) -> Result<Vec<Mended>, MendFailure>;
 
     /// How many tasks there are in each status; a status without any may be missing.
@@ -219,8 +219,8 @@ pub struct DownloadProgress {
 /// What a download brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Downloaded {
-    /// Every file of the task.
-    pub files: Vec<FileRecord>,
-    /// How many of them were written, and how many were there already.
+    /// What there was to bring.
+    pub left: TaskFiles,
+    /// How many of the files were written, and how many were there already.
     pub summary: CopySummary,
 }

@@ -15,6 +15,7 @@ use crate::{agent, cluster, error::WireError, field};
 pub struct Refused(pub String);
 
 fn split(success: bool, message: String) -> Result<String, Refused> {
+    let message = field::shown_text(message);
     if success {
         Ok(message)
     } else {
@@ -228,7 +229,7 @@ impl CancelAnswer {
     pub fn from_wire(wire: cluster::TaskAck) -> Self {
         if wire.not_held {
             return Self::NotHeld {
-                message: wire.message,
+                message: field::shown_text(wire.message),
             };
         }
         match split(wire.success, wire.message) {
@@ -284,7 +285,7 @@ impl ReportAnswer {
     /// Reads it from the wire.
     #[must_use]
     pub fn from_wire(wire: cluster::Ack) -> Self {
-        let message = wire.message;
+        let message = field::shown_text(wire.message);
         match (wire.superseded, wire.success) {
             (true, _) => Self::Superseded { message },
             (false, true) => Self::Taken { message },
@@ -332,7 +333,7 @@ impl UploadAnswer {
     /// Reads it from the wire.
     #[must_use]
     pub fn from_wire(wire: cluster::FileUploadAck) -> Self {
-        let message = wire.message;
+        let message = field::shown_text(wire.message);
         match (wire.superseded, wire.success) {
             (true, _) => Self::Superseded { message },
             (false, true) => Self::Taken {

@@ -48,7 +48,7 @@ impl CancelRequest {
             task: field::parsed("task_id", &wire.task_id)?,
             attempt: Some(wire.attempt).filter(|number| *number != 0),
             user: field::text_if_any(wire.user_id),
-            reason: wire.reason,
+            reason: field::shown_text(wire.reason),
         })
     }
 }

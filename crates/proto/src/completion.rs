@@ -147,7 +147,7 @@ fn whole(complete: bool, reason: String) -> Whole {
     if complete {
         Whole::Complete
     } else {
-        Whole::Incomplete(reason)
+        Whole::Incomplete(field::shown_text(reason))
     }
 }
 
@@ -234,6 +234,24 @@ mod tests {
             let wire = completion.into_wire();
             assert_eq!(wire.status, status);
             assert_eq!(wire.logs, "hello\n");
+        }
+    }
+
+    #[test]
+    fn why_something_is_missing_is_cut_where_nobody_reads_on() {
+        let wire = cluster::TaskResult {
+            attempt: 1,
+            exit: Some(cluster::ExitReport {
+                kind: "cancelled".to_owned(),
+                ..Default::default()
+            }),
+            files_reason: "x".repeat(1 << 20),
+            log_reason: "y".repeat(1 << 20),
+            ..old("failure")
+        };
+        let report = Completion::from_wire(wire, ARRIVAL).unwrap().report;
+        for whole in [report.files, report.log] {
+            assert!(whole.reason().unwrap().len() < 5000);
         }
     }
 

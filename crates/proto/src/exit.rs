@@ -37,6 +37,7 @@ pub fn to_wire(end: ContainerEnd) -> cluster::ExitReport {
 /// # Errors
 /// If the kind is no word known here, or says that there is a code or signal and there is none.
 pub fn from_wire(wire: cluster::ExitReport) -> Result<ContainerEnd, WireError> {
+    let reason = field::shown_text(wire.reason);
     let exit = match field::parsed("exit.kind", &wire.kind)? {
         ExitKind::Exited if wire.has_exit_code => Exit::Exited(wire.exit_code),
         ExitKind::Exited => {
@@ -50,9 +51,9 @@ pub fn from_wire(wire: cluster::ExitReport) -> Result<ContainerEnd, WireError> {
         }
         ExitKind::OutOfMemory => Exit::OutOfMemory,
         ExitKind::Cancelled => Exit::Cancelled,
-        ExitKind::NotStarted => Exit::NotStarted(wire.reason),
-        ExitKind::Stopped => Exit::Stopped(wire.reason),
-        ExitKind::Interrupted => Exit::Interrupted(wire.reason),
+        ExitKind::NotStarted => Exit::NotStarted(reason),
+        ExitKind::Stopped => Exit::Stopped(reason),
+        ExitKind::Interrupted => Exit::Interrupted(reason),
     };
     Ok(ContainerEnd {
         exit,
@@ -62,7 +63,7 @@ pub fn from_wire(wire: cluster::ExitReport) -> Result<ContainerEnd, WireError> {
             memory_bytes: wire.peak_memory_bytes,
             cpu_time: Duration::from_nanos(wire.cpu_time_ns),
         },
-        image_digest: wire.image_digest,
+        image_digest: wire.image_digest.map(field::shown_text),
     })
 }
 
@@ -78,6 +79,19 @@ mod tests {
         fn an_end_survives_the_wire(end in arbitrary::container_end()) {
             prop_assert_eq!(from_wire(to_wire(end.clone())), Ok(end));
         }
+    }
+
+    #[test]
+    fn words_are_cut_where_nobody_reads_on() {
+        let end = from_wire(cluster::ExitReport {
+            kind: "stopped".to_owned(),
+            reason: "x".repeat(1 << 20),
+            image_digest: Some("y".repeat(1 << 20)),
+            ..Default::default()
+        });
+        let end = end.unwrap();
+        assert!(end.exit.to_string().len() < 5000);
+        assert!(end.image_digest.unwrap().len() < 5000);
     }
 
     #[test]

@@ -31,6 +31,29 @@ where
     parsed(field, text).map(Some)
 }
 
+/// No machine has, or does in a second, so much of anything, in whatever unit.
+const BEYOND_BELIEF: f64 = 1e12;
+/// All of a thousand cores, each told by itself.
+const MOST_PERCENT: f64 = 100_000.0;
+
+/// Words of a node are kept, listed and sent on up to so many bytes.
+const MOST_TEXT: usize = 4096;
+
+/// Words that are only shown or compared; what is longer than anybody reads is cut.
+pub(crate) fn shown_text(mut text: String) -> String {
+    if text.len() > MOST_TEXT {
+        text.truncate(text.floor_char_boundary(MOST_TEXT));
+        text.push('…');
+        text.shrink_to_fit();
+    }
+    text
+}
+
+/// The same; an empty one is none.
+pub(crate) fn shown_text_if_any(text: String) -> Option<String> {
+    text_if_any(text).map(shown_text)
+}
+
 /// The text, unless it is empty.
 pub(crate) fn text_if_any(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
@@ -66,11 +89,18 @@ pub(crate) fn shown_bytes(amount: f64, unit: u64) -> u64 {
 
 /// A figure that is only shown, so that nonsense is zero.
 pub(crate) fn shown(figure: f64) -> f64 {
-    if figure.is_finite() && figure > 0.0 {
+    if figure > 0.0 && figure < BEYOND_BELIEF {
         figure
     } else {
         0.0
     }
+}
+
+/// The same for a share of a machine, of which each of its cores may count as a whole.
+pub(crate) fn shown_percent(percent: f64) -> f64 {
+    Some(shown(percent))
+        .filter(|percent| *percent <= MOST_PERCENT)
+        .unwrap_or_default()
 }
 
 /// GB to bytes, for figures that are only shown.
@@ -91,4 +121,35 @@ pub(crate) fn whole(milli: u64) -> f64 {
 /// Unix seconds as the wire has them, 0 for never.
 pub(crate) fn unix_seconds(at: Option<Wall>) -> i64 {
     at.map_or(0, Wall::unix_seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_meant_is_shown_as_nothing() {
+        for nonsense in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 1e300] {
+            assert_eq!(shown(nonsense), 0.0, "{nonsense}");
+            assert_eq!(shown_percent(nonsense), 0.0, "{nonsense}");
+            assert_eq!(shown_gb(nonsense), 0, "{nonsense}");
+        }
+        assert_eq!(shown_percent(6400.0), 6400.0);
+        assert_eq!(shown_percent(1e6), 0.0);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(shown_text("short".to_owned()), "short");
+        let whole = "x".repeat(MOST_TEXT);
+        assert_eq!(shown_text(whole.clone()), whole);
+        // The last character that begins within the limit ends beyond it.
+        let cut = shown_text(format!("x{}", "ä".repeat(MOST_TEXT)));
+        assert!(
+            cut.ends_with("ä…") && cut.len() <= MOST_TEXT + "…".len(),
+            "{}",
+            cut.len()
+        );
+        assert_eq!(shown_text_if_any(String::new()), None);
+    }
 }

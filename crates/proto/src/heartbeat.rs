@@ -10,6 +10,9 @@ use crate::{cluster, error::WireError, field};
 /// Bytes in the MB of `memory_usage`.
 const MB: u64 = 1 << 20;
 
+/// No worker holds more: it would have to be told of them all.
+const MOST_HELD: usize = 100_000;
+
 /// What a worker's heartbeat says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeartbeatReport {
@@ -96,9 +99,13 @@ impl HeartbeatReport {
     /// `holds_complete` is false.
     ///
     /// # Errors
-    /// If the worker's id is none.
+    /// If the worker's id is none, or it holds more than a worker can.
     pub fn from_wire(wire: cluster::Heartbeat) -> Result<Self, WireError> {
         let told = wire.running_tasks.len();
+        if told > MOST_HELD {
+            let message = format!("{told} are too many: expected at most {MOST_HELD}");
+            return Err(WireError::new("running_tasks", message));
+        }
         let held: Vec<_> = wire
             .running_tasks
             .iter()
@@ -106,12 +113,12 @@ impl HeartbeatReport {
             .collect();
         Ok(Self {
             worker: field::parsed("worker_id", &wire.worker_id)?,
-            incarnation: field::text_if_any(wire.incarnation),
+            incarnation: field::shown_text_if_any(wire.incarnation),
             usage: HostUsage {
-                cpu_percent: field::shown(wire.cpu_usage),
+                cpu_percent: field::shown_percent(wire.cpu_usage),
                 memory_bytes: field::shown_bytes(wire.memory_usage, MB),
                 storage_bytes: field::shown_gb(wire.storage_usage),
-                gpu_percent: field::shown(wire.gpu_usage),
+                gpu_percent: field::shown_percent(wire.gpu_usage),
                 disk_read_bytes_per_s: field::shown(wire.disk_read_bytes_per_s),
                 disk_write_bytes_per_s: field::shown(wire.disk_write_bytes_per_s),
             },
@@ -119,8 +126,8 @@ impl HeartbeatReport {
             holds_complete: wire.holds_complete && held.len() == told,
             held,
             last_sequence: wire.last_sequence,
-            unwell: field::text_if_any(wire.unwell),
-            home: field::text_if_any(wire.home),
+            unwell: field::shown_text_if_any(wire.unwell),
+            home: field::shown_text_if_any(wire.home),
         })
     }
 }
@@ -298,6 +305,33 @@ mod tests {
             report.held[0].attempt,
             AttemptId::new(task.parse().unwrap(), 2)
         );
+    }
+
+    #[test]
+    fn more_than_a_worker_can_hold_is_refused() {
+        let held = |count| cluster::Heartbeat {
+            worker_id: "w".to_owned(),
+            running_tasks: vec![cluster::RunningTask::default(); count],
+            ..Default::default()
+        };
+        assert!(HeartbeatReport::from_wire(held(MOST_HELD)).is_ok());
+        let error = HeartbeatReport::from_wire(held(MOST_HELD + 1)).unwrap_err();
+        assert_eq!(error.field, "running_tasks");
+    }
+
+    #[test]
+    fn texts_are_cut_where_nobody_reads_on() {
+        let wire = cluster::Heartbeat {
+            worker_id: "w".to_owned(),
+            unwell: "x".repeat(1 << 20),
+            home: "y".repeat(1 << 20),
+            incarnation: "z".repeat(1 << 20),
+            ..Default::default()
+        };
+        let read = HeartbeatReport::from_wire(wire).unwrap();
+        for text in [read.unwell, read.home, read.incarnation] {
+            assert!(text.unwrap().len() < 5000);
+        }
     }
 
     #[test]

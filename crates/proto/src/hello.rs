@@ -7,6 +7,9 @@ use cloudai_model::{Capacity, WorkerId, resources::bytes_to_gb};
 
 use crate::{cluster, error::WireError, field};
 
+/// All labels of a worker together, in bytes: they are in each list of workers.
+const MOST_LABEL_BYTES: usize = 16 << 10;
+
 /// A worker's registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerHello {
@@ -53,7 +56,7 @@ impl WorkerHello {
     /// Reads it from the wire.
     ///
     /// # Errors
-    /// If the id, an amount or the port can't be meant.
+    /// If the id, an amount or the port can't be meant, or the labels are too many.
     pub fn from_wire(wire: cluster::WorkerInfo) -> Result<Self, WireError> {
         let capacity = Capacity::from_units(
             wire.total_cpu,
@@ -74,14 +77,22 @@ impl WorkerHello {
             let message = format!("{} is not valid: expected 1 to 65535", wire.grpc_port);
             WireError::new("grpc_port", message)
         })?;
+        let label_bytes: usize = wire.labels.iter().map(|(k, v)| k.len() + v.len()).sum();
+        if label_bytes > MOST_LABEL_BYTES {
+            let message = format!(
+                "{label_bytes} bytes are too many: expected at most {MOST_LABEL_BYTES} of all \
+                 labels together"
+            );
+            return Err(WireError::new("labels", message));
+        }
         Ok(Self {
             worker: field::parsed("worker_id", &wire.worker_id)?,
-            shown_ip: wire.worker_ip,
+            shown_ip: field::shown_text(wire.worker_ip),
             capacity,
-            version: field::text_if_any(wire.version),
+            version: field::shown_text_if_any(wire.version),
             labels: wire.labels,
             grpc_port: Some(grpc_port).filter(|port| *port != 0),
-            home: field::text_if_any(wire.home),
+            home: field::shown_text_if_any(wire.home),
         })
     }
 }
@@ -149,5 +160,9 @@ mod tests {
         );
         assert_eq!(field(|info| info.total_gpu = -1.0), "total_gpu");
         assert_eq!(field(|info| info.grpc_port = 65_536), "grpc_port");
+        let long = |info: &mut cluster::WorkerInfo| {
+            info.labels = [("zone".to_owned(), "x".repeat(1 << 20))].into();
+        };
+        assert_eq!(field(long), "labels");
     }
 }

@@ -45,7 +45,7 @@ impl Progress {
             worker: field::parsed("worker_id", &wire.worker_id)?,
             attempt: field::numbered_attempt(&wire.task_id, wire.attempt)?,
             phase: field::parsed("phase", &wire.phase)?,
-            detail: wire.detail,
+            detail: field::shown_text(wire.detail),
             at: Wall(wire.at_ms),
             end: wire.exit.map(exit::from_wire).transpose()?,
         })

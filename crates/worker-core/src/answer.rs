@@ -55,6 +55,9 @@ pub enum Refusal {
     /// It ran here before, and what is left of that is still being removed.
     #[error("what is left of an earlier run of it is being removed here; try again in a moment")]
     JustEnded,
+    /// The attempt is held, and was to run something else.
+    #[error("attempt {0} is held here with another job: expected the same as before")]
+    OtherJob(AttemptId),
     /// It comes from another cluster's master.
     #[error("this worker belongs to cluster {mine}, and the assignment comes from {other}")]
     OtherCluster {

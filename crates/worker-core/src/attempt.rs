@@ -49,6 +49,8 @@ pub(crate) struct Attempt {
     refusals: Option<(u32, Mono)>,
     /// How often the record was written in vain.
     pub(crate) save_tries: u32,
+    /// Its container is to be stopped as soon as the reason is on disk.
+    pub(crate) stop_waits: bool,
     pub(crate) image: Option<PulledImage>,
     /// Its end, before it is in the record.
     pub(crate) end: Option<ContainerEnd>,
@@ -99,6 +101,7 @@ impl Attempt {
             tries: 0,
             refusals: None,
             save_tries: 0,
+            stop_waits: false,
             image: None,
             end: None,
             had_container: false,
@@ -144,6 +147,23 @@ impl Attempt {
         self.write()
     }
 
+    /// Whether all that was asked to be saved is on disk.
+    pub(crate) fn is_saved(&self) -> bool {
+        self.saved_revision >= self.asked_revision
+    }
+
+    /// Asks for the stop of its container, if that waited for the reason to be written down.
+    pub(crate) fn stop_now(&mut self) -> Option<Effect> {
+        if self.state != AttemptState::Stopping || !std::mem::take(&mut self.stop_waits) {
+            return None;
+        }
+        Some(Effect::Stop {
+            attempt: self.id().clone(),
+            grace: self.record.order.stop_grace,
+            cause: self.record.stop.clone()?,
+        })
+    }
+
     /// The record as it is, to be written.
     pub(crate) fn write(&self) -> Effect {
         Effect::Save {
@@ -154,7 +174,7 @@ impl Attempt {
 
     /// Answers a caller when all that was changed so far is on disk; at once if it is.
     pub(crate) fn answer_when_saved(&mut self, call: Call, answer: Answer) -> Option<Effect> {
-        if self.saved_revision >= self.asked_revision {
+        if self.is_saved() {
             return Some(Effect::Answer(call, answer));
         }
         self.waiting.push_back((self.asked_revision, call, answer));

@@ -80,7 +80,7 @@ impl WorkerCore {
             Input::Adopt(record) => self.adopt(*record),
             Input::AdoptTombstones(attempts) => self.adopt_tombstones(now, attempts),
             Input::AdoptionDone => self.adoption_done(&mut step),
-            Input::Registered { cluster } => self.cluster = Some(cluster),
+            Input::Registered { cluster } => self.registered(cluster),
             Input::Assign { call, order } => self.assign(&mut step, call, *order),
             Input::Cancel {
                 call,
@@ -95,6 +95,16 @@ impl WorkerCore {
             Input::Shutdown { stop_tasks } => self.shutdown(&mut step, stop_tasks),
             Input::Tick => self.tick(now),
         }
+    }
+
+    /// The numbers of a cluster's assignments begin anew with its store.
+    fn registered(&mut self, cluster: ClusterId) {
+        if self.cluster.as_ref() != Some(&cluster) {
+            let of_this = self.attempts.values().map(|held| &held.record.order);
+            let of_this = of_this.filter(|order| order.cluster == cluster);
+            self.last_sequence = of_this.map(|order| order.sequence).max().unwrap_or(0);
+        }
+        self.cluster = Some(cluster);
     }
 
     /// The attempts that this worker holds or owes the report of: all of them, once

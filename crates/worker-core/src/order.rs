@@ -45,4 +45,9 @@ impl Order {
     pub fn is_of_old_master(&self) -> bool {
         self.sequence == 0
     }
+
+    /// Whether the other asks for the same to be run with the same.
+    pub(crate) fn is_as_in(&self, other: &Self) -> bool {
+        self.cluster == other.cluster && self.job == other.job && self.grant == other.grant
+    }
 }

@@ -28,6 +28,11 @@ fn a_container_over_its_limit_is_stopped_with_the_reason_as_its_end() {
         _ => None,
     });
     assert_eq!(saved, Some(StopCause::OverLimit(REASON.to_owned())));
+    let is_stop = |effect: &Effect| matches!(effect, Effect::Stop { .. });
+    assert!(
+        !worker.pending.iter().any(is_stop),
+        "not before it is there"
+    );
     worker.finish();
     assert_eq!(worker.acknowledged[&id], Exit::Stopped(REASON.to_owned()));
 }

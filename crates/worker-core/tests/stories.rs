@@ -4,7 +4,7 @@ mod support;
 
 use cloudai_model::{Exit, Phase};
 use cloudai_worker_core::{
-    Answer, AssignAnswer, CancelAnswer, Effect, Found, Input, Outcome, Refusal,
+    Answer, AssignAnswer, Blame, CancelAnswer, Effect, Failure, Found, Input, Outcome, Refusal,
 };
 use support::{Container, Worker, attempt, order};
 
@@ -257,12 +257,82 @@ fn a_cancel_of_a_running_container_stops_it() {
     worker.settle();
     worker.cancel(&id);
     assert!(
-        matches!(&worker.pending[..], [Effect::Save { .. }, Effect::Stop { grace, .. }] if grace.as_secs() == 10),
+        matches!(&worker.pending[..], [Effect::Save { .. }]),
+        "{:?}",
+        worker.pending
+    );
+    // Once that is on disk, and not before: what stops it must be known after a crash.
+    worker.succeed(0);
+    assert!(
+        matches!(&worker.pending[..], [Effect::Stop { grace, .. }] if grace.as_secs() == 10),
         "{:?}",
         worker.pending
     );
     worker.finish();
     assert_eq!(worker.acknowledged[&id], Exit::Cancelled);
+}
+
+#[test]
+fn a_stop_is_not_held_up_by_a_disk_that_refuses_its_reason() {
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    worker.settle();
+    worker.cancel(&id);
+    worker.fail(0);
+    let is_stop = |effect: &Effect| matches!(effect, Effect::Stop { .. });
+    assert_eq!(worker.pending.iter().filter(|e| is_stop(e)).count(), 1);
+    worker.finish();
+    assert_eq!(worker.acknowledged[&id], Exit::Cancelled);
+}
+
+#[test]
+fn what_is_left_in_a_volume_is_not_given_up_while_the_engine_is_away() {
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    worker.settle();
+    worker.container_ends(&id, 0);
+    let is_remove = |effect: &Effect| matches!(effect, Effect::Remove { .. });
+    worker.settle_until(is_remove);
+    worker.step(Input::EngineUnwell("no answer".to_owned()));
+    for _ in 0..50 {
+        worker.fail(0);
+        assert!(matches!(&worker.pending[..], [Effect::Remove { .. }]));
+    }
+    worker.step(Input::EngineWell);
+    // From now on it is.
+    for _ in 0..10 {
+        if is_remove(&worker.pending[0]) {
+            worker.fail(0);
+        }
+    }
+    assert!(!worker.pending.iter().any(is_remove));
+    worker.finish();
+    assert_eq!(worker.acknowledged[&id], Exit::Exited(0));
+}
+
+#[test]
+fn what_the_machine_can_not_do_is_no_failure_of_the_task() {
+    for (blame, is_the_machines) in [
+        (Blame::Task, false),
+        (Blame::Passing, false),
+        (Blame::Machine, true),
+    ] {
+        let mut worker = Worker::new();
+        let id = attempt(7, 1);
+        worker.assign(order(&id, 1, 1));
+        worker.settle_until(|effect| matches!(effect, Effect::Create { .. }));
+        while let Some(Effect::Create { .. }) = worker.pending.first() {
+            worker.pending.remove(0);
+            let reason = "the disk is full".to_owned();
+            worker.outcome(&id, Outcome::CreateFailed(Failure { reason, blame }));
+        }
+        worker.finish();
+        let exit = &worker.acknowledged[&id];
+        let interrupted = matches!(exit, Exit::Interrupted(_));
+        assert_eq!(interrupted, is_the_machines, "{blame:?}: {exit:?}");
+    }
 }
 
 #[test]
@@ -405,12 +475,31 @@ fn a_worker_that_shuts_down_takes_nothing_and_stops_only_if_told_to() {
 
 #[test]
 fn another_clusters_assignment_is_refused() {
+    // Given a worker of a cluster with a task of its own
     let mut worker = Worker::new();
-    worker.step(Input::Registered {
-        cluster: "c-2".parse().unwrap(),
-    });
-    worker.assign(order(&attempt(7, 1), 1, 1));
-    assert!(last_refusal(&worker).contains("belongs to cluster c-2"));
+    let mine = |cluster: &str| Input::Registered {
+        cluster: cluster.parse().unwrap(),
+    };
+    worker.step(mine("c-1"));
+    worker.assign(order(&attempt(7, 1), 5, 1));
+    worker.settle();
+
+    // When another's master knows a task by the same name
+    let mut foreign = order(&attempt(7, 2), 900, 1);
+    foreign.cluster = "c-2".parse().unwrap();
+    worker.assign(foreign);
+
+    // Then that changes nothing here,
+    assert!(last_refusal(&worker).contains("belongs to cluster c-1"));
+    assert_eq!(worker.phase(&attempt(7, 1)), Some(Phase::Running));
+    assert_eq!(worker.core.last_sequence(), 5);
+    assert!(worker.pending.is_empty(), "{:?}", worker.pending);
+
+    // and numbers begin anew with a new cluster.
+    worker.step(mine("c-2"));
+    assert_eq!(worker.core.last_sequence(), 0);
+    worker.step(mine("c-1"));
+    assert_eq!(worker.core.last_sequence(), 5);
 }
 
 #[test]
@@ -434,4 +523,43 @@ fn late_and_repeated_outcomes_change_nothing() {
     assert_eq!(format!("{:?}", worker.core), before);
     assert!(worker.pending.is_empty());
     worker.finish();
+}
+
+#[test]
+fn another_job_under_an_attempt_that_is_held_is_refused_and_changes_nothing() {
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    let first = order(&id, 1, 1);
+    worker.assign(first.clone());
+    worker.settle();
+
+    // When the same comes again it is the same, also under another number of assignments
+    let mut again = first.clone();
+    again.sequence = 2;
+    worker.assign(again);
+    assert_eq!(
+        worker.answers.last(),
+        Some(&Answer::Assign(AssignAnswer::Accepted))
+    );
+
+    // When another job comes, or the same with more, then it is told apart
+    let mut other = first.clone();
+    let mut job = (*first.job).clone();
+    job.name = "other".to_owned();
+    other.job = job.into();
+    for other in [other, order(&id, 3, 2)] {
+        worker.assign(other);
+        assert!(last_refusal(&worker).contains("with another job"));
+    }
+    assert_eq!(worker.phase(&id), Some(Phase::Running));
+
+    // And that is not remembered against the first
+    worker.assign(first);
+    assert_eq!(
+        worker.answers.last(),
+        Some(&Answer::Assign(AssignAnswer::Accepted))
+    );
+    worker.container_ends(&id, 0);
+    worker.finish();
+    assert_eq!(worker.acknowledged[&id], Exit::Exited(0));
 }

@@ -75,7 +75,7 @@ pub(crate) async fn run(
             }
         },
     };
-    let limit = record.order.grant.storage_bytes;
+    let limit = storage::limit(&record.order);
     context
         .logs
         .pump(&attempt, container.clone(), attached, limit);
@@ -111,7 +111,7 @@ async fn start(
     let container = context.container(&engine, &record.order).await;
     let container = container.map_err(failed)?.ok_or_else(|| Failure {
         reason: "its container was removed by someone else before it began".to_owned(),
-        blame: Blame::Task,
+        blame: Blame::Machine,
     })?;
     if tries > 0 {
         // The try before may have succeeded without having been heard of.
@@ -122,6 +122,12 @@ async fn start(
     }
     if stop.try_recv().is_ok() {
         return Err(stopped());
+    }
+    let order = &record.order;
+    let is_volume = context.spool.place(&order.attempt).has_volume();
+    // With a read-only root that was done when the volume was made.
+    if is_volume && !order.job.container.read_only {
+        engine.open_output(&container).await.map_err(failed)?;
     }
     let attached = match engine.attach(&container).await {
         Ok(attached) => Some(attached),
@@ -188,15 +194,6 @@ async fn follow(
     let raw = match ended {
         Ok(raw) => raw,
         Err(WaitError::Gone(_) | WaitError::NotStarted) => return ContainerEnd { usage, ..gone() },
-        Err(error) => {
-            let reason = format!("how its container ended can't be known: {error}");
-            let exit = Exit::Interrupted(reason);
-            return ContainerEnd {
-                exit,
-                usage,
-                ..gone()
-            };
-        }
     };
     let cause = cause.flatten().or_else(|| earlier_stop(record, &raw));
     ContainerEnd {

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use cloudai_engine::{ContainerId, CredentialStore, Engine, EngineError};
@@ -11,6 +14,7 @@ use cloudai_worker_core::{Order, SpoolRecord};
 use tokio::sync::Semaphore;
 
 use crate::{
+    console,
     core_loop::CoreHandle,
     engine_link::{self, EngineLink},
     logs::Logs,
@@ -31,8 +35,12 @@ pub(crate) struct Context {
     /// The cluster of assignments that name none.
     pub(crate) old_cluster: ClusterId,
     pub(crate) credentials: Arc<CredentialStore>,
+    /// The engine does not see this worker's files, though its socket is on this machine.
+    pub(crate) unshared_files: Arc<AtomicBool>,
     /// Turns for uploads.
     pub(crate) uploads: Arc<Semaphore>,
+    /// Turns for fetching what was left in volumes.
+    pub(crate) fetches: Arc<Semaphore>,
     /// Containers that this process has made, so that they need not be looked for.
     pub(crate) made: Arc<Mutex<BTreeMap<AttemptId, ContainerId>>>,
 }
@@ -63,9 +71,24 @@ impl Context {
     pub(crate) fn wants_volume(&self, engine: &Engine) -> bool {
         match self.settings.output {
             // A container's root leaves what nobody else may read.
-            OutputKind::Auto => !engine.is_local() || !rustix::process::geteuid().is_root(),
+            OutputKind::Auto => {
+                !engine.is_local()
+                    || !rustix::process::geteuid().is_root()
+                    || self.unshared_files.load(Ordering::Relaxed)
+            }
             OutputKind::Folder => false,
             OutputKind::Volume => true,
+        }
+    }
+
+    /// A folder of this worker was not found by an engine that looked local: one of them runs in a
+    /// container, or the socket leads to another machine.
+    pub(crate) fn engine_sees_other_files(&self) {
+        let known = self.unshared_files.swap(true, Ordering::Relaxed);
+        if !known && self.settings.output == OutputKind::Auto {
+            console::line(
+                "⚠ The Docker Engine does not see this worker's files; /output is a volume from now on",
+            );
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::{future::Future, time::Duration};
 
-use cloudai_engine::{ConnectError, Engine, EngineError};
+use cloudai_engine::{ConnectError, Engine, EngineError, EngineInfo};
 use cloudai_model::{AttemptId, ClusterId, WorkerId};
 use cloudai_worker_core::{Blame, Failure, Input};
 use tokio::{sync::watch, time::timeout};
@@ -12,6 +12,8 @@ use crate::{backoff, console, core_loop::CoreHandle};
 
 /// How often a working engine is asked whether it still works.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a start waits for the engine before it goes on without it for now.
+const FIRST_LIMIT: Duration = Duration::from_secs(3);
 /// How long it may take to say so.
 const PING_LIMIT: Duration = Duration::from_secs(20);
 /// How often the engine's containers are compared with what the core holds.
@@ -62,6 +64,11 @@ impl EngineLink {
         }
     }
 
+    /// The engine, if it is there.
+    pub(crate) fn now(&self) -> Option<Engine> {
+        self.0.borrow().clone()
+    }
+
     /// The engine, if it is there before long.
     pub(crate) async fn ready_soon(&self) -> Result<Engine, EngineAway> {
         timeout(READY_LIMIT, self.ready())
@@ -70,7 +77,7 @@ impl EngineLink {
     }
 }
 
-/// Connects, or says why not, and returns the future that keeps the connection.
+/// Connects, if the engine answers soon, and returns the future that keeps the connection.
 pub(crate) async fn open(
     host: Option<String>,
     core: CoreHandle,
@@ -81,8 +88,11 @@ pub(crate) async fn open(
         core,
         current: sender,
         shown: None,
+        described: None,
     };
-    keeper.connect().await;
+    if timeout(FIRST_LIMIT, keeper.connect()).await.is_err() {
+        keeper.lost("the Docker Engine has not answered yet");
+    }
     (EngineLink(receiver), keeper.keep())
 }
 
@@ -92,6 +102,8 @@ struct Keeper {
     current: watch::Sender<Option<Engine>>,
     /// What was said last about an engine that is away, so as not to say it again.
     shown: Option<String>,
+    /// What was shown last of an engine that is there.
+    described: Option<EngineInfo>,
 }
 
 impl Keeper {
@@ -125,6 +137,7 @@ impl Keeper {
                 if self.shown.take().is_some() {
                     console::line("✓ Docker Engine is back");
                 }
+                self.describe(engine.info());
                 self.current.send_replace(Some(engine));
                 self.core.tell(Input::EngineWell);
             }
@@ -141,6 +154,23 @@ impl Keeper {
                 self.lost(&late.to_string());
             }
         }
+    }
+
+    /// Shows what containers go without, once for each engine.
+    fn describe(&mut self, info: &EngineInfo) {
+        if self.described.as_ref() == Some(info) {
+            return;
+        }
+        for lack in &info.lacks {
+            console::line(format_args!("⚠ The Docker Engine {lack}"));
+        }
+        tracing::info!(
+            version = info.version,
+            driver = info.storage_driver,
+            cgroup = info.cgroup_version,
+            "Docker Engine"
+        );
+        self.described = Some(info.clone());
     }
 
     fn lost(&mut self, reason: &str) {

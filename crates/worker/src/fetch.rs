@@ -1,14 +1,13 @@
 //! `/output` from a volume of the engine into the spool, once its container has ended.
 
 use std::{
-    fs,
     io::{self, Read},
     path::Path,
 };
 
 use bytes::{Buf as _, Bytes};
 use cloudai_engine::{ContainerId, Engine, EngineError};
-use cloudai_files::output::{UnpackError, Unpacked, unpack};
+use cloudai_files::output::{LeftOut, UnpackError, unpack};
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
@@ -17,6 +16,8 @@ use crate::{
     spool::{SpoolError, SpoolPlace},
 };
 
+/// Fetches at a time; each unpacks on a thread of its own.
+pub(crate) const AT_A_TIME: usize = 8;
 /// Pieces of the stream read ahead of the disk.
 const AHEAD: usize = 16;
 
@@ -31,18 +32,19 @@ pub(crate) enum FetchError {
     Spool(#[from] SpoolError),
 }
 
-/// Fetches it, unless that was done before.
+/// Fetches it, unless that was done before; at most so many bytes of it.
 pub(crate) async fn output(
     engine: &Engine,
     container: &ContainerId,
     place: &SpoolPlace,
+    most: u64,
 ) -> Result<(), FetchError> {
     let fetching = place.clone();
     let Some(part) = blocking(move || fetching.begin_fetch()).await? else {
         return Ok(());
     };
     let (sender, receiver) = mpsc::channel(AHEAD);
-    let unpacking = blocking(move || unpack_pieces(receiver, &part));
+    let unpacking = blocking(move || unpack_pieces(receiver, &part, most));
     let mut pieces = std::pin::pin!(engine.output(container));
     let copying = async {
         let mut failed = None;
@@ -60,25 +62,26 @@ pub(crate) async fn output(
         drop(sender);
         failed
     };
-    let (unpacked, failed) = tokio::join!(unpacking, copying);
+    let (left_out, failed) = tokio::join!(unpacking, copying);
     if let Some(error) = failed {
         return Err(error.into());
     }
-    let unpacked = unpacked?;
+    let left_out = left_out?;
     let place = place.clone();
-    blocking(move || place.end_fetch(&unpacked)).await?;
+    blocking(move || place.end_fetch(&left_out)).await?;
     Ok(())
 }
 
 fn unpack_pieces(
     pieces: mpsc::Receiver<io::Result<Bytes>>,
     folder: &Path,
-) -> Result<Unpacked, UnpackError> {
+    most: u64,
+) -> Result<LeftOut, UnpackError> {
     let stream = Pieces {
         pieces,
         current: Bytes::new(),
     };
-    unpack(stream, folder)
+    unpack(stream, folder, most)
 }
 
 /// Pieces of a stream, read where blocking is allowed.
@@ -98,13 +101,5 @@ impl Read for Pieces {
         let most = self.current.len().min(buffer.len());
         self.current.copy_to_slice(&mut buffer[..most]);
         Ok(most)
-    }
-}
-
-/// Removes a folder and what is in it, or finds it gone.
-pub(crate) fn remove_folder(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }

@@ -18,13 +18,15 @@ use cloudai_engine::{ContainerId, LogPieces};
 use cloudai_files::log::{LogError, LogFollower, LogWatch, LogWriter};
 use cloudai_model::{AttemptId, Whole};
 use cloudai_worker_core::SealedLog;
-use tokio::task::JoinHandle;
+use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 
 use self::pump::Pump;
 use crate::{context::blocking, engine_link::EngineLink, spool::Spool};
 
-/// How long nothing more of a log may come once its container has ended.
-const DRAIN_LIMIT: Duration = Duration::from_secs(120);
+/// How long nothing more of a log may come once its container has ended, until it is asked for anew.
+const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+/// How often that is done before the rest counts as lost.
+const ASK_ANEW: u32 = 4;
 
 type SharedWriter = Arc<Mutex<LogWriter>>;
 
@@ -43,8 +45,16 @@ struct Lane {
 struct Pumping {
     /// Says in the end whether it got all of it.
     task: JoinHandle<Whole>,
+    signs: Signs,
+}
+
+/// What goes to and fro between one who takes a log in and one who waits for its end.
+#[derive(Clone, Default)]
+struct Signs {
     /// How often something has come.
     turns: Arc<AtomicU64>,
+    /// What is being read may be dead: it is to be asked for anew.
+    ask_anew: Arc<Notify>,
 }
 
 /// All logs of attempts that are held. Cheap to clone.
@@ -111,28 +121,28 @@ impl Logs {
 
     /// Begins to take in the log of a container, from where the spool's ends: from its outputs, if
     /// they were attached before it began, and whatever they don't give from the engine's log. What
-    /// comes after the spool has more than `limit` bytes of it is not kept; a limit of zero is none.
+    /// comes after the spool has more than `limit` bytes of it is not kept.
     pub(crate) fn pump(
         &self,
         attempt: &AttemptId,
         container: ContainerId,
         attached: Option<LogPieces>,
-        limit: u64,
+        limit: Option<u64>,
     ) {
         let Some(held) = self.lane(attempt) else {
             return;
         };
-        let turns = Arc::new(AtomicU64::new(0));
-        let (of, engine, counted) = (held.clone(), self.engine.clone(), turns.clone());
+        let signs = Signs::default();
+        let (of, engine, told) = (held.clone(), self.engine.clone(), signs.clone());
         let task = tokio::spawn(async move {
             let writer = match of.open().await {
                 Ok(writer) => writer,
                 Err(error) => return Whole::Incomplete(error.to_string()),
             };
-            let pump = Pump::new(writer, engine, container, counted, limit);
+            let pump = Pump::new(writer, engine, container, &told, limit);
             pump.run(of.path, attached).await
         });
-        held.pumped_by(Pumping { task, turns });
+        held.pumped_by(Pumping { task, signs });
     }
 
     /// Whether anybody takes the attempt's log in, or has.
@@ -147,7 +157,7 @@ impl Logs {
         if let Some(held) = self.lane(attempt) {
             held.pumped_by(Pumping {
                 task: tokio::spawn(async { Whole::Incomplete(reason) }),
-                turns: Arc::default(),
+                signs: Signs::default(),
             });
         }
     }
@@ -159,7 +169,7 @@ impl Logs {
         };
         let pump = lock(&held.lane.pump).take();
         let mut whole = match pump {
-            Some(pump) => drained(pump).await,
+            Some(pump) => drained(pump, &self.engine).await,
             None => Whole::Complete,
         };
         let writer = match held.open().await {
@@ -263,16 +273,22 @@ fn incomplete(length_bytes: u64, why: &dyn std::fmt::Display) -> SealedLog {
     }
 }
 
-async fn drained(mut pump: Pumping) -> Whole {
+async fn drained(mut pump: Pumping, engine: &EngineLink) -> Whole {
+    let turns = || pump.signs.turns.load(Ordering::Relaxed);
+    let mut asked_anew = 0;
     loop {
-        let before = pump.turns.load(Ordering::Relaxed);
-        match tokio::time::timeout(DRAIN_LIMIT, &mut pump.task).await {
+        let before = turns();
+        match timeout(DRAIN_LIMIT, &mut pump.task).await {
             Ok(Ok(whole)) => return whole,
             Ok(Err(error)) => return Whole::Incomplete(format!("it was not taken in: {error}")),
-            Err(_) if pump.turns.load(Ordering::Relaxed) > before => {}
+            Err(_) if turns() > before || engine.now().is_none() => {}
+            Err(_) if asked_anew < ASK_ANEW => {
+                asked_anew += 1;
+                pump.signs.ask_anew.notify_one();
+            }
             Err(_) => {
                 pump.task.abort();
-                let seconds = DRAIN_LIMIT.as_secs();
+                let seconds = DRAIN_LIMIT.as_secs() * u64::from(ASK_ANEW + 1);
                 return Whole::Incomplete(format!(
                     "the Docker Engine handed nothing more of it out for {seconds} s"
                 ));

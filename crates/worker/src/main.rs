@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         console::fatal(problem);
         return ExitCode::from(2);
     }
+    end_at_any_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .max_blocking_threads(BLOCKING_THREADS)
@@ -66,6 +67,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A part that panics would leave its attempt hanging. All of it is safe in the spool: the next start
+/// takes it up.
+fn end_at_any_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        console::fatal("a part of the worker failed; running containers go on: start it again");
+        std::process::exit(101);
+    }));
 }
 
 fn begin_logging(level: &str) -> Result<(), String> {

@@ -10,7 +10,7 @@ use std::{
 use cloudai_engine::{
     ContainerPlan, ContainerSettings, CreateError, EngineError, HeldState, PullError,
 };
-use cloudai_model::{AttemptId, ContainerEnd, Phase, WorkerId};
+use cloudai_model::{AttemptId, ContainerEnd, Phase, WorkerId, resources::most_kept_bytes};
 use cloudai_worker_core::{Blame, Effect, Failure, Found, Input, Order, Outcome, PulledImage};
 use tokio::{sync::oneshot, task::AbortHandle, time::sleep};
 
@@ -20,7 +20,7 @@ use crate::{
     context::{Context, blocking},
     engine_link::{self, blame},
     fetch::{self, FetchError},
-    report, upload,
+    report, storage, upload,
 };
 
 /// How often the master is told how far a pull is, at most.
@@ -203,7 +203,9 @@ async fn take_in_unheard(context: &Context, attempt: &AttemptId) {
     };
     match engine.inspect(&container).await {
         // It has ended: its log grows no more.
-        Ok(state) if state.started_at.is_some() => context.logs.pump(attempt, container, None, 0),
+        Ok(state) if state.started_at.is_some() => {
+            context.logs.pump(attempt, container, None, None);
+        }
         Ok(_) | Err(EngineError::NoSuchContainer(_)) => {}
         Err(error) => {
             tracing::warn!(%attempt, %error, "whether it ever began can't be known");
@@ -272,9 +274,10 @@ async fn try_pull(context: &Context, order: &Order) -> Result<PulledImage, Failu
             };
             progress(String::new());
             let credentials = context.credentials.for_image(image).await;
+            // A file or a program of this worker that is broken.
             let credentials = credentials.map_err(|error| Failure {
                 reason: error.to_string(),
-                blame: Blame::Task,
+                blame: Blame::Machine,
             })?;
             let latest = Mutex::new(String::new());
             let pulled = engine.pull(
@@ -291,6 +294,8 @@ async fn try_pull(context: &Context, order: &Order) -> Result<PulledImage, Failu
                 blame: match &error {
                     // One that took too long once would take as long again.
                     PullError::TimedOut { .. } => Blame::Task,
+                    PullError::DiskFull { .. } => Blame::Machine,
+                    PullError::Engine(error) => blame(error),
                     error if error.is_transient() => Blame::Passing,
                     _ => Blame::Task,
                 },
@@ -367,24 +372,37 @@ async fn try_create(context: &Context, order: &Order, image: &PulledImage) -> Re
             ..ContainerSettings::default()
         },
     };
-    let created = engine.create(&plan).await.map_err(|error| Failure {
-        blame: match &error {
-            // Pulled a moment ago and gone: removed by someone just now.
-            CreateError::NoSuchImage(_) => Blame::Machine,
-            CreateError::NoSuchNetwork(_)
-            | CreateError::NoSuchVolume(_)
-            | CreateError::Refused(_) => Blame::Task,
-            CreateError::NameTaken(_) | CreateError::DiskFull(_) => Blame::Machine,
-            CreateError::Engine(error) => blame(error),
-        },
-        reason: error.to_string(),
+    let created = async {
+        if output_in_volume && plan.settings.asked.read_only {
+            engine.make_open_output(&plan).await?;
+        }
+        engine.create(&plan).await
+    };
+    let created = created.await.map_err(|error| {
+        if let CreateError::OutputOutOfSight(_) = error {
+            context.engine_sees_other_files();
+        }
+        Failure {
+            blame: create_blame(&error),
+            reason: error.to_string(),
+        }
     })?;
-    if output_in_volume && let Err(error) = engine.open_output(&created.id).await {
-        // Its root can write there all the same.
-        tracing::warn!(attempt = %order.attempt, %error, "only root can write to its /output");
-    }
     context.made(&order.attempt, Some(created.id));
     Ok(())
+}
+
+fn create_blame(error: &CreateError) -> Blame {
+    match error {
+        // Pulled a moment ago and gone: removed by someone just now.
+        CreateError::NoSuchImage(_) => Blame::Machine,
+        CreateError::NoSuchNetwork(_) | CreateError::NoSuchVolume(_) | CreateError::Refused(_) => {
+            Blame::Task
+        }
+        CreateError::NameTaken(_) | CreateError::DiskFull(_) | CreateError::OutputOutOfSight(_) => {
+            Blame::Machine
+        }
+        CreateError::Engine(error) => blame(error),
+    }
 }
 
 async fn remove(context: Context, order: Order, tries: u32) {
@@ -401,7 +419,9 @@ async fn remove(context: Context, order: Order, tries: u32) {
         let has_volume = place.has_volume();
         if let Some(id) = container {
             if has_volume {
-                match fetch::output(&engine, &id, &place).await {
+                let _turn = context.fetches.acquire().await;
+                let most = storage::limit(&order).map_or(u64::MAX, most_kept_bytes);
+                match fetch::output(&engine, &id, &place, most).await {
                     // Removed by someone else; what it left can't be reached any more.
                     Ok(()) | Err(FetchError::Engine(EngineError::NoSuchContainer(_))) => {}
                     Err(error) => return Err(error.to_string()),

@@ -24,6 +24,18 @@ impl WorkerService {
         Self { context }
     }
 
+    /// Why nothing is taken that is meant for another worker than this.
+    fn astray(&self, target: &str) -> Option<Refused> {
+        let mine = &self.context.settings.id;
+        let is_other = !target.is_empty() && target != mine.as_str();
+        is_other.then(|| {
+            let target: String = target.chars().take(80).collect();
+            Refused(format!(
+                "this worker is {mine}, and the task is for {target:?}"
+            ))
+        })
+    }
+
     fn order(&self, wire: cluster::Task) -> Result<Order, Status> {
         let grace = wire.stop_grace_ms;
         let order = WireOrder::from_wire(wire);
@@ -73,7 +85,11 @@ impl MasterWorker for WorkerService {
         &self,
         request: Request<cluster::Task>,
     ) -> Result<Response<cluster::TaskAck>, Status> {
-        let order = self.order(request.into_inner())?;
+        let wire = request.into_inner();
+        if let Some(astray) = self.astray(&wire.target_worker_id) {
+            return Ok(Response::new(OrderTaken::to_wire(Err(astray))));
+        }
+        let order = self.order(wire)?;
         let (task, image) = (order.attempt.task.clone(), order.job.image.clone());
         let answer = match self.context.core.assign(order).await.map_err(unavailable)? {
             AssignAnswer::Accepted => {

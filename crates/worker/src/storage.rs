@@ -11,7 +11,7 @@
 use std::{convert::Infallible, fs, time::Duration};
 
 use cloudai_engine::{ContainerId, EngineError};
-use cloudai_files::output::disk_usage;
+use cloudai_files::output::{TooDeep, disk_usage};
 use cloudai_worker_core::{Order, Outcome};
 use tokio::time::{Instant, sleep};
 
@@ -28,17 +28,28 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const VOLUME_INTERVAL: Duration = Duration::from_secs(15);
 /// How many times longer than it takes to look is waited until the next look.
 const REST: u32 = 19;
+/// What a task that asked for none may take.
+const LEAST: u64 = 64 << 20;
 const MB: f64 = (1_u64 << 20) as f64;
 const GB: f64 = (1_u64 << 30) as f64;
 
-/// Watches what a container has on disk for as long as it is followed, and tells the core once
-/// when that is more than it was given. A limit of zero is none.
-pub(crate) async fn watch(context: &Context, order: &Order, container: &ContainerId) -> Infallible {
-    let limit = order.grant.storage_bytes;
-    if limit == 0 {
-        return std::future::pending().await;
+/// The most that a container may have on disk; `None` for one that an old master gave no limit.
+pub(crate) fn limit(order: &Order) -> Option<u64> {
+    match order.grant.storage_bytes {
+        0 if order.sequence == 0 => None,
+        0 => Some(LEAST),
+        bytes => Some(bytes),
     }
+}
+
+/// Watches what a container has on disk for as long as it is followed, and tells the core once
+/// when that is more than it was given.
+pub(crate) async fn watch(context: &Context, order: &Order, container: &ContainerId) -> Infallible {
+    let Some(limit) = limit(order) else {
+        return std::future::pending().await;
+    };
     let mut wait = FIRST_LOOK;
+    let mut warned = false;
     loop {
         tokio::select! {
             () = sleep(wait) => {}
@@ -46,8 +57,8 @@ pub(crate) async fn watch(context: &Context, order: &Order, container: &Containe
         }
         let began = Instant::now();
         match measure(context, order, container).await {
-            Ok(bytes) if bytes > limit => {
-                let reason = over_limit(limit, bytes);
+            Ok(taken) if taken.is_none_or(|bytes| bytes > limit) => {
+                let reason = over_limit(limit, taken);
                 console::task(&order.attempt.task, format_args!("Stopping it: {reason}"));
                 let outcome = Outcome::OverLimit(reason);
                 context.core.outcome(&order.attempt, outcome);
@@ -55,7 +66,10 @@ pub(crate) async fn watch(context: &Context, order: &Order, container: &Containe
             }
             Ok(_) => {}
             Err(error) => {
-                tracing::debug!(%container, %error, "its storage can't be measured");
+                if !std::mem::replace(&mut warned, true) {
+                    let attempt = &order.attempt;
+                    tracing::warn!(%attempt, %error, "its storage can't be measured just now");
+                }
                 sleep(INTERVAL).await;
             }
         }
@@ -79,27 +93,34 @@ async fn log_is_beyond(context: &Context, order: &Order, limit: u64) {
     }
 }
 
+/// What a container has on disk; `None` where that can't be told, since its folders lie too deep.
 async fn measure(
     context: &Context,
     order: &Order,
     container: &ContainerId,
-) -> Result<u64, EngineError> {
+) -> Result<Option<u64>, EngineError> {
     let engine = context.engine.ready().await;
     let layer = engine.written_bytes(container).await?;
     let place = context.spool.place(&order.attempt);
     let output = if place.has_volume() {
         engine
-            .output_bytes(container, order.grant.storage_bytes)
+            .output_bytes(container, limit(order).unwrap_or(u64::MAX))
             .await?
     } else {
         let folder = place.output();
-        blocking(move || disk_usage(&folder)).await
+        match blocking(move || disk_usage(&folder)).await {
+            Ok(bytes) => bytes,
+            Err(TooDeep) => return Ok(None),
+        }
     };
     let log = fs::metadata(place.log()).map_or(0, |log| log.len());
-    Ok(layer.saturating_add(output).saturating_add(log))
+    Ok(Some(layer.saturating_add(output).saturating_add(log)))
 }
 
-fn over_limit(limit: u64, bytes: u64) -> String {
+fn over_limit(limit: u64, taken: Option<u64>) -> String {
+    let Some(bytes) = taken else {
+        return format!("what it takes of its storage can't be told: in /output {TooDeep}");
+    };
     format!(
         "over its storage limit of {}: its files, /output and log take {}",
         size(limit),
@@ -123,7 +144,7 @@ mod tests {
     #[test]
     fn the_reason_names_the_limit_and_the_size() {
         assert_eq!(
-            over_limit(512 << 20, 3 << 29),
+            over_limit(512 << 20, Some(3 << 29)),
             "over its storage limit of 512.0 MB: its files, /output and log take 1.50 GB"
         );
     }

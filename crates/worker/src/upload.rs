@@ -4,8 +4,13 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use cloudai_files::output::{Collected, ReadError, RelativePath, Zeros, collect, read_chunks};
-use cloudai_model::{Whole, WorkerId};
+use cloudai_files::output::{
+    Collected, LeftOut, ReadError, RelativePath, Zeros, collect, read_chunks,
+};
+use cloudai_model::{
+    Whole, WorkerId,
+    resources::{MOST_HOLE_BYTES, most_kept_bytes},
+};
 use cloudai_proto::{FileDigest, UploadAnswer, UploadChunk, cluster::FileChunk};
 use cloudai_worker_core::{Delivery, Order, Outcome, SentFiles};
 use tokio::{
@@ -19,7 +24,7 @@ use crate::{
     backoff,
     context::{Context, blocking},
     master_link::Connected,
-    report,
+    report, storage,
 };
 
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -40,10 +45,7 @@ const NOTES: usize = 5;
 /// Sends the files of an attempt once, and tells the core what came of it.
 pub(crate) async fn run(context: Context, order: Order, tries: u32) {
     backoff::wait(tries).await;
-    let delivery = {
-        let _turn = context.uploads.acquire().await;
-        deliver(&context, &order).await
-    };
+    let delivery = deliver(&context, &order).await;
     if let Delivery::Undelivered(reason) | Delivery::Refused(reason) = &delivery {
         tracing::debug!(attempt = %order.attempt, reason, "the files will be sent again");
     }
@@ -62,8 +64,11 @@ async fn deliver(context: &Context, order: &Order) -> Delivery<SentFiles> {
         return incomplete(reason.to_owned());
     }
     let left_out = match blocking(move || place.left_out()).await {
-        Ok(unpacked) => unpacked.notes,
-        Err(error) => vec![error.to_string()],
+        Ok(left_out) => left_out,
+        Err(error) => LeftOut {
+            notes: vec![error.to_string()],
+            count: 1,
+        },
     };
     let mut unreadable = BTreeSet::new();
     loop {
@@ -73,14 +78,16 @@ async fn deliver(context: &Context, order: &Order) -> Delivery<SentFiles> {
             Err(error) => return incomplete(error.to_string()),
         };
         let mut collected = without(collected, &unreadable);
-        collected.notes.splice(0..0, left_out.iter().cloned());
+        leave_out_endless(&mut collected, storage::limit(order));
+        collected.left_out.prepend(&left_out);
         // Those of a later attempt replace those of the earlier, so that none is news, too.
         if collected.files.is_empty() && order.attempt.number == 1 {
-            return none(whole(&collected));
+            return none(whole(&collected.left_out));
         }
+        let _turn = context.uploads.acquire().await;
         let master = context.master.ready().await;
         let kept = SentFiles {
-            whole: whole(&collected),
+            whole: whole(&collected.left_out),
             names: if master.is_old {
                 names(&collected)
             } else {
@@ -123,10 +130,7 @@ async fn deliver(context: &Context, order: &Order) -> Delivery<SentFiles> {
 fn without(mut collected: Collected, unreadable: &BTreeSet<(RelativePath, String)>) -> Collected {
     for (path, reason) in unreadable {
         collected.files.retain(|file| file.path != *path);
-        collected.left_out += 1;
-        collected
-            .notes
-            .insert(0, format!("left out {path}: {reason}"));
+        collected.left_out.add(format_args!("{path}: {reason}"));
     }
     collected
 }
@@ -142,15 +146,31 @@ fn names(collected: &Collected) -> Vec<String> {
     names.take_while(fits).collect()
 }
 
-fn whole(collected: &Collected) -> Whole {
-    // There is a note of each that was left out, up to a limit.
-    let left_out = collected.left_out.max(collected.notes.len() as u64);
-    if left_out == 0 {
+/// Leaves out files that are larger than a master ever takes: the holes of a file count for its
+/// checksum, and those of the largest would take days.
+fn leave_out_endless(collected: &mut Collected, storage: Option<u64>) {
+    let Some(storage) = storage else { return };
+    let mut room = most_kept_bytes(storage).saturating_add(MOST_HOLE_BYTES);
+    let Collected { files, left_out } = collected;
+    files.retain(|file| {
+        let fits = file.size <= room;
+        if fits {
+            room -= file.size;
+        } else {
+            let (path, size) = (&file.path, file.size);
+            left_out.add(format_args!("{path}: {size} bytes are too many"));
+        }
+        fits
+    });
+}
+
+fn whole(left_out: &LeftOut) -> Whole {
+    if left_out.count == 0 {
         return Whole::Complete;
     }
-    let shown = &collected.notes[..collected.notes.len().min(NOTES)];
+    let shown = &left_out.notes[..left_out.notes.len().min(NOTES)];
     let mut reason = shown.join("; ");
-    let more = left_out - shown.len() as u64;
+    let more = left_out.count - shown.len() as u64;
     if more > 0 {
         reason.push_str(&format!("; and {more} more"));
     }

@@ -1,6 +1,6 @@
 //! Puts the parts of a worker together, and takes them apart when it is told to end.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use cloudai_config::ListenAddr;
 use cloudai_engine::CredentialStore;
@@ -8,7 +8,7 @@ use cloudai_model::{Capacity, ClusterId, IdError, Phase, resources::CapacityErro
 use cloudai_telemetry::DetectError;
 use cloudai_worker_core::{Input, Settings as CoreSettings, WorkerCore};
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{oneshot, watch},
     time::{Instant, timeout},
 };
@@ -77,20 +77,20 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
         settings.listen = ListenAddr::Address(address);
     }
     let spool = Spool::open(&data_dir.spool())?;
-    let detected = cloudai_telemetry::detect(&settings.data_dir)?;
-    let capacity = settings.offer.complete(&detected)?;
     let bearer = Bearer::new(settings.token.as_deref())?;
     let incarnation = getrandom::u64().map_err(WorkerError::Random)?;
     let home = data_dir.identity(&format!("{incarnation:016x}"))?;
     // Old masters don't name their cluster. What this labels is known by the spool in the same
     // folder; a master's address may change.
     let old_cluster: ClusterId = format!("old-{home}").parse()?;
-    let ended = end_asked_for()?;
+    let mut signals = Signals::listen()?;
     let gate = Gate::new(settings.token.as_deref(), settings.insecure);
     let settings = Arc::new(settings);
 
     let (core, inbox) = core_loop::channel();
     let (engine, engine_kept) = engine_link::open(settings.docker_host.clone(), core.clone()).await;
+    let detected = cloudai_telemetry::detect(&settings.data_dir)?;
+    let capacity = settings.offer.complete(&offerable(detected, &engine))?;
     let (keeper, master, first_tried) = Keeper::new(KeeperParts {
         settings: settings.clone(),
         capacity,
@@ -109,7 +109,9 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
         master: master.clone(),
         old_cluster,
         credentials: Arc::new(credentials()),
+        unshared_files: Arc::default(),
         uploads: Arc::new(tokio::sync::Semaphore::new(crate::upload::AT_A_TIME)),
+        fetches: Arc::new(tokio::sync::Semaphore::new(crate::fetch::AT_A_TIME)),
         made: Arc::default(),
     };
     adopt(&context)?;
@@ -149,19 +151,36 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
             Err(panic) => Err(WorkerError::Failed("the gRPC server", panic)),
         },
         Err(panic) = &mut core_loop => return Err(WorkerError::Failed("the core", panic)),
-        () = ended => {}
+        () = signals.next() => {}
     }
     console::line(if context.settings.stop_tasks {
         "Shutting down; running containers are stopped"
     } else {
         "Shutting down; running containers go on and are taken up again at the next start"
     });
-    end(&context).await;
+    tokio::select! {
+        () = end(&context) => {}
+        // Who asks twice doesn't want to wait.
+        () = signals.next() => {}
+    }
     // The server ends by itself when all its calls have.
     let _ = stop.send(true).is_ok();
     let _ = timeout(CALLS_GRACE, serving).await.is_ok();
     drop(data_dir);
     Ok(())
+}
+
+/// What can be offered of what this machine has: of an engine elsewhere, its own cores and memory.
+fn offerable(detected: Capacity, engine: &EngineLink) -> Capacity {
+    let Some(elsewhere) = engine.now().filter(|engine| !engine.is_local()) else {
+        return detected;
+    };
+    let info = elsewhere.info();
+    Capacity {
+        cpu_milli: u64::from(info.cpus) * 1000,
+        memory_bytes: info.memory_bytes,
+        ..detected
+    }
 }
 
 fn new_core(capacity: Capacity) -> WorkerCore {
@@ -212,16 +231,28 @@ async fn tick(core: CoreHandle) {
     }
 }
 
-/// Ends when the worker is told to end.
-fn end_asked_for() -> Result<impl Future<Output = ()>, WorkerError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(WorkerError::Signal)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(WorkerError::Signal)?;
-    Ok(async move {
+/// The signals that tell the worker to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, WorkerError> {
+        let listen = |kind| signal(kind).map_err(WorkerError::Signal);
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next.
+    async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-    })
+    }
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {

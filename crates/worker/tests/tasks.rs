@@ -381,5 +381,6 @@ async fn a_container_that_someone_removes_is_reported_so() {
     master.sees_phase("job-1", "running").await;
     remove(&format!("cloudai-{}-job-1-1", master.cluster)).await;
     let exit = master.report("job-1").await.exit.unwrap();
-    assert_ne!(exit.kind, "exited", "{exit:?}");
+    assert_eq!(exit.kind, "stopped", "{exit:?}");
+    assert!(exit.reason.contains("removed by someone else"), "{exit:?}");
 }

@@ -305,7 +305,7 @@ fn an_option_that_is_wrong_says_what_is_right() {
         ),
         (
             "queue -limit -1",
-            "-limit \"-1\" can't be: expected a number, such as -limit 20",
+            "-limit \"-1\" can't be: expected a number from 1 on, such as -limit 20",
         ),
         (
             "task a -env A",
@@ -323,6 +323,19 @@ fn an_option_that_is_wrong_says_what_is_right() {
             "task a -deadline soon",
             "-deadline \"soon\" is no time: expected one such as 2026-01-31T08:00:00Z, or a span \
              from now such as 2h",
+        ),
+        (
+            "task a -deadline 1e18",
+            "-deadline \"1e18\" is not valid: expected a time from now on and at most 10 years \
+             ahead, such as 2h",
+        ),
+        (
+            "list-tasks -user -json",
+            "-user has no value: expected -user alice",
+        ),
+        (
+            "queue -limit --json",
+            "-limit has no value: expected -limit 20",
         ),
         (
             "task a -mem 1 echo",

@@ -15,6 +15,9 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::{BUDGET, NewsSink};
 
+/// No colour, the cursor to be seen, the ordinary screen and letters. The cursor stays.
+const CALM: &[u8] = b"\x1b[0m\x1b[?25h\x1b[?47l\x1b(B\x0f";
+
 /// What it is to write.
 pub(super) enum Message {
     AnswerBegins,
@@ -28,7 +31,11 @@ pub(super) enum Message {
         passing: usize,
         /// What was taken from the budget for them.
         cost: usize,
+        /// Of the window that they were made for, in columns and rows.
+        window: (usize, Option<usize>),
     },
+    /// Undoes what the bytes of an answer may have done to the terminal.
+    Calm,
     /// A new row, unless one begins already.
     FreshRow,
     AnswerEnds,
@@ -56,6 +63,8 @@ pub(super) struct Printer<W> {
     held: VecDeque<String>,
     /// What was drawn and can still be drawn anew, and how many rows of it vanish.
     drawn: (Vec<String>, usize),
+    /// The window that it was drawn for.
+    window: (usize, Option<usize>),
     within_row: bool,
     budget: Arc<Semaphore>,
     waiting_news: Arc<AtomicUsize>,
@@ -77,6 +86,7 @@ impl<W: Write> Printer<W> {
             news: News::AtOnce,
             held: VecDeque::new(),
             drawn: (Vec::new(), 0),
+            window: (0, None),
             within_row: false,
             budget,
             waiting_news,
@@ -101,12 +111,23 @@ impl<W: Write> Printer<W> {
                     rows,
                     passing,
                     cost,
+                    window,
                 } => {
                     self.news = News::BetweenRows;
-                    self.draw("", rows, passing);
+                    let resized = window != self.window && !self.drawn.0.is_empty();
+                    self.window = window;
+                    if resized {
+                        // The terminal may have broken or scrolled what was drawn: nobody knows
+                        // where it is.
+                        self.drawn.0.clear();
+                        self.draw("\x1b[2J\x1b[H", rows, passing);
+                    } else {
+                        self.draw("", rows, passing);
+                    }
                     self.budget.add_permits(cost);
                     self.print_held();
                 }
+                Message::Calm => self.write(CALM),
                 Message::FreshRow => {
                     if std::mem::take(&mut self.within_row) {
                         self.write(b"\n");

@@ -149,3 +149,39 @@ async fn where_there_is_no_screen_an_answer_stays_whole() {
     output.flush().await;
     assert_eq!(screen.text(), "one\ntwo\nmeanwhile\n");
 }
+
+#[tokio::test]
+async fn a_window_that_is_resized_is_drawn_anew_from_its_top() {
+    let screen = Shared::default();
+    let width = Arc::new(AtomicUsize::new(20));
+    let now = Arc::clone(&width);
+    let style = move || Style {
+        width: now.load(Ordering::SeqCst),
+        ..SCREEN
+    };
+    let output = Output::with_news(screen.clone(), None, style).unwrap();
+    let answer = output.answer();
+    answer.draw("a row of twenty cols\nany key", 1).await;
+    width.store(12, Ordering::SeqCst);
+    answer.draw("a row of twenty cols\nany key", 1).await;
+    answer.draw("a row that is 12\nany key", 1).await;
+    output.flush().await;
+    assert_eq!(shown(&screen), ["a row that …", "any key"]);
+    assert_eq!(screen.text().matches("\x1b[2J\x1b[H").count(), 1);
+}
+
+#[tokio::test]
+async fn what_a_task_did_to_the_screen_is_undone() {
+    let screen = Shared::default();
+    let output = Output::with_news(screen.clone(), None, || SCREEN).unwrap();
+    let answer = output.answer();
+    answer.text("\x1b[31m\x1b[?25l half a row").await;
+    answer.calm();
+    answer.fresh_row();
+    answer.line("the end").await;
+    output.flush().await;
+    assert_eq!(shown(&screen), [" half a row", "the end"]);
+    let calmed = screen.text();
+    let (_, after) = calmed.split_once("half a row").unwrap();
+    assert!(after.starts_with("\x1b[0m\x1b[?25h"), "{after:?}");
+}

@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use cloudai_core::explain::{Obstacle, Outlook};
-use cloudai_model::{GpuRequest, Resources, TaskStatus, Wall, WorkerId, resources::bytes_to_gb};
+use cloudai_model::{TaskStatus, Wall, WorkerId};
 use cloudai_operator::{QueueEntry, Standing, TaskView};
 
 use super::{
+    amounts::Amounts,
     tasks::ending,
     text::{counted, safe, wrapped},
 };
@@ -44,7 +45,8 @@ fn waiting(
         let first = format!("  {name:<9}");
         text.push_str(&wrapped(&first, &" ".repeat(11), what, style.width));
     };
-    fact("Needs:", &needs(&record.spec.resources));
+    let needs = Amounts::from(&record.spec.resources);
+    fact("Needs:", &needs.at_length());
     if let Some(target) = &record.spec.target {
         fact("Only on:", target.as_str());
     }
@@ -126,19 +128,6 @@ fn named(workers: &[&WorkerId]) -> String {
     } else {
         names
     }
-}
-
-fn needs(resources: &Resources) -> String {
-    let mut text = format!(
-        "CPU {}, memory {:.1} GB, storage {:.1} GB",
-        resources.cpu_milli as f64 / 1000.0,
-        bytes_to_gb(resources.memory_bytes),
-        bytes_to_gb(resources.storage_bytes)
-    );
-    if resources.gpu != GpuRequest::None {
-        let _ = write!(text, ", GPU {}", resources.gpu.devices());
-    }
-    text
 }
 
 fn given(view: &TaskView, assigned_at: Option<Wall>, now: Wall) -> String {

@@ -3,12 +3,14 @@
 use std::fmt::Write as _;
 
 use cloudai_core::{
+    Snapshot,
     inspect::{Deed, Difference, InspectedWorker, Inspection, Mended, Promise},
-    registry::{Allocated, HeldReport},
+    registry::HeldReport,
 };
-use cloudai_model::{Mono, WorkerId, resources::bytes_to_gb};
+use cloudai_model::{Mono, resources::bytes_to_gb};
 
 use super::{
+    amounts::Amounts,
     table::{Cut, table},
     text::{counted, wrapped},
 };
@@ -52,7 +54,7 @@ fn push_worker(text: &mut String, both: &InspectedWorker, now: Mono, style: Styl
     let _ = writeln!(text, "{}: {}", worker.id, worker.status());
     let promised = format!(
         "{} promised to {}",
-        amounts(&worker.allocated),
+        Amounts::from(&worker.allocated).at_length(),
         counted(both.promises.len(), "attempt")
     );
     text.push_str(&wrapped("  Master: ", "          ", &promised, style.width));
@@ -74,11 +76,7 @@ fn said(reported: Option<&HeldReport>, active: bool, now: Mono) -> String {
     let ago = short_span(now.since(reported.at));
     let verb = if active { "holds" } else { "held" };
     let held = counted(reported.held.len(), "attempt");
-    let sequence = reported.last_sequence.map_or_else(
-        || "does not count assignments".to_owned(),
-        |sequence| format!("has seen assignment {sequence}"),
-    );
-    format!("{verb} {held}, {sequence}, {ago} ago")
+    format!("{verb} {held}, as it said {ago} ago")
 }
 
 fn promises(promises: &[Promise], style: Style) -> String {
@@ -110,16 +108,6 @@ fn promises(promises: &[Promise], style: Style) -> String {
     table(heads, &rows, style.width, |_, _, cell| cell)
 }
 
-fn amounts(of: &Allocated) -> String {
-    format!(
-        "CPU {}, memory {:.1} GB, storage {:.1} GB, GPU {}",
-        of.cpu_milli as f64 / 1000.0,
-        bytes_to_gb(of.memory_bytes),
-        bytes_to_gb(of.storage_bytes),
-        f64::from(of.gpu_milli()) / 1000.0
-    )
-}
-
 /// A difference as a sentence.
 pub(crate) fn in_words(difference: &Difference) -> String {
     match difference {
@@ -141,8 +129,8 @@ pub(crate) fn in_words(difference: &Difference) -> String {
         ),
         Difference::Miscounted { counted, sum } => format!(
             "counted as promised: {}; the promises sum up to {}",
-            amounts(counted),
-            amounts(sum)
+            Amounts::from(counted).at_length(),
+            Amounts::from(sum).at_length()
         ),
     }
 }
@@ -159,43 +147,40 @@ pub(crate) fn deed(deed: Deed) -> &'static str {
     }
 }
 
-/// What was put right, and what of the differences seen before only time can settle.
-pub(crate) fn mended(mended: &[Mended], before: &Inspection, style: Style) -> String {
+/// What was put right, and what only time can settle; `snapshot` says how much was looked at.
+pub(crate) fn mended(mended: &[Mended], snapshot: &Snapshot, style: Style) -> String {
     let mut text = String::new();
-    let mut push = |mark: &str, worker: &WorkerId, difference: &Difference, done: &str| {
+    for Mended {
+        worker,
+        difference,
+        deed,
+    } in mended
+    {
+        let (mark, done) = match deed {
+            Some(deed) => ("✓ ", self::deed(*deed)),
+            None => ("Note: ", "nothing to be done yet, it may be on its way"),
+        };
         let line = format!("{worker}: {}: {done}", in_words(difference));
         text.push_str(&wrapped(mark, "  ", &line, style.width));
-    };
-    for mended in mended {
-        push("✓ ", &mended.worker, &mended.difference, deed(mended.deed));
     }
-    let mut left = 0;
-    for both in &before.workers {
-        let id = &both.worker.id;
-        for difference in &both.differences {
-            let is_same =
-                |mended: &Mended| mended.worker == *id && mended.difference == *difference;
-            if !mended.iter().any(is_same) {
-                left += 1;
-                let done = "nothing to be done yet, it may be on its way";
-                push("Note: ", id, difference, done);
-            }
-        }
-    }
-    let attempts: usize = before.workers.iter().map(|both| both.promises.len()).sum();
-    let (workers, attempts) = (
-        counted(before.workers.len(), "worker"),
-        counted(attempts, "attempt"),
-    );
-    text.push_str(&match (mended.len(), left) {
-        (0, 0) => format!("✓ Nothing is amiss: {workers} with {attempts} compared\n"),
-        (count, 0) => format!("✓ {} put right\n", counted(count, "difference")),
-        (count, left) => {
+    let done = mended.iter().filter(|mended| mended.deed.is_some()).count();
+    let left = mended.len() - done;
+    text.push_str(&match (done, left) {
+        (0, 0) => {
+            let workers = snapshot.workers.values();
+            let attempts: usize = workers.map(|worker| worker.attempts.len()).sum();
             format!(
-                "✓ {} put right, {left} left to time\n",
-                counted(count, "difference")
+                "✓ Nothing is amiss: {} with {} compared\n",
+                counted(snapshot.workers.len(), "worker"),
+                counted(attempts, "attempt")
             )
         }
+        (0, left) => format!("Note: {} left to time\n", counted(left, "difference")),
+        (done, 0) => format!("✓ {} put right\n", counted(done, "difference")),
+        (done, left) => format!(
+            "✓ {} put right, {left} left to time\n",
+            counted(done, "difference")
+        ),
     });
     text
 }
@@ -208,7 +193,7 @@ mod tests {
     use cloudai_model::{AttemptId, Grant, Phase, TaskId, record::StopOrder, resources::GB};
 
     use super::*;
-    use crate::testing::{NOW, worker};
+    use crate::testing::{NOW, snapshot_of, worker};
 
     fn attempt(number: u64) -> AttemptId {
         AttemptId::new(TaskId::numbered(number), 1)
@@ -224,7 +209,7 @@ mod tests {
                 attempt: attempt(9),
                 phase: Phase::Running,
             }],
-            last_sequence: Some(17),
+            last_sequence: Some((1 << 40) + 2),
         }));
         let silent = InspectedWorker {
             worker: Arc::new(worker("worker-2", "10.0.0.2")),
@@ -271,14 +256,14 @@ mod tests {
             "\
 3 tasks live, 2 of them waiting; 2 differences between the views
 worker-1: active
-  Master: CPU 1.5, memory 0.0 GB, storage 0.0 GB, GPU 0 promised to 1 attempt
-  Worker: holds 1 attempt, has seen assignment 17, 2s ago
+  Master: CPU 1.5, memory 0.0 GB, storage 0.0 GB promised to 1 attempt
+  Worker: holds 1 attempt, as it said 2s ago
   TASK    TRY  MASTER   WORKER     CPU  MEMORY  GPU
   task-7  1    running  not named  1.5  1.0 GB  0
   ❗ task-7, attempt 1: the worker's last word lacks it
   ❗ task-9, attempt 1: the worker holds it (running), and should not
 worker-2: inactive
-  Master: CPU 0, memory 0.0 GB, storage 0.0 GB, GPU 0 promised to 0 attempts
+  Master: CPU 0, memory 0.0 GB, storage 0.0 GB promised to 0 attempts
   Worker: has not said yet what it holds
 To be stopped when their worker is reached:
   task-3, attempt 1, on old at 10.0.0.9:50052
@@ -288,23 +273,32 @@ To be stopped when their worker is reached:
 
     #[test]
     fn what_was_put_right_is_told_and_what_only_time_settles_too() {
-        let done = Mended {
+        let mended_as = |difference, deed| Mended {
             worker: "worker-1".parse().unwrap(),
-            difference: Difference::Unwanted(attempt(9), Phase::Running),
-            deed: Deed::StopAsked,
+            difference,
+            deed,
         };
+        let done = mended_as(
+            Difference::Unwanted(attempt(9), Phase::Running),
+            Some(Deed::StopAsked),
+        );
+        let left = mended_as(Difference::Missing(attempt(7)), None);
+        let mut busy = worker("worker-1", "localhost");
+        busy.attempts.insert(attempt(7));
+        let snapshot = snapshot_of([busy, worker("worker-2", "localhost")]);
+        let told = |list: &[Mended]| mended(list, &snapshot, Style::PLAIN);
         assert_eq!(
-            mended(&[done], &both(), Style::PLAIN),
+            told(&[done, left.clone()]),
             "\
 ✓ worker-1: task-9, attempt 1: the worker holds it (running), and should not: asked the worker to stop it
 Note: worker-1: task-7, attempt 1: the worker's last word lacks it: nothing to be done yet, it may be on its way
 ✓ 1 difference put right, 1 left to time
 "
         );
-        let mut well = both();
-        well.workers[0].differences.clear();
+        // Nothing was done: nothing to be glad of.
+        assert!(told(&[left]).ends_with("\nNote: 1 difference left to time\n"));
         assert_eq!(
-            mended(&[], &well, Style::PLAIN),
+            told(&[]),
             "✓ Nothing is amiss: 2 workers with 1 attempt compared\n"
         );
     }

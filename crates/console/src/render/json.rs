@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use cloudai_core::registry::Worker;
 use cloudai_model::{
-    Command, ContainerEnd, Now, TaskStatus, Wall,
+    AttemptId, Command, ContainerEnd, Now, TaskStatus, Wall,
     record::{ResultRecord, TaskRecord},
     resources::bytes_to_gb,
 };
@@ -19,9 +19,9 @@ use super::status::Totals;
 use cloudai_core::Snapshot;
 use cloudai_operator::{About, QueueEntry};
 
-pub use self::{
+pub(crate) use self::{
     explain::StandingJson,
-    files::{FileJson, TaskWithFilesJson},
+    files::{TaskFilesJson, TaskWithFilesJson},
     inspection::InspectionJson,
     stats::StatsJson,
 };
@@ -29,7 +29,7 @@ pub use self::{
 /// A task. Times are RFC 3339 in UTC with milliseconds. Its environment stays out: it may hold
 /// secrets.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct TaskJson {
+pub(crate) struct TaskJson {
     task_id: String,
     name: String,
     status: &'static str,
@@ -90,7 +90,7 @@ impl TaskResultJson {
             log_reason: result.log.reason().map(str::to_owned),
             files_complete: result.files.is_complete(),
             files_reason: result.files.reason().map(str::to_owned),
-            peak_memory_gb: ran.map(|end| bytes_to_gb(end.usage.memory_bytes)),
+            peak_memory_gb: ran.map(|end| gb(end.usage.memory_bytes)),
             cpu_time_s: ran.map(|end| end.usage.cpu_time.as_secs_f64()),
         }
     }
@@ -108,7 +108,7 @@ enum CommandJson {
 impl TaskJson {
     /// A task, and what its result adds once there is one.
     #[must_use]
-    pub fn new(record: &TaskRecord, result: Option<&ResultRecord>) -> Self {
+    pub(crate) fn new(record: &TaskRecord, result: Option<&ResultRecord>) -> Self {
         let (spec, state) = (&record.spec, &record.state);
         Self {
             task_id: record.task.to_string(),
@@ -125,8 +125,8 @@ impl TaskJson {
                 Command::Exec(words) => CommandJson::Exec(words.clone()),
             },
             cpu_cores: spec.resources.cpu_milli as f64 / 1000.0,
-            memory_gb: bytes_to_gb(spec.resources.memory_bytes),
-            storage_gb: bytes_to_gb(spec.resources.storage_bytes),
+            memory_gb: gb(spec.resources.memory_bytes),
+            storage_gb: gb(spec.resources.storage_bytes),
             gpu_cores: spec.resources.gpu.devices(),
             priority: spec.priority.level(),
             deadline: instant(spec.effective_deadline(record.submitted_at)),
@@ -149,9 +149,25 @@ impl TaskJson {
     }
 }
 
+/// One run of a task.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct AttemptJson {
+    task_id: String,
+    attempt: u32,
+}
+
+impl AttemptJson {
+    fn new(attempt: &AttemptId) -> Self {
+        Self {
+            task_id: attempt.task.to_string(),
+            attempt: attempt.number,
+        }
+    }
+}
+
 /// A waiting task: its place, the task, and why it waits.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct QueueEntryJson {
+pub(crate) struct QueueEntryJson {
     position: usize,
     #[serde(flatten)]
     task: TaskJson,
@@ -161,7 +177,7 @@ pub struct QueueEntryJson {
 impl QueueEntryJson {
     /// A waiting task.
     #[must_use]
-    pub fn new(entry: &QueueEntry) -> Self {
+    pub(crate) fn new(entry: &QueueEntry) -> Self {
         Self {
             position: entry.position,
             task: TaskJson::new(&entry.record, None),
@@ -172,7 +188,7 @@ impl QueueEntryJson {
 
 /// A worker. What is not known yet is null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct WorkerJson {
+pub(crate) struct WorkerJson {
     worker_id: String,
     status: &'static str,
     address: String,
@@ -197,7 +213,7 @@ pub struct WorkerJson {
 impl WorkerJson {
     /// A worker as it is `now`.
     #[must_use]
-    pub fn new(worker: &Worker, now: Now) -> Self {
+    pub(crate) fn new(worker: &Worker, now: Now) -> Self {
         let taken = &worker.allocated;
         let capacity = worker.capacity;
         // Heartbeats move the monotonic mark only; the wall's time follows from it.
@@ -212,12 +228,12 @@ impl WorkerJson {
             version: worker.version.clone(),
             labels: worker.labels.clone(),
             total_cpu: capacity.map(|all| all.cpu_milli as f64 / 1000.0),
-            total_memory: capacity.map(|all| bytes_to_gb(all.memory_bytes)),
-            total_storage: capacity.map(|all| bytes_to_gb(all.storage_bytes)),
+            total_memory: capacity.map(|all| gb(all.memory_bytes)),
+            total_storage: capacity.map(|all| gb(all.storage_bytes)),
             total_gpu: capacity.map(|all| f64::from(all.gpus)),
             allocated_cpu: taken.cpu_milli as f64 / 1000.0,
-            allocated_memory: bytes_to_gb(taken.memory_bytes),
-            allocated_storage: bytes_to_gb(taken.storage_bytes),
+            allocated_memory: gb(taken.memory_bytes),
+            allocated_storage: gb(taken.storage_bytes),
             allocated_gpu: f64::from(taken.gpu_milli()) / 1000.0,
             running_tasks: worker
                 .attempts
@@ -239,7 +255,7 @@ impl WorkerJson {
 
 /// The cluster as a whole.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct StatusJson {
+pub(crate) struct StatusJson {
     cluster_id: String,
     version: String,
     ready: bool,
@@ -261,7 +277,11 @@ pub struct StatusJson {
 impl StatusJson {
     /// The cluster as a whole.
     #[must_use]
-    pub fn new(about: &About, snapshot: &Snapshot, counts: &BTreeMap<TaskStatus, u64>) -> Self {
+    pub(crate) fn new(
+        about: &About,
+        snapshot: &Snapshot,
+        counts: &BTreeMap<TaskStatus, u64>,
+    ) -> Self {
         let totals = Totals::of(snapshot);
         Self {
             cluster_id: snapshot.cluster.to_string(),
@@ -272,12 +292,12 @@ impl StatusJson {
             workers: snapshot.workers.len(),
             active_workers: totals.active,
             total_cpu: totals.cpu_cores.1,
-            total_memory: totals.memory_gb.1,
-            total_storage: totals.storage_gb.1,
+            total_memory: rounded(totals.memory_gb.1),
+            total_storage: rounded(totals.storage_gb.1),
             total_gpu: totals.gpus.1,
             allocated_cpu: totals.cpu_cores.0,
-            allocated_memory: totals.memory_gb.0,
-            allocated_storage: totals.storage_gb.0,
+            allocated_memory: rounded(totals.memory_gb.0),
+            allocated_storage: rounded(totals.storage_gb.0),
             allocated_gpu: totals.gpus.0,
             tasks: TaskStatus::ALL
                 .iter()
@@ -285,6 +305,15 @@ impl StatusJson {
                 .collect(),
         }
     }
+}
+
+/// In GB, without the digits that only come of counting in bytes.
+fn gb(bytes: u64) -> f64 {
+    rounded(bytes_to_gb(bytes))
+}
+
+fn rounded(gb: f64) -> f64 {
+    (gb * 1e9).round() / 1e9
 }
 
 fn instant(at: Option<Wall>) -> Option<String> {
@@ -367,6 +396,10 @@ mod tests {
             serde_json::to_value(TaskJson::new(record, None)).unwrap()["command"].clone()
         };
         assert_eq!(command(&record), json!(null));
+        // What was asked for, and not what became of it in bytes.
+        record.spec.resources.memory_bytes = cloudai_model::resources::gb_to_bytes(0.1).unwrap();
+        let value = serde_json::to_value(TaskJson::new(&record, None)).unwrap();
+        assert_eq!(value["memory_gb"], 0.1);
         record.spec.command = Command::Shell("echo hi".to_owned());
         assert_eq!(command(&record), json!("echo hi"));
     }

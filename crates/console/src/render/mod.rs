@@ -1,14 +1,15 @@
 //! Records as what an operator reads. Nothing here asks anything or prints.
 
+mod amounts;
 pub(crate) mod explain;
 pub(crate) mod files;
 pub(crate) mod inspection;
-pub mod json;
+pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod queue;
 pub(crate) mod stats;
 pub(crate) mod status;
 mod table;
 pub(crate) mod tasks;
-pub mod text;
+pub(crate) mod text;
 pub(crate) mod workers;

@@ -1,9 +1,10 @@
 //! The table of what waits, and why.
 
-use cloudai_model::{GpuRequest, Resources, Wall, resources::bytes_to_gb};
+use cloudai_model::Wall;
 
 use super::{
-    table::{Cut, table},
+    amounts::Amounts,
+    table::{Cut, table_with_reasons},
     text::safe,
 };
 use crate::{output::Style, time::short_span};
@@ -21,7 +22,7 @@ pub(crate) fn queue(entries: &[QueueEntry], now: Wall, style: Style) -> String {
                 safe(&record.spec.name),
                 record.spec.priority.level().to_string(),
                 short_span(now.since(record.submitted_at)),
-                needs(&record.spec.resources),
+                Amounts::from(&record.spec.resources).in_short(),
                 safe(&entry.why.summary),
             ]
         })
@@ -32,24 +33,16 @@ pub(crate) fn queue(entries: &[QueueEntry], now: Wall, style: Style) -> String {
         ("NAME", Cut::End(6)),
         ("PRIO", Cut::Never),
         ("AGE", Cut::Never),
-        ("NEEDS", Cut::End(10)),
-        ("WAITING FOR", Cut::End(16)),
+        ("NEEDS", Cut::End(20)),
+        ("WAITING FOR", Cut::Never),
     ];
-    table(heads, &rows, style.width, |_, _, cell| cell)
-}
-
-/// `4 cpu, 8.0 GB, 1 gpu`.
-pub(crate) fn needs(resources: &Resources) -> String {
-    let cores = resources.cpu_milli as f64 / 1000.0;
-    let memory = bytes_to_gb(resources.memory_bytes);
-    match resources.gpu {
-        GpuRequest::None => format!("{cores} cpu, {memory:.1} GB"),
-        gpu => format!("{cores} cpu, {memory:.1} GB, {} gpu", gpu.devices()),
-    }
+    table_with_reasons(heads, &rows, style.width, |_, _, cell| cell)
 }
 
 #[cfg(test)]
 mod tests {
+    use cloudai_model::GpuRequest;
+
     use super::*;
     use crate::{
         render::text::columns,
@@ -83,7 +76,7 @@ POS  TASK                   NAME         PRIO  AGE  NEEDS                 WAITIN
     }
 
     #[test]
-    fn at_eighty_columns_nothing_wraps() {
+    fn at_eighty_columns_nothing_wraps_and_the_reason_is_whole() {
         let style = Style {
             colour: false,
             width: 80,
@@ -91,5 +84,7 @@ POS  TASK                   NAME         PRIO  AGE  NEEDS                 WAITIN
         };
         let text = queue(&entries(), NOW.wall, style);
         assert!(text.lines().all(|line| columns(line) <= 80), "{text}");
+        let reasons = text.matches("\n     no worker with 1 GPU\n");
+        assert_eq!(reasons.count(), 2, "{text}");
     }
 }

@@ -6,13 +6,15 @@ use cloudai_core::registry::Worker;
 use cloudai_model::{AttemptId, Capacity, Now, record::TaskRecord, resources::bytes_to_gb};
 
 use super::{
-    table::{Cut, table},
+    amounts::Amounts,
+    table::{Cut, table, table_with_reasons},
     text::{counted, painted, safe, wrapped},
     workers::{last_seen, takes_nothing},
 };
 use crate::{output::Style, time::short_span};
 
-/// An attempt that a worker has, and its task, unless that is gone.
+/// An attempt that a worker has, and its task, unless that is gone or is at a later attempt, which
+/// says nothing of this one.
 pub(crate) type Running = (AttemptId, Option<TaskRecord>);
 
 /// The screen.
@@ -54,7 +56,7 @@ fn amounts(worker: &Worker, style: Style) -> String {
         ("CAPACITY", Cut::Never),
         ("PROMISED", Cut::Never),
         ("FREE", Cut::Never),
-        ("IN USE", Cut::Never),
+        ("MACHINE USES", Cut::Never),
     ];
     table(heads, &rows(worker, capacity), style.width, |_, _, cell| {
         cell
@@ -133,9 +135,9 @@ fn attempts(running: &[Running], now: Now, style: Style) -> String {
         ("FOR", Cut::Never),
         ("NEEDS", Cut::End(10)),
         ("NAME", Cut::End(8)),
-        ("DETAIL", Cut::End(8)),
+        ("DETAIL", Cut::Never),
     ];
-    let text = table(heads, &rows, style.width, |row, column, cell| {
+    let text = table_with_reasons(heads, &rows, style.width, |row, column, cell| {
         match (&running[row].1, column) {
             (Some(record), 2) => painted(&cell, record.state.status, style),
             _ => cell,
@@ -146,8 +148,7 @@ fn attempts(running: &[Running], now: Now, style: Style) -> String {
 
 fn row(attempt: &AttemptId, record: Option<&TaskRecord>, now: Now) -> [String; 7] {
     let (task, number) = (attempt.task.to_string(), attempt.number.to_string());
-    // A later attempt elsewhere says nothing of this one.
-    let Some(record) = record.filter(|record| record.state.attempt == attempt.number) else {
+    let Some(record) = record else {
         return [
             task,
             number,
@@ -165,7 +166,7 @@ fn row(attempt: &AttemptId, record: Option<&TaskRecord>, now: Now) -> [String; 7
         number,
         state.phase.to_string(),
         since.unwrap_or_default(),
-        super::queue::needs(&record.spec.resources),
+        Amounts::from(&record.spec.resources).in_short(),
         safe(&record.spec.name),
         safe(&state.reason),
     ]
@@ -210,10 +211,7 @@ mod tests {
         );
         record.state.phase = Phase::Running;
         let attempt = |number| AttemptId::new(record.task.clone(), number);
-        vec![
-            (attempt(1), Some(record.clone())),
-            (attempt(2), Some(record.clone())),
-        ]
+        vec![(attempt(1), Some(record.clone())), (attempt(2), None)]
     }
 
     #[test]
@@ -226,7 +224,7 @@ Worker worker-1: active
   Last heartbeat: 2s ago
   Address: localhost:50052, version 0.1.0
   Labels:  zone=a
-         CAPACITY  PROMISED  FREE      IN USE
+         CAPACITY  PROMISED  FREE      MACHINE USES
 CPU      4         1.5       2.5       42 %
 Memory   8.0 GB    2.0 GB    6.0 GB    3.0 GB
 Storage  100.0 GB  0.0 GB    100.0 GB  20.0 GB

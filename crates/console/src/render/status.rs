@@ -120,16 +120,20 @@ pub(crate) fn status(
     text
 }
 
-/// A row a worker, for a screen that is drawn again and again.
-pub(crate) fn workers(snapshot: &Snapshot, now: Now, style: Style) -> String {
+/// A row a worker in at most `most` rows, for a screen that is drawn again and again; what needs
+/// somebody to look after it comes first.
+pub(crate) fn workers(snapshot: &Snapshot, now: Now, style: Style, most: usize) -> String {
     if snapshot.workers.is_empty() {
         return String::new();
     }
-    let rows: Vec<_> = snapshot
-        .workers
-        .values()
-        .map(|worker| row(worker, now))
-        .collect();
+    let mut workers: Vec<_> = snapshot.workers.values().collect();
+    workers.sort_by_key(|worker| worker.active && takes_nothing(worker, now).is_empty());
+    let all = workers.len();
+    if all + 1 > most {
+        // Room for the heads and the last row.
+        workers.truncate(most.saturating_sub(2).max(1));
+    }
+    let rows: Vec<_> = workers.iter().map(|worker| row(worker, now)).collect();
     let heads = [
         ("WORKER", Cut::End(8)),
         ("STATUS", Cut::Never),
@@ -140,7 +144,11 @@ pub(crate) fn workers(snapshot: &Snapshot, now: Now, style: Style) -> String {
         ("MEMORY", Cut::Never),
         ("NOTE", Cut::End(4)),
     ];
-    table(heads, &rows, style.width, |_, _, cell| cell)
+    let mut text = table(heads, &rows, style.width, |_, _, cell| cell);
+    if rows.len() < all {
+        let _ = writeln!(text, "… {} more: `workers` shows all", all - rows.len());
+    }
+    text
 }
 
 fn row(worker: &Worker, now: Now) -> [String; 8] {
@@ -224,13 +232,35 @@ Cluster c-1, master 0.1.0
             width: 80,
             ..Style::PLAIN
         };
-        let text = workers(&snapshot_of([busy, away]), NOW, style);
+        let text = workers(&snapshot_of([busy, away]), NOW, style, 24);
         assert!(text.lines().all(|line| columns(line) <= 80), "{text}");
         let row = text.lines().last().unwrap().split_whitespace();
         assert_eq!(
             row.collect::<Vec<_>>().join(" "),
             "worker-1 active 2s ago 0 1.5/4 cpu 0/8 GB 12 % 3.0 GB"
         );
-        assert_eq!(workers(&snapshot_of([]), NOW, style), "");
+        assert_eq!(workers(&snapshot_of([]), NOW, style, 24), "");
+    }
+
+    #[test]
+    fn what_has_no_room_is_counted_and_who_is_unwell_comes_first() {
+        let ids = ["w1", "w2", "w3", "w4", "w5"];
+        let cluster = snapshot_of(ids.map(|id| {
+            let mut worker = worker(id, "localhost");
+            worker.active = id != "w4";
+            worker.unwell = (id == "w3").then(|| "engine gone".to_owned());
+            worker
+        }));
+        let shown = |most| {
+            let text = workers(&cluster, NOW, Style::PLAIN, most);
+            let first = text.lines().skip(1).map(|row| row.split("  ").next());
+            let first = first.map(|word| word.unwrap().to_owned());
+            first.collect::<Vec<_>>()
+        };
+        assert_eq!(shown(6), ["w3", "w4", "w1", "w2", "w5"]);
+        assert_eq!(
+            shown(5),
+            ["w3", "w4", "w1", "… 2 more: `workers` shows all"]
+        );
     }
 }

@@ -8,7 +8,7 @@ use cloudai_model::{
 };
 
 use super::{
-    table::{Cut, table},
+    table::{Cut, table_with_reasons},
     text::{painted, safe},
 };
 use crate::{output::Style, time::short_span};
@@ -24,9 +24,9 @@ pub(crate) fn tasks(records: &[TaskRecord], now: Wall, style: Style) -> String {
         ("WORKER", Cut::End(8)),
         ("AGE", Cut::Never),
         ("IMAGE", Cut::Start(8)),
-        ("REASON", Cut::End(10)),
+        ("REASON", Cut::Never),
     ];
-    table(heads, &rows, style.width, |row, column, cell| {
+    table_with_reasons(heads, &rows, style.width, |row, column, cell| {
         if column == 2 {
             painted(&cell, records[row].state.status, style)
         } else {
@@ -58,6 +58,7 @@ fn standing(record: &TaskRecord) -> String {
     };
     match (finer, state.reason.as_str()) {
         (finer, "") => finer.to_owned(),
+        (_, reason) if reason == state.status.as_str() => String::new(),
         ("", reason) => reason.to_owned(),
         (finer, reason) => format!("{finer}: {reason}"),
     }
@@ -99,14 +100,15 @@ pub(crate) fn ending(view: &TaskView) -> String {
         state.status
     );
     if let Some(result) = &view.result {
-        push_gaps(&mut text, result);
+        push_gaps(&mut text, result, &state.reason);
     }
     text
 }
 
-fn push_gaps(text: &mut String, result: &ResultRecord) {
+/// What is not whole, unless that has been `said`.
+fn push_gaps(text: &mut String, result: &ResultRecord, said: &str) {
     for (what, whole) in [("log", &result.log), ("files", &result.files)] {
-        if let Some(reason) = whole.reason() {
+        if let Some(reason) = whole.reason().filter(|reason| !said.contains(reason)) {
             text.push_str(&format!("   Note: {what} not complete: {}\n", safe(reason)));
         }
     }
@@ -166,7 +168,7 @@ task-1697123456000001                  failed   worker-1  10s  docker.io/usernam
         let text = tasks(&three(), NOW.wall, style);
         assert!(text.lines().all(|line| columns(line) <= 80), "{text}");
         assert!(text.contains("\ntask-1697123456000002  evil"), "{text}");
-        assert!(text.contains("  …k:latest  no worker…"), "{text}");
+        assert!(text.contains("\n     no worker with 1 GPU\n"), "{text}");
     }
 
     #[test]
@@ -193,6 +195,16 @@ task-1697123456000001                  failed   worker-1  10s  docker.io/usernam
             ending(&view(done, Some(result))),
             "✓ Task task-7 completed on worker-1 (exit code 0, 1.5s)\n\
              \x20  Note: files not complete: disk full\n"
+        );
+
+        // Once is enough.
+        let mut done = finished(task(7, ""), TaskStatus::Completed, 0);
+        done.state.reason = "files incomplete: disk full".to_owned();
+        let mut result = result_of(&done);
+        result.files = Whole::Incomplete("disk full".to_owned());
+        assert_eq!(
+            ending(&view(done, Some(result))),
+            "✓ Task task-7 completed on worker-1 (exit code 0, 1.5s): files incomplete: disk full\n"
         );
 
         let failed = finished(task(8, ""), TaskStatus::Failed, 3);

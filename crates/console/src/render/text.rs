@@ -8,7 +8,7 @@ use crate::output::Style;
 /// The text with its control characters escaped, so that it can't move the cursor, colour the
 /// screen or begin a line of its own.
 #[must_use]
-pub fn safe(text: &str) -> String {
+pub(crate) fn safe(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() || is_steering(c) {

@@ -47,9 +47,12 @@ impl Session {
             let counts = self.operator.counts().await?;
             let (about, snapshot) = (self.operator.about(), self.operator.snapshot());
             let (now, style) = (self.operator.now(), self.output.style());
-            let text = status::status(&about, &snapshot, &counts)
-                + &status::workers(&snapshot, now, style)
-                + "Any key ends this";
+            let mut text = status::status(&about, &snapshot, &counts);
+            // The last row of a screen stays free for the cursor.
+            let others = text.lines().count() + 2;
+            let most = style.rows.unwrap_or(usize::MAX).saturating_sub(others);
+            text.push_str(&status::workers(&snapshot, now, style, most));
+            text.push_str("Any key ends this");
             answer.draw(&text, 1).await;
             sleep(REST).await;
             // Whether something happened or the time is over: look again.
@@ -69,11 +72,10 @@ impl Session {
     }
 
     pub(super) async fn fix_resources(&self, answer: &Answer) -> Result<(), Failed> {
-        let before = self.operator.inspect().await;
-        let before = before.map_err(Failed::to("fix resources"))?;
         let mended = self.operator.mend().await;
         let mended = mended.map_err(Failed::to("fix resources"))?;
-        let text = inspection::mended(&mended, &before, self.output.style());
+        let snapshot = self.operator.snapshot();
+        let text = inspection::mended(&mended, &snapshot, self.output.style());
         answer.text(text).await;
         Ok(())
     }

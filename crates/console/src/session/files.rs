@@ -1,6 +1,9 @@
 //! Commands about what tasks left in `/output`.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf, absolute},
+    time::Duration,
+};
 
 use cloudai_model::{TaskId, UserName};
 use cloudai_operator::{DownloadProgress, TaskFiles};
@@ -11,7 +14,7 @@ use crate::{
     output::Answer,
     render::{
         files,
-        json::{FileJson, TaskWithFilesJson},
+        json::{TaskFilesJson, TaskWithFilesJson},
         progress::bar,
         text::{counted, safe, size},
     },
@@ -61,8 +64,7 @@ impl Session {
         let left = self.operator.task_files(task, user).await;
         let left = left.map_err(Failed::to("list files"))?;
         if json {
-            let list: Vec<_> = left.files.iter().map(FileJson::new).collect();
-            return as_json(answer, &list).await;
+            return as_json(answer, &TaskFilesJson::new(&left)).await;
         }
         if left.files.is_empty() {
             answer.line(format!("Task {task} left no files")).await;
@@ -88,17 +90,17 @@ impl Session {
         user: &UserName,
         folder: &str,
     ) -> Result<(), Failed> {
+        let folder = place(folder)?;
         let (progress, watched) = watch::channel(DownloadProgress::default());
-        let copying = self
-            .operator
-            .download(task, user, Path::new(folder), progress);
+        let copying = self.operator.download(task, user, &folder, progress);
         let done = tokio::select! {
             done = copying => done,
             () = self.show_bar(answer, watched) => unreachable!("a bar is shown for ever"),
         };
         let done = done.map_err(Failed::to("download"))?;
-        if done.files.is_empty() {
+        if done.left.files.is_empty() {
             answer.line(format!("✓ Task {task} left no files")).await;
+            self.note_gap(answer, &done.left).await;
             return Ok(());
         }
         let summary = &done.summary;
@@ -109,10 +111,11 @@ impl Session {
         let text = format!(
             "✓ {} to {} ({}{there})",
             counted(summary.copied, "file"),
-            safe(folder),
+            safe(&folder.display().to_string()),
             size(summary.copied_bytes)
         );
         answer.line(text).await;
+        self.note_gap(answer, &done.left).await;
         Ok(())
     }
 
@@ -131,5 +134,41 @@ impl Session {
             tokio::time::sleep(BAR_INTERVAL).await;
         }
         std::future::pending::<()>().await;
+    }
+}
+
+/// The folder that is meant: `~` as a shell would read it, and not from where the master was
+/// started, which nobody sees.
+fn place(folder: &str) -> Result<PathBuf, Failed> {
+    let home = match folder.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+            std::env::home_dir().map(|home| {
+                let rest = rest.trim_start_matches('/');
+                if rest.is_empty() {
+                    home
+                } else {
+                    home.join(rest)
+                }
+            })
+        }
+        _ => None,
+    };
+    absolute(home.unwrap_or_else(|| Path::new(folder).to_owned())).map_err(Failed::to("download"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_told_from_the_root_and_a_tilde_is_home() {
+        let place = |folder| place(folder).map_err(|Failed(why)| why).unwrap();
+        let home = std::env::home_dir().unwrap();
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(place("~"), home);
+        assert_eq!(place("~/results"), home.join("results"));
+        assert_eq!(place("~results"), here.join("~results"));
+        assert_eq!(place("./a/../results"), here.join("a/../results"));
+        assert_eq!(place("/tmp/results"), Path::new("/tmp/results"));
     }
 }

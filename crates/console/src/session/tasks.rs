@@ -1,7 +1,7 @@
 //! Commands about tasks.
 
 use cloudai_core::{CancelOutcome, SubmitError, Submitted};
-use cloudai_model::{TaskDraft, TaskId};
+use cloudai_model::{TaskDraft, TaskId, WorkerId};
 use cloudai_operator::{SubmitFailure, TaskFilter};
 
 use super::{Failed, Session, as_json};
@@ -19,6 +19,15 @@ use crate::{
 impl Session {
     pub(super) async fn submit(&self, answer: &Answer, draft: TaskDraft) -> Result<(), Failed> {
         let image = draft.docker_image.clone();
+        let snapshot = self.operator.snapshot();
+        let is_worker = |id: &WorkerId| id.as_str() == image;
+        if draft.worker_id.is_none() && snapshot.workers.keys().any(is_worker) {
+            // No registry is asked for what was meant as a place.
+            return Err(Failed(format!(
+                "Failed to submit task: an image is missing: {image} is a worker: expected \
+                 `task {image} <image>`, or {image}:latest for an image of that name"
+            )));
+        }
         let submitted = self.operator.submit(draft).await;
         if let Err(SubmitFailure::Refused(SubmitError::UnknownTarget(target))) = &submitted {
             // Perhaps `task <image> <command>` was meant.
@@ -76,7 +85,11 @@ impl Session {
             .await;
         if records.len() == filter.limit {
             let count = filter.limit;
-            let note = format!("Note: these are the newest {count}; -limit n shows others");
+            let newest = match count {
+                1 => "the newest task alone".to_owned(),
+                count => format!("the newest {count} tasks"),
+            };
+            let note = format!("Note: {newest}; -limit n shows others");
             answer.line(note).await;
         }
         Ok(())

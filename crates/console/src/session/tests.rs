@@ -95,9 +95,14 @@ async fn a_submit_says_where_the_task_stands() {
         "✓ Task task-1697123456000001 submitted: pending on worker-1\n"
     );
     assert_eq!(
+        answer("task worker-1").await.0,
+        "❌ Failed to submit task: an image is missing: worker-1 is a worker: expected \
+         `task worker-1 <image>`, or worker-1:latest for an image of that name\n"
+    );
+    assert_eq!(
         answer("task alpine -priority 101 -cpu_cores 0").await,
         (
-            "❌ Failed to submit task: cpu_cores: 0 is not valid: expected at least 0.001 and at most 1000000 cores, such as 0.5 or 4; \
+            "❌ Failed to submit task: cpu_cores: 0 is not valid: expected at least 0.01 and at most 1000000 cores, such as 0.5 or 4; \
              priority: 101 is not valid: expected 0 to 100\n"
                 .to_owned(),
             1
@@ -123,7 +128,7 @@ async fn a_registration_shows_what_to_type_on_the_other_machine() {
     assert_eq!(
         answer("unregister worker-2").await.0,
         "✅ Worker worker-2 unregistered\n\
-         \x20  Note: 1 task of it: stopped there and queued again\n"
+         \x20  Note: 1 task was stopped there and waits again\n"
     );
 }
 
@@ -154,7 +159,11 @@ async fn a_cancel_says_what_it_came_to() {
 async fn a_download_is_told_in_one_line_where_there_is_no_screen() {
     assert_eq!(
         answer("download task-7 admin ./results").await.0,
-        "✓ 1 file to ./results (3.0 MB, 1 there already)\n"
+        format!(
+            "✓ 1 file to {}/results (3.0 MB, 1 there already)\n\
+             \x20  Note: files not complete: disk full\n",
+            std::env::current_dir().unwrap().display()
+        )
     );
     assert_eq!(
         answer("download task-9 admin ./results").await.0,
@@ -183,7 +192,7 @@ async fn listings_come_as_tables_and_as_json() {
     let text = stage.screen.text();
     assert!(text.contains("\ntask-8  y     queued"), "{text}");
     assert!(
-        text.ends_with("Note: these are the newest 1; -limit n shows others\n"),
+        text.ends_with("Note: the newest task alone; -limit n shows others\n"),
         "{text}"
     );
 

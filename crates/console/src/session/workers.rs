@@ -8,13 +8,27 @@ use crate::{
     output::Answer,
     render::{
         json::{StatsJson, WorkerJson},
-        stats,
-        text::counted,
-        workers,
+        stats, workers,
     },
 };
 
+/// Where to look for the right id.
+const ELSEWHERE: &str = ": `workers` shows those that are";
+
 impl Session {
+    /// For `map_err`: as [`Failed::to`], and where to look if there is no such worker.
+    fn of_worker<E: std::error::Error>(
+        &self,
+        worker: &WorkerId,
+        what: &'static str,
+    ) -> impl FnOnce(E) -> Failed {
+        let known = self.operator.snapshot().workers.contains_key(worker);
+        move |error| {
+            let Failed(why) = Failed::to(what)(error);
+            Failed(if known { why } else { why + ELSEWHERE })
+        }
+    }
+
     pub(super) async fn workers(&self, answer: &Answer, json: bool) -> Result<(), Failed> {
         let (snapshot, now) = (self.operator.snapshot(), self.operator.now());
         let style = self.output.style();
@@ -36,12 +50,14 @@ impl Session {
         let (snapshot, now) = (self.operator.snapshot(), self.operator.now());
         let Some(worker) = snapshot.workers.get(worker) else {
             let unknown = UnknownWorker(worker.clone());
-            return Err(Failed(format!("{unknown}: `workers` shows those that are")));
+            return Err(Failed(format!("{unknown}{ELSEWHERE}")));
         };
         let mut running = Vec::with_capacity(worker.attempts.len());
         for attempt in &worker.attempts {
             let view = self.operator.task(&attempt.task).await?;
-            running.push((attempt.clone(), view.map(|view| view.record)));
+            let record = view.map(|view| view.record);
+            let record = record.filter(|record| record.state.attempt == attempt.number);
+            running.push((attempt.clone(), record));
         }
         if json {
             return as_json(answer, &StatsJson::new(worker, &running, now)).await;
@@ -83,14 +99,16 @@ impl Session {
         worker: &WorkerId,
     ) -> Result<(), Failed> {
         let taken = self.operator.unregister(worker).await;
-        let taken = taken.map_err(Failed::to("unregister worker"))?;
+        let taken = taken.map_err(self.of_worker(worker, "unregister worker"))?;
         answer
             .line(format!("✅ Worker {worker} unregistered"))
             .await;
         if !taken.is_empty() {
-            let tasks = counted(taken.len(), "task");
-            let note = format!("   Note: {tasks} of it: stopped there and queued again");
-            answer.line(note).await;
+            let note = match taken.len() {
+                1 => "1 task was stopped there and waits again".to_owned(),
+                count => format!("{count} tasks were stopped there and wait again"),
+            };
+            answer.line(format!("   Note: {note}")).await;
         }
         Ok(())
     }
@@ -107,7 +125,7 @@ impl Session {
             "undrain worker"
         };
         let left = self.operator.drain(worker, draining).await;
-        let left = left.map_err(Failed::to(what))?;
+        let left = left.map_err(self.of_worker(worker, what))?;
         if !draining {
             answer
                 .line(format!("✓ Worker {worker} takes tasks again"))
@@ -116,7 +134,8 @@ impl Session {
         }
         let left = match left.len() {
             0 => "nothing runs there".to_owned(),
-            count => format!("{} there to its end", counted(count, "attempt")),
+            1 => "1 attempt goes on there to its end".to_owned(),
+            count => format!("{count} attempts go on there to their ends"),
         };
         let text = format!("✓ Worker {worker} is given nothing new; {left}");
         answer.line(text).await;

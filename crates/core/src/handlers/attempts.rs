@@ -113,7 +113,7 @@ impl Core {
     ) {
         let reported = self.whose(worker, attempt);
         step.answer(call, Answer::Reported(reported.clone()));
-        if reported != Ok(Reported::Taken) {
+        if reported != Ok(Reported::Live) {
             return;
         }
         if let Some(started_at) = end.and_then(|end| end.started_at)
@@ -145,8 +145,12 @@ impl Core {
         files: Box<FilesRecord>,
     ) {
         let reported = self.whose(worker, &files.attempt);
-        let live = self.attempt_mut(&files.attempt).is_some();
-        if reported == Ok(Reported::Taken) && (live || self.may_come_late(worker, &files.attempt)) {
+        let wanted = match reported {
+            Ok(Reported::Live) => true,
+            Ok(Reported::Ended) => self.may_come_late(worker, &files.attempt),
+            Ok(Reported::Superseded) | Err(_) => false,
+        };
+        if wanted {
             step.out.push(Effect::Write(Record::Files(files)));
         }
         step.answer(call, Answer::Reported(reported));
@@ -162,40 +166,34 @@ impl Core {
     ) {
         let attempt = report.attempt.clone();
         let reported = self.whose(worker, &attempt);
-        if reported == Ok(Reported::Taken) {
+        if reported == Ok(Reported::Live) {
             let report = self.as_meant_by(worker, report);
-            if let Exit::Interrupted(reason) = &report.end.exit
-                && self.live_attempt(&attempt).is_some()
-            {
+            if let Exit::Interrupted(reason) = &report.end.exit {
                 // Whatever it was, the next task would meet it, too.
                 let reason = reason.clone();
                 self.hold_off(step, worker, &reason);
             }
-            // For an ended task this does nothing: its one result stands.
-            let ending = Ending::Reported {
-                report: Box::new(report),
-                log_tail,
-            };
-            self.end_attempt(step, &attempt, ending);
+            let report = Box::new(report);
+            self.end_attempt(step, &attempt, Ending::Reported { report, log_tail });
         } else {
-            // If it was to be stopped: it has ended, and the worker drops it on this answer.
+            // The one result of an ended task stands. If it was to be stopped: it has ended,
+            // and the worker drops it on this answer.
             self.end_stop_order(step, worker, &attempt);
         }
         step.answer(call, Answer::Reported(reported));
     }
 
-    /// Whether a worker may speak for an attempt: it is the task's last, and on that worker.
+    /// How a worker stands to an attempt. Nobody else's worker has a say, neither while it lives
+    /// nor after.
     fn whose(&self, worker: &WorkerId, attempt: &AttemptId) -> Result<Reported, WorkerCallError> {
         if self.registry.get(worker).is_none() && !self.stop_orders.has(worker, attempt) {
             return Err(WorkerCallError::NotAuthorized(worker.clone()));
         }
-        let live = self.tasks.get(&attempt.task).is_some_and(|task| {
-            task.attempt == attempt.number
-                && task.given().is_some_and(|entry| entry.worker == *worker)
-        });
-        let current = live || self.ended.was_last(attempt);
-        Ok(if current {
-            Reported::Taken
+        let live = self.live_attempt(attempt);
+        Ok(if live.is_some_and(|live| live.worker == *worker) {
+            Reported::Live
+        } else if self.ended.worker_of(attempt) == Some(worker) {
+            Reported::Ended
         } else {
             Reported::Superseded
         })

@@ -17,6 +17,9 @@ use crate::{
     registry::HeldReport,
 };
 
+/// Of what a worker holds and nobody wants, so many are stopped at a heartbeat. The rest waits for
+/// the next.
+const STOPS_A_HEARTBEAT: usize = 64;
 /// After so many heartbeats in a row that lack it, an old node doesn't hold an attempt.
 const OLD_NODE_MISSES: u8 = 2;
 
@@ -200,12 +203,14 @@ impl Core {
         let Some(worker) = self.registry.get(id) else {
             return;
         };
-        for held in &reported.held {
-            if !self.is_wanted(id, held) {
-                let reason = "the master does not want it any more";
-                step.out
-                    .push(Self::stop_request(worker, held.attempt.clone(), reason));
-            }
+        let unwanted = reported
+            .held
+            .iter()
+            .filter(|held| !self.is_wanted(id, held));
+        for held in unwanted.take(STOPS_A_HEARTBEAT) {
+            let reason = "the master does not want it any more";
+            step.out
+                .push(Self::stop_request(worker, held.attempt.clone(), reason));
         }
     }
 
@@ -221,7 +226,7 @@ impl Core {
             .is_some_and(|attempt| attempt.worker == *id && held.attempt == current);
         // Its report was taken a moment ago, and the heartbeat left before.
         let over_there = matches!(held.phase, Phase::Uploading | Phase::Done);
-        wanted || (over_there && self.ended.was_last(&held.attempt))
+        wanted || (over_there && self.ended.worker_of(&held.attempt) == Some(id))
     }
 
     /// What it was to stop, and doesn't hold any more.

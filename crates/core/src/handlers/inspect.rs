@@ -110,13 +110,12 @@ impl Core {
         let mut mended = Vec::new();
         for worker in workers.values() {
             for difference in self.differences(worker, &live) {
-                if let Some(deed) = self.mend_one(step, worker, &difference) {
-                    mended.push(Mended {
-                        worker: worker.id.clone(),
-                        difference,
-                        deed,
-                    });
-                }
+                let deed = self.mend_one(step, worker, &difference);
+                mended.push(Mended {
+                    worker: worker.id.clone(),
+                    difference,
+                    deed,
+                });
             }
         }
         self.blocked.clear();
@@ -262,7 +261,10 @@ mod tests {
             _ => None,
         });
         let deeds: Vec<_> = mended.unwrap().iter().map(|mended| mended.deed).collect();
-        assert_eq!(deeds, [Deed::Recounted, Deed::Released, Deed::Reserved]);
+        assert_eq!(
+            deeds,
+            [Deed::Recounted, Deed::Released, Deed::Reserved].map(Some)
+        );
         let live = core.live_on_workers();
         let entry = core.registry.get(&worker).unwrap();
         assert_eq!(core.differences(entry, &live), []);

@@ -129,19 +129,31 @@ impl Core {
         let released = self.registry.release(id);
         debug_assert!(released.is_ok() || matches!(ending, Ending::Lost(_)));
         self.blocked.clear();
-        step.out.push(Effect::LeaveLog(id.clone()));
         self.disarm_timeout(id);
 
-        let Some(task) = self.tasks.get_mut(&id.task) else {
+        self.settle_task(step, &id.task, stop, ending);
+        // Whoever watches it to its end finds the task as it is then.
+        step.out.push(Effect::LeaveLog(id.clone()));
+    }
+
+    /// Ends the task of an attempt that has ended, or queues it again.
+    fn settle_task(
+        &mut self,
+        step: &mut Step<'_>,
+        id: &TaskId,
+        stop: Option<StopCause>,
+        ending: Ending,
+    ) {
+        let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
         match verdict(&ending, stop, task.failures < task.max_retries) {
             Verdict::End(event, reason) => {
-                self.finalise(step, &id.task, event, &reason, Some(ending));
+                self.finalise(step, id, event, &reason, Some(ending));
             }
             Verdict::Again { failed, reason } => {
                 task.failures += u32::from(failed);
-                self.requeue(step, &id.task, failed, &reason);
+                self.requeue(step, id, failed, &reason);
             }
         }
     }

@@ -151,7 +151,10 @@ async fn ages_through(cluster: &mut Cluster, words: &[String]) -> Vec<i64> {
 /// Submits a task and watches it from before its first line to its end.
 async fn watch(cluster: &mut Cluster, words: &[String], mut each: impl FnMut(&Bytes)) {
     let words: Vec<_> = words.iter().map(String::as_str).collect();
-    let task = cluster.submit(&words).await;
+    let mut draft = test_task(&words);
+    // A log counts as storage.
+    draft.storage_gb = Some(4.0);
+    let task = cluster.submit_draft(draft).await;
     let mut client = cluster.client().await;
     until("the task to have begun", async || {
         let seen = client.watch(&first(&task), |_, data| each(&data)).await;

@@ -42,7 +42,24 @@ async fn a_script_gets_its_answers_and_the_server_goes_on_after_its_end() {
     );
     assert_eq!(cluster.get("/ready").await["ready"], true);
     cluster.master.signal("TERM").await;
-    cluster.master.ends().await;
+    // Three of the lines failed.
+    assert_eq!(cluster.master.ends().await, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_of_which_nothing_failed_ends_well_with_and_without_exit() {
+    for exit in [true, false] {
+        let mut cluster = Cluster::start().await;
+        cluster.master.type_line("queue").await;
+        cluster.master.says("No task waits").await;
+        if exit {
+            cluster.master.type_line("exit").await;
+        } else {
+            cluster.master.close_stdin();
+            cluster.master.signal("TERM").await;
+        }
+        assert_eq!(cluster.master.ends().await, Some(0));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

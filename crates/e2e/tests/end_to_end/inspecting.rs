@@ -42,7 +42,7 @@ async fn a_drained_worker_ends_its_task_and_what_waits_for_it_is_explained() {
     let said = asks(&mut cluster, "drain worker-1").await;
     assert_eq!(
         said,
-        "✓ Worker worker-1 is given nothing new; 1 attempt there to its end"
+        "✓ Worker worker-1 is given nothing new; 1 attempt goes on there to its end"
     );
     let worker = cluster.json("stats worker-1").await;
     assert_eq!(worker["status"], "draining");
@@ -120,10 +120,12 @@ async fn both_views_agree_after_a_heartbeat_and_nothing_is_amiss() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_are_listed_and_downloaded_in_one_line() {
+async fn files_are_listed_and_downloaded_with_a_word_on_what_is_missing() {
     let mut cluster = Cluster::start().await;
     cluster.add_worker("worker-1", 2.0).await;
-    let line = format!("task {TEST_SHELL} -user alice -name sum -cmd 'echo 42 >/output/sum'");
+    let line = format!(
+        "task {TEST_SHELL} -user alice -name sum -cmd 'mkfifo /output/p; echo 42 >/output/sum'"
+    );
     let task = submits(&mut cluster, &line).await;
     cluster
         .has_status(&task.parse().unwrap(), "completed")
@@ -136,6 +138,9 @@ async fn files_are_listed_and_downloaded_in_one_line() {
         (&1.into(), &3.into())
     );
     let files = cluster.json(&format!("task-files {task} alice")).await;
+    assert_eq!(files["files_complete"], false);
+    assert_eq!(files["files_reason"], "left out p: is a FIFO");
+    let files = &files["files"];
     assert_eq!(files[0]["path"], "sum");
     assert_eq!(files[0]["sha256"].as_str().unwrap().len(), 64);
     // Nobody learns of another's.
@@ -151,13 +156,15 @@ async fn files_are_listed_and_downloaded_in_one_line() {
 
     let folder = cluster.path("results").display().to_string();
     let line = format!("download {task} alice {folder}");
+    // Whoever has the files knows that there were more.
+    let gap = "   Note: files not complete: left out p: is a FIFO";
     assert_eq!(
         asks(&mut cluster, &line).await,
-        format!("✓ 1 file to {folder} (3 B)")
+        format!("✓ 1 file to {folder} (3 B)\n{gap}")
     );
     assert_eq!(
         asks(&mut cluster, &line).await,
-        format!("✓ 0 files to {folder} (0 B, 1 there already)")
+        format!("✓ 0 files to {folder} (0 B, 1 there already)\n{gap}")
     );
     assert_eq!(fs::read_to_string(format!("{folder}/sum")).unwrap(), "42\n");
     cluster.end().await;
@@ -184,11 +191,11 @@ async fn what_can_not_be_done_says_so_and_the_exit_code_too() {
         ),
         (
             "drain w",
-            "❌ Failed to drain worker: worker w is not registered",
+            "❌ Failed to drain worker: worker w is not registered: `workers` shows those that are",
         ),
         (
             "undrain w",
-            "❌ Failed to undrain worker: worker w is not registered",
+            "❌ Failed to undrain worker: worker w is not registered: `workers` shows those that are",
         ),
         (
             "explain task-1",

@@ -127,7 +127,7 @@ fn shell(line: &str) -> TaskDraft {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_megabytes_arrive_as_fast_as_they_are_written() {
+async fn two_hundred_megabytes_of_both_outputs_arrive_byte_for_byte() {
     let mut cluster = Cluster::start().await;
     cluster.add_worker("worker-1", 2.0).await;
     // Given a task that writes what is no text to both outputs, one of them a single line

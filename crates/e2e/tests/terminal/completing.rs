@@ -14,11 +14,12 @@ async fn tab_completes_ids_users_options_and_words() {
     desk.asks(&format!("cancel {first}")).await;
 
     for (typed, expected) in [
-        ("sta", "stats ".to_owned()),
+        // As far as it is clear.
+        ("sta", "stat".to_owned()),
+        ("status -", "status -".to_owned()),
         ("stats g", "stats gpu-worker ".to_owned()),
         ("drain ", "drain gpu-worker ".to_owned()),
         ("task g", "task gpu-worker ".to_owned()),
-        ("explain t", format!("explain {second} ")),
         ("cancel ", format!("cancel {second} ")),
         ("task-files ", format!("task-files {first} ")),
         (
@@ -32,20 +33,47 @@ async fn tab_completes_ids_users_options_and_words() {
         ("task img -prio", "task img -priority ".to_owned()),
     ] {
         desk.terminal.cursor_after(PROMPT).await;
-        // The first of several: commands by their order in help, tasks the newest first.
-        let tabs = if typed == "sta" { 2 } else { 1 };
-        desk.terminal.types(&format!("{typed}{}", TAB.repeat(tabs)));
+        desk.terminal.types(format!("{typed}{TAB}"));
         desk.terminal
             .cursor_after(&format!("master> {expected}"))
             .await;
         desk.terminal.types(CTRL_C);
         desk.wipes().await;
     }
+    // A second Tab shows what there is to choose from: of tasks those that have ended, too.
+    desk.terminal.types(format!("explain {}", TAB.repeat(2)));
+    desk.terminal
+        .shows("both tasks", |terminal| {
+            let rows = terminal.rows();
+            (holds(&rows, &first) && holds(&rows, &second)).then_some(())
+        })
+        .await;
+    desk.terminal.types(CTRL_C);
+    desk.wipes().await;
     // What is completed can be run.
-    desk.terminal.types(&format!("explain {TAB}"));
+    let beginning = &second[..second.len() - 3];
+    desk.terminal.types(format!("explain {beginning}{TAB}"));
     desk.terminal
         .cursor_after(&format!("master> explain {second} "))
         .await;
     assert!(holds(&desk.types_on(ENTER).await, "at position 1 of 1"));
+    desk.exits().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_task_is_found_behind_many_new_ones() {
+    let mut desk = Desk::new().await;
+    let oldest = desk.submits("alpine").await;
+    for _ in 0..56 {
+        desk.wipes().await;
+        desk.submits("alpine").await;
+    }
+    desk.wipes().await;
+    let beginning = &oldest[..oldest.len() - 3];
+    desk.terminal.types(format!("cancel {beginning}{TAB}"));
+    desk.terminal
+        .cursor_after(&format!("master> cancel {oldest} "))
+        .await;
+    assert!(holds(&desk.types_on(ENTER).await, "cancelled"));
     desk.exits().await;
 }

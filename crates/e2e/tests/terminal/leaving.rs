@@ -15,6 +15,7 @@ async fn every_way_out_gives_the_terminal_back_as_it_was() {
         "Ctrl-D",
         "TERM at the prompt",
         "TERM with a line half typed",
+        "HUP, as from a window that is closed",
     ] {
         let mut desk = Desk::new().await;
         // What the editor needs is not what a shell needs; so equal settings at the end mean something.
@@ -22,6 +23,7 @@ async fn every_way_out_gives_the_terminal_back_as_it_was() {
         match way {
             "Ctrl-D" => desk.terminal.types(CTRL_D),
             "TERM at the prompt" => desk.terminal.signal("TERM"),
+            "HUP, as from a window that is closed" => desk.terminal.signal("HUP"),
             "TERM with a line half typed" => {
                 desk.terminal.types("list");
                 desk.terminal.cursor_after("master> list").await;

@@ -4,7 +4,7 @@ use cloudai_tests::{
     cluster::free_port,
     pty::{
         Terminal,
-        key::{CTRL_C, ENTER, UP},
+        key::{CTRL_C, CTRL_S, ENTER, UP},
     },
 };
 
@@ -22,7 +22,7 @@ async fn ctrl_c_and_any_other_key_leave_monitor_and_the_task_goes_on() {
         .submits(&format!("{SMALL} -- /test-task sleep 600"))
         .await;
 
-    for key in [CTRL_C, "q", UP] {
+    for key in [CTRL_C, "q", UP, CTRL_S] {
         desk.terminal.types(&format!("monitor {id}{ENTER}"));
         desk.terminal.row_with("sleeping 600 s").await;
         let answer = desk.types_on(key).await;

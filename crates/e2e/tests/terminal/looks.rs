@@ -1,6 +1,6 @@
 //! Widths and colours.
 
-use cloudai_tests::pty::key::CTRL_C;
+use cloudai_tests::pty::key::{CTRL_C, ENTER};
 
 use crate::desk::{Desk, holds};
 
@@ -11,9 +11,11 @@ async fn a_listing_is_as_wide_as_the_window_also_when_that_changes() {
     let image = "registry.example.org/team/project/trainer:2026.11";
     desk.asks(&format!("task {image} -name {name}")).await;
 
-    // A row that wrapped would be two.
-    let [head, narrow] = desk.asks("list-tasks").await.try_into().unwrap();
+    // A row that wrapped would be one more.
+    let rows = desk.asks("list-tasks").await;
+    let [head, narrow, reason] = rows.try_into().unwrap();
     assert!(head.starts_with("TASK "), "{head}");
+    assert_eq!(reason, "     no worker is registered");
     assert!(narrow.contains('…') && !narrow.contains(name), "{narrow}");
 
     desk.terminal.resize(200);
@@ -75,6 +77,10 @@ async fn every_listing_fits_eighty_columns_and_uses_two_hundred() {
         "help task".to_owned(),
         "help".to_owned(),
     ];
+    // Of a listing the reason is what it is read for.
+    let queue = desk.asks("queue --json").await.concat();
+    let queue: serde_json::Value = serde_json::from_str(&queue).unwrap();
+    let reason = queue[0]["waiting_for"].as_str().unwrap().to_owned();
     for columns in [80, 200] {
         desk.terminal.resize(columns);
         desk.terminal.types(CTRL_C);
@@ -90,7 +96,21 @@ async fn every_listing_fits_eighty_columns_and_uses_two_hundred() {
             if line == "list-tasks" {
                 assert_eq!(holds(&rows, name), columns == 200, "{rows:#?}");
             }
+            if line == "queue" {
+                let words: Vec<_> = rows.iter().flat_map(|row| row.split_whitespace()).collect();
+                assert!(words.join(" ").contains(&reason), "{reason}: {rows:#?}");
+            }
+            // With room for everything nothing is cut.
+            assert!(columns < 200 || !holds(&rows, "…"), "{rows:#?}");
         }
+        desk.wipes().await;
+        desk.terminal.types(format!("status -w{ENTER}"));
+        desk.terminal.row_with("Any key ends this").await;
+        let rows = desk.types_on("q").await;
+        let long = rows
+            .iter()
+            .find(|row| row.chars().count() > usize::from(columns));
+        assert_eq!(long, None, "status -w at {columns}");
     }
     desk.exits().await;
 }

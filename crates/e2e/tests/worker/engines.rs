@@ -1,6 +1,8 @@
 //! An engine that is away, at the start or later; several workers on one engine.
 
-use cloudai_model::{Command, TaskDraft, TaskId};
+use std::time::Duration;
+
+use cloudai_model::{AttemptId, Command, TaskDraft, TaskId};
 use cloudai_tests::{
     cluster::{Cluster, test_task},
     engine::TEST_SHELL,
@@ -115,6 +117,60 @@ async fn an_engine_that_goes_away_keeps_its_containers_and_gets_nothing_new_unti
     let_go(&cluster, "worker-1", &stays);
     let entry = cluster.has_status(&stays, "completed").await;
     assert_eq!(entry["attempt"], 1, "{entry}");
+    cluster.end().await;
+}
+
+/// A task that prints before and after its file `go` appears, and leaves a file.
+async fn printing_task(cluster: &mut Cluster) -> TaskId {
+    let line = "echo before; while [ ! -e /output/go ]; do usleep 10000; done; \
+                echo after; echo left > /output/left";
+    let draft = TaskDraft {
+        docker_image: TEST_SHELL.to_owned(),
+        command: Command::Shell(line.to_owned()),
+        ..test_task(&[])
+    };
+    cluster.submit_draft(draft).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_to_the_engine_that_die_without_a_word_cost_nothing_but_time() {
+    let mut cluster = Cluster::start().await;
+    let near = End::Unix(cluster.path("engine.sock"));
+    let relay = Relay::new(near, End::Unix(ENGINE.into())).await;
+    cluster
+        .add_worker_with("worker-1", 2.0, |command| {
+            command.env("DOCKER_HOST", relay.host());
+        })
+        .await;
+    let task = printing_task(&mut cluster).await;
+    cluster.has_status(&task, "running").await;
+    let log = cluster.path("master").join(format!("logs/{task}/1.log"));
+    until("its first line is here", async || {
+        let length = std::fs::metadata(&log).map_or(0, |log| log.len());
+        (length > 0).then_some(())
+    })
+    .await;
+
+    // When every connection is dead and new ones are well
+    relay.freeze();
+    let_go(&cluster, "worker-1", &task);
+
+    // Then its end is seen, and all that it printed and left.
+    let entry = cluster
+        .has_status_within(Duration::from_secs(180), &task, "completed")
+        .await;
+    assert_eq!(
+        (
+            &entry["attempt"],
+            &entry["log_complete"],
+            &entry["files_complete"]
+        ),
+        (&1.into(), &true.into(), &true.into()),
+        "{entry}"
+    );
+    let attempt = AttemptId::new(task, 1);
+    let log = cluster.client().await.follow(&attempt, |_| ()).await;
+    assert_eq!(log.stdout, b"before\nafter\n");
     cluster.end().await;
 }
 

@@ -1,12 +1,14 @@
 //! What a task is given is what it gets: storage that is watched, memory without swap beyond it;
 //! and what it used is in its result.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use cloudai_model::{Command, TaskDraft, TaskId};
 use cloudai_tests::{
     cluster::{Cluster, test_task},
     engine::TEST_SHELL,
+    small_disk::SmallDisk,
+    wait::until,
 };
 use serde_json::Value;
 
@@ -81,6 +83,68 @@ async fn a_task_that_prints_without_end_is_stopped_and_its_log_is_kept_up_to_the
     let kept = cluster.path("master").join(format!("logs/{task}/1.log"));
     let length = fs::metadata(kept).unwrap().len();
     assert!((32 << 20..34 << 20).contains(&length), "{length} bytes");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_fills_the_workers_disk_ends_its_task_only() {
+    let mut cluster = Cluster::start().await;
+    let disk = SmallDisk::at(&cluster.path("worker-1"), 48);
+    cluster.add_worker("worker-1", 2.0).await;
+    let line = "echo begun; dd if=/dev/zero of=/output/filled bs=1M count=100; exit 3";
+    let task = submit(&mut cluster, line, 0.03125).await;
+
+    // How it ended is known, though nothing more could be written
+    let entry = cluster
+        .has_status_within(Duration::from_secs(180), &task, "failed")
+        .await;
+    assert_eq!(entry["exit_code"], 3, "{entry}");
+    let kept = cluster
+        .path("master")
+        .join(format!("files/admin/{task}/filled"));
+    assert!(fs::metadata(kept).unwrap().len() > 30 << 20);
+
+    // and with its files there, the worker has room for others.
+    let next = submit(&mut cluster, "echo more > /output/more", 0.03125).await;
+    let entry = cluster.has_status(&next, "completed").await;
+    assert_eq!(entry["files_complete"], true, "{entry}");
+    cluster.end().await;
+    drop(disk);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_nested_without_end_are_neither_a_way_to_hide_nor_to_stay() {
+    let mut cluster = Cluster::start().await;
+    cluster.add_worker("worker-1", 2.0).await;
+    // Given folders deeper than a path can name, each made within the last
+    let line = "cd /output; i=0; while [ $i -lt 3000 ]; do mkdir d; cd d; i=$((i+1)); done; \
+                sleep 600";
+    let task = submit(&mut cluster, line, 0.03125).await;
+    let entry = fails(&mut cluster, &task).await;
+    let reason = entry["reason"].as_str().unwrap();
+    assert!(reason.contains("nested more than 512 deep"), "{reason}");
+    let spool = cluster.path("worker-1/spool");
+    until("nothing of it is left", async || {
+        let folders = fs::read_dir(&spool).unwrap().map(Result::unwrap);
+        let mut left = folders.filter(|entry| entry.path().is_dir());
+        left.next().is_none().then_some(())
+    })
+    .await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_asked_for_no_storage_has_little() {
+    let mut cluster = Cluster::start().await;
+    cluster.add_worker("worker-1", 2.0).await;
+    let line = "dd if=/dev/zero of=/tmp/filled bs=1M count=100; sleep 600";
+    let task = submit(&mut cluster, line, 0.0).await;
+    let entry = fails(&mut cluster, &task).await;
+    let reason = entry["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("over its storage limit of 64.0 MB"),
+        "{reason}"
+    );
     cluster.end().await;
 }
 

@@ -59,7 +59,7 @@ async fn a_pull_is_seen_layer_by_layer_in_the_listing_and_by_whoever_watches() {
     let mut cluster = Cluster::start().await;
     cluster.add_worker("worker-1", 2.0).await;
     let registry = Registry::open().await;
-    registry.put("team/app", "1", 16).await;
+    let digest = registry.put("team/app", "1", 16).await;
     let relay = Relay::over_tcp(End::Tcp(registry.address)).await;
     relay.allow(8 << 20);
 
@@ -81,7 +81,8 @@ async fn a_pull_is_seen_layer_by_layer_in_the_listing_and_by_whoever_watches() {
 
     // And when the line is good again, it runs
     relay.allow(u64::MAX / 2);
-    cluster.has_status(&task, "completed").await;
+    let entry = cluster.has_status(&task, "completed").await;
+    assert_eq!(entry["image_digest"], json!(digest), "{entry}");
     let log = cluster.client().await.follow(&first(&task), |_| {}).await;
     assert_eq!(log.stdout, b"hello from a registry\n");
     cluster.end().await;

@@ -70,8 +70,9 @@ impl Registry {
         registry
     }
 
-    /// Puts an image of busybox and of as many MB as are said, which don't compress, into it.
-    pub(crate) async fn put(&self, name: &str, tag: &str, megabytes: usize) {
+    /// Puts an image of busybox and of as many MB as are said, which don't compress, into it;
+    /// returns its digest.
+    pub(crate) async fn put(&self, name: &str, tag: &str, megabytes: usize) -> String {
         let mut layers = vec![busybox_layer()];
         if megabytes > 0 {
             layers.push(noise_layer(megabytes));
@@ -106,14 +107,14 @@ impl Registry {
             "layers": layers.collect::<Vec<Value>>(),
         });
         let path = format!("/v2/{name}/manifests/{tag}");
-        let (status, _) = self
-            .call("PUT", &path, MANIFEST, manifest.to_string().as_bytes())
-            .await;
+        let manifest = manifest.to_string().into_bytes();
+        let (status, _) = self.call("PUT", &path, MANIFEST, &manifest).await;
         assert_eq!(status, 201);
+        digest_of(&manifest)
     }
 
     async fn put_blob(&self, name: &str, blob: &[u8]) -> String {
-        let digest = format!("sha256:{}", hex::encode(Sha256::digest(blob)));
+        let digest = digest_of(blob);
         let path = format!("/v2/{name}/blobs/uploads/");
         let (status, place) = self.call("POST", &path, OCTETS, b"").await;
         assert_eq!(status, 202);
@@ -213,4 +214,8 @@ fn add(tar: &mut tar::Builder<Vec<u8>>, name: &str, content: &[u8], mode: u32) {
     header.set_mode(mode);
     header.set_size(content.len() as u64);
     tar.append_data(&mut header, name, content).unwrap();
+}
+
+fn digest_of(content: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(content)))
 }

@@ -42,6 +42,8 @@ pub(crate) struct Relay {
     /// How many bytes may come from the far end, over all connections.
     allowed: Arc<watch::Sender<u64>>,
     passed: Arc<AtomicU64>,
+    /// How often those connected until then were frozen.
+    freezes: Arc<watch::Sender<u64>>,
     accepting: Option<JoinHandle<()>>,
 }
 
@@ -58,6 +60,7 @@ impl Relay {
             far,
             allowed: Arc::new(watch::Sender::new(u64::MAX)),
             passed: Arc::default(),
+            freezes: Arc::new(watch::Sender::new(0)),
             accepting: None,
         };
         relay.mend().await;
@@ -86,6 +89,11 @@ impl Relay {
         self.allowed.send_replace(passed + bytes);
     }
 
+    /// Leaves every connection open and dead, as when a machine between vanishes. New ones are well.
+    pub(crate) fn freeze(&self) {
+        self.freezes.send_modify(|freezes| *freezes += 1);
+    }
+
     /// Breaks every connection and takes no new one.
     pub(crate) async fn cut(&mut self) {
         if let Some(accepting) = self.accepting.take() {
@@ -109,7 +117,10 @@ impl Relay {
             End::Unix(path) => Listener::Unix(UnixListener::bind(path).unwrap()),
         };
         let (far, allowed, passed) = (self.far.clone(), self.allowed.clone(), self.passed.clone());
-        self.accepting = Some(tokio::spawn(accept(listener, far, allowed, passed)));
+        let freezes = self.freezes.clone();
+        self.accepting = Some(tokio::spawn(accept(
+            listener, far, allowed, passed, freezes,
+        )));
     }
 }
 
@@ -127,6 +138,7 @@ async fn accept(
     far: End,
     allowed: Arc<watch::Sender<u64>>,
     passed: Arc<AtomicU64>,
+    freezes: Arc<watch::Sender<u64>>,
 ) {
     let mut connections = JoinSet::new();
     loop {
@@ -135,12 +147,17 @@ async fn accept(
             Listener::Unix(listener) => Box::new(listener.accept().await.unwrap().0),
         };
         while connections.try_join_next().is_some() {}
-        connections.spawn(connect(
-            near,
-            far.clone(),
-            allowed.subscribe(),
-            passed.clone(),
-        ));
+        let (far, allowed, passed) = (far.clone(), allowed.subscribe(), passed.clone());
+        let mut freezes = freezes.subscribe();
+        connections.spawn(async move {
+            // Dropped with both its ends when the relay is cut, and not before.
+            let mut connected = std::pin::pin!(connect(near, far, allowed, passed));
+            tokio::select! {
+                biased;
+                _ = freezes.changed() => std::future::pending().await,
+                () = &mut connected => {}
+            }
+        });
     }
 }
 

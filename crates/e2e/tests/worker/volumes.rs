@@ -136,7 +136,7 @@ async fn a_volume_is_measured_too_and_outlives_a_restart_of_the_worker() {
         .await;
     // Given a task that waits, and one that fills its volume
     let waits = cluster
-        .submit_draft(shell("echo kept > /output/file; sleep 4"))
+        .submit_draft(shell("echo kept > /output/file; sleep 15"))
         .await;
     let mut fills = shell("dd if=/dev/zero of=/output/filled bs=1M count=40 && sleep 600");
     fills.storage_gb = Some(0.03125);
@@ -161,4 +161,88 @@ async fn a_volume_is_measured_too_and_outlives_a_restart_of_the_worker() {
     assert_eq!(entry["exit_code"], json!(null));
     nothing_is_left(&cluster).await;
     cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hole_of_terabytes_in_a_volume_is_not_fetched() {
+    let mut cluster = Cluster::start().await;
+    let relay = Relay::over_tcp(End::Unix(ENGINE.into())).await;
+    cluster
+        .add_worker_with("worker-1", 2.0, |command| {
+            command.env("DOCKER_HOST", relay.host());
+        })
+        .await;
+    let line = "echo kept > /output/a; dd if=/dev/zero of=/output/b bs=1M count=0 seek=4000000";
+    let task = cluster.submit_draft(shell(line)).await;
+    let entry = cluster.has_status(&task, "completed").await;
+    assert_eq!(entry["files_complete"], false, "{entry}");
+    let reason = entry["files_reason"].as_str().unwrap();
+    assert!(
+        reason.contains("left out b and what follows it: together more than"),
+        "{reason}"
+    );
+    let folder = kept(&cluster, &task);
+    assert_eq!(std::fs::read(folder.join("a")).unwrap(), b"kept\n");
+    assert!(!folder.join("b").exists());
+    nothing_is_left(&cluster).await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_a_task_runs_as_can_write_to_a_volume_also_under_a_read_only_root() {
+    let mut cluster = Cluster::start().await;
+    cluster
+        .add_worker_with("worker-1", 2.0, |command| {
+            command.args(["-output", "volume"]);
+        })
+        .await;
+    for read_only in [false, true] {
+        let mut draft = shell("id -u > /output/user; touch /elsewhere || echo no");
+        draft.container.read_only = read_only;
+        draft.container.run_as = Some("1234".to_owned());
+        let task = cluster.submit_draft(draft).await;
+        let entry = cluster.has_status(&task, "completed").await;
+        assert_eq!(entry["files_complete"], true, "{entry}");
+        let user = std::fs::read(kept(&cluster, &task).join("user")).unwrap();
+        assert_eq!(user, b"1234\n");
+    }
+    nothing_is_left(&cluster).await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_looks_local_and_sees_other_files_costs_one_try() {
+    // Given a worker whose folder is in a mount namespace of its own, as in a container
+    let mut cluster = Cluster::start().await;
+    let data = cluster.path("worker-1");
+    std::fs::create_dir_all(&data).unwrap();
+    cluster
+        .add_worker_with("worker-1", 2.0, |command| {
+            in_a_mount_namespace(command, &data);
+        })
+        .await;
+    let task = cluster
+        .submit_draft(shell("echo here > /output/file"))
+        .await;
+    let worker = cluster.workers.get_mut("worker-1").unwrap();
+    worker.says("/output is a volume from now on").await;
+    let entry = cluster.has_status(&task, "completed").await;
+    assert_eq!(
+        (&entry["attempt"], &entry["files_complete"]),
+        (&1.into(), &true.into())
+    );
+    let file = std::fs::read(kept(&cluster, &task).join("file")).unwrap();
+    assert_eq!(file, b"here\n");
+    nothing_is_left(&cluster).await;
+    cluster.end().await;
+}
+
+/// Lets a command see a file system of its own at this folder.
+fn in_a_mount_namespace(command: &mut tokio::process::Command, folder: &Path) {
+    let program = command.as_std().get_program().to_owned();
+    let words: Vec<_> = command.as_std().get_args().map(ToOwned::to_owned).collect();
+    let line = format!("mount -t tmpfs tmpfs '{}' && exec \"$@\"", folder.display());
+    *command = tokio::process::Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &line, "sh"]);
+    command.arg(program).args(words);
 }

@@ -74,7 +74,6 @@ impl Engine {
             Ok(Ok(end)) if end.finished_at.is_some_and(by_then) => Ok(()),
             Ok(Ok(_)) => Err(LogError::Interrupted(None)),
             Ok(Err(WaitError::Gone(message))) => Err(LogError::Gone(message)),
-            Ok(Err(WaitError::Engine(error))) => Err(LogError::Interrupted(Some(error))),
             Ok(Err(WaitError::NotStarted)) | Err(_) => Err(LogError::Interrupted(None)),
         }
     }

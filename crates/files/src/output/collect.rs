@@ -7,7 +7,11 @@ use std::{
 
 use rustix::fs::FileType;
 
-use super::{folder::Folder, path::RelativePath};
+use super::{
+    folder::Folder,
+    left_out::{LeftOut, word},
+    path::RelativePath,
+};
 
 /// The task's folder could not be walked at all.
 #[derive(Debug, thiserror::Error)]
@@ -17,18 +21,13 @@ pub struct CollectError {
     source: io::Error,
 }
 
-/// Notes kept: a million links make no million notes.
-const MAX_NOTES: usize = 100;
-
 /// What a task left.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Collected {
     /// The files to send, sorted folder by folder.
     pub files: Vec<CollectedFile>,
-    /// What was left out and why, for people, one sentence each; the first hundred.
-    pub notes: Vec<String>,
-    /// How many entries were left out.
-    pub left_out: u64,
+    /// What is not to be sent.
+    pub left_out: LeftOut,
 }
 
 /// A regular file that a task left.
@@ -69,7 +68,7 @@ fn walk(folder: &Folder, within: &Path, collected: &mut Collected) -> io::Result
         let path = match RelativePath::from_os(&full) {
             Ok(path) => path,
             Err(error) => {
-                collected.leave_out(&error.to_string());
+                collected.left_out.add(error);
                 continue;
             }
         };
@@ -79,7 +78,9 @@ fn walk(folder: &Folder, within: &Path, collected: &mut Collected) -> io::Result
                     .subfolder(&name)
                     .and_then(|subfolder| walk(&subfolder, &full, collected));
                 if let Err(error) = walked {
-                    collected.leave_out(&format!("{path}: the folder can't be read: {error}"));
+                    collected
+                        .left_out
+                        .add(format_args!("{path}: the folder can't be read: {error}"));
                 }
             }
             Ok(entry) if entry.kind == FileType::RegularFile => {
@@ -89,31 +90,18 @@ fn walk(folder: &Folder, within: &Path, collected: &mut Collected) -> io::Result
                         path,
                         size: entry.size,
                     }),
-                    Err(error) => collected.leave_out(&format!("{path}: can't be read: {error}")),
+                    Err(error) => collected
+                        .left_out
+                        .add(format_args!("{path}: can't be read: {error}")),
                 }
             }
-            Ok(entry) => collected.leave_out(&format!("{path}: is {}", word(entry.kind))),
-            Err(error) => collected.leave_out(&format!("{path}: can't be read: {error}")),
+            Ok(entry) => collected
+                .left_out
+                .add(format_args!("{path}: is {}", word(entry.kind))),
+            Err(error) => collected
+                .left_out
+                .add(format_args!("{path}: can't be read: {error}")),
         }
     }
     Ok(())
-}
-
-impl Collected {
-    fn leave_out(&mut self, why: &str) {
-        self.left_out += 1;
-        if self.notes.len() < MAX_NOTES {
-            self.notes.push(format!("left out {why}"));
-        }
-    }
-}
-
-fn word(kind: FileType) -> &'static str {
-    match kind {
-        FileType::Symlink => "a symbolic link",
-        FileType::Fifo => "a FIFO",
-        FileType::Socket => "a socket",
-        FileType::CharacterDevice | FileType::BlockDevice => "a device",
-        _ => "no regular file",
-    }
 }

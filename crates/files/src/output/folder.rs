@@ -11,7 +11,10 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, linkat, mkdirat, openat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, chmodat, linkat, mkdirat, openat, renameat, statat,
+    unlinkat,
+};
 
 use super::path::RelativePath;
 
@@ -62,13 +65,32 @@ impl Folder {
         let (folders, name) = path.split();
         let mut folder = Self(self.0.try_clone()?);
         for step in folders {
-            match mkdirat(&folder.0, step, mode) {
-                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-                Err(error) => return Err(error.into()),
+            match folder.make_folder(step, mode) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => folder = folder.subfolder(step)?,
             }
-            folder = folder.subfolder(step)?;
         }
         Ok((folder, name))
+    }
+
+    /// Makes the folder called `name`.
+    pub(super) fn make_folder(&self, name: &OsStr, mode: Mode) -> io::Result<()> {
+        Ok(mkdirat(&self.0, name, mode)?)
+    }
+
+    /// Lets its owner do with the folder called `name` whatever is to be done.
+    pub(super) fn make_accessible(&self, name: &OsStr) -> io::Result<()> {
+        Ok(chmodat(&self.0, name, Mode::RWXU, AtFlags::empty())?)
+    }
+
+    /// Moves what is called `name` to another folder.
+    pub(super) fn rename(&self, name: &OsStr, into: &Self, new_name: &OsStr) -> io::Result<()> {
+        Ok(renameat(&self.0, name, &into.0, new_name)?)
+    }
+
+    /// Removes the empty folder called `name`.
+    pub(super) fn remove_folder(&self, name: &OsStr) -> io::Result<()> {
+        Ok(unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
     }
 
     /// Opens the regular file called `name` for reading.

@@ -10,7 +10,9 @@ mod chunks;
 mod collect;
 mod copy_out;
 mod folder;
+mod left_out;
 mod path;
+mod remove;
 mod staging;
 mod store;
 mod tar;
@@ -22,11 +24,13 @@ use std::{io, path::PathBuf};
 pub use chunks::{Chunk, FileChunks, ReadError, Zeros, read_chunks};
 pub use collect::{CollectError, Collected, CollectedFile, collect};
 pub use copy_out::{CopyError, CopyProgress, CopySummary};
+pub use left_out::LeftOut;
 pub use path::{MAX_DEPTH, MAX_NAME_LEN, MAX_PATH_LEN, PathError, PathProblem, RelativePath};
+pub use remove::remove_tree;
 pub use staging::{StageError, Staging};
 pub use store::OutputStore;
-pub use unpack::{UnpackError, Unpacked, unpack};
-pub use usage::disk_usage;
+pub use unpack::{UnpackError, unpack};
+pub use usage::{TooDeep, disk_usage};
 
 /// What a hole in a file holds.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];

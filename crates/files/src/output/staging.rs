@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::File,
     io::{self, Seek as _, SeekFrom, Write},
     path::PathBuf,
 };
@@ -11,7 +11,10 @@ use cloudai_model::{AttemptId, UserName, record::FileRecord};
 use rustix::fs::Mode;
 use sha2::{Digest, Sha256};
 
-use super::{Checksum, StoreError, ZEROS, folder::Folder, path::RelativePath, store::OutputStore};
+use super::{
+    Checksum, StoreError, ZEROS, folder::Folder, path::RelativePath, remove::remove_tree,
+    store::OutputStore,
+};
 
 /// Up to so many files each is flushed by itself. Beyond, one flush of the file system is cheaper
 /// than a thousand small ones, though it may flush what others wrote.
@@ -284,6 +287,6 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         // After publishing nothing is there any more. What can't be removed goes at the next start.
-        let _ = fs::remove_dir_all(&self.path).is_ok();
+        let _ = remove_tree(&self.path).is_ok();
     }
 }

@@ -22,7 +22,7 @@ use rustix::{
 
 use super::{
     CollectedFile, StoreError, collect::walk_root, folder::Folder, path::RelativePath,
-    staging::Staging,
+    remove::remove_tree, staging::Staging,
 };
 
 const INCOMING: &str = ".incoming";
@@ -55,7 +55,7 @@ impl OutputStore {
         make_folder(&store.root)?;
         store.heal_replaced()?;
         let incoming = store.root.join(INCOMING);
-        remove_tree(&incoming)?;
+        remove(&incoming)?;
         make_folder(&incoming)?;
         Ok(store)
     }
@@ -121,7 +121,7 @@ impl OutputStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(StoreError::io(&place, "remove it")(error)),
         }
-        remove_tree(&away)?;
+        remove(&away)?;
         sync_folder(&self.root.join(user.as_str()))?;
         Ok(true)
     }
@@ -161,7 +161,7 @@ impl OutputStore {
         let away_home = self.root.join(REPLACED).join(user.as_str());
         make_folder(&away_home)?;
         let away = away_home.join(task.to_string());
-        remove_tree(&away)?;
+        remove(&away)?;
         if place.exists() {
             rename(place, &away)?;
         }
@@ -170,7 +170,7 @@ impl OutputStore {
             let _ = fs::rename(&away, place).is_ok();
             return Err(error);
         }
-        remove_tree(&away)
+        remove(&away)
     }
 
     /// A set that was moved away goes back, unless the new one has taken its place.
@@ -186,7 +186,7 @@ impl OutputStore {
                 }
             }
         }
-        remove_tree(&replaced)
+        remove(&replaced)
     }
 
     /// The open folder of a task's published files.
@@ -212,13 +212,8 @@ fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     fs::rename(from, to).map_err(StoreError::io(to, "put the files there"))
 }
 
-fn remove_tree(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(StoreError::io(path, "remove it")(error))
-        }
-        _ => Ok(()),
-    }
+fn remove(path: &Path) -> Result<(), StoreError> {
+    remove_tree(path).map_err(StoreError::io(path, "remove it"))
 }
 
 fn sync_folder(path: &Path) -> Result<(), StoreError> {

@@ -12,18 +12,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::Mode;
+use rustix::fs::{FileType, Mode};
 
 use super::{
     folder::Folder,
+    left_out::{LeftOut, word},
     path::RelativePath,
     tar::{Entry, EntryKind, TarReader},
 };
 
 /// Read at once. What is all zeros becomes a hole.
 const PIECE: usize = 64 * 1024;
-/// Notes kept: a million links make no million notes.
-const MAX_NOTES: usize = 100;
 
 /// A stream that can't be unpacked, or a disk that refuses it.
 #[derive(Debug, thiserror::Error)]
@@ -33,32 +32,25 @@ pub struct UnpackError {
     source: io::Error,
 }
 
-/// What was not unpacked.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Unpacked {
-    /// What was left out and why, for people, one sentence each; the first hundred.
-    pub notes: Vec<String>,
-    /// How many entries were left out.
-    pub left_out: u64,
-}
-
 /// Unpacks a tar stream of a folder, by whatever name the stream calls it, into the empty folder
-/// `root`, and flushes it. Rights and times are not kept, nor are empty folders.
+/// `root`, and flushes it. Rights and times are not kept, nor are empty folders. Files that would
+/// make it more than `most` bytes are left out, and what follows them is not read.
 ///
 /// # Errors
 ///
 /// The stream breaks off or is no tar, or the disk refuses; `root` then holds a part.
-pub fn unpack(stream: impl Read, root: &Path) -> Result<Unpacked, UnpackError> {
-    unpack_into(stream, root).map_err(|source| UnpackError {
+pub fn unpack(stream: impl Read, root: &Path, most: u64) -> Result<LeftOut, UnpackError> {
+    unpack_into(stream, root, most).map_err(|source| UnpackError {
         folder: root.to_owned(),
         source,
     })
 }
 
-fn unpack_into(stream: impl Read, root: &Path) -> io::Result<Unpacked> {
+fn unpack_into(stream: impl Read, root: &Path, most: u64) -> io::Result<LeftOut> {
     let folder = Folder::open(root)?;
     let mut tar = TarReader::new(stream);
-    let mut unpacked = Unpacked::default();
+    let mut left_out = LeftOut::default();
+    let mut room = most;
     while let Some(entry) = tar.next_entry()? {
         let Some(path) = beneath_first(&entry.path) else {
             continue;
@@ -66,39 +58,41 @@ fn unpack_into(stream: impl Read, root: &Path) -> io::Result<Unpacked> {
         let path = match RelativePath::from_os(Path::new(std::ffi::OsStr::from_bytes(path))) {
             Ok(path) => path,
             Err(error) => {
-                unpacked.leave_out(&error.to_string());
+                left_out.add(error);
                 continue;
             }
         };
         match entry.kind {
             EntryKind::Folder => {}
+            EntryKind::File if entry.size > room => {
+                left_out.add(format_args!(
+                    "{path} and what follows it: together more than {most} bytes"
+                ));
+                break;
+            }
             EntryKind::File => match begin(&folder, &path) {
-                Ok(file) => write(&mut tar, &file, entry.size)?,
+                Ok(file) => {
+                    write(&mut tar, &file, entry.size)?;
+                    room -= entry.size;
+                }
                 // A name that comes twice, or lies beneath a file.
                 Err(error) if is_hostile(&error) => {
-                    unpacked.leave_out(&format!("{path}: can't be written: {error}"));
+                    left_out.add(format_args!("{path}: can't be written: {error}"));
                 }
                 Err(error) => return Err(error),
             },
             EntryKind::HardLink => {
                 if let Err(error) = link(&folder, &entry, &path) {
-                    unpacked.leave_out(&format!("{path}: is a link to what isn't kept: {error}"));
+                    left_out.add(format_args!(
+                        "{path}: is a link to what isn't kept: {error}"
+                    ));
                 }
             }
-            kind => unpacked.leave_out(&format!("{path}: is {}", word(kind))),
+            kind => left_out.add(format_args!("{path}: is {}", word(kind_of(kind)))),
         }
     }
     folder.sync_file_system()?;
-    Ok(unpacked)
-}
-
-impl Unpacked {
-    fn leave_out(&mut self, why: &str) {
-        self.left_out += 1;
-        if self.notes.len() < MAX_NOTES {
-            self.notes.push(format!("left out {why}"));
-        }
-    }
+    Ok(left_out)
 }
 
 /// The path beneath the folder that the stream is of; `None` for that folder itself.
@@ -150,11 +144,11 @@ fn link(folder: &Folder, entry: &Entry, path: &RelativePath) -> io::Result<()> {
     from.link(name, &into, new_name)
 }
 
-fn word(kind: EntryKind) -> &'static str {
+fn kind_of(kind: EntryKind) -> FileType {
     match kind {
-        EntryKind::SymbolicLink => "a symbolic link",
-        EntryKind::Fifo => "a FIFO",
-        EntryKind::Device => "a device",
-        _ => "no regular file",
+        EntryKind::SymbolicLink => FileType::Symlink,
+        EntryKind::Fifo => FileType::Fifo,
+        EntryKind::Device => FileType::CharacterDevice,
+        _ => FileType::Unknown,
     }
 }

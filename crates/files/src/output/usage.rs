@@ -8,19 +8,29 @@ use super::folder::Folder;
 
 /// The unit in which the system counts blocks, whatever those of the file system are.
 const BLOCK_BYTES: u64 = 512;
-/// As deep as a [`RelativePath`](super::RelativePath) can be, and some more: nothing beneath can
-/// be kept, but it takes room.
+/// As deep as a [`RelativePath`](super::RelativePath) can be, and some more: what lies deeper can't be
+/// kept, and a walk of it would take ever more open files.
 const MAX_DEPTH: usize = 512;
+
+/// What a folder takes can't be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("its folders are nested more than {MAX_DEPTH} deep")]
+pub struct TooDeep;
 
 /// The bytes that everything beneath `root` takes on disk: holes in files take none, a file under
 /// several names counts for each. What can't be read, or isn't there, counts as nothing.
-#[must_use]
-pub fn disk_usage(root: &Path) -> u64 {
-    Folder::open(root).map_or(0, |folder| beneath(&folder, MAX_DEPTH))
+///
+/// # Errors
+///
+/// Folders are nested so deep that it can't be told.
+pub fn disk_usage(root: &Path) -> Result<u64, TooDeep> {
+    Folder::open(root).map_or(Ok(0), |folder| beneath(&folder, MAX_DEPTH))
 }
 
-fn beneath(folder: &Folder, depth: usize) -> u64 {
-    let Ok(names) = folder.names() else { return 0 };
+fn beneath(folder: &Folder, depth: usize) -> Result<u64, TooDeep> {
+    let Ok(names) = folder.names() else {
+        return Ok(0);
+    };
     let mut total = 0_u64;
     for name in names {
         let Ok(entry) = folder.kind_of(&name) else {
@@ -28,13 +38,13 @@ fn beneath(folder: &Folder, depth: usize) -> u64 {
         };
         total = total.saturating_add(entry.blocks.saturating_mul(BLOCK_BYTES));
         if entry.kind == FileType::Directory
-            && depth > 0
             && let Ok(subfolder) = folder.subfolder(&name)
         {
-            total = total.saturating_add(beneath(&subfolder, depth - 1));
+            let deeper = depth.checked_sub(1).ok_or(TooDeep)?;
+            total = total.saturating_add(beneath(&subfolder, deeper)?);
         }
     }
-    total
+    Ok(total)
 }
 
 #[cfg(test)]
@@ -46,7 +56,7 @@ mod tests {
     #[test]
     fn what_is_written_counts_and_holes_and_what_links_point_to_do_not() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(disk_usage(&root.path().join("none")), 0);
+        assert_eq!(disk_usage(&root.path().join("none")), Ok(0));
         let outside = tempfile::tempdir().unwrap();
         fs::write(outside.path().join("big"), vec![1; 4 << 20]).unwrap();
         symlink(outside.path(), root.path().join("link")).unwrap();
@@ -61,7 +71,17 @@ mod tests {
                 .sync_all()
                 .unwrap();
         }
-        let taken = disk_usage(root.path());
+        let taken = disk_usage(root.path()).unwrap();
         assert!(((1 << 20)..(2 << 20)).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn what_lies_too_deep_is_no_way_to_hide() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("d/".repeat(MAX_DEPTH + 1));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        assert!(disk_usage(root.path()).is_ok());
+        fs::create_dir_all(path).unwrap();
+        assert_eq!(disk_usage(root.path()), Err(TooDeep));
     }
 }

@@ -36,6 +36,7 @@ pub struct ClusterService {
     pub(super) logs: LogFollowers,
     pub(super) old_results: OldResults,
     pub(super) old_uploads: Arc<OldUploads>,
+    pub(super) uploads: Arc<uploads::Places>,
 }
 
 impl ClusterService {
@@ -48,6 +49,7 @@ impl ClusterService {
             logs,
             old_results: OldResults::default(),
             old_uploads: Arc::default(),
+            uploads: Arc::default(),
         }
     }
 

@@ -89,9 +89,7 @@ async fn take_in(service: &ClusterService, completion: Completion) -> Result<Rep
     let attempt = report.attempt.clone();
     let mut log_tail = String::new();
     // Of one that is repeated all is here.
-    if vet(service, &worker, &attempt).await? == Reported::Taken
-        && is_live(service, &attempt).await?
-    {
+    if vet(service, &worker, &attempt).await? == Reported::Live {
         let logs = service.logs.clone();
         let at = report.end.finished_at;
         let log = logs.complete_old(&worker, &attempt, old.logs.clone(), at, LOG_TAIL);
@@ -112,12 +110,6 @@ async fn take_in(service: &ClusterService, completion: Completion) -> Result<Rep
         ReportAnswer::Superseded { message } => ReportAnswer::Refused(Refused(message)),
         other => other,
     })
-}
-
-async fn is_live(service: &ClusterService, attempt: &AttemptId) -> Result<bool, Status> {
-    let record = service.master.store.task(&attempt.task).await;
-    let record = record.map_err(|error| Status::unavailable(error.to_string()))?;
-    Ok(record.is_some_and(|record| !record.state.status.is_final()))
 }
 
 /// Whether the files are here that the worker named, or tried to send.

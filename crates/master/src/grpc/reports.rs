@@ -26,7 +26,7 @@ pub(super) fn reported(answer: Result<Answer, Stopped>) -> Result<Reported, Stat
 /// The same for the wire.
 pub(super) fn answer(reported: Reported, taken: &str) -> ReportAnswer {
     match reported {
-        Reported::Taken => ReportAnswer::Taken {
+        Reported::Live | Reported::Ended => ReportAnswer::Taken {
             message: taken.to_owned(),
         },
         Reported::Superseded => ReportAnswer::Superseded {
@@ -35,7 +35,7 @@ pub(super) fn answer(reported: Reported, taken: &str) -> ReportAnswer {
     }
 }
 
-/// Whether log and files of an attempt are still wanted.
+/// How a worker stands to an attempt, before anything is done to its log or its files.
 pub(super) async fn vet(
     service: &ClusterService,
     worker: &WorkerId,
@@ -71,7 +71,9 @@ pub(super) async fn complete(
     } = completion;
     let attempt = report.attempt.clone();
     let mut log_tail = String::new();
-    if vet(service, &worker, &attempt).await? == Reported::Taken {
+    // Of one that has ended all is here, and a longer log than it had is nobody's.
+    let was_live = vet(service, &worker, &attempt).await? == Reported::Live;
+    if was_live {
         let length = log_length.unwrap_or(0);
         let here = service
             .logs
@@ -90,5 +92,9 @@ pub(super) async fn complete(
         log_tail,
     };
     let reported = reported(service.master.core.call(input).await)?;
+    if was_live && reported != Reported::Live {
+        // It ended meanwhile, and perhaps before its log was asked for once more above.
+        service.logs.leave(&attempt);
+    }
     Ok(answer(reported, "Task result received"))
 }

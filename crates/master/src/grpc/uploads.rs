@@ -1,14 +1,21 @@
 //! Output files come in: each chunk to its file, all of them to their place at the end.
 
+mod incoming;
+mod places;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
 use cloudai_core::{Input, Reported};
-use cloudai_files::output::{Checksum, OutputStore, RelativePath, StageError, Staging};
+use cloudai_files::output::{OutputStore, Staging};
 use cloudai_model::{
     AttemptId, TaskId, UserName, WorkerId,
     record::{FileRecord, FilesRecord, TaskRecord},
+    resources::most_kept_bytes,
 };
 use cloudai_operator::with_causes;
 use cloudai_proto::{Refused, UploadAnswer, UploadChunk, cluster::FileChunk};
-use tokio::sync::mpsc;
+use futures_util::{Stream, StreamExt as _};
+use tokio::{sync::mpsc, time::timeout};
 use tonic::{Status, Streaming};
 
 use super::{
@@ -17,36 +24,15 @@ use super::{
     old_nodes,
     reports::{reported, vet},
 };
+use crate::operations::Master;
+use incoming::{Came, Incoming, Problem};
+pub(super) use places::Places;
 
 /// Chunks that may wait for the disk.
-const CHUNKS_AHEAD: usize = 8;
-/// A task may leave so many files.
-const MOST_FILES: usize = 1_000_000;
-/// Holes of so many bytes together are taken in one upload. They take no room, but time: they count
-/// for the checksums.
-const MOST_HOLE_BYTES: u64 = 1 << 40;
-
-/// Why what came isn't kept.
-enum Problem {
-    /// It may be sent again.
-    ForNow(String),
-    /// Sent again, it would be refused again.
-    ForGood(Status),
-}
-
-impl Problem {
-    fn of(error: &StageError) -> Self {
-        let words = with_causes(error);
-        match error {
-            StageError::Offset { .. }
-            | StageError::Unfinished { .. }
-            | StageError::Repeated { .. } => Self::ForGood(Status::invalid_argument(words)),
-            StageError::Io { .. } | StageError::Mismatch { .. } | StageError::Publish(_) => {
-                Self::ForNow(words)
-            }
-        }
-    }
-}
+const CHUNKS_AHEAD: usize = 4;
+/// A stream in which nothing comes for so long is given up. Its worker sends a sign more often,
+/// whatever it has to read.
+const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
 /// Takes in all files of one attempt.
 pub(super) async fn take_in(
@@ -62,29 +48,47 @@ pub(super) async fn take_in(
     if let Some(worker) = first.worker.clone() {
         service.gate.reporter(caller, &worker)?;
         let attempt = first.attempt.clone();
-        return receive(service, worker, attempt, first, stream).await;
+        return receive(service, (worker, attempt), is_live, first, stream).await;
     }
     service.gate.unnamed(caller)?;
     let meant = old_nodes::meant(service, None, &first.attempt).await?;
     let Some((worker, attempt)) = meant else {
         return Ok(old_nodes::in_old_words(superseded()));
     };
+    let sender = (worker.clone(), attempt.clone());
     let under_way = service.old_uploads.begin(&attempt);
-    let receiving = receive(service, worker.clone(), attempt.clone(), first, stream);
+    let receiving = receive(service, sender, is_live_or_late, first, stream);
     let answer = old_nodes::while_busy(service, &worker, &attempt, receiving).await;
     under_way.ended(&answer);
     answer.map(old_nodes::in_old_words)
 }
 
-/// Takes in the files of an attempt that is known.
+/// Whether files are still to be taken from a worker that stands so to their attempt. It reports
+/// when they are here, and sends none after.
+fn is_live(standing: Reported) -> bool {
+    match standing {
+        Reported::Live => true,
+        Reported::Ended | Reported::Superseded => false,
+    }
+}
+
+/// The same of an old node, which may report first.
+fn is_live_or_late(standing: Reported) -> bool {
+    match standing {
+        Reported::Live | Reported::Ended => true,
+        Reported::Superseded => false,
+    }
+}
+
+/// Takes in the files of an attempt that is known, as long as they are wanted.
 async fn receive(
     service: &ClusterService,
-    worker: WorkerId,
-    attempt: AttemptId,
+    (worker, attempt): (WorkerId, AttemptId),
+    is_wanted: fn(Reported) -> bool,
     first: UploadChunk,
     mut stream: Streaming<FileChunk>,
 ) -> Result<UploadAnswer, Status> {
-    if vet(service, &worker, &attempt).await? == Reported::Superseded {
+    if !is_wanted(vet(service, &worker, &attempt).await?) {
         return Ok(superseded());
     }
     let record = service.master.store.task(&attempt.task).await;
@@ -96,36 +100,52 @@ async fn receive(
         )));
     };
 
+    let place = service.uploads.take(&worker, &attempt).await;
+    let mut place = place.ok_or_else(replaced)?;
     let staging = service.master.files.begin(&attempt);
     let staging = staging.map_err(|error| Status::unavailable(error.to_string()))?;
     let (chunks, inbox) = mpsc::channel(CHUNKS_AHEAD);
-    let limit = record.spec.resources.most_kept_bytes();
-    let written = tokio::task::spawn_blocking(move || write(staging, inbox, limit));
-    pass_on(&mut stream, first, chunks).await?;
-    let staging = match written.await.expect("writing does not panic") {
-        Ok(staging) => staging,
+    let incoming = Incoming::new(
+        staging,
+        most_kept_bytes(record.spec.resources.storage_bytes),
+    );
+    let received = tokio::select! {
+        received = async {
+            tokio::try_join!(
+                pass_on(&mut stream, first, chunks),
+                write(&service.uploads, incoming, inbox),
+            )
+        } => received,
+        () = place.lost() => return Err(replaced()),
+    };
+    let staging = match received {
+        Ok(((), staging)) => staging,
         Err(Problem::ForNow(problem)) => return Ok(UploadAnswer::Refused(Refused(problem))),
         Err(Problem::ForGood(status)) => return Err(status),
     };
-    // From here on it goes on without its caller: what is published must be recorded.
-    let service = service.clone();
-    let kept = tokio::spawn(async move { keep(&service, worker, attempt, record, staging).await });
-    kept.await.expect("keeping files does not panic")
-}
-
-/// Makes the files that have come those of their task.
-async fn keep(
-    service: &ClusterService,
-    worker: WorkerId,
-    attempt: AttemptId,
-    record: TaskRecord,
-    staging: Option<Staging>,
-) -> Result<UploadAnswer, Status> {
     // A long upload may have been superseded meanwhile: then it replaces nothing.
-    if vet(service, &worker, &attempt).await? == Reported::Superseded {
+    if !is_wanted(vet(service, &worker, &attempt).await?) {
         return Ok(superseded());
     }
-    let (user, store) = (record.spec.user.clone(), service.master.files.clone());
+    // A caller that leaves now must not leave files behind that nothing is written down of.
+    let master = service.master.clone();
+    let filing = tokio::spawn(async move {
+        let answer = file_away(&master, (worker, attempt), is_wanted, record, staging).await;
+        drop(place);
+        answer
+    });
+    filing.await.expect("filing does not panic")
+}
+
+/// Puts files that have all come to their place and writes them down.
+async fn file_away(
+    master: &Arc<Master>,
+    (worker, attempt): (WorkerId, AttemptId),
+    is_wanted: fn(Reported) -> bool,
+    record: TaskRecord,
+    staging: Option<Box<Staging>>,
+) -> Result<UploadAnswer, Status> {
+    let (user, store) = (record.spec.user.clone(), master.files.clone());
     let of_task = attempt.task.clone();
     let published = tokio::task::spawn_blocking(move || publish(staging, &store, &user, &of_task));
     let files = match published.await.expect("publishing does not panic") {
@@ -137,8 +157,8 @@ async fn keep(
     // An empty set is recorded, too: it replaces what an earlier attempt left.
     let stored = FilesRecord {
         storage_path: format!("{}/{}", record.spec.user, attempt.task),
-        user: record.spec.user,
-        task_name: record.spec.name,
+        user: record.spec.user.clone(),
+        task_name: record.spec.name.clone(),
         attempt,
         files,
         uploaded_at: cloudai_clock::now().wall,
@@ -148,7 +168,7 @@ async fn keep(
         worker,
         files: Box::new(stored),
     };
-    if reported(service.master.core.call(input).await)? == Reported::Superseded {
+    if !is_wanted(reported(master.core.call(input).await)?) {
         return Ok(superseded());
     }
     Ok(UploadAnswer::Taken {
@@ -157,102 +177,81 @@ async fn keep(
     })
 }
 
-async fn next(stream: &mut Streaming<FileChunk>) -> Result<Option<UploadChunk>, Status> {
-    match stream.message().await? {
-        Some(chunk) => Ok(Some(UploadChunk::from_wire(chunk)?)),
-        None => Ok(None),
-    }
+/// A stream of chunks as it comes from the wire.
+trait Chunks: Stream<Item = Result<FileChunk, Status>> + Unpin {}
+impl<S: Stream<Item = Result<FileChunk, Status>> + Unpin> Chunks for S {}
+
+async fn next(stream: &mut impl Chunks) -> Result<Option<UploadChunk>, Status> {
+    let chunk = timeout(LONGEST_SILENCE, stream.next()).await;
+    let chunk = chunk.map_err(|_| {
+        Status::deadline_exceeded(format!(
+            "nothing of the upload came for {LONGEST_SILENCE:?}: send it again"
+        ))
+    })?;
+    Ok(chunk.transpose()?.map(UploadChunk::from_wire).transpose()?)
 }
 
 /// Hands every chunk to the writer; fails if the stream breaks, so that nothing of it is kept.
 async fn pass_on(
-    stream: &mut Streaming<FileChunk>,
+    stream: &mut impl Chunks,
     first: UploadChunk,
     chunks: mpsc::Sender<UploadChunk>,
-) -> Result<(), Status> {
+) -> Result<(), Problem> {
     let attempt = first.attempt.clone();
     let mut chunk = first;
     loop {
         if chunk.attempt != attempt {
-            return Err(Status::invalid_argument(format!(
+            return Err(Problem::ForGood(Status::invalid_argument(format!(
                 "a chunk of {} in the stream of {attempt}: expected one attempt in a stream",
                 chunk.attempt
-            )));
+            ))));
         }
         let last = chunk.empty_set || (chunk.last_file && chunk.last_chunk);
-        if chunks.send(chunk).await.is_err() {
-            // The writer has stopped, and says why.
+        if chunks.send(chunk).await.is_err() || last {
+            // The writer has stopped and says why, or this is all.
             return Ok(());
         }
-        if last {
-            return Ok(());
-        }
-        chunk = next(stream).await?.ok_or_else(|| {
-            Status::data_loss("the stream ended before the last chunk of the last file")
+        let next = next(stream).await.map_err(Problem::ForGood)?;
+        chunk = next.ok_or_else(|| {
+            let words = "the stream ended before the last chunk of the last file";
+            Problem::ForGood(Status::data_loss(words))
         })?;
     }
 }
 
-/// Writes chunks until the last, at most `limit` bytes of them if there is one; `None` if there are
-/// no files.
-fn write(
-    mut staging: Staging,
-    mut chunks: mpsc::Receiver<UploadChunk>,
-    limit: Option<u64>,
-) -> Result<Option<Staging>, Problem> {
-    let (mut bytes, mut hole_bytes, mut files) = (0_u64, 0_u64, 0);
-    let too_much = |words| Problem::ForGood(Status::out_of_range(words));
-    // Where the next bytes of the file belong, from a sender that doesn't say.
-    let mut position = 0;
-    while let Some(chunk) = chunks.blocking_recv() {
-        if chunk.empty_set {
-            return Ok(None);
+/// Writes chunks until the last; `None` if there are no files. No thread waits for a chunk: one is
+/// taken for what has come, and given back.
+async fn write(
+    places: &Places,
+    mut incoming: Incoming,
+    mut inbox: mpsc::Receiver<UploadChunk>,
+) -> Result<Option<Box<Staging>>, Problem> {
+    let mut chunks = VecDeque::new();
+    loop {
+        if chunks.is_empty() {
+            let chunk = inbox.recv().await.ok_or_else(|| {
+                Problem::ForNow("the stream broke off before the last file".to_owned())
+            })?;
+            chunks.push_back(chunk);
+            chunks.extend(std::iter::from_fn(|| inbox.try_recv().ok()).take(CHUNKS_AHEAD));
         }
-        let path: RelativePath = chunk.path_text.parse().map_err(|error| {
-            Problem::ForGood(Status::invalid_argument(format!("file_path: {error}")))
-        })?;
-        let offset = chunk.offset.unwrap_or(position);
-        hole_bytes = hole_bytes.saturating_add(offset.saturating_sub(position));
-        if hole_bytes > MOST_HOLE_BYTES {
-            return Err(too_much(format!(
-                "the holes in the files are larger than {MOST_HOLE_BYTES} bytes together"
-            )));
-        }
-        position = offset.saturating_add(chunk.data.len() as u64);
-        bytes = bytes.saturating_add(chunk.data.len() as u64);
-        if let Some(limit) = limit.filter(|limit| bytes > *limit) {
-            return Err(too_much(format!(
-                "the files are larger than {limit} bytes, which is what the task's storage allows"
-            )));
-        }
-        staging
-            .write(&path, offset, &chunk.data)
-            .map_err(|error| Problem::of(&error))?;
-        if chunk.last_chunk {
-            position = 0;
-            let expected = chunk.finish.as_ref().map(checksum);
-            staging
-                .finish_file(&path, expected.as_ref())
-                .map_err(|error| Problem::of(&error))?;
-            if chunk.last_file {
-                return Ok(Some(staging));
-            }
-            files += 1;
-            if files == MOST_FILES {
-                return Err(too_much(format!(
-                    "more than {MOST_FILES} files are not taken"
-                )));
-            }
+        let turn = places.at_disk().await;
+        let worked = tokio::task::spawn_blocking(move || {
+            let came = incoming.work(&mut chunks);
+            drop(turn);
+            (incoming, chunks, came)
+        });
+        let came;
+        (incoming, chunks, came) = worked.await.expect("writing does not panic");
+        if let Came::All(staging) = came? {
+            return Ok(staging);
         }
     }
-    Err(Problem::ForNow(
-        "the stream broke off before the last file".to_owned(),
-    ))
 }
 
 /// Moves the files to their place, over those of an earlier attempt.
 fn publish(
-    staging: Option<Staging>,
+    staging: Option<Box<Staging>>,
     store: &OutputStore,
     user: &UserName,
     task: &TaskId,
@@ -268,14 +267,61 @@ fn publish(
     }
 }
 
+fn replaced() -> Status {
+    Status::aborted("another upload of this attempt has begun")
+}
+
 fn superseded() -> UploadAnswer {
     let message = "this attempt was superseded: drop its files".to_owned();
     UploadAnswer::Superseded { message }
 }
 
-fn checksum(digest: &cloudai_proto::FileDigest) -> Checksum {
-    Checksum {
-        size: digest.size,
-        sha256: digest.sha256.clone(),
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_falls_silent_is_given_up() {
+        let begun = Instant::now();
+        let silent = next(&mut futures_util::stream::pending()).await;
+        assert_eq!(silent.unwrap_err().code(), tonic::Code::DeadlineExceeded);
+        assert!(begun.elapsed() >= LONGEST_SILENCE);
+    }
+
+    #[tokio::test]
+    async fn while_nothing_comes_no_thread_is_held() {
+        // Given more uploads than there are threads, each with a chunk and then silence
+        let folder = tempfile::tempdir().unwrap();
+        let store = OutputStore::open(folder.path()).unwrap();
+        let places = Arc::new(Places::default());
+        let chunk = |number: u64| UploadChunk {
+            attempt: AttemptId::new(TaskId::numbered(number), 1),
+            worker: None,
+            user_text: String::new(),
+            task_name: String::new(),
+            path_text: "x".to_owned(),
+            offset: Some(0),
+            data: b"x".as_slice().into(),
+            last_chunk: false,
+            finish: None,
+            last_file: false,
+            empty_set: false,
+        };
+        let mut senders = Vec::new();
+        for number in 0..600 {
+            let first = chunk(number);
+            let staging = store.begin(&first.attempt).unwrap();
+            let (sender, inbox) = mpsc::channel(CHUNKS_AHEAD);
+            let (incoming, places) = (Incoming::new(staging, u64::MAX), places.clone());
+            tokio::spawn(async move { write(&places, incoming, inbox).await });
+            sender.send(first).await.unwrap();
+            senders.push(sender);
+        }
+        // then other work is done, as soon as what came is written.
+        let other = tokio::task::spawn_blocking(|| ());
+        let done = timeout(Duration::from_secs(30), other).await;
+        assert!(done.is_ok(), "no thread was free");
     }
 }

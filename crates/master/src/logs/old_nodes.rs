@@ -29,7 +29,7 @@ pub(super) async fn take_in(
     log: &OpenLog,
     path: &Path,
     mut stream: LogStream,
-    limit: Option<u64>,
+    limit: u64,
 ) -> Result<(), Break> {
     let mut held = HeldText::of(path, log.len())?;
     while let Some(message) = stream.next().await {
@@ -261,7 +261,7 @@ mod tests {
         }
         let (log, _) = store.writer(&attempt()).unwrap();
         let stream = stream::iter(messages.into_iter().map(Ok)).boxed();
-        take_in(&log, &store.path(&attempt()), stream, None).await
+        take_in(&log, &store.path(&attempt()), stream, u64::MAX).await
     }
 
     fn text(store: &LogStore) -> String {

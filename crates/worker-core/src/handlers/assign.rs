@@ -15,6 +15,10 @@ impl WorkerCore {
         if !self.ready {
             return step.answer_assign(call, AssignAnswer::NotReady);
         }
+        // Another cluster's attempts and numbers are no business of ours.
+        if let Some(refusal) = self.other_cluster(&order) {
+            return step.answer_assign(call, AssignAnswer::Refused(refusal));
+        }
         self.last_sequence = self.last_sequence.max(order.sequence);
         let id = order.attempt.clone();
         let numbered = !order.is_of_old_master();
@@ -24,6 +28,10 @@ impl WorkerCore {
         if let Some(held) = self.attempts.get_mut(&id) {
             if !numbered && !held.state.is_owed() {
                 return step.answer_assign(call, AssignAnswer::Refused(Refusal::JustEnded));
+            }
+            if !held.record.order.is_as_in(&order) {
+                let refusal = Refusal::OtherJob(id);
+                return step.answer_assign(call, AssignAnswer::Refused(refusal));
             }
             let answer = AssignAnswer::Accepted;
             let answer = held.answer_when_saved(call, Answer::Assign(answer));
@@ -49,14 +57,6 @@ impl WorkerCore {
         if self.shutting_down {
             return Err(Refusal::ShuttingDown);
         }
-        if let Some(mine) = &self.cluster
-            && *mine != order.cluster
-        {
-            return Err(Refusal::OtherCluster {
-                mine: mine.clone(),
-                other: order.cluster.clone(),
-            });
-        }
         if let Some(held) = self.held_of(&order.attempt.task)
             && held.number > order.attempt.number
         {
@@ -69,6 +69,14 @@ impl WorkerCore {
             return Err(Refusal::Unwell(reason));
         }
         self.room().check(&order.grant).map_err(Refusal::Shortage)
+    }
+
+    fn other_cluster(&self, order: &Order) -> Option<Refusal> {
+        let mine = self.cluster.as_ref()?;
+        (*mine != order.cluster).then(|| Refusal::OtherCluster {
+            mine: mine.clone(),
+            other: order.cluster.clone(),
+        })
     }
 
     /// What is free.

@@ -78,7 +78,9 @@ impl WorkerCore {
         if !held.advance(AttemptEvent::Cancel) {
             return;
         }
-        held.record.stop = Some(cause.clone());
+        held.record.stop = Some(cause);
+        // A process that dies over the stop must find the reason again.
+        held.stop_waits = true;
         step.out.push(held.save());
         match before {
             AttemptState::Accepting | AttemptState::Pulling => {
@@ -88,14 +90,7 @@ impl WorkerCore {
                 held.end_without_container(step.now, Exit::Cancelled);
                 self.ended(step, id);
             }
-            AttemptState::Starting | AttemptState::Running => {
-                step.out.push(Effect::Stop {
-                    attempt: id.clone(),
-                    grace: held.record.order.stop_grace,
-                    cause,
-                });
-            }
-            // The step under way comes to rest first.
+            // Its record is written first, or the step under way comes to rest.
             _ => {}
         }
     }

@@ -55,6 +55,7 @@ impl WorkerCore {
         if revision < held.record.revision {
             return;
         }
+        step.out.extend(held.stop_now());
         let event = match (held.state, held.had_container) {
             (S::Securing, false) => E::SaveBare,
             (S::Accepting | S::Securing, _) => E::Save,
@@ -71,6 +72,8 @@ impl WorkerCore {
         if revision < held.record.revision {
             return;
         }
+        // Better without its reason than not at all.
+        step.out.extend(held.stop_now());
         if !held.advance(E::Refuse) {
             held.save_tries += 1;
             step.out.push(held.write());
@@ -111,12 +114,10 @@ impl WorkerCore {
                 step.out.push(Effect::Follow {
                     record: Box::new(held.record.clone()),
                 });
-                if let (S::Stopping, Some(cause)) = (held.state, held.record.stop.clone()) {
-                    step.out.push(Effect::Stop {
-                        attempt: id.clone(),
-                        grace: held.record.order.stop_grace,
-                        cause,
-                    });
+                // One that was told to stop before it was found.
+                held.stop_waits |= held.state == S::Stopping;
+                if held.is_saved() {
+                    step.out.extend(held.stop_now());
                 }
             }
             _ => self.enter(step, id),
@@ -223,11 +224,14 @@ impl WorkerCore {
         }
     }
 
-    /// A container that can't be removed doesn't hold up the result; the sweep gets it.
+    /// A container that can't be removed doesn't hold up the result; the sweep gets it. But while
+    /// the engine is away nothing is given up: what was left in a volume is still there.
     fn remove_failed(&mut self, step: &mut Step<'_>, id: &AttemptId) {
         let limit = self.settings.engine_tries;
+        let is_away = self.engine_unwell.is_some();
         let held = self.attempt_mut(id);
-        if held.state == S::Clearing && (held.try_again(limit) || held.advance(E::Clear)) {
+        if held.state == S::Clearing && (is_away || held.try_again(limit) || held.advance(E::Clear))
+        {
             self.enter(step, id);
         }
     }

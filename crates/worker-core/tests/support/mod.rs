@@ -20,7 +20,7 @@ use cloudai_model::{
 };
 use cloudai_worker_core::{
     Answer, AssignAnswer, Blame, Call, CancelAnswer, Delivery, Effect, Failure, Found, Input, Job,
-    Order, Outcome, PulledImage, SealedLog, SentFiles, Settings, SpoolRecord, StopCause,
+    Order, Outcome, PulledImage, Refusal, SealedLog, SentFiles, Settings, SpoolRecord, StopCause,
     StopTarget, WorkerCore,
 };
 
@@ -272,6 +272,8 @@ impl Worker {
                         );
                         self.accepted.insert(attempt);
                     }
+                    // The attempt itself is held, with what it was given first.
+                    AssignAnswer::Refused(Refusal::OtherJob(held)) => assert_eq!(*held, attempt),
                     AssignAnswer::Refused(_) => {
                         assert!(!self.accepted.contains(&attempt), "{attempt} was accepted");
                         let before = self.refused.insert(attempt, assign.clone());

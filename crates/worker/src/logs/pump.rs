@@ -16,9 +16,12 @@ use cloudai_engine::{
 use cloudai_files::log::{Frame, LogError, LogReader, LogStream};
 use cloudai_model::Whole;
 use futures_util::{FutureExt as _, StreamExt as _};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::Notify,
+    time::{MissedTickBehavior, interval},
+};
 
-use super::{SharedWriter, lock, pauses::Pauses};
+use super::{SharedWriter, Signs, lock, pauses::Pauses};
 use crate::{backoff, context::blocking, engine_link::EngineLink};
 
 /// How much is written to the spool at once, if as much is there: it bounds the memory that a log
@@ -35,6 +38,8 @@ pub(super) struct Pump {
     engine: EngineLink,
     container: ContainerId,
     turns: Arc<AtomicU64>,
+    /// Told when what is being read may be dead.
+    ask_anew: Arc<Notify>,
     /// When the spool has more than so many framed bytes, the rest is not taken in.
     limit: u64,
     /// How much of each output is in the spool.
@@ -60,15 +65,16 @@ impl Pump {
         writer: SharedWriter,
         engine: EngineLink,
         container: ContainerId,
-        turns: Arc<AtomicU64>,
-        limit: u64,
+        signs: &Signs,
+        limit: Option<u64>,
     ) -> Self {
         Self {
             writer,
             engine,
             container,
-            turns,
-            limit: if limit == 0 { u64::MAX } else { limit },
+            turns: signs.turns.clone(),
+            ask_anew: signs.ask_anew.clone(),
+            limit: limit.unwrap_or(u64::MAX),
             position: LogPosition::START,
         }
     }
@@ -122,6 +128,7 @@ impl Pump {
                 biased;
                 first = pieces.next() => Some(first),
                 _ = look.tick(), if pauses.is_some() => None,
+                () = self.ask_anew.notified() => return Err(Broken::Off),
             };
             if let Some(pauses) = &mut pauses {
                 pauses.look(cloudai_clock::now(), self.position);

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
-use cloudai_files::output::Unpacked;
+use cloudai_files::output::LeftOut;
 use cloudai_model::{
     AttemptId, Command, ContainerEnd, ContainerSpec, DeviceShare, Exit, Grant, PeakUsage, Wall,
     Whole,
@@ -305,17 +305,17 @@ pub(super) fn tombstones_from_json(path: &Path, text: &[u8]) -> Result<Vec<Attem
         .collect()
 }
 
-pub(super) fn left_out_to_json(unpacked: &Unpacked) -> Vec<u8> {
+pub(super) fn left_out_to_json(left_out: &LeftOut) -> Vec<u8> {
     to_json(LeftOutForm {
-        notes: unpacked.notes.clone(),
-        left_out: unpacked.left_out,
+        notes: left_out.notes.clone(),
+        left_out: left_out.count,
     })
 }
 
-pub(super) fn left_out_from_json(path: &Path, text: &[u8]) -> Result<Unpacked, SpoolError> {
+pub(super) fn left_out_from_json(path: &Path, text: &[u8]) -> Result<LeftOut, SpoolError> {
     let form: LeftOutForm = from_json(path, text)?;
-    Ok(Unpacked {
+    Ok(LeftOut {
         notes: form.notes,
-        left_out: form.left_out,
+        count: form.left_out,
     })
 }

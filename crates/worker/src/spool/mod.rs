@@ -9,9 +9,13 @@
 //! | `volume` | says that `/output` is a volume of the engine; then `output/` is what was fetched |
 //! | `left-out.json` | what could not be fetched of it |
 //!
+//! Beside them lies `tombstones.json`, the attempts that never shall be started, and `reserve`, room
+//! held back for the day when the disk is full.
+//!
 //! Nothing is decided here.
 
 mod format;
+mod reserve;
 mod volume;
 mod write;
 
@@ -23,10 +27,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use cloudai_files::output::remove_tree;
 use cloudai_model::{AttemptId, TaskId};
 use cloudai_worker_core::SpoolRecord;
 
-use self::write::{sync_folder, write_whole};
+use self::{
+    reserve::{Reserve, is_no_room},
+    write::{sync_folder, write_whole},
+};
 
 const ORDER: &str = "order.json";
 const STATE: &str = "state.json";
@@ -45,6 +53,12 @@ pub(crate) enum SpoolError {
     /// A file is not as this program writes it.
     #[error("{} is not valid: {problem}; expected what worker-node wrote there", path.display())]
     Malformed { path: PathBuf, problem: String },
+}
+
+impl SpoolError {
+    fn is_no_room(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_no_room(source))
+    }
 }
 
 /// For `map_err`: the file system refused `doing` on `path`.
@@ -71,6 +85,7 @@ pub(crate) struct Spool {
     root: PathBuf,
     lanes: Arc<Mutex<BTreeMap<AttemptId, Arc<Mutex<Lane>>>>>,
     tombstones: Arc<Mutex<u64>>,
+    reserve: Reserve,
 }
 
 /// The place of one attempt in the spool.
@@ -78,6 +93,7 @@ pub(crate) struct Spool {
 pub(crate) struct SpoolPlace {
     folder: PathBuf,
     lane: Arc<Mutex<Lane>>,
+    reserve: Reserve,
 }
 
 /// What a start finds.
@@ -105,6 +121,7 @@ impl Spool {
             .canonicalize()
             .map_err(io_error(root, "find the folder"))?;
         Ok(Self {
+            reserve: Reserve::of(&root),
             root,
             lanes: Arc::default(),
             tombstones: Arc::default(),
@@ -131,7 +148,7 @@ impl Spool {
                 }
                 // Killed before the order was whole: it was answered to nobody.
                 Ok(None) => {
-                    if let Err(error) = fs::remove_dir_all(&path) {
+                    if let Err(error) = remove_tree(&path) {
                         found.unreadable.push(io_error(&path, "remove")(error));
                     }
                 }
@@ -157,6 +174,7 @@ impl Spool {
         SpoolPlace {
             folder: self.root.join(attempt.to_string()),
             lane,
+            reserve: self.reserve.clone(),
         }
     }
 
@@ -166,6 +184,7 @@ impl Spool {
         Some(SpoolPlace {
             folder: self.root.join(attempt.to_string()),
             lane,
+            reserve: self.reserve.clone(),
         })
     }
 
@@ -232,6 +251,11 @@ impl SpoolPlace {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(io_error(&path, "open")(error)),
         };
+        // That flushes what others wrote, too: not for nothing.
+        let mut entries = fs::read_dir(&path).map_err(io_error(&path, "list"))?;
+        if entries.next().is_none() {
+            return Ok(());
+        }
         // One call for the file system, however many files there are.
         rustix::fs::syncfs(&folder).map_err(|error| io_error(&path, "flush")(error.into()))
     }
@@ -248,7 +272,10 @@ impl SpoolPlace {
         }
         // An order without a state is one that was accepted, and nothing more.
         if record.revision > 1 && record.revision >= lane.written {
-            write_whole(&self.folder, STATE, &format::state_to_json(record), flush)?;
+            let text = format::state_to_json(record);
+            self.reserve.back(SpoolError::is_no_room, || {
+                write_whole(&self.folder, STATE, &text, flush)
+            })?;
         }
         lane.written = lane.written.max(record.revision);
         if flush {
@@ -287,11 +314,9 @@ impl SpoolPlace {
                 Err(error) => return Err(io_error(&path, "remove")(error)),
             }
         }
-        match fs::remove_dir_all(&self.folder) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(io_error(&self.folder, "remove")(error)),
-        }
+        remove_tree(&self.folder).map_err(io_error(&self.folder, "remove"))?;
+        self.reserve.take();
+        Ok(())
     }
 }
 

@@ -184,15 +184,15 @@ fn what_was_fetched_from_a_volume_becomes_the_output_once_and_keeps_what_was_lef
     fs::write(part.join("half"), "ha").unwrap();
     let part = place.begin_fetch().unwrap().unwrap();
     fs::write(part.join("whole"), "whole").unwrap();
-    let unpacked = cloudai_files::output::Unpacked {
+    let left_out = cloudai_files::output::LeftOut {
         notes: vec!["left out a\nb: is a FIFO".to_owned()],
-        left_out: 7,
+        count: 7,
     };
-    place.end_fetch(&unpacked).unwrap();
+    place.end_fetch(&left_out).unwrap();
 
     // Then that is the output, and nothing is fetched again
     assert!(place.output().join("whole").exists() && !place.output().join("half").exists());
-    assert_eq!(place.left_out().unwrap(), unpacked);
+    assert_eq!(place.left_out().unwrap(), left_out);
     assert!(place.begin_fetch().unwrap().is_none());
     place.delete().unwrap();
     assert!(!place.has_volume());

@@ -7,10 +7,12 @@ use std::{
     path::PathBuf,
 };
 
-use cloudai_files::output::Unpacked;
+use cloudai_files::output::{LeftOut, remove_tree};
 
-use super::{SpoolError, SpoolPlace, format, io_error, write::sync_folder};
-use crate::fetch::remove_folder;
+use super::{
+    SpoolError, SpoolPlace, format, io_error,
+    write::{sync_folder, write_whole},
+};
 
 const VOLUME: &str = "volume";
 const PART: &str = "output.part";
@@ -24,7 +26,7 @@ impl SpoolPlace {
         made.map_err(io_error(&path, "write"))?;
         // From an earlier try that was set otherwise.
         let output = self.output();
-        remove_folder(&output).map_err(io_error(&output, "remove"))?;
+        remove_tree(&output).map_err(io_error(&output, "remove"))?;
         sync_folder(&self.folder)
     }
 
@@ -39,27 +41,26 @@ impl SpoolPlace {
             return Ok(None);
         }
         let part = self.folder.join(PART);
-        remove_folder(&part).map_err(io_error(&part, "remove"))?;
+        remove_tree(&part).map_err(io_error(&part, "remove"))?;
         fs::create_dir(&part).map_err(io_error(&part, "make the folder"))?;
         Ok(Some(part))
     }
 
     /// What was fetched becomes the output, with what was left out of it.
-    pub(crate) fn end_fetch(&self, unpacked: &Unpacked) -> Result<(), SpoolError> {
-        let path = self.folder.join(LEFT_OUT);
-        let text = format::left_out_to_json(unpacked);
-        fs::write(&path, text).map_err(io_error(&path, "write"))?;
+    pub(crate) fn end_fetch(&self, left_out: &LeftOut) -> Result<(), SpoolError> {
+        let text = format::left_out_to_json(left_out);
+        write_whole(&self.folder, LEFT_OUT, &text, true)?;
         let part = self.folder.join(PART);
         fs::rename(&part, self.output()).map_err(io_error(&part, "rename"))?;
         sync_folder(&self.folder)
     }
 
     /// What was left out when it was fetched.
-    pub(crate) fn left_out(&self) -> Result<Unpacked, SpoolError> {
+    pub(crate) fn left_out(&self) -> Result<LeftOut, SpoolError> {
         let path = self.folder.join(LEFT_OUT);
         match fs::read(&path) {
             Ok(text) => format::left_out_from_json(&path, &text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Unpacked::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(LeftOut::default()),
             Err(error) => Err(io_error(&path, "read")(error)),
         }
     }

@@ -1,16 +1,16 @@
 //! Why a task waits, or where it stands, in JSON.
 
 use cloudai_core::explain::{Obstacle, Outlook, ResourceKind};
-use cloudai_model::{WorkerId, resources::bytes_to_gb};
+use cloudai_model::WorkerId;
 use cloudai_operator::Standing;
 use serde::Serialize;
 
-use super::{TaskJson, instant};
+use super::{TaskJson, gb, instant};
 use crate::render::explain::outlook;
 
 /// A task; while it waits, its place and what stands against it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct StandingJson {
+pub(crate) struct StandingJson {
     #[serde(flatten)]
     task: TaskJson,
     assigned_at: Option<String>,
@@ -46,7 +46,7 @@ struct ObstacleJson {
 impl StandingJson {
     /// Where a task stands.
     #[must_use]
-    pub fn new(standing: &Standing) -> Self {
+    pub(crate) fn new(standing: &Standing) -> Self {
         match standing {
             Standing::Waiting { entry, workers } => Self {
                 task: TaskJson::new(&entry.record, None),
@@ -89,8 +89,8 @@ impl ObstacleJson {
             Obstacle::HeldOff(_) => ("held-off", None),
             Obstacle::Short { kind, by, .. } => match kind {
                 ResourceKind::Cpu => ("cpu", Some(*by as f64 / 1000.0)),
-                ResourceKind::Memory => ("memory", Some(bytes_to_gb(*by))),
-                ResourceKind::Storage => ("storage", Some(bytes_to_gb(*by))),
+                ResourceKind::Memory => ("memory", Some(gb(*by))),
+                ResourceKind::Storage => ("storage", Some(gb(*by))),
                 ResourceKind::Gpu => ("gpu", Some(*by as f64 / 1000.0)),
             },
         };

@@ -1,13 +1,14 @@
 //! What tasks left in `/output`, in JSON.
 
 use cloudai_model::record::{FileRecord, FilesRecord};
+use cloudai_operator::TaskFiles;
 use serde::Serialize;
 
 use crate::render::files::total;
 
 /// A task that left files.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct TaskWithFilesJson {
+pub(crate) struct TaskWithFilesJson {
     task_id: String,
     name: String,
     user_id: String,
@@ -20,7 +21,7 @@ pub struct TaskWithFilesJson {
 impl TaskWithFilesJson {
     /// A task that left files.
     #[must_use]
-    pub fn new(record: &FilesRecord) -> Self {
+    pub(crate) fn new(record: &FilesRecord) -> Self {
         Self {
             task_id: record.attempt.task.to_string(),
             name: record.task_name.clone(),
@@ -33,18 +34,37 @@ impl TaskWithFilesJson {
     }
 }
 
+/// What one task left.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct TaskFilesJson {
+    files: Vec<FileJson>,
+    files_complete: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files_reason: Option<String>,
+}
+
+impl TaskFilesJson {
+    /// What one task left.
+    #[must_use]
+    pub(crate) fn new(left: &TaskFiles) -> Self {
+        Self {
+            files: left.files.iter().map(FileJson::new).collect(),
+            files_complete: left.whole.is_complete(),
+            files_reason: left.whole.reason().map(str::to_owned),
+        }
+    }
+}
+
 /// One file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct FileJson {
+struct FileJson {
     path: String,
     size: u64,
     sha256: String,
 }
 
 impl FileJson {
-    /// One file.
-    #[must_use]
-    pub fn new(record: &FileRecord) -> Self {
+    fn new(record: &FileRecord) -> Self {
         Self {
             path: record.path.clone(),
             size: record.size,

@@ -1,14 +1,15 @@
 //! Both views of the cluster, in JSON.
 
 use cloudai_core::inspect::{Difference, InspectedWorker, Inspection, Promise};
-use cloudai_model::{AttemptId, Mono, resources::bytes_to_gb};
+use cloudai_model::Mono;
 use serde::Serialize;
 
+use super::{AttemptJson, gb};
 use crate::render::inspection::in_words;
 
 /// Both views, worker by worker.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct InspectionJson {
+pub(crate) struct InspectionJson {
     live: usize,
     waiting: usize,
     workers: Vec<BothJson>,
@@ -54,12 +55,6 @@ struct HeldJson {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct AttemptJson {
-    task_id: String,
-    attempt: u32,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
 struct DifferenceJson {
     kind: &'static str,
     #[serde(flatten)]
@@ -78,7 +73,7 @@ struct StopOrderJson {
 impl InspectionJson {
     /// Both views.
     #[must_use]
-    pub fn new(both: &Inspection) -> Self {
+    pub(crate) fn new(both: &Inspection) -> Self {
         let orders = both.stop_orders.iter();
         Self {
             live: both.live,
@@ -131,18 +126,9 @@ impl PromiseJson {
             phase: promise.state.map(|state| state.phase().as_str()),
             reported_phase: promise.said.map(cloudai_model::Phase::as_str),
             cpu_cores: grant.cpu_milli as f64 / 1000.0,
-            memory_gb: bytes_to_gb(grant.memory_bytes),
-            storage_gb: bytes_to_gb(grant.storage_bytes),
+            memory_gb: gb(grant.memory_bytes),
+            storage_gb: gb(grant.storage_bytes),
             gpu_cores: f64::from(grant.gpu_milli()) / 1000.0,
-        }
-    }
-}
-
-impl AttemptJson {
-    fn new(attempt: &AttemptId) -> Self {
-        Self {
-            task_id: attempt.task.to_string(),
-            attempt: attempt.number,
         }
     }
 }

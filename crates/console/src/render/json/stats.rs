@@ -1,22 +1,22 @@
 //! One worker at length, in JSON.
 
 use cloudai_core::registry::Worker;
-use cloudai_model::{Now, resources::bytes_to_gb};
+use cloudai_model::Now;
 use serde::Serialize;
 
-use super::{TaskJson, WorkerJson};
+use super::{AttemptJson, TaskJson, WorkerJson, gb};
 use crate::render::stats::Running;
 
 /// A worker, what its machine uses, and the attempts it has.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct StatsJson {
+pub(crate) struct StatsJson {
     #[serde(flatten)]
     worker: WorkerJson,
     /// What is promised of each device, as a share of it.
     allocated_by_gpu: Vec<f64>,
     /// As of the last heartbeat; null while it is silent.
     usage: Option<UsageJson>,
-    attempts: Vec<AttemptJson>,
+    attempts: Vec<RunningJson>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -30,9 +30,9 @@ struct UsageJson {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct AttemptJson {
-    task_id: String,
-    attempt: u32,
+struct RunningJson {
+    #[serde(flatten)]
+    attempt: AttemptJson,
     /// Null if the task has gone on to a later attempt.
     task: Option<TaskJson>,
 }
@@ -55,21 +55,17 @@ impl StatsJson {
                 .collect(),
             usage: worker.active.then(|| UsageJson {
                 cpu_percent: worker.usage.cpu_percent,
-                memory_gb: bytes_to_gb(worker.usage.memory_bytes),
-                storage_gb: bytes_to_gb(worker.usage.storage_bytes),
+                memory_gb: gb(worker.usage.memory_bytes),
+                storage_gb: gb(worker.usage.storage_bytes),
                 gpu_percent: worker.usage.gpu_percent,
                 disk_read_bytes_per_s: worker.usage.disk_read_bytes_per_s,
                 disk_write_bytes_per_s: worker.usage.disk_write_bytes_per_s,
             }),
             attempts: running
                 .iter()
-                .map(|(attempt, record)| AttemptJson {
-                    task_id: attempt.task.to_string(),
-                    attempt: attempt.number,
-                    task: record
-                        .as_ref()
-                        .filter(|record| record.state.attempt == attempt.number)
-                        .map(|record| TaskJson::new(record, None)),
+                .map(|(attempt, record)| RunningJson {
+                    attempt: AttemptJson::new(attempt),
+                    task: record.as_ref().map(|record| TaskJson::new(record, None)),
                 })
                 .collect(),
         }

@@ -52,7 +52,7 @@ async fn a_worker_is_shown_with_what_it_runs() {
 async fn a_drain_says_what_still_runs_and_an_undrain_ends_it() {
     assert_eq!(
         answer("drain worker-1").await.0,
-        "✓ Worker worker-1 is given nothing new; 1 attempt there to its end\n"
+        "✓ Worker worker-1 is given nothing new; 1 attempt goes on there to its end\n"
     );
     assert_eq!(
         answer("undrain worker-1").await.0,
@@ -61,7 +61,9 @@ async fn a_drain_says_what_still_runs_and_an_undrain_ends_it() {
     assert_eq!(
         answer("drain worker-2").await,
         (
-            "❌ Failed to drain worker: worker worker-2 is not registered\n".to_owned(),
+            "❌ Failed to drain worker: worker worker-2 is not registered: `workers` shows those \
+             that are\n"
+                .to_owned(),
             1
         )
     );
@@ -122,7 +124,7 @@ async fn both_views_are_shown_and_what_was_put_right_is_told() {
     stage.session.run("fix-resources").await;
     assert_eq!(
         stage.screen.text(),
-        "✓ Nothing is amiss: 0 workers with 0 attempts compared\n"
+        "✓ Nothing is amiss: 1 worker with 0 attempts compared\n"
     );
 
     let attempt = AttemptId::new("task-9".parse().unwrap(), 2);
@@ -136,7 +138,7 @@ async fn both_views_are_shown_and_what_was_put_right_is_told() {
     *stage.master.mended.lock().unwrap() = vec![Mended {
         worker: "worker-1".parse().unwrap(),
         difference,
-        deed: Deed::StopAsked,
+        deed: Some(Deed::StopAsked),
     }];
     let both = as_json(&mut stage, "internal-state").await;
     assert_eq!(
@@ -182,8 +184,10 @@ async fn files_are_listed_by_user_and_by_task() {
     );
 
     let files = as_json(&mut stage, "task-files task-7 admin").await;
-    assert_eq!(files[1]["path"], "result.txt");
-    assert_eq!(files[1]["size"], 12);
+    assert_eq!(files["files"][1]["path"], "result.txt");
+    assert_eq!(files["files"][1]["size"], 12);
+    assert_eq!(files["files_complete"], false);
+    assert_eq!(files["files_reason"], "disk full");
     let (text, _) = answer("task-files task-7 admin").await;
     assert!(
         text.ends_with("2 files, 3.0 MB\n   Note: files not complete: disk full\n"),
@@ -212,8 +216,11 @@ async fn a_download_shows_a_bar_on_a_screen_and_leaves_one_line() {
         text.contains(bar) && text.contains(" 25 %  1.0 MB of 4.0 MB, "),
         "{text:?}"
     );
+    let (_, line) = text.split_once("\x1b[1A\r\x1b[J✓ 1 file to /").unwrap();
     assert!(
-        text.ends_with("\x1b[1A\r\x1b[J✓ 1 file to ./results (3.0 MB, 1 there already)\n"),
+        line.ends_with(
+            "/results (3.0 MB, 1 there already)\n   Note: files not complete: disk full\n"
+        ),
         "{text:?}"
     );
 }
