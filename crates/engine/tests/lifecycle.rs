@@ -344,7 +344,7 @@ async fn what_cannot_start_says_why() {
     plan.output_dir.push("missing");
     let error = place.engine.create(&plan).await.unwrap_err();
     assert!(
-        matches!(&error, CreateError::Refused(m) if m.contains("missing")),
+        matches!(&error, CreateError::OutputOutOfSight(folder) if folder.ends_with("missing")),
         "{error}"
     );
 }

@@ -298,14 +298,6 @@ async fn a_restart_of_the_master_takes_its_task_up(place: Place) {
     cluster.master.ends().await;
     cluster.restart_master().await;
 
-    // While it starts it knows no worker, and refuses none for that.
-    for failed in worker
-        .all("beat failed")
-        .iter()
-        .chain(&worker.all("refused"))
-    {
-        assert_eq!(failed["code"], "UNAVAILABLE", "{failed}");
-    }
     // The master calls the worker again, and the same process goes on to its end.
     until("a second call", async || {
         (worker.all("MasterRegister").len() >= 2).then_some(())
@@ -315,6 +307,10 @@ async fn a_restart_of_the_master_takes_its_task_up(place: Place) {
     assert_eq!(entry["attempt"], 1, "{entry}");
     assert_eq!(worker.all("AssignTask").len(), 1);
     assert!(worker.all("CancelTask").is_empty());
+    // While the master started it knew no worker, and refused none for that.
+    for failed in [worker.all("beat failed"), worker.all("refused")].concat() {
+        assert_eq!(failed["code"], "UNAVAILABLE", "{failed}");
+    }
     let expected: String = (1..=30).map(|i| format!("line {i}\n")).collect();
     assert_eq!(log_of(&cluster, &first(&task)).await, expected);
     worker.was_spoken_to_in_old_words();
