@@ -36,7 +36,7 @@ const GB: f64 = (1_u64 << 30) as f64;
 /// The most that a container may have on disk; `None` for one that an old master gave no limit.
 pub(crate) fn limit(order: &Order) -> Option<u64> {
     match order.grant.storage_bytes {
-        0 if order.sequence == 0 => None,
+        0 if order.is_of_old_master() => None,
         0 => Some(LEAST),
         bytes => Some(bytes),
     }
