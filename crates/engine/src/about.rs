@@ -84,8 +84,8 @@ fn has_init(info: &SystemInfo) -> bool {
     commit != Some("N/A")
 }
 
-/// What an engine says plainly that it lacks. What it doesn't mention is no lack: engines leave
-/// words out that have no meaning with their version of cgroups.
+/// What an engine says plainly that it lacks. A limit that it doesn't mention is no lack: engines leave
+/// words out that have no meaning with their version of cgroups. A seccomp profile must be named.
 fn lacks(info: &SystemInfo) -> Vec<Lack> {
     let options = info.security_options.as_deref().unwrap_or_default();
     // Such as `name=seccomp,profile=builtin`; `unconfined` is what `--seccomp-profile` may say.

@@ -26,6 +26,8 @@ use crate::{
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 /// The longest such wait.
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
+/// After so many answers that can't be understood, some minutes' worth, no end is waited for.
+const MOST_UNCLEAR: u32 = 100;
 /// How long one request may wait for a container's end. It bounds how long a connection that died
 /// without a word is trusted.
 const WAIT_ROUND: Duration = Duration::from_secs(60);
@@ -104,6 +106,9 @@ pub enum WaitError {
     /// It was removed by someone, and its end with it.
     #[error("the container was removed by someone else: {0}")]
     Gone(String),
+    /// For minutes the engine has answered what can't be understood.
+    #[error("how the container ended can't be known: {0}")]
+    Unclear(#[source] EngineError),
 }
 
 /// How a container stood at a look.
@@ -165,23 +170,7 @@ impl Engine {
                 let id = self.find(plan).await?.ok_or(CreateError::NameTaken(name))?;
                 Ok(Created { id, existed: true })
             }
-            Err(BollardError::DockerResponseServerError {
-                status_code,
-                message,
-            }) => Err(match status_code {
-                404 => CreateError::NoSuchImage(message),
-                _ if message.contains("no space left on device") => CreateError::DiskFull(message),
-                _ if message.contains("bind source path does not exist") => {
-                    CreateError::OutputOutOfSight(plan.output_dir.clone())
-                }
-                500.. => EngineError::Refused {
-                    status: status_code,
-                    message,
-                }
-                .into(),
-                _ => CreateError::Refused(message),
-            }),
-            Err(error) => Err(EngineError::from_bollard(error).into()),
+            Err(error) => Err(create_error(error, plan)),
         }
     }
 
@@ -272,6 +261,7 @@ impl Engine {
     /// If there is no end to wait for.
     pub async fn wait(&self, id: &ContainerId) -> Result<RawEnd, WaitError> {
         let mut retry = FIRST_RETRY;
+        let mut unclear = 0;
         loop {
             match timeout(WAIT_ROUND, self.wait_once(id)).await {
                 Ok(Ok(Seen::Ended(end))) => return Ok(end),
@@ -285,7 +275,11 @@ impl Engine {
                     tracing::debug!(container = %id, %error, "waiting for the engine to be back");
                 }
                 Ok(Err(error)) => {
-                    tracing::warn!(container = %id, %error, "whether it has ended can't be told");
+                    unclear += 1;
+                    if unclear == MOST_UNCLEAR {
+                        return Err(WaitError::Unclear(error));
+                    }
+                    tracing::debug!(container = %id, %error, "whether it has ended can't be told");
                 }
                 Err(_) => {
                     retry = FIRST_RETRY;
@@ -400,6 +394,26 @@ impl Engine {
         let mut held: Vec<_> = found.into_iter().filter_map(held_container).collect();
         held.sort_by(|a, b| a.attempt.cmp(&b.attempt));
         Ok(held)
+    }
+}
+
+/// Why a container of this plan was not made, or what was to be written into it was not.
+pub(crate) fn create_error(error: BollardError, plan: &ContainerPlan) -> CreateError {
+    let BollardError::DockerResponseServerError {
+        status_code: status,
+        message,
+    } = error
+    else {
+        return EngineError::from_bollard(error).into();
+    };
+    match status {
+        404 => CreateError::NoSuchImage(message),
+        _ if message.contains("no space left on device") => CreateError::DiskFull(message),
+        _ if message.contains("bind source path does not exist") => {
+            CreateError::OutputOutOfSight(plan.output_dir.clone())
+        }
+        500.. => EngineError::Refused { status, message }.into(),
+        _ => CreateError::Refused(message),
     }
 }
 

@@ -11,7 +11,9 @@ use bollard::models::{
     ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount, MountType,
     RestartPolicy, RestartPolicyNameEnum,
 };
-use cloudai_model::{AttemptId, ClusterId, Command, ContainerSpec, WorkerId};
+use cloudai_model::{
+    AttemptId, ClusterId, Command, ContainerSpec, WorkerId, resources::LEAST_CPU_MILLI,
+};
 
 use crate::{about::EngineInfo, asked, image::ImageId, volume::name_of};
 
@@ -31,8 +33,6 @@ pub mod labels {
 pub(crate) const OUTPUT: &str = "/output";
 /// Nanoseconds of CPU a second that a thousandth of a core is.
 const NANO_PER_MILLI: u64 = 1_000_000;
-/// The smallest share of a core that the kernel's scheduler gives: 1 ms in 100.
-const LEAST_MILLI: u64 = 10;
 
 /// The engine's id of a container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -188,7 +188,7 @@ impl ContainerPlan {
             0 => u64::MAX,
             cores => cores * 1000,
         };
-        let milli = self.cpu_milli.min(most).max(LEAST_MILLI);
+        let milli = self.cpu_milli.min(most).max(LEAST_CPU_MILLI);
         i64::try_from(milli.saturating_mul(NANO_PER_MILLI)).unwrap_or(i64::MAX)
     }
 

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use crate::{
     CreateError, Engine, EngineError,
+    container::create_error,
     plan::{ContainerId, ContainerPlan, OUTPUT, labels},
 };
 
@@ -80,7 +81,7 @@ impl Engine {
             ..ContainerCreateBody::default()
         };
         let made = self.docker.create_container(Some(options), body).await;
-        let made = made.map_err(EngineError::from_bollard)?;
+        let made = made.map_err(|error| create_error(error, plan))?;
         let opened = self.open_output(&ContainerId(made.id)).await;
         self.remove_opener(&plan.cluster, &plan.attempt).await?;
         Ok(opened?)

@@ -223,7 +223,9 @@ fn of_zeros_only_a_sign_now_and_then_and_the_end_are_read_if_so_wished() {
     assert_eq!(all.len(), 2500);
     let few = read(Zeros::LeftOut);
     let offsets: Vec<u64> = few.iter().map(|chunk| chunk.offset).collect();
-    assert_eq!(offsets, [2, 2050, 4098, 4998]);
+    assert_eq!(offsets.len(), 2 + (2500 - 3) / 32);
+    assert_eq!((offsets[0], offsets[1]), (2, 2 + 2 * 32));
+    assert_eq!(offsets.last(), Some(&4998));
     assert_eq!(few.last(), all.last(), "the checksum is that of all bytes");
 }
 

@@ -335,8 +335,8 @@ impl Shared {
         while let Some(message) = stream.next().await {
             let message = message?;
             if let Some(LogPiece::Framed { offset, data }) = message.piece {
+                check_length(&log, data.len(), limit)?;
                 append(&log, offset, data).await?;
-                check_length(&log, limit)?;
             }
             if message.is_complete {
                 return Ok(());
@@ -347,8 +347,8 @@ impl Shared {
 }
 
 /// A worker that stops its task at the storage limit never gets here.
-fn check_length(log: &OpenLog, limit: u64) -> Result<(), Break> {
-    if log.len() > limit {
+fn check_length(log: &OpenLog, more: usize, limit: u64) -> Result<(), Break> {
+    if log.len().saturating_add(more as u64) > limit {
         return Err(Break::TooLong(limit));
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use crate::{
     container::{ContainerDraft, allowed::Allowed},
     ids::{TaskId, UserName},
-    resources::{GpuRequest, Resources, gb_to_bytes, milli_cores, shown},
+    resources::{GpuRequest, LEAST_CPU_MILLI, Resources, gb_to_bytes, milli_cores, shown},
     spec::{Command, Priority, SlaMultiplier, TaskSpec},
     time::Wall,
 };
@@ -14,8 +14,6 @@ use crate::{
 pub const COMMAND_LIMIT: usize = 128 * 1024;
 /// The most characters of a name, a tag, or a label's key or value.
 pub const WORD_LIMIT: usize = 256;
-/// The smallest share of a core that the kernel's scheduler gives: 1 ms in 100.
-const LEAST_CPU_MILLI: u64 = 10;
 /// The smallest memory limit that engines accept, in GB: 6 MiB.
 const LEAST_MEMORY_GB: f64 = 6.0 / 1024.0;
 /// The longest span of time that is believed: ten years, in seconds.

@@ -41,6 +41,9 @@ pub fn milli_cores(cores: f64) -> Result<u64, ResourceError> {
     )
 }
 
+/// The smallest share of a core that the kernel's scheduler gives: 1 ms in 100.
+pub const LEAST_CPU_MILLI: u64 = 10;
+
 /// GB to bytes, rounded to the nearest.
 ///
 /// # Errors
@@ -137,6 +140,8 @@ pub struct Resources {
     pub gpu: GpuRequest,
 }
 
+/// What a task that asked for no storage may take all the same.
+const LEAST_STORAGE: u64 = 64 << 20;
 /// What a task may leave beyond twice the storage that it asked for.
 const BEYOND_STORAGE: u64 = 256 << 20;
 
@@ -144,12 +149,21 @@ const BEYOND_STORAGE: u64 = 256 << 20;
 /// count for the checksums.
 pub const MOST_HOLE_BYTES: u64 = 256 << 30;
 
+/// The most that a task with this much storage may have on disk.
+#[must_use]
+pub fn storage_limit(storage_bytes: u64) -> u64 {
+    match storage_bytes {
+        0 => LEAST_STORAGE,
+        bytes => bytes,
+    }
+}
+
 /// The most bytes of a log, and the most bytes of files, that a master takes of a task with this
 /// much storage. It is more than the task asked for: a worker looks at its disk now and then only,
 /// and what was written until then is kept, too.
 #[must_use]
 pub fn most_kept_bytes(storage_bytes: u64) -> u64 {
-    storage_bytes
+    storage_limit(storage_bytes)
         .saturating_mul(2)
         .saturating_add(BEYOND_STORAGE)
 }

@@ -85,7 +85,7 @@ pub enum Effect {
         cause: StopCause,
     },
     /// Take in the rest of the log, if there was a container, flush and close it: `Sealed`.
-    Seal(AttemptId),
+    Seal(Order),
     /// Remove the container: `Removed` or `RemoveFailed`.
     Remove {
         /// The assignment.

@@ -103,7 +103,7 @@ pub enum Outcome {
     /// The container is gone from the engine.
     Removed,
     /// The container can't be removed.
-    RemoveFailed(String),
+    RemoveFailed(Failure),
     /// What the master said to its files.
     Uploaded(Delivery<SentFiles>),
     /// What the master said to its report.

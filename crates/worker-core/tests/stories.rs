@@ -313,6 +313,30 @@ fn what_is_left_in_a_volume_is_not_given_up_while_the_engine_is_away() {
 }
 
 #[test]
+fn nor_before_anybody_has_noticed_that_it_is_away() {
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    worker.settle();
+    worker.container_ends(&id, 0);
+    let is_remove = |effect: &Effect| matches!(effect, Effect::Remove { .. });
+    worker.settle_until(is_remove);
+    for _ in 0..50 {
+        assert!(worker.pending.iter().all(is_remove));
+        worker.pending.clear();
+        worker.outcome(
+            &id,
+            Outcome::RemoveFailed(Failure {
+                reason: "connection refused".to_owned(),
+                blame: Blame::Machine,
+            }),
+        );
+    }
+    worker.finish();
+    assert_eq!(worker.acknowledged[&id], Exit::Exited(0));
+}
+
+#[test]
 fn what_the_machine_can_not_do_is_no_failure_of_the_task() {
     for (blame, is_the_machines) in [
         (Blame::Task, false),

@@ -194,6 +194,13 @@ async fn follow(
     let raw = match ended {
         Ok(raw) => raw,
         Err(WaitError::Gone(_) | WaitError::NotStarted) => return ContainerEnd { usage, ..gone() },
+        Err(error @ WaitError::Unclear(_)) => {
+            return ContainerEnd {
+                exit: Exit::Interrupted(error.to_string()),
+                usage,
+                ..gone()
+            };
+        }
     };
     let cause = cause.flatten().or_else(|| earlier_stop(record, &raw));
     ContainerEnd {

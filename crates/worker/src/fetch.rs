@@ -32,6 +32,17 @@ pub(crate) enum FetchError {
     Spool(#[from] SpoolError),
 }
 
+impl FetchError {
+    /// Whether there was no room on this worker's disk: there may be later.
+    pub(crate) fn is_no_room(&self) -> bool {
+        match self {
+            Self::Engine(_) => false,
+            Self::Unpack(error) => error.is_no_room(),
+            Self::Spool(error) => error.is_no_room(),
+        }
+    }
+}
+
 /// Fetches it, unless that was done before; at most so many bytes of it.
 pub(crate) async fn output(
     engine: &Engine,

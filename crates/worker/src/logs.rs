@@ -281,7 +281,8 @@ async fn drained(mut pump: Pumping, engine: &EngineLink) -> Whole {
         match timeout(DRAIN_LIMIT, &mut pump.task).await {
             Ok(Ok(whole)) => return whole,
             Ok(Err(error)) => return Whole::Incomplete(format!("it was not taken in: {error}")),
-            Err(_) if turns() > before || engine.now().is_none() => {}
+            Err(_) if turns() > before => asked_anew = 0,
+            Err(_) if engine.now().is_none() => {}
             Err(_) if asked_anew < ASK_ANEW => {
                 asked_anew += 1;
                 pump.signs.ask_anew.notify_one();

@@ -118,10 +118,11 @@ impl crate::core_loop::CarryOut for Runner {
                     let _ = stop.send(StopRequest { grace, cause }).is_ok();
                 }
             }
-            Effect::Seal(attempt) => {
-                self.pulls.remove(&attempt);
+            Effect::Seal(order) => {
+                self.pulls.remove(&order.attempt);
                 tokio::spawn(async move {
-                    take_in_unheard(&context, &attempt).await;
+                    take_in_unheard(&context, &order).await;
+                    let attempt = order.attempt;
                     let log = context.logs.seal(&attempt).await;
                     let place = context.spool.place(&attempt);
                     if let Err(error) = blocking(move || place.sync_output()).await {
@@ -190,8 +191,10 @@ fn show_end(attempt: &AttemptId, end: &ContainerEnd) {
     }
 }
 
-/// Takes in the log of a container whose start was never heard of, if it began all the same.
-async fn take_in_unheard(context: &Context, attempt: &AttemptId) {
+/// Takes in the log of a container whose start was never heard of, if it began all the same; one
+/// that still runs is stopped, for its attempt has ended.
+async fn take_in_unheard(context: &Context, order: &Order) {
+    let attempt = &order.attempt;
     if context.logs.is_pumped(attempt) {
         return;
     }
@@ -201,10 +204,17 @@ async fn take_in_unheard(context: &Context, attempt: &AttemptId) {
     let Ok(engine) = context.engine.ready_soon().await else {
         return context.logs.lose(attempt);
     };
-    match engine.inspect(&container).await {
-        // It has ended: its log grows no more.
+    let state = async {
+        let state = engine.inspect(&container).await?;
+        if state.running {
+            engine.stop(&container, order.stop_grace).await?;
+        }
+        Ok(state)
+    };
+    match state.await {
         Ok(state) if state.started_at.is_some() => {
-            context.logs.pump(attempt, container, None, None);
+            let limit = storage::limit(order);
+            context.logs.pump(attempt, container, None, limit);
         }
         Ok(_) | Err(EngineError::NoSuchContainer(_)) => {}
         Err(error) => {
@@ -407,14 +417,14 @@ fn create_blame(error: &CreateError) -> Blame {
 
 async fn remove(context: Context, order: Order, tries: u32) {
     backoff::wait(tries).await;
+    let failed = |error: EngineError| Failure {
+        blame: blame(&error),
+        reason: error.to_string(),
+    };
     let removed = async {
-        let engine = context
-            .engine
-            .ready_soon()
-            .await
-            .map_err(|e| e.to_string())?;
+        let engine = context.engine.ready_soon().await?;
         let container = context.container(&engine, &order).await;
-        let container = container.map_err(|error| error.to_string())?;
+        let container = container.map_err(failed)?;
         let place = context.spool.place(&order.attempt);
         let has_volume = place.has_volume();
         if let Some(id) = container {
@@ -424,26 +434,33 @@ async fn remove(context: Context, order: Order, tries: u32) {
                 match fetch::output(&engine, &id, &place, most).await {
                     // Removed by someone else; what it left can't be reached any more.
                     Ok(()) | Err(FetchError::Engine(EngineError::NoSuchContainer(_))) => {}
-                    Err(error) => return Err(error.to_string()),
+                    Err(FetchError::Engine(error)) => return Err(failed(error)),
+                    Err(error) => {
+                        return Err(Failure {
+                            reason: error.to_string(),
+                            blame: match error.is_no_room() {
+                                true => Blame::Machine,
+                                false => Blame::Passing,
+                            },
+                        });
+                    }
                 }
             }
-            engine
-                .remove(&id)
-                .await
-                .map_err(|error| error.to_string())?;
+            engine.remove(&id).await.map_err(failed)?;
         }
         if has_volume {
             let removed = engine.remove_volume(&order.cluster, &order.attempt).await;
-            removed.map_err(|error| error.to_string())?;
+            removed.map_err(failed)?;
         }
         Ok(())
     };
-    let removed: Result<(), String> = removed.await;
+    let removed: Result<(), Failure> = removed.await;
     let outcome = match removed {
         Ok(()) => Outcome::Removed,
-        Err(reason) => {
+        Err(failure) => {
+            let reason = &failure.reason;
             tracing::warn!(attempt = %order.attempt, reason, "its container can't be removed");
-            Outcome::RemoveFailed(reason)
+            Outcome::RemoveFailed(failure)
         }
     };
     context.core.outcome(&order.attempt, outcome);

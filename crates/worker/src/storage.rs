@@ -12,6 +12,7 @@ use std::{convert::Infallible, fs, time::Duration};
 
 use cloudai_engine::{ContainerId, EngineError};
 use cloudai_files::output::{TooDeep, disk_usage};
+use cloudai_model::resources::storage_limit;
 use cloudai_worker_core::{Order, Outcome};
 use tokio::time::{Instant, sleep};
 
@@ -28,8 +29,6 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const VOLUME_INTERVAL: Duration = Duration::from_secs(15);
 /// How many times longer than it takes to look is waited until the next look.
 const REST: u32 = 19;
-/// What a task that asked for none may take.
-const LEAST: u64 = 64 << 20;
 const MB: f64 = (1_u64 << 20) as f64;
 const GB: f64 = (1_u64 << 30) as f64;
 
@@ -37,8 +36,7 @@ const GB: f64 = (1_u64 << 30) as f64;
 pub(crate) fn limit(order: &Order) -> Option<u64> {
     match order.grant.storage_bytes {
         0 if order.is_of_old_master() => None,
-        0 => Some(LEAST),
-        bytes => Some(bytes),
+        bytes => Some(storage_limit(bytes)),
     }
 }
 

@@ -92,7 +92,8 @@ async fn an_output_that_fills_the_workers_disk_ends_its_task_only() {
     let disk = SmallDisk::at(&cluster.path("worker-1"), 48);
     cluster.add_worker("worker-1", 2.0).await;
     let line = "echo begun; dd if=/dev/zero of=/output/filled bs=1M count=100; exit 3";
-    let task = submit(&mut cluster, line, 0.03125).await;
+    // whose own limit would let it
+    let task = submit(&mut cluster, line, 0.5).await;
 
     // How it ended is known, though nothing more could be written
     let entry = cluster
@@ -108,6 +109,23 @@ async fn an_output_that_fills_the_workers_disk_ends_its_task_only() {
     let next = submit(&mut cluster, "echo more > /output/more", 0.03125).await;
     let entry = cluster.has_status(&next, "completed").await;
     assert_eq!(entry["files_complete"], true, "{entry}");
+
+    // Neither can one that never gives up writing keep its end from being known.
+    let line = "while :; do cat /dev/zero >> /output/x; done";
+    let endless = submit(&mut cluster, line, 0.5).await;
+    cluster.has_status(&endless, "running").await;
+    let filled = cluster
+        .path("worker-1")
+        .join(format!("spool/{endless}-1/output/x"));
+    until("the disk to be full", async || {
+        let length = fs::metadata(&filled).map_or(0, |file| file.len());
+        (length > 30 << 20).then_some(())
+    })
+    .await;
+    cluster.client().await.cancel(&endless).await;
+    cluster
+        .has_status_within(Duration::from_secs(180), &endless, "cancelled")
+        .await;
     cluster.end().await;
     drop(disk);
 }

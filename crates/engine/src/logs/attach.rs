@@ -74,7 +74,9 @@ impl Engine {
             Ok(Ok(end)) if end.finished_at.is_some_and(by_then) => Ok(()),
             Ok(Ok(_)) => Err(LogError::Interrupted(None)),
             Ok(Err(WaitError::Gone(message))) => Err(LogError::Gone(message)),
-            Ok(Err(WaitError::NotStarted)) | Err(_) => Err(LogError::Interrupted(None)),
+            Ok(Err(WaitError::NotStarted | WaitError::Unclear(_))) | Err(_) => {
+                Err(LogError::Interrupted(None))
+            }
         }
     }
 }

@@ -57,8 +57,9 @@ pub enum Zeros {
     LeftOut,
 }
 
-/// In a run of zeros one chunk in so many is handed out, without its data.
-const ZERO_RUN: u32 = 1024;
+/// In a run of zeros one chunk in so many is handed out, without its data: a few MB, which any disk
+/// gives long before its reader is missed.
+const ZERO_RUN: u32 = 32;
 
 /// Reads `file` beneath `root` in chunks of `chunk_size` bytes; the last may be shorter. Each file
 /// has a last chunk, an empty one too.

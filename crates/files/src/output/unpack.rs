@@ -32,6 +32,17 @@ pub struct UnpackError {
     source: io::Error,
 }
 
+impl UnpackError {
+    /// Whether there was no room on the disk: there may be later.
+    #[must_use]
+    pub fn is_no_room(&self) -> bool {
+        matches!(
+            self.source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
+}
+
 /// Unpacks a tar stream of a folder, by whatever name the stream calls it, into the empty folder
 /// `root`, and flushes it. Rights and times are not kept, nor are empty folders. Files that would
 /// make it more than `most` bytes are left out, and what follows them is not read.

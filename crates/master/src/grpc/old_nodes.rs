@@ -89,7 +89,8 @@ async fn take_in(service: &ClusterService, completion: Completion) -> Result<Rep
     let attempt = report.attempt.clone();
     let mut log_tail = String::new();
     // Of one that is repeated all is here.
-    if vet(service, &worker, &attempt).await? == Reported::Live {
+    let was_live = vet(service, &worker, &attempt).await? == Reported::Live;
+    if was_live {
         let logs = service.logs.clone();
         let at = report.end.finished_at;
         let log = logs.complete_old(&worker, &attempt, old.logs.clone(), at, LOG_TAIL);
@@ -106,6 +107,10 @@ async fn take_in(service: &ClusterService, completion: Completion) -> Result<Rep
         log_tail,
     };
     let reported = reported(service.master.core.call(input).await)?;
+    if was_live && reported != Reported::Live {
+        // It ended meanwhile, and perhaps before its log was asked for once more above.
+        service.logs.leave(&attempt);
+    }
     Ok(match answer(reported, "Task result received") {
         ReportAnswer::Superseded { message } => ReportAnswer::Refused(Refused(message)),
         other => other,

@@ -40,8 +40,8 @@ pub(super) async fn take_in(
                 return Err(Break::Unlike("its worker's log begins differently"));
             }
             let at_ns = rfc3339::unix_ns(timestamp.as_bytes());
+            check_length(log, text.len(), limit)?;
             append(log, text, at_ns.unwrap_or_else(now_ns))?;
-            check_length(log, limit)?;
         }
         if message.is_complete {
             return if held.is_over()? {
@@ -72,24 +72,19 @@ impl LogFollowers {
     ) -> Result<(Whole, String), LogError> {
         self.follow(worker.clone(), attempt.clone());
         let progress = self.end_of_stream(attempt).await;
-        if let Some(follower) = self.take(attempt) {
-            follower.task.abort();
-            // Its end: from here on nobody else writes.
-            let _ = follower.task.await;
-        }
+        // From here on nobody else writes.
+        self.end_follower(attempt).await;
         let (store, attempt) = (self.0.store.clone(), attempt.clone());
         let settled = tokio::task::spawn_blocking(move || {
             let whole = settle(&store, &attempt, &progress, of_result, received_at)?;
             let (log, _) = store.writer(&attempt)?;
             let tail = log.tail_text(tail)?;
-            store.close(&attempt)?;
+            log.sync()?;
             Ok((whole, tail))
         });
         settled.await.expect("writing a log does not panic")
     }
-}
 
-impl LogFollowers {
     /// How the stream stands at its end, or when nothing more of it comes.
     async fn end_of_stream(&self, attempt: &AttemptId) -> Progress {
         let Some(mut told) = self.progress_of(attempt) else {
@@ -123,7 +118,9 @@ fn settle(
     } else {
         let mut text = Bytes::from(of_result);
         let mut held = HeldText::of(&path, length)?;
-        if held.skip_repeated(&mut text)? && held.is_over()? {
+        // Of a stream that came to its end there may be nothing; else nothing tells nothing.
+        let tells = !text.is_empty() || *progress == Progress::Complete;
+        if tells && held.skip_repeated(&mut text)? && held.is_over()? {
             append(&log, text, received_at.0.saturating_mul(1_000_000))?;
             Whole::Complete
         } else {
@@ -340,6 +337,17 @@ mod tests {
                 .is_some_and(|why| why.contains("did not come to its end"))
         );
         assert_eq!(text(&store), "one\n");
+    }
+
+    #[tokio::test]
+    async fn a_log_that_never_came_is_not_called_complete() {
+        for progress in [Progress::Following, Progress::GivenUp("why".to_owned())] {
+            let (_folder, store) = store();
+            assert!(!settled(&store, &progress, "").is_complete());
+        }
+        // A task may print nothing at all.
+        let (_folder, store) = store();
+        assert_eq!(settled(&store, &Progress::Complete, ""), Whole::Complete);
     }
 
     #[tokio::test]

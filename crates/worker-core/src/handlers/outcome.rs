@@ -34,7 +34,7 @@ impl WorkerCore {
             Outcome::Ended(end) => self.container_ended(step, id, end),
             Outcome::Sealed(log) => self.sealed(step, id, log),
             Outcome::Removed => self.removed(step, id),
-            Outcome::RemoveFailed(_) => self.remove_failed(step, id),
+            Outcome::RemoveFailed(failure) => self.remove_failed(step, id, &failure),
             Outcome::Uploaded(delivery) => self.uploaded(step, id, delivery),
             Outcome::Reported(delivery) => self.reported(step, id, delivery),
             Outcome::Deleted => self.deleted(id),
@@ -207,7 +207,7 @@ impl WorkerCore {
                 end: held.end.clone().map(Box::new),
             });
         }
-        step.out.push(Effect::Seal(id.clone()));
+        step.out.push(Effect::Seal(held.record.order.clone()));
     }
 
     fn sealed(&mut self, step: &mut Step<'_>, id: &AttemptId, log: SealedLog) {
@@ -225,13 +225,20 @@ impl WorkerCore {
     }
 
     /// A container that can't be removed doesn't hold up the result; the sweep gets it. But while
-    /// the engine is away nothing is given up: what was left in a volume is still there.
-    fn remove_failed(&mut self, step: &mut Step<'_>, id: &AttemptId) {
+    /// the engine is away, or the disk is full, nothing is given up: what was left in a volume is
+    /// still there.
+    fn remove_failed(&mut self, step: &mut Step<'_>, id: &AttemptId, failure: &Failure) {
         let limit = self.settings.engine_tries;
         let is_away = self.engine_unwell.is_some();
         let held = self.attempt_mut(id);
-        if held.state == S::Clearing && (is_away || held.try_again(limit) || held.advance(E::Clear))
-        {
+        if held.state != S::Clearing {
+            return;
+        }
+        if is_away || failure.blame == Blame::Machine {
+            held.tries = held.tries.saturating_add(1);
+            return self.enter(step, id);
+        }
+        if held.try_again(limit) || held.advance(E::Clear) {
             self.enter(step, id);
         }
     }

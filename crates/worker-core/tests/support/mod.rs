@@ -213,7 +213,8 @@ impl Worker {
             | Effect::Create { order, .. }
             | Effect::Remove { order, .. }
             | Effect::Upload { order, .. } => order.attempt == *id,
-            Effect::Seal(attempt) | Effect::Delete { attempt, .. } => attempt == id,
+            Effect::Seal(order) => order.attempt == *id,
+            Effect::Delete { attempt, .. } => attempt == id,
             Effect::Report { report, .. } => report.report.attempt == *id,
             _ => false,
         })
@@ -405,7 +406,8 @@ impl Worker {
                 self.outcome(&attempt, Outcome::Started);
             }
             Effect::Stop { attempt, cause, .. } => self.stop(&attempt, &cause),
-            Effect::Seal(attempt) => {
+            Effect::Seal(order) => {
+                let attempt = order.attempt;
                 let log = SealedLog {
                     length_bytes: 7,
                     whole: Whole::Complete,
@@ -514,7 +516,7 @@ impl Worker {
                 self.outcome(record.attempt(), Outcome::StartFailed(failure()));
             }
             Effect::Remove { order, .. } => {
-                self.outcome(&order.attempt, Outcome::RemoveFailed(lost()));
+                self.outcome(&order.attempt, Outcome::RemoveFailed(failure()));
             }
             Effect::Upload { order, .. } => {
                 let delivery = Delivery::Undelivered(lost());

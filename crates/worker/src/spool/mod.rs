@@ -56,7 +56,8 @@ pub(crate) enum SpoolError {
 }
 
 impl SpoolError {
-    fn is_no_room(&self) -> bool {
+    /// Whether there was no room on the disk: there may be later.
+    pub(crate) fn is_no_room(&self) -> bool {
         matches!(self, Self::Io { source, .. } if is_no_room(source))
     }
 }
@@ -273,9 +274,11 @@ impl SpoolPlace {
         // An order without a state is one that was accepted, and nothing more.
         if record.revision > 1 && record.revision >= lane.written {
             let text = format::state_to_json(record);
-            self.reserve.back(SpoolError::is_no_room, || {
-                write_whole(&self.folder, STATE, &text, flush)
-            })?;
+            let write = || write_whole(&self.folder, STATE, &text, flush);
+            match record.end {
+                Some(_) => self.reserve.back(SpoolError::is_no_room, write)?,
+                None => write()?,
+            }
         }
         lane.written = lane.written.max(record.revision);
         if flush {

@@ -1,11 +1,11 @@
 //! Room that is kept for the day when the disk is full.
 //!
 //! What fills a disk is often the output of a task that runs here, and only its end makes room
-//! again. That end must be written first: so the spool holds some room back, gives it up when a
-//! write finds the disk full, and takes it again when something was deleted.
+//! again. That end must be written first: so the spool holds some room back for ends alone, gives it
+//! up bit by bit when the disk is full, and takes it again when something was deleted.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::OpenOptions,
     io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
@@ -13,8 +13,10 @@ use std::{
 
 use rustix::fs::{FallocateFlags, fallocate};
 
-/// Enough for the states of thousands of attempts.
+/// Enough for the ends of dozens of attempts, while others go on filling the disk.
 const BYTES: u64 = 4 << 20;
+/// Given up at once.
+const STEP: u64 = 64 << 10;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -47,16 +49,32 @@ impl Reserve {
         }
     }
 
-    /// Makes `write`; where the disk is full, once more without the reserve.
+    /// Makes `write`; where the disk is full, again and again with more of the reserve given up, as
+    /// long as there is some.
     pub(super) fn back<E>(
         &self,
         is_full: impl Fn(&E) -> bool,
         mut write: impl FnMut() -> Result<(), E>,
     ) -> Result<(), E> {
-        match write() {
-            Err(error) if is_full(&error) && fs::remove_file(&self.path).is_ok() => write(),
-            done => done,
+        loop {
+            match write() {
+                Err(error) if is_full(&error) && self.give_up_some() => {}
+                done => return done,
+            }
         }
+    }
+
+    /// Whether there was something to give up.
+    fn give_up_some(&self) -> bool {
+        let given = OpenOptions::new()
+            .write(true)
+            .open(&self.path)
+            .and_then(|file| {
+                let held = file.metadata()?.len();
+                file.set_len(held.saturating_sub(STEP))?;
+                Ok(held > 0)
+            });
+        given.unwrap_or(false)
     }
 }
 

@@ -19,20 +19,30 @@ pub(super) fn write_whole(
 ) -> Result<(), SpoolError> {
     let path = folder.join(name);
     let fresh = folder.join(format!("{name}.new"));
+    let written = write_fresh(&fresh, text, flush);
+    if written.is_err() {
+        // On a full disk it would take the room of the next try.
+        let _ = fs::remove_file(&fresh).is_ok();
+    }
+    written?;
+    fs::rename(&fresh, &path).map_err(io_error(&path, "replace"))?;
+    if flush {
+        sync_folder(folder)?;
+    }
+    Ok(())
+}
+
+fn write_fresh(fresh: &Path, text: &[u8], flush: bool) -> Result<(), SpoolError> {
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(&fresh)
-        .map_err(io_error(&fresh, "make"))?;
-    file.write_all(text).map_err(io_error(&fresh, "write"))?;
+        .open(fresh)
+        .map_err(io_error(fresh, "make"))?;
+    file.write_all(text).map_err(io_error(fresh, "write"))?;
     if flush {
-        file.sync_data().map_err(io_error(&fresh, "flush"))?;
-    }
-    fs::rename(&fresh, &path).map_err(io_error(&path, "replace"))?;
-    if flush {
-        sync_folder(folder)?;
+        file.sync_data().map_err(io_error(fresh, "flush"))?;
     }
     Ok(())
 }
