@@ -66,7 +66,8 @@ impl Terminal {
     /// nothing about colours is kept.
     ///
     /// # Panics
-    /// If it can't be started: needs `setsid` of util-linux, which every Debian has.
+    /// If it can't be started: needs `setsid` of util-linux and `env` of coreutils, which every Debian
+    /// has.
     #[must_use]
     pub fn start(
         name: &str,
@@ -83,9 +84,11 @@ impl Terminal {
         let copy = || end.try_clone().expect("there are file descriptors");
         resize(&person, columns);
 
-        // It becomes the program, in place: same process id, same exit code.
+        // It becomes the program, in place: same process id, same exit code. Whoever started the tests
+        // may ignore SIGHUP, as `nohup` does; a terminal's programs don't.
         let mut command = Command::new("setsid");
-        command.arg("--ctty").arg(program).args(args);
+        command.args(["--ctty", "env", "--default-signal=HUP"]);
+        command.arg(program).args(args);
         command.env_remove("NO_COLOR").env("TERM", "xterm-256color");
         command.envs(environment.iter().copied());
         command.current_dir(folder);
