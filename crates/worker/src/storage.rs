@@ -4,9 +4,9 @@
 //! To measure is to walk files, the engine's and ours. So it is done every five seconds, and never
 //! for more than a twentieth of the time: what takes a second to measure is measured every twenty
 //! seconds. A volume has to be read from the engine for it, up to the limit: every fifteen seconds
-//! at most; when the log alone is over the limit, it is measured at once. Within that time a
-//! container can write beyond its limit; the limit ends it, it does
-//! not fence it in. Volumes that an image declares for itself are not seen.
+//! at most. When the log alone is over the limit, it is measured at once. Until it is, a container
+//! can write beyond its limit: that ends it, it does not fence it in. Volumes that an image declares
+//! for itself are not seen.
 
 use std::{convert::Infallible, fs, time::Duration};
 

@@ -32,6 +32,15 @@ pub use store::OutputStore;
 pub use unpack::{UnpackError, unpack};
 pub use usage::{TooDeep, disk_usage};
 
+/// Whether it is a lack of room on a disk that an error tells of: there may be room later.
+#[must_use]
+pub fn is_no_room(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 /// What a hole in a file holds.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 

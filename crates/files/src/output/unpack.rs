@@ -16,6 +16,7 @@ use rustix::fs::{FileType, Mode};
 
 use super::{
     folder::Folder,
+    is_no_room,
     left_out::{LeftOut, word},
     path::RelativePath,
     tar::{Entry, EntryKind, TarReader},
@@ -36,10 +37,7 @@ impl UnpackError {
     /// Whether there was no room on the disk: there may be later.
     #[must_use]
     pub fn is_no_room(&self) -> bool {
-        matches!(
-            self.source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        )
+        is_no_room(&self.source)
     }
 }
 

@@ -24,6 +24,18 @@ type Taking = Shared<BoxFuture<'static, Result<ReportAnswer, Status>>>;
 #[derive(Clone, Default)]
 pub(super) struct OldResults(Arc<Mutex<BTreeMap<Told, Taking>>>);
 
+/// Forgets a result when the work on it is over.
+struct Over(OldResults, Told);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        let Self(OldResults(all), told) = self;
+        all.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(told);
+    }
+}
+
 impl OldResults {
     /// Waits for the result to be taken in; a repeated report joins the first. The work goes on if
     /// the caller doesn't wait.
@@ -39,10 +51,9 @@ impl OldResults {
             } else {
                 let (this, of) = (self.clone(), told.clone());
                 let work = async move {
-                    let answer = work.await;
-                    let mut all = this.0.lock().unwrap_or_else(PoisonError::into_inner);
-                    all.remove(&of);
-                    answer
+                    // Also if it panics: the next report shall begin anew.
+                    let _over = Over(this, of);
+                    work.await
                 };
                 let taking = work.boxed().shared();
                 tokio::spawn(taking.clone());

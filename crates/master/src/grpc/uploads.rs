@@ -137,7 +137,8 @@ async fn receive(
     filing.await.expect("filing does not panic")
 }
 
-/// Puts files that have all come to their place and writes them down.
+/// Puts files that have all come to their place and writes them down. An attempt that ends in the
+/// instant between the two leaves files there that no record names, until a later set replaces them.
 async fn file_away(
     master: &Arc<Master>,
     (worker, attempt): (WorkerId, AttemptId),

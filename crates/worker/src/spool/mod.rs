@@ -27,12 +27,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use cloudai_files::output::remove_tree;
+use cloudai_files::output::{is_no_room, remove_tree};
 use cloudai_model::{AttemptId, TaskId};
 use cloudai_worker_core::SpoolRecord;
 
 use self::{
-    reserve::{Reserve, is_no_room},
+    reserve::Reserve,
     write::{sync_folder, write_whole},
 };
 

@@ -6,7 +6,6 @@
 
 use std::{
     fs::OpenOptions,
-    io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
@@ -76,12 +75,4 @@ impl Reserve {
             });
         given.unwrap_or(false)
     }
-}
-
-/// Whether it is a lack of room that an error tells of.
-pub(super) fn is_no_room(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }
