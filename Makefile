@@ -15,7 +15,7 @@ test: ## every test; sets up the Docker Engine, the test images and the old node
 	@scripts/engine-up
 	@scripts/build-images
 	@scripts/old-nodes-up
-	cargo build --workspace --bins
+	cargo build -p cloudai-master -p cloudai-worker
 	cargo test --workspace
 
 test-all: test ## the same, then the property tests again with many more cases

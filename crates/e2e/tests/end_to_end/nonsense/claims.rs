@@ -253,8 +253,12 @@ async fn a_heartbeat_full_of_made_up_tasks_costs_a_few_calls() {
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert!(refused.message().contains("running_tasks"), "{refused}");
     client.send_heartbeat(beat(90_000)).await.unwrap();
+    until("it to be asked to stop some", async || {
+        (!asked_to_stop.lock().unwrap().is_empty()).then_some(())
+    })
+    .await;
     an_honest_task_completes(&mut cluster).await;
     let asked = asked_to_stop.lock().unwrap().len();
-    assert!((1..=64).contains(&asked), "{asked}");
+    assert!(asked <= 64, "{asked}");
     cluster.end().await;
 }
