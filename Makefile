@@ -11,10 +11,11 @@ demo: ## a cluster on this machine runs the sample task; Ctrl-C ends it
 build: ## the programs, optimised, in target/release
 	cargo build --release --workspace --bins
 
-test: ## every test; sets up the Docker Engine, the test images and the old nodes' peers first
+test: ## every test; sets up the Docker Engine, the test images, old nodes' peers and a mongod first
 	@scripts/engine-up
 	@scripts/build-images
 	@scripts/old-nodes-up
+	@scripts/mongod-up
 	cargo build -p cloudai-master -p cloudai-worker
 	cargo test --workspace
 

@@ -31,6 +31,10 @@ const END_TO_END_TESTS: &str = "cloudai-tests";
 /// The one crate that touches wire types.
 const WIRE: &str = "cloudai-proto";
 
+/// The one crate that talks to databases, and how.
+const STORE: &str = "cloudai-store";
+const DATABASES: &[&str] = &["mongodb", "rusqlite"];
+
 /// Names to the names that each depends on, version apart.
 #[derive(Default)]
 struct Graph {
@@ -111,6 +115,11 @@ impl Graph {
                 if ours && package != WIRE && dependency == "prost" {
                     violations.push(format!(
                         "{package} depends on prost: wire types are touched in {WIRE} alone"
+                    ));
+                }
+                if ours && package != STORE && DATABASES.contains(&dependency) {
+                    violations.push(format!(
+                        "{package} depends on {dependency}: databases are behind the trait of {STORE}"
                     ));
                 }
                 if PROGRAMS.contains(&dependency) && package != END_TO_END_TESTS {
@@ -211,6 +220,24 @@ fn wire_types_outside_and_programs_as_libraries_are_found() {
     );
     assert!(
         violations[1].starts_with("cloudai-master depends on prost"),
+        "{violations:?}"
+    );
+}
+
+#[test]
+fn a_database_outside_of_the_store_is_found() {
+    let graph = made_up(&[
+        ("cloudai-store", "mongodb"),
+        ("cloudai-master", "mongodb"),
+        ("cloudai-master", "cloudai-store"),
+        ("cloudai-tests", "rusqlite"),
+    ]);
+
+    let violations = graph.violations();
+
+    assert_eq!(violations.len(), 2, "{violations:?}");
+    assert!(
+        violations[0].starts_with("cloudai-master depends on mongodb"),
         "{violations:?}"
     );
 }

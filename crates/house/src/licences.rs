@@ -5,10 +5,28 @@ use spdx::{Expression, LicenseReq, ParseMode};
 use crate::repository::{assert_none, metadata};
 
 /// Terms that ask for no more than to be named, and so go with Apache-2.0. One more is added when a dependency needs it.
-const ALLOWED: &[&str] = &["Apache-2.0", "BSD-3-Clause", "MIT", "Unicode-3.0", "Zlib"];
+const ALLOWED: &[&str] = &[
+    "Apache-2.0",
+    "BSD-3-Clause",
+    "ISC",
+    "MIT",
+    "Unicode-3.0",
+    "Zlib",
+];
 
 /// Packages that may come under other terms: the package, its licence, and why that is all right.
-const EXCEPTIONS: &[(&str, &str, &str)] = &[];
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    (
+        "tiny-keccak",
+        "CC0-1.0",
+        "asks for nothing, and runs at compile time only",
+    ),
+    (
+        "webpki-roots",
+        "CDLA-Permissive-2.0",
+        "a list of certificates, as data: asks that its terms go along with the list",
+    ),
+];
 
 /// What is wrong with a package's licence, if anything is.
 fn objection(

@@ -2,6 +2,9 @@
 //! writes as many rows of about the same size into one table without an index.
 //!
 //! `cargo run --release -p cloudai-store --example commit_rate [seconds a figure]`
+//!
+//! With `MONGODB_URI` set (`mongodb://localhost:27017`) the same goes to that server, into databases
+//! named `commit_rate_...`, which stay there.
 
 #![allow(
     clippy::print_stdout,
@@ -16,7 +19,7 @@ use cloudai_model::{
     TaskStatus, Wall, Whole,
     record::{AssignmentRecord, Record, ResultRecord, TaskRecord, TaskState},
 };
-use cloudai_store::{SqliteStore, Store as _};
+use cloudai_store::{MongoSettings, MongoStore, SqliteStore, Store};
 use rusqlite::Connection;
 
 /// Writes of a task: added, assigned, running, over, its attempt closed, its result.
@@ -41,19 +44,36 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
     for batch in [1, 8, 256] {
         let (store_dir, bare_dir) = (tempfile::tempdir()?, tempfile::tempdir()?);
-        let store = through_store(store_dir.path(), batch, span).await?;
+        let store = SqliteStore::open(store_dir.path())?;
+        let store = through_store(&store, batch, span).await?;
         let bare = bare(&bare_dir.path().join("bare.db"), batch, span)?;
         println!(
             "{batch:>6} {store:>10.0} {bare:>10.0} {:>6.2}",
             store / bare
         );
     }
+    if let Ok(uri) = std::env::var("MONGODB_URI") {
+        println!("{:>6} {:>10}", "batch", "mongodb");
+        for batch in [1, 8, 256, 1024] {
+            let settings = MongoSettings {
+                uri: Some(uri.clone()),
+                database: Some(format!("commit_rate_{}_{batch}", std::process::id())),
+                ..MongoSettings::default()
+            };
+            let store = MongoStore::open(&settings).await?;
+            let rate = through_store(&store, batch, span).await?;
+            println!("{batch:>6} {rate:>10.0}");
+        }
+    }
     Ok(())
 }
 
 /// Each commit takes a batch of tasks through their whole life.
-async fn through_store(dir: &Path, batch: u64, span: Duration) -> Result<f64, Box<dyn Error>> {
-    let store = SqliteStore::open(dir)?;
+async fn through_store(
+    store: &dyn Store,
+    batch: u64,
+    span: Duration,
+) -> Result<f64, Box<dyn Error>> {
     let (_, spec) = draft().check()?;
     let began = clock::Instant::now();
     let mut done = 0;

@@ -55,6 +55,12 @@ pub enum CommitError {
         #[source]
         cause: Cause,
     },
+    /// Another master writes there now. Two on one database would run everything twice.
+    #[error("another master has taken {place} over: expected to be the only one on this database")]
+    TakenOver {
+        /// Which store.
+        place: String,
+    },
     /// The store was closed before.
     #[error("the store is closed")]
     Closed,
@@ -69,6 +75,7 @@ impl CommitError {
             Self::Conflict { .. }
             | Self::UnknownTask { .. }
             | Self::OrderTooHigh { .. }
+            | Self::TakenOver { .. }
             | Self::Closed => false,
         }
     }

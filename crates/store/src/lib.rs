@@ -1,5 +1,5 @@
-//! What CloudAI keeps: the [`Store`] trait and what stands behind it, [`MemoryStore`] and
-//! [`SqliteStore`].
+//! What CloudAI keeps: the [`Store`] trait and what stands behind it, [`MemoryStore`],
+//! [`SqliteStore`] and [`MongoStore`].
 //!
 //! A store writes [`Record`]s down and reads them back. It decides nothing: what a record means,
 //! and which may follow which, is the core's business. What it does watch over is that a task is
@@ -7,6 +7,7 @@
 
 mod error;
 mod memory;
+mod mongo;
 mod sqlite;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ use tokio::sync::mpsc;
 pub use self::{
     error::{CommitError, ReadError},
     memory::MemoryStore,
+    mongo::{Adopted, MongoOpenError, MongoSettings, MongoSettingsError, MongoStore},
     sqlite::{OpenError, SqliteStore},
 };
 

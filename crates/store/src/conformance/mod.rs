@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::{Highest, LOAD_CHUNK, Store};
 
-pub(crate) use self::sample::sample;
+pub(crate) use self::sample::{sample, worker};
 
 /// Somewhere a store can be opened, closed, and opened again.
 pub(crate) struct Place {

@@ -15,7 +15,16 @@ pub(super) const LOCK_FILE: &str = "cloudai.lock";
 /// ends, so a file left behind locks nobody out.
 #[derive(Debug)]
 pub(super) struct DataDirLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for DataDirLock {
+    /// A process that is just being started from another thread has the open file until it becomes
+    /// its own program, and with it the lock, unless that is let go of for all who have the file.
+    fn drop(&mut self) {
+        // If it can't be, closing the file does it, a moment later.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 /// Why the lock was not had.
@@ -49,6 +58,26 @@ impl DataDirLock {
         }
         file.set_len(0).map_err(LockError::Io)?;
         writeln!(file, "{}", std::process::id()).map_err(LockError::Io)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_let_go_of_is_free_while_a_process_being_started_still_has_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = DataDirLock::take(dir.path()).unwrap();
+        // As a process that was forked and has not yet become another program.
+        let of_child = lock.file.try_clone().unwrap();
+        let held = DataDirLock::take(dir.path());
+        assert!(matches!(held, Err(LockError::Held(_))), "{held:?}");
+
+        drop(lock);
+
+        DataDirLock::take(dir.path()).unwrap();
+        drop(of_child);
     }
 }

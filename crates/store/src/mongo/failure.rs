@@ -1,0 +1,168 @@
+//! What goes wrong inside, before it is known where. Turned into the errors of the crate with the
+//! store's place.
+//!
+//! The driver's own words carry whole server replies; only what a person can use is kept of them.
+
+use std::{io, time::Duration};
+
+use mongodb::error::{Error, ErrorKind, WriteFailure};
+
+use crate::{CommitError, ReadError, error::Cause};
+
+/// Codes of the server, by the names it gives them.
+mod code {
+    pub(super) const AUTHENTICATION_FAILED: i32 = 18;
+    pub(super) const UNAUTHORIZED: i32 = 13;
+    pub(super) const DUPLICATE_KEY: i32 = 11_000;
+    pub(super) const OUT_OF_DISK_SPACE: i32 = 14_031;
+    pub(super) const TRANSACTION_TOO_LARGE: i32 = 257;
+    pub(super) const TRANSACTION_TOO_LARGE_FOR_CACHE: i32 = 313;
+    pub(super) const INDEX_OPTIONS_CONFLICT: i32 = 85;
+    pub(super) const INDEX_KEY_SPECS_CONFLICT: i32 = 86;
+}
+
+/// Why nothing came of it.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// A record can't be written as it is.
+    Record(CommitError),
+    /// A document can't be read.
+    Document(ReadError),
+    /// The driver or the server says so.
+    Driver(Error),
+    /// The server refused a part of a command that it otherwise took.
+    Refused { code: i32, message: String },
+    /// No answer came in that time.
+    NoAnswer(Duration),
+    /// The head stands elsewhere than at the last batch: one of unknown outcome has come through.
+    HeadMoved,
+    /// The head is another master's.
+    TakenOver,
+    /// The store was closed before.
+    Closed,
+    /// Nobody takes what is loaded.
+    ReceiverGone,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        Self::Document(error)
+    }
+}
+
+impl From<CommitError> for Failure {
+    fn from(error: CommitError) -> Self {
+        Self::Record(error)
+    }
+}
+
+impl Failure {
+    fn code(&self) -> Option<i32> {
+        match self {
+            Self::Driver(error) => match &*error.kind {
+                ErrorKind::Command(command) => Some(command.code),
+                ErrorKind::Write(WriteFailure::WriteError(error)) => Some(error.code),
+                ErrorKind::Write(WriteFailure::WriteConcernError(error)) => Some(error.code),
+                _ => None,
+            },
+            Self::Refused { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    fn is_one_of(&self, codes: &[i32]) -> bool {
+        self.code().is_some_and(|code| codes.contains(&code))
+    }
+
+    /// Whether the credentials are not taken, or not enough.
+    pub(super) fn is_about_credentials(&self) -> bool {
+        let refused = matches!(self, Self::Driver(error)
+            if matches!(&*error.kind, ErrorKind::Authentication { .. }));
+        refused || self.is_one_of(&[code::AUTHENTICATION_FAILED, code::UNAUTHORIZED])
+    }
+
+    /// Whether the server finds the transaction too large.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.is_one_of(&[
+            code::TRANSACTION_TOO_LARGE,
+            code::TRANSACTION_TOO_LARGE_FOR_CACHE,
+        ])
+    }
+
+    /// Whether an index with these keys is there under another name or with other options.
+    pub(super) fn is_index_there(&self) -> bool {
+        self.is_one_of(&[code::INDEX_OPTIONS_CONFLICT, code::INDEX_KEY_SPECS_CONFLICT])
+    }
+
+    pub(super) fn is_duplicate(code: i32) -> bool {
+        code == code::DUPLICATE_KEY
+    }
+
+    /// Whether the same may succeed a moment later, without anyone doing anything.
+    pub(super) fn passes(&self) -> bool {
+        match self {
+            Self::HeadMoved | Self::NoAnswer(_) => true,
+            Self::Driver(_) | Self::Refused { .. } => {
+                !self.is_about_credentials() && !self.is_one_of(&[code::OUT_OF_DISK_SPACE])
+            }
+            Self::Record(_)
+            | Self::Document(_)
+            | Self::TakenOver
+            | Self::Closed
+            | Self::ReceiverGone => false,
+        }
+    }
+
+    /// In words, without the place.
+    pub(super) fn cause(self) -> Cause {
+        match self {
+            Self::Record(error) => Box::new(error),
+            Self::Document(error) => Box::new(error),
+            Self::Driver(error) => error.kind.to_string().into(),
+            Self::Refused { code, message } => format!("error code {code}: {message}").into(),
+            Self::NoAnswer(after) => Box::new(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("no answer within {after:?}"),
+            )),
+            Self::HeadMoved => "a batch of unknown outcome came through in between".into(),
+            Self::TakenOver => "another master has taken it over".into(),
+            Self::Closed => "it is closed".into(),
+            Self::ReceiverGone => "its receiver is gone".into(),
+        }
+    }
+
+    pub(super) fn at_commit(self, place: &str) -> CommitError {
+        let place = place.to_owned();
+        match self {
+            Self::Record(error) => error,
+            Self::Closed => CommitError::Closed,
+            Self::TakenOver => CommitError::TakenOver { place },
+            failure if failure.is_one_of(&[code::OUT_OF_DISK_SPACE]) => CommitError::Full {
+                place,
+                cause: failure.cause(),
+            },
+            failure => CommitError::Failed {
+                place,
+                cause: failure.cause(),
+            },
+        }
+    }
+
+    pub(super) fn at_read(self, place: &str) -> ReadError {
+        match self {
+            Self::Document(error) => error,
+            Self::Closed => ReadError::Closed,
+            Self::ReceiverGone => ReadError::ReceiverGone,
+            failure => ReadError::Failed {
+                place: place.to_owned(),
+                cause: failure.cause(),
+            },
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! A database that the Go master wrote: what it lacked gets defaults, what can't be read is named.
+
+use cloudai_model::{
+    Capacity, Command, GpuRequest, Phase, Priority, TaskStatus, Wall, record::Record,
+};
+use mongodb::{
+    Database,
+    bson::{DateTime, Document, doc},
+};
+
+use super::servers::{Server, client};
+use crate::{
+    MongoSettings, MongoStore, Store as _, TaskQuery,
+    conformance::{commit, loaded, sample},
+};
+
+const SUBMITTED: i64 = 1_700_000_000;
+
+fn at(second: i64) -> DateTime {
+    DateTime::from_millis((SUBMITTED + second) * 1000)
+}
+
+fn task(id: &str, status: &str, second: i64) -> Document {
+    doc! {
+        "task_id": id,
+        "user_id": "ann",
+        "docker_image": "alpine:3.20",
+        "command": "echo hello",
+        "req_cpu": 1.5,
+        "req_memory": 0.5,
+        "req_storage": 2.0,
+        "req_gpu": 0.0,
+        "status": status,
+        "created_at": at(second),
+        // Go's time that was never set.
+        "started_at": DateTime::from_millis(-62_135_596_800_000),
+    }
+}
+
+async fn written_by_go(server: &Server, settings: &MongoSettings) -> Database {
+    let database = client(&server.uri())
+        .await
+        .database(settings.database.as_deref().unwrap());
+    let mut sparse = task("task-7", "completed", 3);
+    for field in ["command", "user_id", "created_at"] {
+        sparse.remove(field);
+    }
+    sparse.insert("submitted_at", SUBMITTED + 3);
+    sparse.insert("colour", "blue");
+    let mut unreadable = task("task-9", "running", 4);
+    unreadable.insert("req_cpu", "much");
+    let collections = [
+        (
+            "WORKER_REGISTRY",
+            vec![
+                doc! {
+                    "worker_id": "w-1", "worker_ip": "10.0.0.2:50052",
+                    "total_cpu": 8.0, "total_memory": 16.0, "total_storage": 100.0,
+                    "total_gpu": 2.0, "allocated_cpu": 1.5, "is_active": true,
+                    "last_heartbeat": SUBMITTED, "registered_at": at(-60),
+                },
+                doc! {
+                    "worker_id": "w-2", "worker_ip": "10.0.0.3:50052",
+                    "total_cpu": 0.0, "total_memory": 0.0, "last_heartbeat": 0_i64,
+                },
+            ],
+        ),
+        (
+            "TASKS",
+            vec![
+                task("task-5", "running", 2),
+                task("task-3", "pending", 1),
+                sparse,
+                unreadable,
+            ],
+        ),
+        (
+            "ASSIGNMENTS",
+            vec![
+                doc! { "ass_id": "a1", "task_id": "task-5", "worker_id": "w-1", "assigned_at": at(3) },
+                doc! { "ass_id": "a2", "task_id": "task-7", "worker_id": "w-1", "assigned_at": at(4) },
+                doc! { "ass_id": "a3", "task_id": "task-99", "worker_id": "w-1" },
+            ],
+        ),
+        (
+            "RESULTS",
+            vec![doc! {
+                "task_id": "task-7", "worker_id": "w-1", "status": "success",
+                "logs": "hello\n", "completed_at": at(9),
+            }],
+        ),
+        (
+            "FILE_METADATA",
+            vec![doc! {
+                "task_id": "task-7", "user_id": "ann", "task_name": "t", "storage_path": "ann/t",
+                "file_paths": ["a.txt", "b.txt"], "uploaded_at": at(9),
+            }],
+        ),
+    ];
+    for (collection, documents) in collections {
+        database
+            .collection(collection)
+            .insert_many(documents)
+            .await
+            .unwrap();
+    }
+    // It may have made such an index of its own.
+    let index = doc! { "key": { "user_id": 1, "order_number": 1 }, "name": "theirs" };
+    let make = doc! { "createIndexes": "TASKS", "indexes": [index] };
+    database.run_command(make).await.unwrap();
+    database
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_go_master_wrote_is_read_with_defaults_and_goes_on_from_there() {
+    // Given a database of the Go master,
+    let server = Server::start(&[]);
+    let settings = server.settings();
+    let database = written_by_go(&server, &settings).await;
+
+    // when it is opened,
+    let store = MongoStore::open(&settings).await.unwrap();
+
+    // then what can be read is taken up, and what can't is named and left alone;
+    let adopted = store.adopted().clone();
+    assert_eq!(adopted.documents, 9, "{adopted:?}");
+    assert_eq!(adopted.left_alone.len(), 2, "{adopted:?}");
+    assert!(adopted.left_alone[0].contains("req_cpu"), "{adopted:?}");
+    assert!(
+        adopted.left_alone[1].contains("no such task"),
+        "{adopted:?}"
+    );
+
+    // a start gets the workers, and the live tasks in the order of their submits;
+    let (records, highest) = loaded(&store).await;
+    let [
+        Record::Worker(one),
+        Record::Worker(two),
+        Record::TaskAdded(waits),
+        Record::TaskAdded(runs),
+        Record::Assignment(open),
+    ] = records.as_slice()
+    else {
+        panic!("{records:?}");
+    };
+    let capacity = Capacity {
+        cpu_milli: 8000,
+        memory_bytes: 16 << 30,
+        storage_bytes: 100 << 30,
+        gpus: 2,
+    };
+    assert_eq!(one.capacity, Some(capacity));
+    assert_eq!(one.last_seen_at, Some(Wall(SUBMITTED * 1000)));
+    assert_eq!(
+        (two.capacity, two.last_seen_at, two.draining),
+        (None, None, false)
+    );
+    assert_eq!(waits.task.to_string(), "task-3");
+    assert_eq!(
+        (waits.state.status, waits.state.attempt),
+        (TaskStatus::Queued, 0)
+    );
+    assert_eq!(runs.task.to_string(), "task-5");
+    assert_eq!(
+        (runs.state.status, runs.state.phase),
+        (TaskStatus::Running, Phase::Running)
+    );
+    assert_eq!(
+        (runs.state.attempt, runs.state.worker.as_ref()),
+        (1, Some(&one.worker))
+    );
+    assert_eq!(runs.state.started_at, None);
+    assert_eq!(runs.spec.resources.cpu_milli, 1500);
+    assert_eq!(runs.spec.resources.gpu, GpuRequest::None);
+    assert_eq!(runs.spec.command, Command::Shell("echo hello".to_owned()));
+    assert_eq!(runs.spec.priority, Priority::default());
+    assert_eq!((&open.attempt.task, open.attempt.number), (&runs.task, 1));
+    assert_eq!((highest.order, highest.task_number), (3, Some(7)));
+
+    // what is over is there with its result and files;
+    let over = store.tasks(&TaskQuery::newest(1)).await.unwrap().remove(0);
+    assert_eq!((over.task.to_string().as_str(), over.order), ("task-7", 3));
+    assert_eq!(
+        (over.spec.user.as_str(), &over.spec.command),
+        ("admin", &Command::Image)
+    );
+    let result = store.result(&over.task).await.unwrap().unwrap();
+    assert_eq!(
+        (result.status, result.log_tail.as_str()),
+        (TaskStatus::Completed, "hello\n")
+    );
+    let files = store.files(&over.task).await.unwrap().unwrap();
+    assert_eq!(
+        (files.files.len(), files.files[1].path.as_str()),
+        (2, "b.txt")
+    );
+
+    // and it goes on: states change, tasks are added, and another start finds nothing to take up.
+    let mut ended = open.clone();
+    ended.ended = Some((Wall(5), "done".to_owned()));
+    let state = sample(1).done;
+    commit(
+        &store,
+        [
+            Record::TaskChanged(runs.task.clone(), state.clone()),
+            Record::Assignment(ended.clone()),
+            sample(4).added(),
+        ],
+    )
+    .await;
+    store.close().await.unwrap();
+    let store = MongoStore::open(&settings).await.unwrap();
+    assert_eq!(store.adopted().documents, 0);
+    assert_eq!(store.task(&runs.task).await.unwrap().unwrap().state, state);
+    assert_eq!(store.assignments(&runs.task).await.unwrap(), [ended]);
+    let kept = doc! { "task_id": "task-7", "colour": "blue" };
+    let tasks = database.collection::<Document>("TASKS");
+    assert_eq!(tasks.count_documents(kept).await.unwrap(), 1);
+    assert_eq!(tasks.count_documents(doc! {}).await.unwrap(), 5);
+    store.close().await.unwrap();
+}

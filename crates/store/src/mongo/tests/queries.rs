@@ -1,0 +1,194 @@
+//! That questions go along indexes, and that a document which can't be read is named.
+
+use cloudai_model::TaskStatus;
+use mongodb::bson::{Bson, Document, doc};
+
+use super::servers::Server;
+use crate::{
+    MongoStore, ReadError, Store as _, TaskQuery,
+    conformance::{commit, sample},
+    mongo::query,
+};
+
+/// The stages of the plan that the server takes for a page.
+async fn plan(store: &MongoStore, filter: Document) -> String {
+    let find =
+        doc! { "find": "TASKS", "filter": filter, "sort": { "order_number": -1 }, "limit": 50 };
+    let explain = doc! { "explain": find, "verbosity": "queryPlanner" };
+    let database = store.link.plain_collection("TASKS").namespace().db;
+    let database = store.link.client.database(&database);
+    let answer = database.run_command(explain).await.unwrap();
+    let planner = answer.get_document("queryPlanner").unwrap();
+    let mut stages = Vec::new();
+    let mut next = vec![planner.get_document("winningPlan").unwrap().clone()];
+    while let Some(stage) = next.pop() {
+        stages.push(stage.get_str("stage").unwrap_or_default().to_owned());
+        next.extend(stage.get_document("inputStage").ok().cloned());
+        let several = stage.get_array("inputStages").map(Vec::as_slice);
+        next.extend(
+            several
+                .unwrap_or_default()
+                .iter()
+                .filter_map(Bson::as_document)
+                .cloned(),
+        );
+    }
+    stages.join(" ")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_page_of_tasks_sorts_or_reads_the_whole_collection() {
+    let server = Server::start(&[]);
+    let store = MongoStore::open(&server.settings()).await.unwrap();
+    commit(&store, (1..=200).map(|number| sample(number).added())).await;
+    let newest = TaskQuery::newest(50);
+    let live = [TaskStatus::Queued, TaskStatus::Pending, TaskStatus::Running];
+    let queries = [
+        newest.clone(),
+        TaskQuery {
+            before: Some(7),
+            ..newest.clone()
+        },
+        TaskQuery {
+            statuses: [TaskStatus::Failed].into(),
+            ..newest.clone()
+        },
+        TaskQuery {
+            statuses: live.into(),
+            before: Some(7),
+            ..newest.clone()
+        },
+        TaskQuery {
+            user: Some("ann".parse().unwrap()),
+            statuses: live.into(),
+            ..newest.clone()
+        },
+        TaskQuery {
+            worker: Some("w".parse().unwrap()),
+            ..newest
+        },
+    ];
+    for query in queries {
+        let stages = plan(&store, query::filter(&query)).await;
+        assert!(stages.contains("IXSCAN"), "{query:?}: {stages}");
+        assert!(!stages.contains("COLLSCAN"), "{query:?}: {stages}");
+        let sorts = stages.split(' ').any(|stage| stage == "SORT");
+        assert!(!sorts, "{query:?}: {stages}");
+    }
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_that_can_not_be_read_is_named() {
+    let server = Server::start(&[]);
+    let store = MongoStore::open(&server.settings()).await.unwrap();
+    let it = sample(1);
+    let batch = [it.added(), it.assigned(), it.resulted(), it.uploaded()];
+    commit(&store, batch).await;
+    let cases = [
+        (
+            "TASKS",
+            "status",
+            Bson::from("asleep"),
+            "expected one of queued",
+        ),
+        ("TASKS", "env", "x".into(), "expected names and values"),
+        ("TASKS", "priority", 101.into(), "expected 0 to 100"),
+        ("TASKS", "gpu_milli", 1500.into(), "1500"),
+        ("ASSIGNMENTS", "worker_id", "a b".into(), "not valid"),
+        ("ASSIGNMENTS", "ended_reason", "x".into(), "neither"),
+        ("RESULTS", "exit_reason", "x".into(), "exit kind"),
+        (
+            "FILE_METADATA",
+            "sha256",
+            Bson::Array(vec![]),
+            "differ in number",
+        ),
+        ("FILE_METADATA", "pages", 1.into(), "page is missing"),
+    ];
+    for (collection, field, value, problem) in cases {
+        let documents = store.link.collection(collection);
+        let before = documents.find_one(doc! {}).await.unwrap().unwrap();
+        let set = doc! { "$set": { field: value } };
+        documents.update_one(doc! {}, set).await.unwrap();
+        let error = match collection {
+            "TASKS" => store.tasks(&TaskQuery::newest(9)).await.unwrap_err(),
+            "ASSIGNMENTS" => store.assignments(it.id()).await.unwrap_err(),
+            "RESULTS" => store.result(it.id()).await.unwrap_err(),
+            _ => store.files(it.id()).await.unwrap_err(),
+        };
+        assert!(matches!(error, ReadError::Unreadable { .. }), "{error}");
+        let said = error.to_string();
+        assert!(
+            said.contains(problem) && said.contains("task-1001"),
+            "{said}"
+        );
+        documents.replace_one(doc! {}, before).await.unwrap();
+    }
+    assert_eq!(store.task(it.id()).await.unwrap(), Some(it.task));
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_fields_of_the_contract_are_there_in_its_units() {
+    let server = Server::start(&[]);
+    let store = MongoStore::open(&server.settings()).await.unwrap();
+    let it = sample(1);
+    let batch = [
+        cloudai_model::record::Record::Worker(crate::conformance::worker("w-1")),
+        it.added(),
+        it.now_done(),
+        it.assigned(),
+        it.resulted(),
+        it.uploaded(),
+    ];
+    commit(&store, batch).await;
+    let fields = [
+        (
+            "TASKS",
+            "task_id user_id task_name submitted_at docker_image command req_cpu req_memory \
+             req_storage req_gpu tag task_type sla_multiplier deadline priority status attempt \
+             created_at started_at completed_at",
+        ),
+        (
+            "ASSIGNMENTS",
+            "ass_id task_id worker_id attempt assigned_at ended_at",
+        ),
+        (
+            "RESULTS",
+            "task_id worker_id attempt status exit_code logs completed_at sla_success",
+        ),
+        (
+            "FILE_METADATA",
+            "user_id task_id task_name file_paths storage_path sizes sha256 uploaded_at",
+        ),
+        (
+            "WORKER_REGISTRY",
+            "worker_id worker_ip total_cpu total_memory total_storage total_gpu last_heartbeat \
+             registered_at labels",
+        ),
+    ];
+    for (collection, fields) in fields {
+        let documents = store.link.collection(collection);
+        let document = documents.find_one(doc! {}).await.unwrap().unwrap();
+        for field in fields.split_whitespace() {
+            assert!(
+                document.contains_key(field),
+                "{collection} {field}: {document}"
+            );
+        }
+    }
+    let expected = doc! {
+        "task_id": "task-1001",
+        "submitted_at": 1_700_000_000_i64,
+        "req_cpu": 1.0,
+        "req_memory": 0.5,
+        "req_storage": 1.0,
+        "req_gpu": 0.0,
+        "status": "completed",
+        "completed_at": mongodb::bson::DateTime::from_millis(1_700_000_009_000),
+    };
+    let tasks = store.link.collection("TASKS");
+    assert_eq!(tasks.count_documents(expected).await.unwrap(), 1);
+    store.close().await.unwrap();
+}

@@ -1,0 +1,262 @@
+//! Real servers for the tests: each with a free port and a folder of its own, ended with the test.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::{Mutex, atomic::AtomicU64, atomic::Ordering},
+    time::Duration,
+};
+
+use mongodb::{
+    Client,
+    bson::{Document, doc},
+    options::ClientOptions,
+};
+
+use crate::MongoSettings;
+
+/// How long a server, or a set of them, may take to be ready on a busy machine.
+const READY_WITHIN: Duration = Duration::from_secs(90);
+
+/// Starts and ends a server as it is told, and ends it for good and removes its folder when nobody
+/// is left to tell it anything, however that came about.
+const KEEPER: &str = r#"
+exec 2>/dev/null
+folder=$1; shift; server=
+while read -r order; do
+    case $order in
+    start) "$@" >>"$folder/output" 2>&1 & server=$! ;;
+    kill) kill -KILL "$server"; wait "$server" ;;
+    halt) kill -STOP "$server" ;;
+    resume) kill -CONT "$server" ;;
+    esac
+    kill -0 "$server" && echo alive || echo ended
+done
+kill -KILL "$server"; wait; rm -rf "$folder"
+"#;
+
+/// One mongod.
+pub(super) struct Server {
+    pub(super) port: u16,
+    folder: PathBuf,
+    keeper: Mutex<(Child, ChildStdin, BufReader<ChildStdout>)>,
+}
+
+/// Free now, and not soon given to another who asks.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn target() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(target) => target.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"),
+    }
+    .join("mongod")
+}
+
+/// What the script has set up; the test fails if it has not.
+pub(super) fn made_by_script(name: &str) -> PathBuf {
+    let path = target().join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: run scripts/mongod-up",
+        path.display()
+    );
+    path
+}
+
+impl Server {
+    /// Starts one with further arguments, and waits until it answers.
+    pub(super) fn start(arguments: &[&str]) -> Self {
+        let mongod = made_by_script("mongod");
+        let folder = tempfile::Builder::new().prefix("mongod-").tempdir();
+        let folder = folder.unwrap().keep();
+        let port = free_port();
+        let mut keeper = Command::new("bash")
+            .args(["-c", KEEPER, "keeper"])
+            .args([&folder, &mongod])
+            .args(["--bind_ip", "127.0.0.1", "--port", &port.to_string()])
+            .arg("--dbpath")
+            .arg(&folder)
+            .args(["--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "128"])
+            .args(["--nounixsocket", "--quiet"])
+            .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // A Ctrl-C is for the tests; the keeper learns of their end by its standard input.
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let orders = keeper.stdin.take().unwrap();
+        let answers = BufReader::new(keeper.stdout.take().unwrap());
+        let server = Self {
+            port,
+            folder,
+            keeper: Mutex::new((keeper, orders, answers)),
+        };
+        server.again();
+        server
+    }
+
+    /// Starts it where it was, and waits until it answers.
+    pub(super) fn again(&self) {
+        self.order("start");
+        let answers = async {
+            loop {
+                let client = client(&self.uri()).await;
+                let ping = client
+                    .database("admin")
+                    .run_command(doc! { "hello": 1 })
+                    .await;
+                if ping.is_ok() {
+                    return;
+                }
+                assert!(self.order("look"), "mongod ended: {}", self.last_words());
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        block_on(async { tokio::time::timeout(READY_WITHIN, answers).await }).unwrap();
+    }
+
+    fn last_words(&self) -> String {
+        let output = std::fs::read_to_string(self.folder.join("output")).unwrap();
+        let worst = |line: &&str| line.contains(r#""s":"E""#) || line.contains(r#""s":"F""#);
+        let lines: Vec<&str> = output.lines().filter(worst).collect();
+        lines.join("\n")
+    }
+
+    /// As by a power cut.
+    pub(super) fn kill(&self) {
+        self.order("kill");
+    }
+
+    /// It keeps its connections and answers nothing.
+    pub(super) fn halt(&self) {
+        self.order("halt");
+    }
+
+    pub(super) fn resume(&self) {
+        self.order("resume");
+    }
+
+    /// Whether it lives after the order.
+    fn order(&self, order: &str) -> bool {
+        let mut keeper = self.keeper.lock().unwrap();
+        writeln!(keeper.1, "{order}").unwrap();
+        let mut answer = String::new();
+        keeper.2.read_line(&mut answer).unwrap();
+        answer == "alive\n"
+    }
+
+    /// Of this server alone, whatever set it belongs to.
+    pub(super) fn uri(&self) -> String {
+        let options = "directConnection=true&serverSelectionTimeoutMS=1000";
+        format!("mongodb://127.0.0.1:{}/?{options}", self.port)
+    }
+
+    /// A database of this server that no other test has.
+    pub(super) fn settings(&self) -> MongoSettings {
+        MongoSettings {
+            host: Some(format!("127.0.0.1:{}", self.port)),
+            database: Some(fresh_name()),
+            ..MongoSettings::default()
+        }
+    }
+
+    pub(super) async fn admin(&self, command: Document) -> mongodb::error::Result<Document> {
+        let client = client(&self.uri()).await;
+        client.database("admin").run_command(command).await
+    }
+}
+
+fn fresh_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Three of them.
+pub(super) struct ReplicaSet {
+    pub(super) members: Vec<Server>,
+}
+
+impl ReplicaSet {
+    /// Starts them with elections that take a second or two, and waits for the first primary.
+    pub(super) fn start() -> Self {
+        let members: Vec<Server> = std::thread::scope(|scope| {
+            let one = || Server::start(&["--replSet", "rs0"]);
+            let starting: Vec<_> = (0..3).map(|_| scope.spawn(one)).collect();
+            starting.into_iter().map(|it| it.join().unwrap()).collect()
+        });
+        let set = Self { members };
+        block_on(async {
+            let hosts = (0..).zip(&set.members);
+            let list = hosts.map(|(id, it)| {
+                doc! { "_id": id, "host": format!("127.0.0.1:{}", it.port) }
+            });
+            let config = doc! {
+                "_id": "rs0",
+                "members": list.collect::<Vec<_>>(),
+                "settings": { "electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 200 },
+            };
+            let initiate = doc! { "replSetInitiate": config };
+            set.members[0].admin(initiate).await.unwrap();
+        });
+        block_on(set.primary());
+        set
+    }
+
+    /// The member that is primary, once there is one.
+    pub(super) async fn primary(&self) -> &Server {
+        let found = async {
+            loop {
+                for member in &self.members {
+                    let hello = member.admin(doc! { "hello": 1 });
+                    let hello = tokio::time::timeout(Duration::from_secs(1), hello).await;
+                    if let Ok(Ok(hello)) = hello
+                        && hello.get_bool("isWritablePrimary").unwrap_or(false)
+                    {
+                        return member;
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(READY_WITHIN, found).await.unwrap()
+    }
+
+    /// A database of this set that no other test has.
+    pub(super) fn settings(&self) -> MongoSettings {
+        let hosts = self
+            .members
+            .iter()
+            .map(|it| format!("127.0.0.1:{}", it.port));
+        let uri = format!(
+            "mongodb://{}/{}?replicaSet=rs0",
+            hosts.collect::<Vec<_>>().join(","),
+            fresh_name(),
+        );
+        MongoSettings {
+            uri: Some(uri),
+            ..MongoSettings::default()
+        }
+    }
+}
+
+pub(super) async fn client(uri: &str) -> Client {
+    Client::with_options(ClientOptions::parse(uri).await.unwrap()).unwrap()
+}
+
+/// From wherever a test is, in a runtime or not.
+pub(super) fn block_on<T: Send>(work: impl Future<Output = T> + Send) -> T {
+    let run = || {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        { runtime }.enable_all().build().unwrap().block_on(work)
+    };
+    std::thread::scope(|scope| scope.spawn(run).join().unwrap())
+}
