@@ -123,6 +123,12 @@ impl Core {
             }
             Input::Tick => self.tick(step),
             Input::Submit { call, task, spec } => self.submit(step, call, task, &spec),
+            Input::Accepted {
+                call,
+                task,
+                spec,
+                submitted_at,
+            } => self.accepted(step, call, task, &spec, submitted_at),
             Input::Cancel { call, task } => self.cancel(step, call, &task),
             Input::Place { call, task, worker } => self.place(step, call, &task, &worker),
             Input::WhyWaiting { call, which } => self.why_waiting(step, call, &which),
@@ -200,7 +206,7 @@ impl Core {
                 self.restored(step, highest_task_number, highest_order);
             }
             Input::Tick | Input::AssignAnswered { .. } | Input::StopAnswered { .. } => {}
-            Input::Submit { call, .. } => {
+            Input::Submit { call, .. } | Input::Accepted { call, .. } => {
                 step.answer(
                     call,
                     Answer::Submitted(Err(SubmitError::NotReady(NotReady))),

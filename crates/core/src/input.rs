@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use cloudai_model::{
-    AttemptId, AttemptReport, Capacity, ContainerEnd, HostUsage, Phase, TaskId, TaskSpec,
+    AttemptId, AttemptReport, Capacity, ContainerEnd, HostUsage, Phase, TaskId, TaskSpec, Wall,
     WorkerAddress, WorkerId,
     record::{FilesRecord, Record},
 };
@@ -37,6 +37,17 @@ pub enum Input {
         task: Option<TaskId>,
         /// What to run.
         spec: Arc<TaskSpec>,
+    },
+    /// A submit that was accepted before the store had been read: it is kept whatever it asks for.
+    Accepted {
+        /// Answered with [`crate::Answer::Submitted`].
+        call: Call,
+        /// The id that it was accepted under. The shell has made sure that no task has it.
+        task: TaskId,
+        /// What to run.
+        spec: Arc<TaskSpec>,
+        /// When it was accepted.
+        submitted_at: Wall,
     },
     /// A user wants a task to stop.
     Cancel {

@@ -4,9 +4,13 @@
 
 mod cluster;
 
-use cloudai_core::{Answer, Input, NotReady, SubmitError, WorkerCallError};
-use cloudai_model::{Exit, Phase, TaskStatus};
-use cluster::{Cluster, capacity, cores, id};
+use cloudai_core::{
+    Answer, Core, Input, NotReady, Settings, SubmitError, WorkerCallError, policy::RoundRobin,
+};
+use std::sync::Arc;
+
+use cloudai_model::{Exit, Phase, TaskDraft, TaskId, TaskSpec, TaskStatus, Wall, record::Record};
+use cluster::{Cluster, capacity, cores, draft, id, spec};
 
 #[test]
 fn workers_come_back_inactive_and_tasks_are_queued_again() {
@@ -98,4 +102,65 @@ fn before_the_store_is_read_nobody_is_refused_as_unknown() {
         Answer::Reported(Err(WorkerCallError::NotReady(NotReady)))
     );
     assert!(cluster.take_stops().is_empty());
+}
+
+#[test]
+fn what_was_accepted_before_the_store_was_read_is_kept_whatever_it_asks_for() {
+    // Given a full queue, a clock that has stepped back, and no worker of the name it asks for,
+    let mut cluster = Cluster::unread();
+    let settings = Settings {
+        queue_limit: 0,
+        ..Settings::default()
+    };
+    let name = "c-1".parse().unwrap();
+    cluster.core = Core::new(settings, Box::new(RoundRobin), name);
+    let accepted = |task: u64, spec: &Arc<TaskSpec>| {
+        let (task, spec) = (TaskId::numbered(task), spec.clone());
+        move |call| Input::Accepted {
+            call,
+            task,
+            spec,
+            submitted_at: Wall(1_699_999_999_000),
+        }
+    };
+    let number = 1_800_000_000_000_000;
+    let elsewhere = spec(TaskDraft {
+        worker_id: Some("gone".into()),
+        ..draft()
+    });
+    let answer = cluster.call(accepted(number, &elsewhere));
+    let early = SubmitError::NotReady(NotReady);
+    assert_eq!(answer, Answer::Submitted(Err(early)));
+    cluster.step(Input::Restored {
+        highest_task_number: None,
+        highest_order: 0,
+    });
+
+    // when it is handed over,
+    let answer = cluster.call(accepted(number, &elsewhere));
+
+    // then it waits under its id and with its time, and ids go on above it.
+    let task = TaskId::numbered(number);
+    let Answer::Submitted(Ok(submitted)) = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(
+        (&submitted.task, submitted.status),
+        (&task, TaskStatus::Queued)
+    );
+    assert!(submitted.waiting.is_some());
+    let is_it =
+        |record: &Record| matches!(record, Record::TaskAdded(record) if record.task == task);
+    let written = cluster.written.iter().find(|record| is_it(record));
+    let Some(Record::TaskAdded(record)) = written else {
+        panic!("{:?}", cluster.written);
+    };
+    assert_eq!(record.submitted_at, Wall(1_699_999_999_000));
+    assert_eq!(record.order, 1);
+    // A second time it is known.
+    let again = cluster.call(accepted(number, &elsewhere));
+    let taken = SubmitError::IdTaken(task.clone());
+    assert_eq!(again, Answer::Submitted(Err(taken)));
+    let mut cluster = cluster.restarted();
+    assert!(cluster.submit(&cores(1.0)).task > task);
 }

@@ -36,6 +36,8 @@ pub struct Cluster {
     /// Addresses that gRPC is bound to.
     grpc_bind: String,
     extra: Vec<String>,
+    /// Environment of the master.
+    env: Vec<(String, String)>,
     /// The master.
     pub master: Process,
     /// The workers by id.
@@ -58,19 +60,30 @@ impl Cluster {
     /// # Panics
     /// If it doesn't start.
     pub async fn start_with(host: &str, extra: &[&str]) -> Self {
+        Self::start_in(host, extra, &[]).await
+    }
+
+    /// The same, with this environment besides.
+    ///
+    /// # Panics
+    /// If it doesn't start.
+    pub async fn start_in(host: &str, extra: &[&str], env: &[(&str, &str)]) -> Self {
         let engine = engine().await;
         let folder = tempfile::tempdir().unwrap();
         let (grpc_port, http_port) = (free_port(), free_port());
         let grpc_bind = format!("{host}:{grpc_port}");
         let http = format!("127.0.0.1:{http_port}");
         let extra: Vec<_> = extra.iter().map(ToString::to_string).collect();
-        let master = start_master(&folder, &grpc_bind, &http, &extra);
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let env: Vec<_> = env.iter().map(owned).collect();
+        let master = start_master(&folder, &grpc_bind, &http, &extra, &env);
         let mut cluster = Self {
             grpc: format!("127.0.0.1:{grpc_port}"),
             folder,
             http,
             grpc_bind,
             extra,
+            env,
             master,
             workers: BTreeMap::new(),
             ports: BTreeMap::new(),
@@ -100,7 +113,8 @@ impl Cluster {
 
     /// Starts the master again on what it left.
     pub async fn restart_master(&mut self) {
-        self.master = start_master(&self.folder, &self.grpc_bind, &self.http, &self.extra);
+        let (folder, extra, env) = (&self.folder, &self.extra, &self.env);
+        self.master = start_master(folder, &self.grpc_bind, &self.http, extra, env);
         self.is_serving().await;
     }
 
@@ -395,13 +409,21 @@ pub fn first(task: &TaskId) -> AttemptId {
     AttemptId::new(task.clone(), 1)
 }
 
-fn start_master(folder: &TempDir, grpc: &str, http: &str, extra: &[String]) -> Process {
+fn start_master(
+    folder: &TempDir,
+    grpc: &str,
+    http: &str,
+    extra: &[String],
+    env: &[(String, String)],
+) -> Process {
     let data = folder.path().join("master").display().to_string();
     let mut args: Vec<String> = ["-grpc", grpc, "-http", http, "-data-dir", &data]
         .map(str::to_owned)
         .into();
     args.extend_from_slice(extra);
-    Process::start("master", &programs().master, &args, folder.path())
+    let mut command = Command::new(&programs().master);
+    command.args(&args).envs(env.iter().cloned());
+    Process::spawn("master", command, folder.path())
 }
 
 /// A port that was free a moment ago, and that no outgoing connection gets: those have ports of

@@ -6,6 +6,7 @@
 #![cfg(test)]
 
 mod dependency_rule;
+mod deploy;
 mod licences;
 mod manifests;
 mod repository;

@@ -18,6 +18,20 @@ struct Health {
     workers: usize,
     active_workers: usize,
     store: String,
+    /// Absent while all is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<StoreAway>,
+}
+
+/// The store's database is out of reach.
+#[derive(Serialize)]
+struct StoreAway {
+    since: String,
+    reason: String,
+    read: bool,
+    journaled_changes: usize,
+    journaled_submits: usize,
+    journal_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -45,13 +59,26 @@ pub async fn serve(
 
 async fn health(State(master): State<Arc<Master>>) -> Json<Health> {
     let snapshot = master.snapshot();
+    let degraded = master.degraded();
     Json(Health {
-        status: if snapshot.ready { "ok" } else { "starting" },
+        status: match (&degraded, snapshot.ready) {
+            (Some(_), _) => "degraded",
+            (None, true) => "ok",
+            (None, false) => "starting",
+        },
         version: crate::VERSION,
         cluster: snapshot.ready.then(|| snapshot.cluster.to_string()),
         workers: snapshot.workers.len(),
         active_workers: snapshot.active_workers(),
         store: master.store.describe(),
+        degraded: degraded.map(|away| StoreAway {
+            since: away.since.to_string(),
+            reason: away.reason,
+            read: away.read,
+            journaled_changes: away.changes,
+            journaled_submits: away.submitted,
+            journal_bytes: away.journal_bytes,
+        }),
     })
 }
 

@@ -9,6 +9,7 @@ pub mod effects;
 pub mod front_end;
 pub mod grpc;
 pub mod http;
+pub mod intake;
 pub mod live;
 pub mod logs;
 pub mod operations;
@@ -16,6 +17,7 @@ pub mod settings;
 pub mod snapshot;
 pub mod specs;
 pub mod startup;
+pub mod store_news;
 pub mod token;
 pub mod workers;
 

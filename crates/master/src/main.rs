@@ -7,11 +7,14 @@ use std::{
 };
 
 use cloudai_config::Surroundings;
+use cloudai_console::Output;
 use cloudai_master::{
     diagnostics::Diagnostics,
     front_end::FrontEnd,
+    operations::Master,
     settings::{Settings, SettingsError},
     startup::{self, Running},
+    store_news,
 };
 use cloudai_operator::with_causes;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -53,14 +56,19 @@ fn main() -> ExitCode {
 /// reads goes to stdout, diagnostics go to stderr.
 async fn run(settings: &Settings, diagnostics: &Diagnostics) -> Result<ExitCode, String> {
     let mut signals = Signals::listen().map_err(|error| with_causes(&error))?;
-    let store = startup::open_store(settings).map_err(|error| with_causes(&error))?;
+    let store = tokio::select! {
+        store = startup::open_store(settings) => store.map_err(|error| with_causes(&error))?,
+        () = signals.asks_to_end(false) => return Ok(ExitCode::SUCCESS),
+    };
     let mut front_end = FrontEnd::open(settings).map_err(|error| with_causes(&error))?;
     let output = front_end.output.clone();
     if front_end.owns_interrupts() && io::stderr().is_terminal() {
         // The same screen: they must not break the line being typed.
         diagnostics.go_to(Some(output.clone()));
     }
-    output.news(format!("✓ Store ready: {}", store.describe()));
+    if store.is_there() {
+        output.news(format!("✓ Store ready: {}", store.store.describe()));
+    }
     let mut running = startup::start(settings, store)
         .await
         .map_err(|error| with_causes(&error))?;
@@ -68,14 +76,9 @@ async fn run(settings: &Settings, diagnostics: &Diagnostics) -> Result<ExitCode,
         output.news(format!("✓ {service} server listening on {address}"));
     }
 
-    let ended = match until_ready(&mut running, &mut signals).await {
-        Ok(true) => {
-            let loaded = running.master.snapshots.latest().workers.len();
-            if loaded > 0 {
-                output.news(format!("Loaded {loaded} workers from database"));
-            }
-            until_the_end(&mut running, &mut front_end, &mut signals).await
-        }
+    tokio::spawn(store_news::announce(running.master.clone(), output.clone()));
+    let ended = match until_usable(&mut running, &mut signals, &output).await {
+        Ok(true) => until_the_end(&mut running, &mut front_end, &mut signals).await,
         Ok(false) => Ok(ExitCode::SUCCESS),
         Err(reason) => Err(reason),
     };
@@ -85,11 +88,37 @@ async fn run(settings: &Settings, diagnostics: &Diagnostics) -> Result<ExitCode,
     ended
 }
 
-/// Waits until the store has been read; whether it was, before a signal asked for the end.
-async fn until_ready(running: &mut Running, signals: &mut Signals) -> Result<bool, String> {
+/// Waits until the store has been read, or is found to be out of reach; whether it came to that
+/// before a signal asked for the end.
+async fn until_usable(
+    running: &mut Running,
+    signals: &mut Signals,
+    output: &Output,
+) -> Result<bool, String> {
+    let master = Arc::clone(&running.master);
+    let mut is_read = running.is_read();
     tokio::select! {
-        () = signals.asks_to_end(false) => Ok(false),
-        ready = running.ready() => ready.map(|()| true),
+        () = signals.asks_to_end(false) => return Ok(false),
+        ready = running.ready() => {
+            ready?;
+            tell_what_was_loaded(&master, output);
+        }
+        () = store_news::out_of_reach(&master) => {
+            let output = output.clone();
+            tokio::spawn(async move {
+                if is_read.wait_for(|it| *it).await.is_ok() {
+                    tell_what_was_loaded(&master, &output);
+                }
+            });
+        }
+    }
+    Ok(true)
+}
+
+fn tell_what_was_loaded(master: &Master, output: &Output) {
+    let loaded = master.snapshots.latest().workers.len();
+    if loaded > 0 {
+        output.news(format!("Loaded {loaded} workers from database"));
     }
 }
 

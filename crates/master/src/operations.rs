@@ -22,17 +22,18 @@ use cloudai_model::{
     record::{FilesRecord, TaskRecord, WorkerRecord},
 };
 use cloudai_operator::{
-    About, CancelFailure, DownloadFailure, DownloadProgress, Downloaded, DrainFailure,
-    ExplainFailure, FilesFailure, FrameSource, InspectFailure, LogFailure, MendFailure, Operator,
-    PlaceFailure, QueueEntry, ReadFailure, RegisterFailure, Registered, ShuttingDown, Standing,
+    About, CancelFailure, Degraded, DownloadFailure, DownloadProgress, Downloaded, DrainFailure,
+    ExplainFailure, FilesFailure, FrameSource, InspectFailure, LogFailure, MendFailure, NoAnswer,
+    Operator, PlaceFailure, QueueEntry, ReadFailure, RegisterFailure, Registered, Standing,
     SubmitFailure, TaskFiles, TaskFilter, TaskView, UnregisterFailure,
 };
-use cloudai_store::{ReadError, Store, TaskQuery};
+use cloudai_store::{JournaledStore, ReadError, Store, TakeInError, TaskQuery};
 use tokio::sync::{broadcast, watch};
 
 use self::{logs::FramesOf, waiting::why};
 use crate::{
     core_loop::{CoreHandle, Stopped},
+    intake::Intake,
     live::LiveTasks,
     snapshot::Snapshots,
     token::{Tokens, random_registration},
@@ -45,6 +46,8 @@ pub struct Master {
     pub core: CoreHandle,
     /// What is stored.
     pub store: Arc<dyn Store>,
+    /// The same, if its database may be out of reach.
+    pub journaled: Option<Journaled>,
     /// What is live.
     pub live: LiveTasks,
     /// The registry as of the last flush.
@@ -65,6 +68,14 @@ pub struct Master {
     pub services: Vec<(String, String)>,
 }
 
+/// A store whose database may be out of reach, and what is submitted before it has been read.
+pub struct Journaled {
+    /// The store.
+    pub store: Arc<JournaledStore>,
+    /// The submits.
+    pub intake: Arc<Intake>,
+}
+
 #[async_trait]
 impl Operator for Master {
     fn now(&self) -> Now {
@@ -79,6 +90,19 @@ impl Operator for Master {
         }
     }
 
+    fn degraded(&self) -> Option<Degraded> {
+        let degraded = self.journaled.as_ref()?.store.degraded()?;
+        Some(Degraded {
+            place: degraded.place,
+            since: degraded.since,
+            reason: degraded.reason,
+            read: degraded.read,
+            changes: degraded.changes,
+            submitted: degraded.submitted,
+            journal_bytes: degraded.journal_bytes,
+        })
+    }
+
     fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshots.latest()
     }
@@ -89,6 +113,17 @@ impl Operator for Master {
 
     async fn submit(&self, draft: TaskDraft) -> Result<Submitted, SubmitFailure> {
         let (task, spec) = draft.check_allowed(&self.allowed)?;
+        if task.is_none()
+            && let Some(journaled) = self.unread()
+        {
+            match journaled.intake.take(&spec).await {
+                Ok(submitted) => return Ok(submitted),
+                // It has been read in this moment.
+                Err(TakeInError::Closed) => {}
+                Err(error) => return Err(SubmitFailure::NotKept(Box::new(error))),
+            }
+        }
+        self.store_is_read()?;
         if let Some(task) = &task
             && self.store.task(task).await.map_err(read_failure)?.is_some()
         {
@@ -103,6 +138,12 @@ impl Operator for Master {
     }
 
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {
+        if let Some(journaled) = &self.journaled {
+            let cancelled = journaled.intake.cancel(task).await;
+            if cancelled.map_err(|error| ReadFailure(Box::new(error)))? {
+                return Ok(CancelOutcome::Cancelled);
+            }
+        }
         let wanted = task.clone();
         let answer = self
             .call(|call| Input::Cancel { call, task: wanted })
@@ -214,8 +255,17 @@ impl Operator for Master {
     }
 
     async fn task(&self, task: &TaskId) -> Result<Option<TaskView>, ReadFailure> {
-        let Some(record) = self.store.task(task).await.map_err(read_failure)? else {
-            return Ok(None);
+        let accepted = || self.journaled.as_ref()?.intake.task(task);
+        let record = match self.store.task(task).await {
+            Ok(Some(record)) => record,
+            Ok(None) | Err(ReadError::OutOfReach { .. }) if accepted().is_some() => {
+                return Ok(accepted().map(|record| TaskView {
+                    record,
+                    result: None,
+                }));
+            }
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(read_failure(error)),
         };
         let result = self.store.result(task).await.map_err(read_failure)?;
         Ok(Some(TaskView {
@@ -230,14 +280,21 @@ impl Operator for Master {
             user: filter.user.clone(),
             ..TaskQuery::newest(filter.limit)
         };
-        let records = self.store.tasks(&query).await.map_err(read_failure)?;
-        Ok(records
-            .into_iter()
-            .map(|record| self.brought_up_to_date(record))
-            .collect())
+        let stored = match (self.store.tasks(&query).await, &self.journaled) {
+            (Err(ReadError::OutOfReach { .. }), Some(journaled)) => {
+                journaled.store.journaled_tasks(&query).await
+            }
+            (stored, _) => stored,
+        };
+        let stored = stored.map_err(read_failure)?.into_iter();
+        let stored = stored.map(|record| self.brought_up_to_date(record));
+        Ok(self.with_accepted(stored.collect(), filter))
     }
 
     async fn queue(&self, limit: usize) -> Result<Vec<QueueEntry>, ReadFailure> {
+        if let Some(journaled) = self.unread() {
+            return Ok(journaled.intake.queue(limit));
+        }
         let which = Which::First(limit);
         let answer = self.call(|call| Input::WhyWaiting { call, which }).await;
         let answer = answer.map_err(|error| ReadFailure(Box::new(error)))?;
@@ -248,7 +305,11 @@ impl Operator for Master {
         let mut entries = Vec::with_capacity(waiting.len());
         for entry in waiting {
             // One that was started meanwhile waits no more.
-            let record = self.store.task(&entry.task).await.map_err(read_failure)?;
+            let record = match self.store.task(&entry.task).await {
+                // What it is lies only there; how many there are the snapshot says.
+                Err(ReadError::OutOfReach { .. }) => continue,
+                record => record.map_err(read_failure)?,
+            };
             if let Some(record) = record.filter(|record| record.state.status == TaskStatus::Queued)
             {
                 entries.push(QueueEntry {
@@ -263,6 +324,12 @@ impl Operator for Master {
 
     async fn explain(&self, task: &TaskId) -> Result<Standing, ExplainFailure> {
         let unknown = || ExplainFailure::Unknown(task.clone());
+        if let Some(journaled) = &self.journaled
+            && let Some(entry) = journaled.intake.queued(task)
+        {
+            let workers = Vec::new();
+            return Ok(Standing::Waiting { entry, workers });
+        }
         // As stored: the reason for a pause after a failure must not be laid over.
         let record = self.store.task(task).await.map_err(read_failure)?;
         let record = record.ok_or_else(unknown)?;
@@ -352,8 +419,43 @@ impl Master {
     async fn call(
         &self,
         input: impl FnOnce(cloudai_core::Call) -> Input + Send + 'static,
-    ) -> Result<Answer, ShuttingDown> {
-        self.core.call(input).await.map_err(|Stopped| ShuttingDown)
+    ) -> Result<Answer, NoAnswer> {
+        self.store_is_read()?;
+        let answer = self.core.call(input).await;
+        answer.map_err(|Stopped| NoAnswer::ShuttingDown)
+    }
+
+    /// The store, while it has not been read because its database is out of reach.
+    fn unread(&self) -> Option<&Journaled> {
+        let journaled = self.journaled.as_ref()?;
+        let unread = !self.snapshots.latest().ready && journaled.store.degraded().is_some();
+        unread.then_some(journaled)
+    }
+
+    /// Without the store nobody knows what there is to change.
+    fn store_is_read(&self) -> Result<(), NoAnswer> {
+        let unread = self.unread().and_then(|_| self.degraded());
+        unread.map_or(Ok(()), |degraded| {
+            Err(NoAnswer::StoreUnread(Box::new(degraded)))
+        })
+    }
+
+    /// Lays what was accepted before the store was read before what is stored.
+    fn with_accepted(&self, stored: Vec<TaskRecord>, filter: &TaskFilter) -> Vec<TaskRecord> {
+        let Some(journaled) = &self.journaled else {
+            return stored;
+        };
+        let mut tasks = journaled.intake.newest_first();
+        tasks.retain(|task| {
+            let status = &task.state.status;
+            (filter.statuses.is_empty() || filter.statuses.contains(status))
+                && filter.user.as_ref().is_none_or(|user| *user == task.spec.user)
+                // One that has just been handed over is in both.
+                && stored.iter().all(|stored| stored.task != task.task)
+        });
+        tasks.extend(stored);
+        tasks.truncate(filter.limit);
+        tasks
     }
 
     /// The record of a worker that is registered at this address already.

@@ -1,6 +1,6 @@
 //! What an operator can set: flags, environment, files, defaults.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{
     Arg, ArgAction, Command,
@@ -12,21 +12,32 @@ use cloudai_model::{
     Allowed,
     container::{allowed::AllowedVolume, capability::Capability, network::NetworkName},
 };
+use cloudai_store::MongoSettings;
 
-/// Variables that point to a MongoDB: with any of them set, that is the store meant.
-const MONGODB_VARIABLES: &[&str] = &[
-    "MONGODB_URI",
-    "MONGODB_HOST",
-    "MONGODB_USERNAME",
-    "MONGODB_PASSWORD",
-    "MONGODB_DATABASE",
+/// Settings that point to a MongoDB, and their variables: with any of them set, that is the store
+/// meant.
+const MONGODB: [(&str, &str); 5] = [
+    ("mongodb-uri", "MONGODB_URI"),
+    ("mongodb-host", "MONGODB_HOST"),
+    ("mongodb-username", "MONGODB_USERNAME"),
+    ("mongodb-password", "MONGODB_PASSWORD"),
+    ("mongodb-database", "MONGODB_DATABASE"),
 ];
+
+const MONGODB_HELP: &str = "\
+MongoDB: MONGODB_URI, or MONGODB_HOST, MONGODB_USERNAME and MONGODB_PASSWORD, and MONGODB_DATABASE,
+in the environment or .env, say where it is [default: localhost:27017, cluster_db]";
 
 /// Where tasks and workers are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreKind {
     /// One file in the data directory.
     Sqlite,
+    /// A database elsewhere, with a journal in the data directory.
+    MongoDb {
+        /// The variable by which it was chosen; `None` if `store` names it.
+        because: Option<&'static str>,
+    },
     /// Nowhere.
     Memory,
 }
@@ -44,6 +55,12 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Which store.
     pub store: StoreKind,
+    /// Where a MongoDB is.
+    pub mongodb: MongoSettings,
+    /// Whether the master doesn't go on without a MongoDB that is out of reach.
+    pub store_required: bool,
+    /// How long a change waits for a MongoDB before it goes into the journal.
+    pub journal_after: Duration,
     /// Name of the placement policy.
     pub scheduler: String,
     /// Whether nodes on other machines need no token.
@@ -66,12 +83,9 @@ pub enum SettingsError {
     /// A flag, a variable or a file is wrong, or help was asked for.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// A MongoDB is meant.
-    #[error(
-        "{0} is set, but this version keeps its data in sqlite or memory: expected -store sqlite \
-         or -store memory to say which, or {0} unset"
-    )]
-    MongoDb(&'static str),
+    /// No time at all.
+    #[error("journal-after {0:?}: expected a span longer than nothing, such as 5s")]
+    JournalAfter(Duration),
     /// The spans don't rise.
     #[error(
         "heartbeat-interval {heartbeat:?}, inactive-after {inactive:?} and lost-after {lost:?}: \
@@ -105,88 +119,104 @@ fn section() -> Section {
     };
     let switch =
         |id: &'static str, help: &'static str| Arg::new(id).action(ArgAction::SetTrue).help(help);
+    let mongodb = MONGODB.map(|(id, variable)| {
+        let setting = Setting::without_flag(Arg::new(id)).env(variable);
+        // Any of them may hold what was meant for another.
+        setting.secret()
+    });
+    let mut settings = vec![
+        Setting::flag(
+            arg("grpc", "ADDRESS", "Serve gRPC here").value_parser(value_parser!(ListenAddr)),
+        )
+        .env("GRPC_PORT"),
+        Setting::flag(
+            arg("http", "ADDRESS", "Serve HTTP here").value_parser(value_parser!(ListenAddr)),
+        )
+        .env("HTTP_PORT"),
+        Setting::flag(arg(
+            "advertise",
+            "HOST:PORT",
+            "Tell workers this address of the master",
+        ))
+        .env("CLOUDAI_ADVERTISE"),
+        Setting::flag(
+            arg("data-dir", "DIR", "Keep store, logs and files here")
+                .value_parser(value_parser!(PathBuf)),
+        )
+        .env("CLOUDAI_DATA_DIR"),
+        Setting::flag(
+            arg("store", "STORE", "Keep tasks and workers in this store")
+                .value_parser(PossibleValuesParser::new(["sqlite", "mongodb", "memory"])),
+        )
+        .env("CLOUDAI_STORE"),
+        Setting::flag(switch(
+            "store-required",
+            "Don't start, or go on, without the MongoDB",
+        ))
+        .env("CLOUDAI_STORE_REQUIRED"),
+        Setting::flag(span(
+            "journal-after",
+            "Keep a change in a journal when MongoDB has not taken it for so long",
+        ))
+        .env("CLOUDAI_JOURNAL_AFTER"),
+        Setting::flag(
+            arg("scheduler", "POLICY", "Place tasks by this policy")
+                .value_parser(PossibleValuesParser::new(cloudai_core::policy::NAMES)),
+        )
+        .env("CLOUDAI_SCHEDULER"),
+        Setting::flag(switch("insecure", "Nodes on other machines need no token"))
+            .env("CLOUDAI_INSECURE"),
+        Setting::flag(arg(
+            "log-level",
+            "FILTER",
+            "Say this much on stderr: error to trace",
+        ))
+        .env("LOG_LEVEL"),
+        Setting::flag(switch("headless", "Read no commands from stdin")).env("CLOUDAI_HEADLESS"),
+        Setting::flag(span(
+            "heartbeat-interval",
+            "Ask workers for a sign of life so often",
+        ))
+        .env("CLOUDAI_HEARTBEAT_INTERVAL"),
+        Setting::flag(span(
+            "inactive-after",
+            "Count a worker inactive after this silence",
+        ))
+        .env("CLOUDAI_INACTIVE_AFTER"),
+        Setting::flag(span(
+            "lost-after",
+            "Count its tasks lost after this silence",
+        ))
+        .env("CLOUDAI_LOST_AFTER"),
+        Setting::flag(span(
+            "stop-grace",
+            "Between SIGTERM and SIGKILL of a container",
+        ))
+        .env("CLOUDAI_STOP_GRACE"),
+        Setting::flag(names(
+            "allow-networks",
+            value_parser!(NetworkName),
+            "Networks that tasks may be on besides none and bridge, with commas between",
+        ))
+        .env("CLOUDAI_ALLOW_NETWORKS"),
+        Setting::flag(names(
+            "allow-volumes",
+            value_parser!(AllowedVolume),
+            "Volumes that tasks may mount; name:ro for reading only",
+        ))
+        .env("CLOUDAI_ALLOW_VOLUMES"),
+        Setting::flag(names(
+            "allow-capabilities",
+            value_parser!(Capability),
+            "Capabilities that tasks may add to the six that they keep, such as NET_RAW",
+        ))
+        .env("CLOUDAI_ALLOW_CAPABILITIES"),
+    ];
+    settings.extend(mongodb);
     Section {
         name: "master",
         defaults: include_str!("../defaults.toml"),
-        settings: vec![
-            Setting::flag(
-                arg("grpc", "ADDRESS", "Serve gRPC here").value_parser(value_parser!(ListenAddr)),
-            )
-            .env("GRPC_PORT"),
-            Setting::flag(
-                arg("http", "ADDRESS", "Serve HTTP here").value_parser(value_parser!(ListenAddr)),
-            )
-            .env("HTTP_PORT"),
-            Setting::flag(arg(
-                "advertise",
-                "HOST:PORT",
-                "Tell workers this address of the master",
-            ))
-            .env("CLOUDAI_ADVERTISE"),
-            Setting::flag(
-                arg("data-dir", "DIR", "Keep store, logs and files here")
-                    .value_parser(value_parser!(PathBuf)),
-            )
-            .env("CLOUDAI_DATA_DIR"),
-            Setting::flag(
-                arg("store", "STORE", "Keep tasks and workers in this store")
-                    .value_parser(PossibleValuesParser::new(["sqlite", "memory"])),
-            )
-            .env("CLOUDAI_STORE"),
-            Setting::flag(
-                arg("scheduler", "POLICY", "Place tasks by this policy")
-                    .value_parser(PossibleValuesParser::new(cloudai_core::policy::NAMES)),
-            )
-            .env("CLOUDAI_SCHEDULER"),
-            Setting::flag(switch("insecure", "Nodes on other machines need no token"))
-                .env("CLOUDAI_INSECURE"),
-            Setting::flag(arg(
-                "log-level",
-                "FILTER",
-                "Say this much on stderr: error to trace",
-            ))
-            .env("LOG_LEVEL"),
-            Setting::flag(switch("headless", "Read no commands from stdin"))
-                .env("CLOUDAI_HEADLESS"),
-            Setting::flag(span(
-                "heartbeat-interval",
-                "Ask workers for a sign of life so often",
-            ))
-            .env("CLOUDAI_HEARTBEAT_INTERVAL"),
-            Setting::flag(span(
-                "inactive-after",
-                "Count a worker inactive after this silence",
-            ))
-            .env("CLOUDAI_INACTIVE_AFTER"),
-            Setting::flag(span(
-                "lost-after",
-                "Count its tasks lost after this silence",
-            ))
-            .env("CLOUDAI_LOST_AFTER"),
-            Setting::flag(span(
-                "stop-grace",
-                "Between SIGTERM and SIGKILL of a container",
-            ))
-            .env("CLOUDAI_STOP_GRACE"),
-            Setting::flag(names(
-                "allow-networks",
-                value_parser!(NetworkName),
-                "Networks that tasks may be on besides none and bridge, with commas between",
-            ))
-            .env("CLOUDAI_ALLOW_NETWORKS"),
-            Setting::flag(names(
-                "allow-volumes",
-                value_parser!(AllowedVolume),
-                "Volumes that tasks may mount; name:ro for reading only",
-            ))
-            .env("CLOUDAI_ALLOW_VOLUMES"),
-            Setting::flag(names(
-                "allow-capabilities",
-                value_parser!(Capability),
-                "Capabilities that tasks may add to the six that they keep, such as NET_RAW",
-            ))
-            .env("CLOUDAI_ALLOW_CAPABILITIES"),
-        ],
+        settings,
     }
 }
 
@@ -198,14 +228,12 @@ impl Settings {
     pub fn load(surroundings: &Surroundings) -> Result<Self, SettingsError> {
         let command = Command::new("master-node")
             .version(crate::VERSION)
-            .about("Queues tasks, places them on workers and follows them");
+            .about("Queues tasks, places them on workers and follows them")
+            .after_help(MONGODB_HELP);
         let found = cloudai_config::load(command, &section(), surroundings)?;
-        let store_chosen = !matches!(found.source("store"), Some(Source::BuiltIn { .. }));
-        let mongodb = MONGODB_VARIABLES
-            .iter()
-            .find(|name| surroundings.env.contains_key(&OsString::from(name)));
-        if let (Some(name), false) = (mongodb, store_chosen) {
-            return Err(SettingsError::MongoDb(name));
+        let journal_after: Duration = found.get("journal-after");
+        if journal_after.is_zero() {
+            return Err(SettingsError::JournalAfter(journal_after));
         }
         let core = cloudai_core::Settings {
             heartbeat_interval: found.get("heartbeat-interval"),
@@ -230,10 +258,10 @@ impl Settings {
             http: found.get("http"),
             advertise: found.get_if_any("advertise"),
             data_dir: found.get("data-dir"),
-            store: match found.get::<String>("store").as_str() {
-                "memory" => StoreKind::Memory,
-                _ => StoreKind::Sqlite,
-            },
+            store: store(&found),
+            mongodb: mongodb(&found),
+            store_required: found.is_on("store-required"),
+            journal_after,
             scheduler: found.get("scheduler"),
             insecure: found.is_on("insecure"),
             log_level: found.get("log-level"),
@@ -249,9 +277,34 @@ impl Settings {
     }
 }
 
+fn store(found: &cloudai_config::Settings) -> StoreKind {
+    let chosen = !matches!(found.source("store"), Some(Source::BuiltIn { .. }));
+    let mut variables = MONGODB.iter();
+    let because = variables.find(|(id, _)| found.source(id).is_some());
+    match (found.get::<String>("store").as_str(), because) {
+        (_, Some((_, variable))) if !chosen => StoreKind::MongoDb {
+            because: Some(variable),
+        },
+        ("mongodb", _) => StoreKind::MongoDb { because: None },
+        ("memory", _) => StoreKind::Memory,
+        _ => StoreKind::Sqlite,
+    }
+}
+
+fn mongodb(found: &cloudai_config::Settings) -> MongoSettings {
+    let [uri, host, username, password, database] = MONGODB.map(|(id, _)| found.get_if_any(id));
+    MongoSettings {
+        uri,
+        host,
+        username,
+        password,
+        database,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, ffi::OsString};
 
     use super::*;
 
@@ -293,11 +346,55 @@ mod tests {
     }
 
     #[test]
-    fn a_mongodb_that_is_meant_is_not_passed_over() {
-        let env = [("MONGODB_URI", "mongodb://localhost")];
-        let error = started(&[], &env).unwrap_err().to_string();
-        assert!(error.contains("MONGODB_URI is set"), "{error}");
-        assert!(started(&["-store", "sqlite"], &env).is_ok());
+    fn any_variable_of_mongodb_chooses_it_unless_the_store_is_named() {
+        let by = |variable: &'static str, value: &str| started(&[], &[(variable, value)]).unwrap();
+        for (_, variable) in MONGODB {
+            let because = Some(variable);
+            assert_eq!(by(variable, "x").store, StoreKind::MongoDb { because });
+            assert_eq!(by(variable, "").store, StoreKind::Sqlite);
+        }
+        let env = [
+            ("MONGODB_HOST", "db:27017"),
+            ("MONGODB_USERNAME", "ann"),
+            ("MONGODB_PASSWORD", "hunter2"),
+            ("MONGODB_DATABASE", "jobs"),
+        ];
+        let settings = started(&["-store", "sqlite"], &env).unwrap();
+        assert_eq!(settings.store, StoreKind::Sqlite);
+        let settings = started(&["-store", "mongodb", "-store-required"], &env).unwrap();
+        assert_eq!(settings.store, StoreKind::MongoDb { because: None });
+        assert!(settings.store_required);
+        assert_eq!(settings.mongodb.host.as_deref(), Some("db:27017"));
+        assert_eq!(settings.mongodb.database.as_deref(), Some("jobs"));
+        let shown = format!("{settings:?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert_eq!(settings.journal_after, Duration::from_secs(5));
+        let error = started(&["-journal-after", "0s"], &[]).unwrap_err();
+        assert!(error.to_string().contains("longer than nothing"), "{error}");
+    }
+
+    #[test]
+    fn where_mongodb_is_may_stand_in_the_file_of_variables_and_is_no_flag() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "MONGODB_URI=mongodb://ann:hunter2@db/jobs\n";
+        std::fs::write(folder.path().join(".env"), text).unwrap();
+        let load = |args: &[&str]| {
+            Settings::load(&Surroundings {
+                args: args.iter().map(OsString::from).collect(),
+                env: [].into(),
+                directory: folder.path().to_owned(),
+            })
+        };
+        let settings = load(&["master-node"]).unwrap();
+        let because = Some("MONGODB_URI");
+        assert_eq!(settings.store, StoreKind::MongoDb { because });
+        let error = load(&["master-node", "-mongodb-password", "hunter2"]).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("MONGODB_PASSWORD"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+        let help = load(&["master-node", "-help"]).unwrap_err().to_string();
+        assert!(help.contains("MONGODB_URI"), "{help}");
+        assert!(!help.contains("hunter2"), "{help}");
     }
 
     #[test]

@@ -11,7 +11,9 @@ use cloudai_files::{
 };
 use cloudai_model::ClusterId;
 use cloudai_operator::with_causes;
-use cloudai_store::{MemoryStore, OpenError, SqliteStore, Store};
+use cloudai_store::{
+    JournalSettings, JournaledOpenError, JournaledStore, MemoryStore, OpenError, SqliteStore, Store,
+};
 use tokio::{
     net::TcpListener,
     sync::{broadcast, oneshot, watch},
@@ -25,9 +27,10 @@ use crate::{
     effects::{EVENT_BACKLOG, EffectRunner},
     grpc::{self, AgentService, ClusterService, Gate, ServeError},
     http,
+    intake::Intake,
     live::LiveTasks,
     logs::LogFollowers,
-    operations::Master,
+    operations::{Journaled, Master},
     settings::{Settings, StoreKind},
     snapshot::Snapshots,
     specs::Specs,
@@ -54,6 +57,27 @@ pub enum StartError {
     /// The store can't be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The store in MongoDB can't be opened.
+    #[error(transparent)]
+    Journaled(#[from] JournaledOpenError),
+    /// Another kind of store was used with this data directory, and nobody said that it shall not
+    /// be any more.
+    #[error(
+        "{variable} is set, but the data directory {path:?} holds a SQLite store with tasks: \
+         expected -store mongodb or -store sqlite, to say which is meant"
+    )]
+    TwoStores {
+        /// The variable that points to a MongoDB.
+        variable: &'static str,
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// What was answered lies in a journal for a MongoDB.
+    #[error(
+        "the journal {0:?} holds changes that were answered and that only MongoDB can take: \
+         expected -store mongodb until it is gone, or the journal moved away to go on without them"
+    )]
+    JournalLeft(PathBuf),
     /// The secret can't be read or made.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -81,19 +105,44 @@ pub enum StartError {
 pub struct Running {
     /// What its front ends see.
     pub master: Arc<Master>,
-    /// Resolves when the store has been read.
-    ready: oneshot::Receiver<()>,
+    /// Whether the store has been read.
+    is_read: watch::Receiver<bool>,
     core_loop: JoinHandle<Result<(), LoopError>>,
     grpc_server: JoinHandle<Result<(), ServeError>>,
     http_server: JoinHandle<std::io::Result<()>>,
     shutdown: watch::Sender<bool>,
 }
 
-/// Opens the store named in the settings.
+/// A store that is open.
+pub struct OpenStore {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The same, if its database may be out of reach.
+    pub journaled: Option<Arc<JournaledStore>>,
+}
+
+impl OpenStore {
+    /// Whether it can be read and written.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        let away = self.journaled.as_ref().and_then(|store| store.degraded());
+        away.is_none()
+    }
+
+    fn new(store: impl Store) -> Self {
+        Self {
+            store: Arc::new(store),
+            journaled: None,
+        }
+    }
+}
+
+/// Opens the store named in the settings. A MongoDB that is out of reach is tried for a while, and
+/// then gone on without, unless it is required.
 ///
 /// # Errors
 /// See [`StartError`].
-pub fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
+pub async fn open_store(settings: &Settings) -> Result<OpenStore, StartError> {
     let path = settings.data_dir.clone();
     // Logs, files and the secret are nobody else's on this machine.
     let made = fs::DirBuilder::new()
@@ -101,9 +150,32 @@ pub fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
         .mode(0o700)
         .create(&path);
     made.map_err(|source| StartError::DataDir { path, source })?;
+    if !matches!(settings.store, StoreKind::MongoDb { .. })
+        && let Some(journal) = JournaledStore::left_in(&settings.data_dir)
+    {
+        return Err(StartError::JournalLeft(journal));
+    }
     Ok(match settings.store {
-        StoreKind::Sqlite => Arc::new(SqliteStore::open(&settings.data_dir)?),
-        StoreKind::Memory => Arc::new(MemoryStore::new()),
+        StoreKind::Sqlite => OpenStore::new(SqliteStore::open(&settings.data_dir)?),
+        StoreKind::Memory => OpenStore::new(MemoryStore::new()),
+        StoreKind::MongoDb { because } => {
+            if let Some(variable) = because
+                && SqliteStore::holds_tasks(&settings.data_dir)
+            {
+                let path = settings.data_dir.clone();
+                return Err(StartError::TwoStores { variable, path });
+            }
+            let journal = JournalSettings {
+                data_dir: settings.data_dir.clone(),
+                required: settings.store_required,
+                journal_after: settings.journal_after,
+            };
+            let store = Arc::new(JournaledStore::open(journal, settings.mongodb.clone()).await?);
+            OpenStore {
+                store: store.clone(),
+                journaled: Some(store),
+            }
+        }
     })
 }
 
@@ -111,7 +183,12 @@ pub fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
 ///
 /// # Errors
 /// See [`StartError`].
-pub async fn start(settings: &Settings, store: Arc<dyn Store>) -> Result<Running, StartError> {
+pub async fn start(settings: &Settings, opened: OpenStore) -> Result<Running, StartError> {
+    let OpenStore { store, journaled } = opened;
+    let journaled = journaled.map(|store| Journaled {
+        intake: Arc::new(Intake::new(store.clone())),
+        store,
+    });
     // Ports before anything is read or sent: a second master on this machine ends here.
     let grpc_listener = listen(&settings.grpc, "gRPC", "-grpc").await?;
     let http_listener = listen(&settings.http, "HTTP", "-http").await?;
@@ -168,6 +245,7 @@ pub async fn start(settings: &Settings, store: Arc<dyn Store>) -> Result<Running
     let master = Arc::new(Master {
         core: started.core,
         store,
+        journaled,
         live,
         snapshots: snapshots.clone(),
         logs,
@@ -203,13 +281,40 @@ pub async fn start(settings: &Settings, store: Arc<dyn Store>) -> Result<Running
         asked(shutdown.subscribe()),
     ));
     Ok(Running {
+        is_read: once_read(master.clone(), started.ready),
         master,
-        ready: started.ready,
         core_loop: started.ended,
         grpc_server,
         http_server,
         shutdown,
     })
+}
+
+/// Says that the store has been read when it has been, and hands over what was accepted before.
+fn once_read(master: Arc<Master>, ready: oneshot::Receiver<()>) -> watch::Receiver<bool> {
+    let (told, is_read) = watch::channel(false);
+    tokio::spawn(async move {
+        if ready.await.is_err() {
+            return;
+        }
+        told.send_replace(true);
+        let Some(journaled) = &master.journaled else {
+            return;
+        };
+        journaled.intake.hand_over(&master.core).await;
+        journaled.intake.close().await;
+        // Whoever found the store unread a moment ago.
+        journaled.intake.hand_over(&master.core).await;
+    });
+    is_read
+}
+
+/// Resolves when the database can't be used for good; never without one.
+async fn broken(journaled: Option<&Journaled>) -> String {
+    match journaled {
+        Some(journaled) => journaled.store.broken().await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Running {
@@ -219,10 +324,16 @@ impl Running {
     /// # Errors
     /// If something that must not end has ended: what it was, and why.
     pub async fn ready(&mut self) -> Result<(), String> {
-        if (&mut self.ready).await.is_ok() {
+        if self.is_read.wait_for(|it| *it).await.is_ok() {
             return Ok(());
         }
         Err(self.failed().await)
+    }
+
+    /// Whether the store has been read; closed if it never will be.
+    #[must_use]
+    pub fn is_read(&self) -> watch::Receiver<bool> {
+        self.is_read.clone()
     }
 
     /// Waits until something that must not end has ended: what it was, and why.
@@ -243,6 +354,7 @@ impl Running {
                 Ok(Err(error)) => with_causes(&error),
                 Err(panic) => format!("the HTTP server has failed: {panic}"),
             },
+            reason = broken(self.master.journaled.as_ref()) => reason,
         }
     }
 

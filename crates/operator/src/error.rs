@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use crate::Degraded;
 use cloudai_core::{
     AddWorkerError, DrainError, NotReady, PlaceError, RemoveWorkerError, SubmitError,
 };
@@ -11,10 +12,16 @@ use cloudai_files::{
 };
 use cloudai_model::{DraftErrors, TaskId, TaskStatus, UserName, WorkerAddress, WorkerId};
 
-/// The master did not answer: it is shutting down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the master is shutting down")]
-pub struct ShuttingDown;
+/// Why the master did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoAnswer {
+    /// It is shutting down.
+    #[error("the master is shutting down")]
+    ShuttingDown,
+    /// Its store could not be read yet: what there is to change is not known.
+    #[error("the store has not been read yet: {0}; try again when it is in reach")]
+    StoreUnread(Box<Degraded>),
+}
 
 /// The store could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +40,12 @@ pub enum SubmitFailure {
     /// Whether its id was used before can't be read.
     #[error(transparent)]
     Read(#[from] ReadFailure),
-    /// See [`ShuttingDown`].
+    /// It came before the store had been read, and could not be kept until then.
+    #[error("the task can't be kept until the store has been read")]
+    NotKept(#[source] Box<dyn Error + Send + Sync>),
+    /// See [`NoAnswer`].
     #[error(transparent)]
-    ShuttingDown(#[from] ShuttingDown),
+    NoAnswer(#[from] NoAnswer),
 }
 
 /// Why an agent's choice was not followed.
@@ -44,9 +54,9 @@ pub enum PlaceFailure {
     /// The core refused it.
     #[error(transparent)]
     Refused(#[from] PlaceError),
-    /// See [`ShuttingDown`].
+    /// See [`NoAnswer`].
     #[error(transparent)]
-    ShuttingDown(#[from] ShuttingDown),
+    NoAnswer(#[from] NoAnswer),
 }
 
 /// Why a task was not cancelled.
@@ -64,9 +74,9 @@ pub enum CancelFailure {
     /// See [`ReadFailure`].
     #[error(transparent)]
     Read(#[from] ReadFailure),
-    /// See [`ShuttingDown`].
+    /// See [`NoAnswer`].
     #[error(transparent)]
-    ShuttingDown(#[from] ShuttingDown),
+    NoAnswer(#[from] NoAnswer),
 }
 
 /// Why a worker was not registered.
@@ -88,9 +98,9 @@ pub enum RegisterFailure {
     /// There is nothing to tell this registration from others by.
     #[error("this machine gives no random numbers")]
     Random(#[source] std::io::Error),
-    /// See [`ShuttingDown`].
+    /// See [`NoAnswer`].
     #[error(transparent)]
-    ShuttingDown(#[from] ShuttingDown),
+    NoAnswer(#[from] NoAnswer),
 }
 
 /// Why a worker was not unregistered.
@@ -99,9 +109,9 @@ pub enum UnregisterFailure {
     /// The core refused it.
     #[error(transparent)]
     Refused(#[from] RemoveWorkerError),
-    /// See [`ShuttingDown`].
+    /// See [`NoAnswer`].
     #[error(transparent)]
-    ShuttingDown(#[from] ShuttingDown),
+    NoAnswer(#[from] NoAnswer),
 }
 
 /// Why a log could not be shown to its end.
@@ -116,9 +126,9 @@ pub enum LogFailure {
     /// See [`ReadFailure`].
     #[error(transparent)]
     Read(#[from] ReadFailure),
-    /// See [`ShuttingDown`].
+    /// See [`NoAnswer`].
     #[error(transparent)]
-    ShuttingDown(#[from] ShuttingDown),
+    NoAnswer(#[from] NoAnswer),
 }
 
 /// Why a worker was not drained, or not put to use again.
@@ -127,9 +137,9 @@ pub enum DrainFailure {
     /// The core refused it.
     #[error(transparent)]
     Refused(#[from] DrainError),
-    /// See [`ShuttingDown`].
+    /// See [`NoAnswer`].
     #[error(transparent)]
-    ShuttingDown(#[from] ShuttingDown),
+    NoAnswer(#[from] NoAnswer),
 }
 
 /// Why what is promised was not compared with what workers said.
@@ -138,9 +148,9 @@ pub enum InspectFailure {
     /// See [`NotReady`].
     #[error(transparent)]
     NotReady(#[from] NotReady),
-    /// See [`ShuttingDown`].
+    /// See [`NoAnswer`].
     #[error(transparent)]
-    ShuttingDown(#[from] ShuttingDown),
+    NoAnswer(#[from] NoAnswer),
 }
 
 /// Why the differences between promises and workers were not put right.
@@ -149,9 +159,9 @@ pub enum MendFailure {
     /// See [`NotReady`].
     #[error(transparent)]
     NotReady(#[from] NotReady),
-    /// See [`ShuttingDown`].
+    /// See [`NoAnswer`].
     #[error(transparent)]
-    ShuttingDown(#[from] ShuttingDown),
+    NoAnswer(#[from] NoAnswer),
 }
 
 /// Why it was not told where a task stands.
@@ -166,9 +176,9 @@ pub enum ExplainFailure {
     /// See [`ReadFailure`].
     #[error(transparent)]
     Read(#[from] ReadFailure),
-    /// See [`ShuttingDown`].
+    /// See [`NoAnswer`].
     #[error(transparent)]
-    ShuttingDown(#[from] ShuttingDown),
+    NoAnswer(#[from] NoAnswer),
 }
 
 /// Why it was not told what files a task left.

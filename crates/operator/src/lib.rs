@@ -7,6 +7,7 @@ mod error;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     path::Path,
     sync::Arc,
 };
@@ -26,8 +27,8 @@ use tokio::sync::{broadcast, watch};
 
 pub use error::{
     CancelFailure, DownloadFailure, DrainFailure, ExplainFailure, FilesFailure, InspectFailure,
-    LogFailure, MendFailure, PlaceFailure, ReadFailure, RegisterFailure, ShuttingDown,
-    SubmitFailure, UnregisterFailure, with_causes,
+    LogFailure, MendFailure, NoAnswer, PlaceFailure, ReadFailure, RegisterFailure, SubmitFailure,
+    UnregisterFailure, with_causes,
 };
 
 /// The master, as its front ends see it.
@@ -38,6 +39,9 @@ pub trait Operator: Send + Sync {
 
     /// What does not change while the master runs.
     fn about(&self) -> About;
+
+    /// How the store is out of reach; `None` while all is well. Never waits.
+    fn degraded(&self) -> Option<Degraded>;
 
     /// The cluster as it was a moment ago. Never waits.
     fn snapshot(&self) -> Arc<Snapshot>;
@@ -131,6 +135,37 @@ pub struct About {
     pub store: String,
     /// What is listened on: a name such as `gRPC`, and the address.
     pub services: Vec<(String, String)>,
+}
+
+/// The store's database is out of reach, and the master goes on without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Degraded {
+    /// Which database.
+    pub place: String,
+    /// Since when.
+    pub since: Wall,
+    /// What came instead of an answer; what is being done, once it is there again.
+    pub reason: String,
+    /// Whether the store has been read since the start: before, nobody knows what is in it.
+    pub read: bool,
+    /// How many changes a local journal holds that the database lacks.
+    pub changes: usize,
+    /// How many tasks were accepted before the store had been read, and wait for that.
+    pub submitted: usize,
+    /// Bytes of the journal.
+    pub journal_bytes: u64,
+}
+
+impl fmt::Display for Degraded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            place,
+            since,
+            reason,
+            ..
+        } = self;
+        write!(f, "{place} is out of reach since {since} ({reason})")
+    }
 }
 
 /// A worker is known now.

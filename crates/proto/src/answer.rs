@@ -118,6 +118,8 @@ pub struct Submitted {
     pub status: TaskStatus,
     /// For people.
     pub message: String,
+    /// Why the store's database is out of reach, if it is: the task is kept elsewhere meanwhile.
+    pub degraded: Option<String>,
 }
 
 impl Submitted {
@@ -132,6 +134,7 @@ impl Submitted {
                 position: submitted.position,
                 status: submitted.status.to_string(),
                 not_held: false,
+                degraded: submitted.degraded.unwrap_or_default(),
             },
             Err(refused) => refusal(refused),
         }
@@ -151,6 +154,7 @@ impl Submitted {
             position: wire.position,
             status: field::parsed("status", &wire.status)?,
             message,
+            degraded: Some(field::shown_text(wire.degraded)).filter(|why| !why.is_empty()),
         }))
     }
 }
@@ -395,6 +399,7 @@ mod tests {
             position: 3,
             status: TaskStatus::Queued,
             message: message(),
+            degraded: Some("mongodb db/jobs is out of reach".to_owned()),
         });
         for answer in [submitted, refused()] {
             let read = Submitted::from_wire(Submitted::to_wire(answer.clone()));

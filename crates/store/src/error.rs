@@ -55,6 +55,27 @@ pub enum CommitError {
         #[source]
         cause: Cause,
     },
+    /// The database doesn't answer, or nobody there takes writes; whether the batch was kept is not
+    /// known.
+    #[error("{place} is out of reach")]
+    OutOfReach {
+        /// Which store.
+        place: String,
+        /// What came instead of an answer.
+        #[source]
+        cause: Cause,
+    },
+    /// What the journal holds can't be carried over to the database. The journal is kept.
+    #[error("the journal {journal:?} can't be carried over to {place}; it was kept")]
+    Broken {
+        /// Which store.
+        place: String,
+        /// The journal's file.
+        journal: std::path::PathBuf,
+        /// What the database says.
+        #[source]
+        cause: Cause,
+    },
     /// Another master writes there now. Two on one database would run everything twice.
     #[error("another master has taken {place} over: expected to be the only one on this database")]
     TakenOver {
@@ -71,10 +92,11 @@ impl CommitError {
     #[must_use]
     pub fn may_retry(&self) -> bool {
         match self {
-            Self::Full { .. } | Self::Failed { .. } => true,
+            Self::Full { .. } | Self::Failed { .. } | Self::OutOfReach { .. } => true,
             Self::Conflict { .. }
             | Self::UnknownTask { .. }
             | Self::OrderTooHigh { .. }
+            | Self::Broken { .. }
             | Self::TakenOver { .. }
             | Self::Closed => false,
         }
@@ -102,6 +124,15 @@ pub enum ReadError {
         /// Which store.
         place: String,
         /// What it said.
+        #[source]
+        cause: Cause,
+    },
+    /// The database doesn't answer, or nobody there takes reads.
+    #[error("{place} is out of reach, and this lies only there")]
+    OutOfReach {
+        /// Which store.
+        place: String,
+        /// What came instead of an answer.
         #[source]
         cause: Cause,
     },

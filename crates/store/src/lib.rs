@@ -1,13 +1,17 @@
 //! What CloudAI keeps: the [`Store`] trait and what stands behind it, [`MemoryStore`],
-//! [`SqliteStore`] and [`MongoStore`].
+//! [`SqliteStore`] and [`MongoStore`]; and [`JournaledStore`], which goes on while the latter is out
+//! of reach.
 //!
 //! A store writes [`Record`]s down and reads them back. It decides nothing: what a record means,
 //! and which may follow which, is the core's business. What it does watch over is that a task is
 //! added once, has one result, and that nothing is kept of a task that doesn't exist.
 
 mod error;
+mod journal;
 mod memory;
 mod mongo;
+#[cfg(any(test, feature = "mongod"))]
+pub mod mongod;
 mod sqlite;
 
 #[cfg(test)]
@@ -27,6 +31,10 @@ use tokio::sync::mpsc;
 
 pub use self::{
     error::{CommitError, ReadError},
+    journal::{
+        AppendError, Changes, Degraded, JournalError, JournalSettings, JournaledOpenError,
+        JournaledStore, Submitted, TakeInError,
+    },
     memory::MemoryStore,
     mongo::{Adopted, MongoOpenError, MongoSettings, MongoSettingsError, MongoStore},
     sqlite::{OpenError, SqliteStore},

@@ -15,9 +15,9 @@ use cloudai_model::{
 };
 use serde::Serialize;
 
-use super::status::Totals;
+use super::status::{StoreStatus, Totals};
 use cloudai_core::Snapshot;
-use cloudai_operator::{About, QueueEntry};
+use cloudai_operator::{About, Degraded, QueueEntry};
 
 pub(crate) use self::{
     explain::StandingJson,
@@ -271,17 +271,40 @@ pub(crate) struct StatusJson {
     allocated_memory: f64,
     allocated_storage: f64,
     allocated_gpu: f64,
-    tasks: BTreeMap<&'static str, u64>,
+    /// Null while the store can't be asked.
+    tasks: Option<BTreeMap<&'static str, u64>>,
+    /// Null while all is well.
+    degraded: Option<DegradedJson>,
+}
+
+/// The store's database is out of reach.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct DegradedJson {
+    since: String,
+    reason: String,
+    store_read: bool,
+    journaled_changes: usize,
+    journaled_submits: usize,
+    journal_bytes: u64,
+}
+
+impl DegradedJson {
+    fn new(away: &Degraded) -> Self {
+        Self {
+            since: away.since.to_string(),
+            reason: away.reason.clone(),
+            store_read: away.read,
+            journaled_changes: away.changes,
+            journaled_submits: away.submitted,
+            journal_bytes: away.journal_bytes,
+        }
+    }
 }
 
 impl StatusJson {
     /// The cluster as a whole.
     #[must_use]
-    pub(crate) fn new(
-        about: &About,
-        snapshot: &Snapshot,
-        counts: &BTreeMap<TaskStatus, u64>,
-    ) -> Self {
+    pub(crate) fn new(about: &About, snapshot: &Snapshot, store: &StoreStatus) -> Self {
         let totals = Totals::of(snapshot);
         Self {
             cluster_id: snapshot.cluster.to_string(),
@@ -299,10 +322,12 @@ impl StatusJson {
             allocated_memory: rounded(totals.memory_gb.0),
             allocated_storage: rounded(totals.storage_gb.0),
             allocated_gpu: totals.gpus.0,
-            tasks: TaskStatus::ALL
-                .iter()
-                .map(|status| (status.as_str(), counts.get(status).copied().unwrap_or(0)))
-                .collect(),
+            tasks: store.counts.as_ref().map(|counts| {
+                let count = |status| counts.get(status).copied().unwrap_or(0);
+                let all = TaskStatus::ALL.iter();
+                all.map(|status| (status.as_str(), count(status))).collect()
+            }),
+            degraded: store.degraded.as_ref().map(DegradedJson::new),
         }
     }
 }
@@ -434,13 +459,13 @@ mod tests {
         let mut active = worker("worker-1", "localhost");
         active.active = true;
         let snapshot = snapshot_of([active, worker("worker-2", "10.0.0.2")]);
-        let counts = BTreeMap::from([(TaskStatus::Running, 2)]);
-        let value = serde_json::to_value(StatusJson::new(
-            &crate::testing::about(),
-            &snapshot,
-            &counts,
-        ))
-        .unwrap();
+        let store = StoreStatus {
+            counts: Some(BTreeMap::from([(TaskStatus::Running, 2)])),
+            degraded: None,
+        };
+        let value =
+            serde_json::to_value(StatusJson::new(&crate::testing::about(), &snapshot, &store))
+                .unwrap();
         assert_eq!(
             (&value["workers"], &value["active_workers"]),
             (&json!(2), &json!(1))

@@ -7,7 +7,7 @@ use cloudai_model::{
     Now, TaskStatus,
     resources::{GB, bytes_to_gb},
 };
-use cloudai_operator::About;
+use cloudai_operator::{About, Degraded};
 
 use super::{
     table::{Cut, table},
@@ -73,16 +73,65 @@ impl Totals {
     }
 }
 
+/// What the store says of itself and of its tasks.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct StoreStatus {
+    /// How many tasks there are in each status; `None` if the store can't be asked.
+    pub(crate) counts: Option<BTreeMap<TaskStatus, u64>>,
+    /// How it is out of reach.
+    pub(crate) degraded: Option<Degraded>,
+}
+
+impl StoreStatus {
+    /// How many tasks there are, as far as that is known.
+    fn tasks(&self, snapshot: &Snapshot) -> String {
+        match &self.counts {
+            Some(counts) => {
+                let count = |status| counts.get(status).copied().unwrap_or(0);
+                let all = TaskStatus::ALL.iter();
+                let all = all.map(|status| format!("{} {status}", count(status)));
+                all.collect::<Vec<_>>().join(", ")
+            }
+            None if snapshot.ready => {
+                let (waiting, live) = (snapshot.waiting, snapshot.live);
+                let given = live.saturating_sub(waiting);
+                format!("{waiting} waiting, {given} with workers, ended ones not known")
+            }
+            None => "not known yet".to_owned(),
+        }
+    }
+
+    /// In lines for people.
+    fn degraded(&self, text: &mut String) {
+        let Some(away) = &self.degraded else { return };
+        let _ = writeln!(text, "  Degraded:  {}", safe(&away.to_string()));
+        let _ = writeln!(
+            text,
+            "  Journal:   {} changes and {} new tasks that the store lacks, {}",
+            away.changes,
+            away.submitted,
+            in_units(away.journal_bytes)
+        );
+    }
+}
+
+fn in_units(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        1024..0x10_0000 => format!("{:.1} KB", bytes as f64 / 1024.0),
+        _ => format!("{:.1} MB", bytes as f64 / 1_048_576.0),
+    }
+}
+
 /// The screen.
-pub(crate) fn status(
-    about: &About,
-    snapshot: &Snapshot,
-    counts: &BTreeMap<TaskStatus, u64>,
-) -> String {
+pub(crate) fn status(about: &About, snapshot: &Snapshot, store: &StoreStatus) -> String {
     let totals = Totals::of(snapshot);
     let mut text = format!("Cluster {}, master {}\n", snapshot.cluster, about.version);
     if !snapshot.ready {
-        text.push_str("  Starting: the store is still being read\n");
+        text.push_str(match store.degraded {
+            None => "  Starting: the store is still being read\n",
+            Some(_) => "  Starting: the store has not been read yet\n",
+        });
     }
     let services = about
         .services
@@ -94,6 +143,7 @@ pub(crate) fn status(
         services.collect::<Vec<_>>().join(", ")
     );
     let _ = writeln!(text, "  Store:     {}", safe(&about.store));
+    store.degraded(&mut text);
     let inactive = snapshot.workers.len() - totals.active;
     let _ = writeln!(
         text,
@@ -108,15 +158,7 @@ pub(crate) fn status(
         of(totals.memory_gb),
         of(totals.gpus)
     );
-    let tasks = TaskStatus::ALL.iter().map(|status| {
-        let count = counts.get(status).copied().unwrap_or(0);
-        format!("{count} {status}")
-    });
-    let _ = writeln!(
-        text,
-        "  Tasks:     {}",
-        tasks.collect::<Vec<_>>().join(", ")
-    );
+    let _ = writeln!(text, "  Tasks:     {}", store.tasks(snapshot));
     text
 }
 
@@ -194,9 +236,13 @@ mod tests {
         busy.allocated.cpu_milli = 1500;
         let away = worker("worker-2", "10.0.0.2");
         let counts = BTreeMap::from([(TaskStatus::Queued, 2), (TaskStatus::Completed, 12)]);
+        let store = StoreStatus {
+            counts: Some(counts),
+            degraded: None,
+        };
 
         assert_eq!(
-            status(&about(), &snapshot_of([busy, away]), &counts),
+            status(&about(), &snapshot_of([busy, away]), &store),
             "\
 Cluster c-1, master 0.1.0
   Listening: gRPC :50051, HTTP :8080
@@ -212,11 +258,49 @@ Cluster c-1, master 0.1.0
     fn a_master_that_still_reads_its_store_says_so() {
         let mut snapshot = snapshot_of([]);
         snapshot.ready = false;
-        let text = status(&about(), &snapshot, &BTreeMap::new());
+        let text = status(&about(), &snapshot, &StoreStatus::default());
         assert!(
             text.contains("\n  Starting: the store is still being read\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_store_out_of_reach_is_told_with_what_it_lacks() {
+        let degraded = Degraded {
+            place: "mongodb db:27017/cluster_db".to_owned(),
+            since: NOW.wall,
+            reason: "connection refused".to_owned(),
+            read: true,
+            changes: 12,
+            submitted: 0,
+            journal_bytes: 2048,
+        };
+        let store = StoreStatus {
+            counts: None,
+            degraded: Some(degraded),
+        };
+        let mut snapshot = snapshot_of([worker("worker-1", "localhost")]);
+        (snapshot.waiting, snapshot.live) = (3, 5);
+        let text = status(&about(), &snapshot, &store);
+        let since = NOW.wall;
+        for line in [
+            &format!(
+                "  Degraded:  mongodb db:27017/cluster_db is out of reach since {since} \
+                 (connection refused)\n"
+            ),
+            "  Journal:   12 changes and 0 new tasks that the store lacks, 2.0 KB\n",
+            "  Tasks:     3 waiting, 2 with workers, ended ones not known\n",
+        ] {
+            assert!(text.contains(line), "{line} is missing in {text}");
+        }
+        snapshot.ready = false;
+        let text = status(&about(), &snapshot, &store);
+        assert!(
+            text.contains("  Starting: the store has not been read yet\n"),
+            "{text}"
+        );
+        assert!(text.contains("  Tasks:     not known yet\n"), "{text}");
     }
 
     #[test]

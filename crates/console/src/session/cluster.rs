@@ -14,7 +14,7 @@ use crate::{
     render::{
         inspection,
         json::{InspectionJson, StatusJson},
-        status,
+        status::{self, StoreStatus},
     },
 };
 
@@ -25,15 +25,29 @@ const REST: Duration = Duration::from_millis(200);
 
 impl Session {
     pub(super) async fn status(&self, answer: &Answer, json: bool) -> Result<(), Failed> {
-        let counts = self.operator.counts().await?;
+        let store = self.store_status().await?;
         let (about, snapshot) = (self.operator.about(), self.operator.snapshot());
         if json {
-            return as_json(answer, &StatusJson::new(&about, &snapshot, &counts)).await;
+            return as_json(answer, &StatusJson::new(&about, &snapshot, &store)).await;
         }
-        answer
-            .text(status::status(&about, &snapshot, &counts))
-            .await;
+        answer.text(status::status(&about, &snapshot, &store)).await;
         Ok(())
+    }
+
+    /// What the store says of itself and of its tasks.
+    async fn store_status(&self) -> Result<StoreStatus, Failed> {
+        let counts = self.operator.counts().await;
+        Ok(match (counts, self.operator.degraded()) {
+            (Ok(counts), degraded) => StoreStatus {
+                counts: Some(counts),
+                degraded,
+            },
+            (Err(_), degraded @ Some(_)) => StoreStatus {
+                counts: None,
+                degraded,
+            },
+            (Err(error), None) => return Err(error.into()),
+        })
     }
 
     /// Draws the cluster again and again, until nobody waits for it.
@@ -44,10 +58,10 @@ impl Session {
         }
         let mut events = self.operator.events();
         loop {
-            let counts = self.operator.counts().await?;
+            let store = self.store_status().await?;
             let (about, snapshot) = (self.operator.about(), self.operator.snapshot());
             let (now, style) = (self.operator.now(), self.output.style());
-            let mut text = status::status(&about, &snapshot, &counts);
+            let mut text = status::status(&about, &snapshot, &store);
             // The last row of a screen stays free for the cursor.
             let others = text.lines().count() + 2;
             let most = style.rows.unwrap_or(usize::MAX).saturating_sub(others);

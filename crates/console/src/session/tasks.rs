@@ -37,7 +37,19 @@ impl Session {
         }
         let submitted = submitted.map_err(Failed::to("submit task"))?;
         answer.line(taken(&submitted)).await;
+        if let Some(away) = self.operator.degraded() {
+            let note = format!("   Degraded: {away}; the task is kept in a journal");
+            answer.line(safe(&note)).await;
+        }
         Ok(())
+    }
+
+    /// Says that a list lacks what lies only in a store that is out of reach.
+    async fn tell_what_lacks(&self, answer: &Answer) {
+        if let Some(away) = self.operator.degraded() {
+            let note = format!("Note: {away}: what lies only there is not shown");
+            answer.line(safe(&note)).await;
+        }
     }
 
     pub(super) async fn cancel(&self, answer: &Answer, task: &TaskId) -> Result<(), Failed> {
@@ -77,6 +89,7 @@ impl Session {
         }
         if records.is_empty() {
             answer.line("No tasks").await;
+            self.tell_what_lacks(answer).await;
             return Ok(());
         }
         let now = self.operator.now().wall;
@@ -92,6 +105,7 @@ impl Session {
             let note = format!("Note: {newest}; -limit n shows others");
             answer.line(note).await;
         }
+        self.tell_what_lacks(answer).await;
         Ok(())
     }
 
@@ -108,6 +122,7 @@ impl Session {
         }
         if entries.is_empty() {
             answer.line("No task waits").await;
+            self.tell_what_lacks(answer).await;
             return Ok(());
         }
         let now = self.operator.now().wall;
@@ -120,6 +135,7 @@ impl Session {
             let note = format!("Note: {shown} of {waiting}; -limit n shows others");
             answer.line(note).await;
         }
+        self.tell_what_lacks(answer).await;
         Ok(())
     }
 

@@ -111,6 +111,39 @@ async fn a_submit_says_where_the_task_stands() {
 }
 
 #[tokio::test]
+async fn a_store_out_of_reach_shows_in_every_answer_that_rests_on_it() {
+    let mut stage = stage();
+    *stage.master.degraded.lock().unwrap() = Some(cloudai_operator::Degraded {
+        place: "mongodb db:27017/jobs".to_owned(),
+        since: NOW.wall,
+        reason: "connection refused".to_owned(),
+        read: true,
+        changes: 3,
+        submitted: 0,
+        journal_bytes: 900,
+    });
+    let away = format!(
+        "mongodb db:27017/jobs is out of reach since {} (connection refused)",
+        NOW.wall
+    );
+    for line in ["dispatch worker-1 alpine", "list-tasks", "queue", "status"] {
+        stage.session.run(line).await;
+    }
+    let text = stage.screen.text();
+    let note = format!("Note: {away}: what lies only there is not shown\n");
+    for expected in [
+        &format!("   Degraded: {away}; the task is kept in a journal\n"),
+        &note,
+        &format!("  Degraded:  {away}\n"),
+        "  Tasks:     12 waiting",
+    ] {
+        assert!(text.contains(expected), "{expected} is missing in {text}");
+    }
+    assert_eq!(text.matches(&note).count(), 2, "{text}");
+    assert_eq!(stage.session.failures(), 0, "{text}");
+}
+
+#[tokio::test]
 async fn a_registration_shows_what_to_type_on_the_other_machine() {
     assert_eq!(
         answer("register worker-2 192.168.1.100:50052").await.0,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cloudai_model::{
-    AttemptId, TaskId, TaskSpec, TaskStatus, WorkerId,
+    AttemptId, TaskId, TaskSpec, TaskStatus, Wall, WorkerId,
     record::{Record, TaskRecord, TaskState},
 };
 
@@ -27,16 +27,45 @@ impl Core {
         wanted: Option<TaskId>,
         spec: &Arc<TaskSpec>,
     ) {
-        let id = match self.admit(step, wanted, spec) {
-            Ok(id) => id,
-            Err(error) => return step.answer(call, Answer::Submitted(Err(error))),
-        };
+        match self.admit(step, wanted, spec) {
+            Ok(id) => self.take_in(step, call, id, spec, step.now.wall),
+            Err(error) => step.answer(call, Answer::Submitted(Err(error))),
+        }
+    }
+
+    /// Takes in what was accepted before the store had been read. It can't be refused any more: not
+    /// for a full queue, nor for a worker that turns out not to be registered.
+    pub(crate) fn accepted(
+        &mut self,
+        step: &mut Step<'_>,
+        call: Call,
+        id: TaskId,
+        spec: &Arc<TaskSpec>,
+        submitted_at: Wall,
+    ) {
+        if self.tasks.contains_key(&id) || self.ended.has(&id) {
+            let taken = SubmitError::IdTaken(id);
+            return step.answer(call, Answer::Submitted(Err(taken)));
+        }
+        // The clock may have stepped back since.
+        self.last_task_number = self.last_task_number.max(id.number().unwrap_or(0));
+        self.take_in(step, call, id, spec, submitted_at);
+    }
+
+    fn take_in(
+        &mut self,
+        step: &mut Step<'_>,
+        call: Call,
+        id: TaskId,
+        spec: &Arc<TaskSpec>,
+        submitted_at: Wall,
+    ) {
         self.last_order += 1;
         let mut record = TaskRecord {
             task: id.clone(),
             order: self.last_order,
             spec: TaskSpec::clone(spec),
-            submitted_at: step.now.wall,
+            submitted_at,
             state: TaskState::queued(""),
         };
         let class = self.queue.intern(TaskClass::of(spec));

@@ -222,6 +222,7 @@ impl MasterWorker for ClusterService {
             .await
         {
             Ok(submitted) => Ok(Submitted {
+                degraded: self.master.degraded().map(|it| it.to_string()),
                 message: match &submitted.waiting {
                     Some(why) => format!("queued: {}", why.summary),
                     None => "sent to a worker".to_owned(),

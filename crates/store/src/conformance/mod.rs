@@ -1,7 +1,7 @@
 //! What every store must do, as tests that know nothing but the trait. A store joins with one
 //! line: `conformance::suite!(a function that gives a Place)`.
 
-mod arbitrary;
+pub(crate) mod arbitrary;
 mod loading;
 mod reading;
 mod sample;

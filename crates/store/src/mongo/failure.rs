@@ -5,7 +5,10 @@
 
 use std::{io, time::Duration};
 
-use mongodb::error::{Error, ErrorKind, WriteFailure};
+use mongodb::error::{
+    Error, ErrorKind, RETRYABLE_WRITE_ERROR, TRANSIENT_TRANSACTION_ERROR,
+    UNKNOWN_TRANSACTION_COMMIT_RESULT, WriteFailure,
+};
 
 use crate::{CommitError, ReadError, error::Cause};
 
@@ -17,6 +20,29 @@ mod code {
     pub(super) const OUT_OF_DISK_SPACE: i32 = 14_031;
     pub(super) const TRANSACTION_TOO_LARGE: i32 = 257;
     pub(super) const TRANSACTION_TOO_LARGE_FOR_CACHE: i32 = 313;
+    /// What a server says that goes down or comes up, that is no primary or no longer, that doesn't
+    /// reach the others or not in time.
+    pub(super) const OUT_OF_REACH: &[i32] = &[
+        6,      // HostUnreachable
+        7,      // HostNotFound
+        50,     // MaxTimeMSExpired
+        64,     // WriteConcernFailed: no majority in time
+        89,     // NetworkTimeout
+        91,     // ShutdownInProgress
+        100,    // UnsatisfiableWriteConcern
+        133,    // FailedToSatisfyReadPreference
+        134,    // ReadConcernMajorityNotAvailableYet
+        189,    // PrimarySteppedDown
+        202,    // NetworkInterfaceExceededTimeLimit
+        251,    // NoSuchTransaction: another server has taken over
+        262,    // ExceededTimeLimit
+        9_001,  // SocketException
+        10_107, // NotWritablePrimary
+        11_600, // InterruptedAtShutdown
+        11_602, // InterruptedDueToReplStateChange
+        13_435, // NotPrimaryNoSecondaryOk
+        13_436, // NotPrimaryOrSecondary
+    ];
     pub(super) const INDEX_OPTIONS_CONFLICT: i32 = 85;
     pub(super) const INDEX_KEY_SPECS_CONFLICT: i32 = 86;
 }
@@ -87,6 +113,31 @@ impl Failure {
         refused || self.is_one_of(&[code::AUTHENTICATION_FAILED, code::UNAUTHORIZED])
     }
 
+    /// Whether no server answers, or none that is allowed to: it passes when one is there again.
+    pub(super) fn is_about_reach(&self) -> bool {
+        match self {
+            Self::NoAnswer(_) => true,
+            Self::Driver(error) => {
+                let away = matches!(
+                    &*error.kind,
+                    ErrorKind::ServerSelection { .. }
+                        | ErrorKind::Io(_)
+                        | ErrorKind::DnsResolve { .. }
+                        | ErrorKind::ConnectionPoolCleared { .. }
+                );
+                let labels = [
+                    TRANSIENT_TRANSACTION_ERROR,
+                    UNKNOWN_TRANSACTION_COMMIT_RESULT,
+                    RETRYABLE_WRITE_ERROR,
+                ];
+                away || self.is_one_of(code::OUT_OF_REACH)
+                    || labels.iter().any(|label| error.contains_label(label))
+            }
+            Self::Refused { .. } => self.is_one_of(code::OUT_OF_REACH),
+            _ => false,
+        }
+    }
+
     /// Whether the server finds the transaction too large.
     pub(super) fn is_too_large(&self) -> bool {
         self.is_one_of(&[
@@ -147,6 +198,12 @@ impl Failure {
                 place,
                 cause: failure.cause(),
             },
+            failure if failure.is_about_reach() || failure.is_about_credentials() => {
+                CommitError::OutOfReach {
+                    place,
+                    cause: failure.cause(),
+                }
+            }
             failure => CommitError::Failed {
                 place,
                 cause: failure.cause(),
@@ -159,6 +216,12 @@ impl Failure {
             Self::Document(error) => error,
             Self::Closed => ReadError::Closed,
             Self::ReceiverGone => ReadError::ReceiverGone,
+            failure if failure.is_about_reach() || failure.is_about_credentials() => {
+                ReadError::OutOfReach {
+                    place: place.to_owned(),
+                    cause: failure.cause(),
+                }
+            }
             failure => ReadError::Failed {
                 place: place.to_owned(),
                 cause: failure.cause(),

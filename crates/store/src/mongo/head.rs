@@ -39,6 +39,27 @@ pub(super) struct Head {
     redo: Redo,
 }
 
+/// As whom a database is taken.
+pub(super) struct Claim {
+    pub(super) owner: String,
+    /// Who may have had it before; empty: anyone, also nobody.
+    pub(super) former: Vec<String>,
+}
+
+impl Claim {
+    pub(super) fn of(owner: &str, former: &[String]) -> Self {
+        Self {
+            owner: owner.to_owned(),
+            former: former.to_vec(),
+        }
+    }
+
+    /// Whether it may be taken from whoever has it.
+    pub(super) fn may_follow(&self, head: Option<&Head>) -> bool {
+        self.former.is_empty() || head.is_some_and(|head| self.former.contains(&head.owner))
+    }
+}
+
 /// What must be carried out again, because it is not known whether it was.
 #[derive(Debug, Clone, PartialEq)]
 enum Redo {
@@ -76,24 +97,30 @@ impl Head {
         Ok(found.as_ref().map(Self::read))
     }
 
-    /// Makes the database this owner's; whoever had it before can write no more. Makes the head if
-    /// there is none.
-    pub(super) async fn claim(link: &Link, owner: &str) -> Result<Self, Failure> {
+    /// Makes the database the claim's; whoever had it before can write no more. Makes the head if
+    /// there is none and none is expected.
+    pub(super) async fn claim(link: &Link, claim: &Claim) -> Result<Self, Failure> {
         let mut session = link.session().await?;
-        let claim = doc! {
+        let anyone = claim.former.is_empty();
+        let mut query = doc! { "_id": ID };
+        if !anyone {
+            query.insert("owner", doc! { "$in": claim.former.clone() });
+        }
+        let take = doc! {
             "findAndModify": COLLECTION,
-            "query": { "_id": ID },
+            "query": query,
             "update": {
-                "$set": { "owner": owner },
+                "$set": { "owner": &claim.owner },
                 "$setOnInsert": { "schema": SCHEMA, "number": 0_i64 },
                 "$currentDate": { "opened_at": true },
             },
-            "upsert": true,
+            "upsert": anyone,
             "new": true,
         };
-        let reply = link.write(claim, Some(&mut session)).await?;
+        let reply = link.write(take, Some(&mut session)).await?;
         match reply.get_document("value") {
             Ok(head) => Ok(Self::read(head)),
+            Err(_) if !anyone => Err(Failure::TakenOver),
             Err(_) => Err(Failure::HeadMoved),
         }
     }

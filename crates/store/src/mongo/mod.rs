@@ -5,7 +5,7 @@
 
 mod adopt;
 mod commit;
-mod documents;
+pub(crate) mod documents;
 mod failure;
 mod head;
 mod link;
@@ -27,6 +27,7 @@ use cloudai_model::{
     TaskId, TaskStatus, UserName,
     record::{AssignmentRecord, FilesRecord, Record, ResultRecord, TaskRecord},
 };
+use mongodb::bson::oid::ObjectId;
 use tokio::sync::mpsc;
 
 pub use self::{
@@ -34,7 +35,7 @@ pub use self::{
     open::MongoOpenError,
     settings::{MongoSettings, MongoSettingsError},
 };
-use self::{failure::Failure, link::Link, settings::Limits, writer::Writer};
+use self::{failure::Failure, head::Claim, link::Link, settings::Limits, writer::Writer};
 use crate::{CommitError, Highest, ReadError, Store, TaskQuery};
 
 /// Keeps records in a database of MongoDB, which it takes over from any other master.
@@ -51,11 +52,50 @@ impl MongoStore {
     /// # Errors
     /// See [`MongoOpenError`]; none of them says a password.
     pub async fn open(settings: &MongoSettings) -> Result<Self, MongoOpenError> {
-        Self::open_within(settings, Limits::default()).await
+        Self::open_as(settings, &Self::fresh_owner(), &[]).await
     }
 
+    /// A name to own a database under, which nobody else has.
+    pub(crate) fn fresh_owner() -> String {
+        ObjectId::new().to_hex()
+    }
+
+    /// Asks whether a commit would find the database, as this store's.
+    ///
+    /// # Errors
+    /// As of a commit.
+    pub(crate) async fn ping(&self) -> Result<(), CommitError> {
+        let failed = |failure: Failure| failure.at_commit(&self.link.place);
+        match head::Head::find(&self.link).await.map_err(failed)? {
+            Some(head) if head.owner == self.owner => Ok(()),
+            _ => Err(failed(Failure::TakenOver)),
+        }
+    }
+
+    /// The same for who remembers having had it: under this name from now on, and only if whoever
+    /// had it last did so under one of the `former`, if there are any.
+    ///
+    /// # Errors
+    /// See [`MongoOpenError`].
+    pub(crate) async fn open_as(
+        settings: &MongoSettings,
+        owner: &str,
+        former: &[String],
+    ) -> Result<Self, MongoOpenError> {
+        Self::open_claiming(settings, Limits::default(), Claim::of(owner, former)).await
+    }
+
+    #[cfg(test)]
     async fn open_within(settings: &MongoSettings, limits: Limits) -> Result<Self, MongoOpenError> {
-        let opened = open::open(settings, limits).await?;
+        Self::open_claiming(settings, limits, Claim::of(&Self::fresh_owner(), &[])).await
+    }
+
+    async fn open_claiming(
+        settings: &MongoSettings,
+        limits: Limits,
+        claim: Claim,
+    ) -> Result<Self, MongoOpenError> {
+        let opened = open::open(settings, limits, &claim).await?;
         Ok(Self {
             link: opened.link,
             owner: opened.owner,

@@ -5,7 +5,7 @@ use std::{future::IntoFuture as _, sync::Arc};
 
 use mongodb::{
     Client,
-    bson::{Document, doc, oid::ObjectId},
+    bson::{Document, doc},
 };
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     commit::Committer,
     documents::{ORDER, assignments, files, results, tasks},
     failure::Failure,
-    head::{self, Head},
+    head::{self, Claim, Head},
     link::Link,
     settings::{Limits, MongoSettings, MongoSettingsError},
 };
@@ -68,6 +68,12 @@ pub enum MongoOpenError {
         /// The highest that is known.
         known: i64,
     },
+    /// Another master has had it since this one wrote there last.
+    #[error("another master has taken {place} over since this one wrote there last")]
+    TakenOver {
+        /// Which database.
+        place: String,
+    },
     /// It was reached, and then something went wrong.
     #[error("{place} failed")]
     Failed {
@@ -90,6 +96,7 @@ pub(super) struct Opened {
 pub(super) async fn open(
     settings: &MongoSettings,
     limits: Limits,
+    claim: &Claim,
 ) -> Result<Opened, MongoOpenError> {
     let target = settings.target(&limits).await?;
     let (place, limits) = (target.place, target.limits);
@@ -103,8 +110,11 @@ pub(super) async fn open(
             MongoOpenError::Unreachable { place, cause }
         }
     };
-    let client =
-        Client::with_options(target.options).map_err(|error| unreachable(&place, error.into()))?;
+    // No server is asked yet: what fails here is a setting, such as a file of certificates.
+    let client = Client::with_options(target.options).map_err(|error| MongoOpenError::Failed {
+        place: place.clone(),
+        cause: Failure::from(error).cause(),
+    })?;
     let admin = client.database("admin");
     let hello = admin.run_command(doc! { "hello": 1 }).into_future();
     let hello = match tokio::time::timeout(limits.answer, hello).await {
@@ -119,14 +129,20 @@ pub(super) async fn open(
         hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|it| it == "isdbgrid");
     let link = Link::new(client, &target.database, place.clone(), limits, replica_set);
     let failed = |failure: Failure| {
-        if failure.is_about_credentials() {
-            unreachable(&place, failure)
-        } else {
-            let (place, cause) = (place.clone(), failure.cause());
-            MongoOpenError::Failed { place, cause }
+        if failure.is_about_credentials() || failure.is_about_reach() {
+            return unreachable(&place, failure);
+        }
+        let place = place.clone();
+        match failure {
+            Failure::TakenOver => MongoOpenError::TakenOver { place },
+            failure => MongoOpenError::Failed {
+                place,
+                cause: failure.cause(),
+            },
         }
     };
-    if let Some(head) = Head::find(&link).await.map_err(failed)?
+    let head = Head::find(&link).await.map_err(failed)?;
+    if let Some(head) = &head
         && head.schema > head::SCHEMA
     {
         return Err(MongoOpenError::Newer {
@@ -135,13 +151,17 @@ pub(super) async fn open(
             known: head::SCHEMA,
         });
     }
-    prepare(Arc::new(link)).await.map_err(failed)
+    // Before anything is written there.
+    if !claim.may_follow(head.as_ref()) {
+        return Err(failed(Failure::TakenOver));
+    }
+    prepare(Arc::new(link), claim).await.map_err(failed)
 }
 
-async fn prepare(link: Arc<Link>) -> Result<Opened, Failure> {
+async fn prepare(link: Arc<Link>, claim: &Claim) -> Result<Opened, Failure> {
     make_indexes(&link).await?;
-    let owner = ObjectId::new().to_hex();
-    let head = Head::claim(&link, &owner).await?;
+    let owner = claim.owner.clone();
+    let head = Head::claim(&link, claim).await?;
     head.redo(&link).await?;
     head::clear(&link, &owner, head.number).await?;
     drop_unnamed_chunks(&link).await?;

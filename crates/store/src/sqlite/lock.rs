@@ -9,12 +9,12 @@ use std::{
 use rustix::fs::{FlockOperation, flock};
 
 /// The name of the file that carries the lock.
-pub(super) const LOCK_FILE: &str = "cloudai.lock";
+pub(crate) const LOCK_FILE: &str = "cloudai.lock";
 
 /// Held for as long as this lives. The kernel lets go of it when the process ends, however it
 /// ends, so a file left behind locks nobody out.
 #[derive(Debug)]
-pub(super) struct DataDirLock {
+pub(crate) struct DataDirLock {
     file: File,
 }
 
@@ -29,7 +29,7 @@ impl Drop for DataDirLock {
 
 /// Why the lock was not had.
 #[derive(Debug)]
-pub(super) enum LockError {
+pub(crate) enum LockError {
     /// Another process holds it; its process id, if it could be read.
     Held(String),
     /// The file can't be made or locked.
@@ -38,7 +38,7 @@ pub(super) enum LockError {
 
 impl DataDirLock {
     /// Takes the lock, or says who has it. Does not wait.
-    pub(super) fn take(data_dir: &Path) -> Result<Self, LockError> {
+    pub(crate) fn take(data_dir: &Path) -> Result<Self, LockError> {
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)

@@ -3,7 +3,7 @@
 mod columns;
 mod failure;
 mod load;
-mod lock;
+pub(crate) mod lock;
 mod migrate;
 mod open;
 mod query;
@@ -46,6 +46,13 @@ impl SqliteStore {
     /// See [`OpenError`]. What is there is never replaced.
     pub fn open(data_dir: &Path) -> Result<Self, OpenError> {
         Self::open_at(data_dir, MIGRATIONS)
+    }
+
+    /// Whether a data directory holds a SQLite store with tasks in it. One that can't be read may,
+    /// and so counts as one.
+    #[must_use]
+    pub fn holds_tasks(data_dir: &Path) -> bool {
+        open::holds_tasks(&data_dir.join(open::DATABASE_FILE))
     }
 
     fn open_at(data_dir: &Path, migrations: &[Migration]) -> Result<Self, OpenError> {

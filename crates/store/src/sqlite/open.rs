@@ -239,6 +239,16 @@ fn inspect(path: &Path, size_bytes: u64, migrations: &[Migration]) -> Result<(),
     Ok(())
 }
 
+/// Whether there is a database with tasks in it, or a file of which that can't be told.
+pub(super) fn holds_tasks(path: &Path) -> bool {
+    if !path.exists() {
+        return false;
+    }
+    let any = connect_to_read(path)
+        .and_then(|db| db.query_row("SELECT EXISTS (SELECT 1 FROM tasks)", [], |row| row.get(0)));
+    any.unwrap_or(true)
+}
+
 /// The version of a file that is a database of ours, and not of a newer program than this one.
 fn recognise(path: &Path, known: u32) -> Result<u32, OpenError> {
     let failed = |error| failed(path, error);

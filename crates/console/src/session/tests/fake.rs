@@ -36,6 +36,8 @@ pub(super) struct FakeMaster {
     pub(super) inspection: Mutex<Inspection>,
     pub(super) mended: Mutex<Vec<Mended>>,
     pub(super) waiting: Mutex<Vec<(WorkerId, Vec<Obstacle>)>>,
+    /// How the store is out of reach.
+    pub(super) degraded: Mutex<Option<Degraded>>,
 }
 
 impl FakeMaster {
@@ -56,6 +58,7 @@ impl FakeMaster {
             inspection: Mutex::new(inspection),
             mended: Mutex::default(),
             waiting: Mutex::default(),
+            degraded: Mutex::default(),
         }
     }
 
@@ -98,6 +101,10 @@ impl Operator for FakeMaster {
 
     fn about(&self) -> About {
         about()
+    }
+
+    fn degraded(&self) -> Option<Degraded> {
+        self.degraded.lock().unwrap().clone()
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {

@@ -20,9 +20,11 @@ pub(crate) fn nanos(span: Duration) -> Bson {
     bits(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// A date, exact to the millisecond.
+/// A date, exact to the millisecond; but the one that Go takes for none is moved by one, so that
+/// it is read back as a date.
 pub(crate) fn date(at: Wall) -> Bson {
-    Bson::DateTime(DateTime::from_millis(at.0))
+    let at = if at == UNSET_IN_GO { at.0 + 1 } else { at.0 };
+    Bson::DateTime(DateTime::from_millis(at))
 }
 
 /// Null if there is none: a state that is set must also take away what was there.

@@ -8,16 +8,16 @@
 //!
 //! Names and values of maps may be any text, and a field's name may not: they are lists of pairs.
 
-pub(super) mod assignments;
-pub(super) mod cluster;
+pub(crate) mod assignments;
+pub(crate) mod cluster;
 mod fields;
-pub(super) mod files;
-pub(super) mod results;
-pub(super) mod stop_orders;
-pub(super) mod tasks;
-pub(super) mod workers;
+pub(crate) mod files;
+pub(crate) mod results;
+pub(crate) mod stop_orders;
+pub(crate) mod tasks;
+pub(crate) mod workers;
 
-pub(super) use self::fields::{Fields, bits, date, if_any, nanos, pairs};
+pub(crate) use self::fields::{Fields, bits, date, if_any, nanos, pairs};
 
 /// A task's place in the order of submits. What lacks it is not read.
-pub(super) const ORDER: &str = "order_number";
+pub(crate) const ORDER: &str = "order_number";

@@ -138,6 +138,11 @@ fn spec(fields: &Fields<'_>) -> Result<TaskSpec, ReadError> {
     })
 }
 
+/// The state alone, of a document that has its fields.
+pub(crate) fn read_state(document: &Document) -> Result<TaskState, ReadError> {
+    state(&Fields::new(COLLECTION, document))
+}
+
 fn state(fields: &Fields<'_>) -> Result<TaskState, ReadError> {
     let status = fields.must("status", Fields::parsed)?;
     let phase = fields.parsed("phase")?.unwrap_or(match status {

@@ -12,7 +12,7 @@ use cloudai_model::record::Record;
 use mongodb::bson::{Document, doc};
 use tokio::time::{sleep, timeout};
 
-use super::servers::ReplicaSet;
+use crate::mongod::ReplicaSet;
 use crate::{
     CommitError, MongoSettings, MongoStore, Store as _,
     conformance::{commit, loaded, sample},
@@ -151,7 +151,7 @@ async fn a_commit_that_no_majority_confirms_is_found_or_made_by_the_identical_ba
     let primary = set.primary().await.port;
     let others = || set.members.iter().filter(|it| it.port != primary);
     for same in [true, false] {
-        others().for_each(super::servers::Server::halt);
+        others().for_each(crate::mongod::Server::halt);
 
         // when a batch is committed there,
         let number = if same { 2 } else { 3 };
@@ -160,7 +160,7 @@ async fn a_commit_that_no_majority_confirms_is_found_or_made_by_the_identical_ba
         // then its outcome is not known, and that is said,
         assert!(matches!(error, CommitError::Failed { .. }), "{error}");
         assert!(error.may_retry());
-        others().for_each(super::servers::Server::resume);
+        others().for_each(crate::mongod::Server::resume);
 
         // and once they answer, the same batch, or another one, goes in.
         let next = if same { 2 } else { 4 };

@@ -8,7 +8,7 @@ use mongodb::{
     bson::{DateTime, Document, doc},
 };
 
-use super::servers::{Server, client};
+use crate::mongod::{Server, client};
 use crate::{
     MongoSettings, MongoStore, Store as _, TaskQuery,
     conformance::{commit, loaded, sample},

@@ -5,7 +5,6 @@ mod failover;
 mod go_master;
 mod opening;
 mod queries;
-mod servers;
 mod single;
 
 use std::sync::Arc;
@@ -30,8 +29,8 @@ fn place(settings: MongoSettings) -> Place {
 mod on_a_single_server {
     use std::sync::LazyLock;
 
-    use super::servers::Server;
     use crate::conformance::Place;
+    use crate::mongod::Server;
 
     static SERVER: LazyLock<Server> = LazyLock::new(|| Server::start(&[]));
 
@@ -45,8 +44,8 @@ mod on_a_single_server {
 mod on_a_replica_set {
     use std::sync::LazyLock;
 
-    use super::servers::ReplicaSet;
     use crate::conformance::Place;
+    use crate::mongod::ReplicaSet;
 
     static SET: LazyLock<ReplicaSet> = LazyLock::new(ReplicaSet::start);
 

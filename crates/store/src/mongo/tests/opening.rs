@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mongodb::bson::doc;
 
-use super::servers::{ReplicaSet, Server, client, made_by_script};
+use crate::mongod::{ReplicaSet, Server, client, made_by_script};
 use crate::{
     MongoOpenError, MongoSettings, MongoStore, Store as _,
     conformance::{commit, loaded, sample},

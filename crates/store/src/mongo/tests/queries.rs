@@ -3,7 +3,7 @@
 use cloudai_model::TaskStatus;
 use mongodb::bson::{Bson, Document, doc};
 
-use super::servers::Server;
+use crate::mongod::Server;
 use crate::{
     MongoStore, ReadError, Store as _, TaskQuery,
     conformance::{commit, sample},

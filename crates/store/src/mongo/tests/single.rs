@@ -8,7 +8,7 @@ use cloudai_model::{
 };
 use mongodb::bson::doc;
 
-use super::servers::Server;
+use crate::mongod::Server;
 use crate::{
     CommitError, MongoSettings, MongoStore, Store as _,
     conformance::{commit, loaded, sample},

@@ -1,4 +1,12 @@
-//! Real servers for the tests: each with a free port and a folder of its own, ended with the test.
+//! Real servers for tests, here and in other crates: each with a free port and a folder of its own,
+//! ended with the test.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "this is for tests"
+)]
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -10,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+pub use mongodb::bson;
 use mongodb::{
     Client,
     bson::{Document, doc},
@@ -19,7 +28,7 @@ use mongodb::{
 use crate::MongoSettings;
 
 /// How long a server, or a set of them, may take to be ready on a busy machine.
-const READY_WITHIN: Duration = Duration::from_secs(90);
+pub const READY_WITHIN: Duration = Duration::from_secs(90);
 
 /// Starts and ends a server as it is told, and ends it for good and removes its folder when nobody
 /// is left to tell it anything, however that came about.
@@ -39,8 +48,9 @@ kill -KILL "$server"; wait; rm -rf "$folder"
 "#;
 
 /// One mongod.
-pub(super) struct Server {
-    pub(super) port: u16,
+pub struct Server {
+    /// Where it listens, on this machine.
+    pub port: u16,
     folder: PathBuf,
     keeper: Mutex<(Child, ChildStdin, BufReader<ChildStdout>)>,
 }
@@ -60,7 +70,7 @@ fn target() -> PathBuf {
 }
 
 /// What the script has set up; the test fails if it has not.
-pub(super) fn made_by_script(name: &str) -> PathBuf {
+pub fn made_by_script(name: &str) -> PathBuf {
     let path = target().join(name);
     assert!(
         path.exists(),
@@ -72,7 +82,7 @@ pub(super) fn made_by_script(name: &str) -> PathBuf {
 
 impl Server {
     /// Starts one with further arguments, and waits until it answers.
-    pub(super) fn start(arguments: &[&str]) -> Self {
+    pub fn start(arguments: &[&str]) -> Self {
         let mongod = made_by_script("mongod");
         let folder = tempfile::Builder::new().prefix("mongod-").tempdir();
         let folder = folder.unwrap().keep();
@@ -105,7 +115,7 @@ impl Server {
     }
 
     /// Starts it where it was, and waits until it answers.
-    pub(super) fn again(&self) {
+    pub fn again(&self) {
         self.order("start");
         let answers = async {
             loop {
@@ -132,16 +142,17 @@ impl Server {
     }
 
     /// As by a power cut.
-    pub(super) fn kill(&self) {
+    pub fn kill(&self) {
         self.order("kill");
     }
 
     /// It keeps its connections and answers nothing.
-    pub(super) fn halt(&self) {
+    pub fn halt(&self) {
         self.order("halt");
     }
 
-    pub(super) fn resume(&self) {
+    /// It goes on.
+    pub fn resume(&self) {
         self.order("resume");
     }
 
@@ -155,13 +166,13 @@ impl Server {
     }
 
     /// Of this server alone, whatever set it belongs to.
-    pub(super) fn uri(&self) -> String {
+    pub fn uri(&self) -> String {
         let options = "directConnection=true&serverSelectionTimeoutMS=1000";
         format!("mongodb://127.0.0.1:{}/?{options}", self.port)
     }
 
     /// A database of this server that no other test has.
-    pub(super) fn settings(&self) -> MongoSettings {
+    pub fn settings(&self) -> MongoSettings {
         MongoSettings {
             host: Some(format!("127.0.0.1:{}", self.port)),
             database: Some(fresh_name()),
@@ -169,7 +180,11 @@ impl Server {
         }
     }
 
-    pub(super) async fn admin(&self, command: Document) -> mongodb::error::Result<Document> {
+    /// Runs a command in its database `admin`.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn admin(&self, command: Document) -> mongodb::error::Result<Document> {
         let client = client(&self.uri()).await;
         client.database("admin").run_command(command).await
     }
@@ -181,13 +196,14 @@ fn fresh_name() -> String {
 }
 
 /// Three of them.
-pub(super) struct ReplicaSet {
-    pub(super) members: Vec<Server>,
+pub struct ReplicaSet {
+    /// The members.
+    pub members: Vec<Server>,
 }
 
 impl ReplicaSet {
     /// Starts them with elections that take a second or two, and waits for the first primary.
-    pub(super) fn start() -> Self {
+    pub fn start() -> Self {
         let members: Vec<Server> = std::thread::scope(|scope| {
             let one = || Server::start(&["--replSet", "rs0"]);
             let starting: Vec<_> = (0..3).map(|_| scope.spawn(one)).collect();
@@ -212,7 +228,7 @@ impl ReplicaSet {
     }
 
     /// The member that is primary, once there is one.
-    pub(super) async fn primary(&self) -> &Server {
+    pub async fn primary(&self) -> &Server {
         let found = async {
             loop {
                 for member in &self.members {
@@ -231,7 +247,7 @@ impl ReplicaSet {
     }
 
     /// A database of this set that no other test has.
-    pub(super) fn settings(&self) -> MongoSettings {
+    pub fn settings(&self) -> MongoSettings {
         let hosts = self
             .members
             .iter()
@@ -248,12 +264,13 @@ impl ReplicaSet {
     }
 }
 
-pub(super) async fn client(uri: &str) -> Client {
+/// A client of the server that is named.
+pub async fn client(uri: &str) -> Client {
     Client::with_options(ClientOptions::parse(uri).await.unwrap()).unwrap()
 }
 
 /// From wherever a test is, in a runtime or not.
-pub(super) fn block_on<T: Send>(work: impl Future<Output = T> + Send) -> T {
+pub fn block_on<T: Send>(work: impl Future<Output = T> + Send) -> T {
     let run = || {
         let runtime = tokio::runtime::Builder::new_current_thread();
         { runtime }.enable_all().build().unwrap().block_on(work)

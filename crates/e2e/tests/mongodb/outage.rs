@@ -1,0 +1,130 @@
+//! The database goes away under load, and comes back.
+
+use cloudai_store::mongod::Server;
+use cloudai_tests::wait::until;
+
+use crate::{blocking, cluster_on, has_health, is_well, listed, submit_once};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_run_and_are_there_after_a_restart() {
+    let server = blocking(|| Server::start(&[]));
+    let mut cluster = cluster_on(&server).await;
+    cluster
+        .master
+        .says("✓ Store ready: mongodb 127.0.0.1:")
+        .await;
+    assert_eq!(cluster.get("/health").await["status"], "ok");
+    cluster.add_worker("worker-1", 2.0).await;
+    let good = cluster.submit(&["exit", "0"]).await;
+    let bad = cluster.submit(&["exit", "3"]).await;
+    cluster.has_status(&good, "completed").await;
+    cluster.has_status(&bad, "failed").await;
+    let long = cluster.submit(&["sleep", "3"]).await;
+    cluster.has_status(&long, "running").await;
+
+    cluster.master.signal("KILL").await;
+    cluster.master.ends().await;
+    cluster.restart_master().await;
+    cluster.master.says("Loaded 1 workers from database").await;
+    let entry = cluster.has_status(&long, "completed").await;
+    assert_eq!(entry["attempt"], 1, "{entry}");
+    let tasks = [good, bad, long];
+    assert_eq!(listed(&mut cluster).await, tasks);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_database_and_a_killed_master_lose_nothing_that_was_accepted() {
+    // Given a stream of submits, and a container that runs,
+    let server = blocking(|| Server::start(&[]));
+    let mut cluster = cluster_on(&server).await;
+    cluster.add_worker("worker-1", 0.5).await;
+    let running = cluster.submit(&["lines", "30", "200"]).await;
+    cluster.has_status(&running, "running").await;
+    let mut client = cluster.client().await;
+    let mut accepted = vec![running.clone()];
+    for _ in 0..50 {
+        let (task, degraded) = submit_once(&mut client).await.unwrap();
+        assert!(!degraded);
+        accepted.push(task);
+    }
+
+    // when the database is killed,
+    blocking(|| server.kill());
+    let mut on_the_way = 0;
+    while on_the_way < 50 {
+        let (task, degraded) = submit_once(&mut client).await.unwrap();
+        on_the_way += usize::from(degraded);
+        accepted.push(task);
+    }
+
+    // then the master goes on without it, and says so wherever it is asked,
+    let health = cluster.get("/health").await;
+    assert_eq!(health["status"], "degraded", "{health}");
+    assert!(
+        health["degraded"]["journaled_changes"].as_u64() > Some(50),
+        "{health}"
+    );
+    cluster.master.says("⚠ Degraded: mongodb 127.0.0.1:").await;
+    let status = cluster.json("status").await;
+    assert!(status["degraded"]["since"].is_string(), "{status}");
+    let seen = cluster.master.lines().len();
+    let image = cloudai_tests::engine::TEST_TASK;
+    cluster
+        .master
+        .type_line(&format!("task {image} -cpu_cores 0.5 -mem 0.125"))
+        .await;
+    let line = cluster.master.says_after(seen, "✓ Task ").await;
+    accepted.push(line.split_whitespace().nth(2).unwrap().parse().unwrap());
+    cluster
+        .master
+        .says_after(seen, "   Degraded: mongodb")
+        .await;
+    cluster.master.type_line("status").await;
+    cluster.master.says_after(seen, "  Journal:   ").await;
+
+    // and what runs ends; the master is killed while submits come in,
+    until("the container to end", async || {
+        (cluster.container_count("worker-1").await == 0).then_some(())
+    })
+    .await;
+    let mut stream = cluster.client().await;
+    let stream = tokio::spawn(async move {
+        let mut accepted = Vec::new();
+        while let Some((task, _)) = submit_once(&mut stream).await {
+            accepted.push(task);
+        }
+        accepted
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    cluster.master.signal("KILL").await;
+    cluster.master.ends().await;
+    accepted.extend(stream.await.unwrap());
+    cluster.restart_master().await;
+    has_health(&cluster, "degraded").await;
+    let mut client = cluster.client().await;
+    for _ in 0..20 {
+        let (task, degraded) = submit_once(&mut client).await.unwrap();
+        assert!(degraded);
+        accepted.push(task);
+    }
+    blocking(|| server.again());
+    is_well(&cluster).await;
+
+    // then all that was accepted is there once, in order, and at most the one that got no answer;
+    until("all to be listed", async || {
+        let listed = listed(&mut cluster).await;
+        (listed.len() >= accepted.len()).then_some(())
+    })
+    .await;
+    let mut there = listed(&mut cluster).await;
+    let more = there.len() - accepted.len();
+    assert!(more <= 1, "{more} that were never answered");
+    there.retain(|task| accepted.contains(task));
+    assert_eq!(there, accepted);
+    // the container's end, too.
+    let entry = cluster.has_status(&running, "completed").await;
+    assert_eq!(entry["attempt"], 1, "{entry}");
+    assert!(!cluster.path("master/store-journal").exists());
+    cluster.end().await;
+}

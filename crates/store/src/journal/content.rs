@@ -1,0 +1,169 @@
+//! What a journal says so far: which batches the database still lacks, what they say of tasks, and
+//! which submits have not reached the store. Kept small: places in the file, not what stands there.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs::File,
+    sync::Arc,
+};
+
+use cloudai_model::{
+    TaskId,
+    record::{Record, TaskRecord, TaskState},
+};
+
+use super::entry::{Entry, Placed};
+
+/// Where the document of a record begins in the file.
+pub(super) type Place = u64;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    /// The file; `None` while there is none.
+    pub(super) file: Option<Arc<File>>,
+    /// How long it is.
+    pub(super) length: u64,
+    /// The names under which the database was this master's.
+    pub(super) owners: Vec<String>,
+    /// Batches that the database has not confirmed, the oldest first.
+    pub(super) batches: VecDeque<Batch>,
+    /// What these say of each task that they speak of, and what those before them in the file did.
+    pub(super) tasks: BTreeMap<TaskId, Known>,
+    /// Tasks that were accepted before the store had been read, by rising id.
+    pub(super) submitted: BTreeMap<TaskId, Submitted>,
+    /// The highest number among the ids of all that were accepted so.
+    pub(super) highest_submitted: Option<u64>,
+}
+
+/// A batch in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Batch {
+    /// Where it begins.
+    pub(super) at: u64,
+    /// How long it is.
+    pub(super) bytes: usize,
+    /// How many records it holds.
+    pub(super) records: usize,
+}
+
+/// What the journal knows of a task.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    /// The whole task as it was added; `None` if that happened before.
+    pub(super) added: Option<Place>,
+    /// Its order, if it was added here.
+    pub(super) order: u64,
+    /// The last state.
+    pub(super) state: Option<TaskState>,
+    pub(super) assignments: BTreeMap<u32, Place>,
+    pub(super) result: Option<Place>,
+    pub(super) files: Option<Place>,
+}
+
+/// A task that was accepted before the store had been read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Submitted {
+    /// The task; its order is 0, for it has none yet.
+    pub task: TaskRecord,
+    /// Whether it was cancelled since.
+    pub cancelled: bool,
+}
+
+impl Content {
+    /// Takes in what stands in the file now; `base` is where the content of its frame begins.
+    pub(super) fn apply(&mut self, placed: Placed, base: u64) {
+        let Placed {
+            entry,
+            at,
+            end,
+            records,
+        } = placed;
+        match entry {
+            Entry::Owner(owner) => self.owners.push(owner),
+            Entry::Batch(batch) => {
+                self.batches.push_back(Batch {
+                    at: base + at as u64,
+                    bytes: end - at,
+                    records: batch.len(),
+                });
+                for (record, place) in batch.iter().zip(records) {
+                    self.learn(record, base + place as u64);
+                }
+            }
+            Entry::Done => self.done(),
+            Entry::Submitted(task) => {
+                let number = task.task.number();
+                self.highest_submitted = self.highest_submitted.max(number);
+                let submitted = Submitted {
+                    task: *task,
+                    cancelled: false,
+                };
+                self.submitted
+                    .insert(submitted.task.task.clone(), submitted);
+            }
+            Entry::Cancelled(task) => {
+                if let Some(submitted) = self.submitted.get_mut(&task) {
+                    submitted.cancelled = true;
+                }
+            }
+            Entry::HandedOver(task) => drop(self.submitted.remove(&task)),
+        }
+    }
+
+    /// The oldest batch is in the database.
+    pub(super) fn done(&mut self) {
+        self.batches.pop_front();
+        if self.batches.is_empty() {
+            self.tasks.clear();
+        }
+    }
+
+    fn learn(&mut self, record: &Record, place: Place) {
+        let Some(task) = task_of(record) else { return };
+        let known = self.tasks.entry(task.clone()).or_default();
+        match record {
+            Record::TaskAdded(task) => {
+                // Added again it keeps the state that it has reached.
+                known.added.get_or_insert(place);
+                known.order = task.order;
+                known.state.get_or_insert_with(|| task.state.clone());
+            }
+            Record::TaskChanged(_, state) => known.state = Some(state.clone()),
+            Record::Assignment(it) => drop(known.assignments.insert(it.attempt.number, place)),
+            Record::Result(_) => known.result = Some(place),
+            Record::Files(_) => known.files = Some(place),
+            Record::Cluster(_)
+            | Record::Worker(_)
+            | Record::WorkerRemoved(_)
+            | Record::StopOrder(_)
+            | Record::StopOrderDone(_) => {}
+        }
+    }
+
+    /// Whether nothing of it is owed to the store any more.
+    pub(super) fn is_settled(&self) -> bool {
+        self.batches.is_empty() && self.submitted.is_empty()
+    }
+
+    /// How many records the database lacks.
+    pub(super) fn records(&self) -> usize {
+        self.batches.iter().map(|batch| batch.records).sum()
+    }
+}
+
+/// The task that a record is about, if what is kept of it hangs on one.
+fn task_of(record: &Record) -> Option<&TaskId> {
+    match record {
+        Record::TaskAdded(task) => Some(&task.task),
+        Record::TaskChanged(task, _) => Some(task),
+        Record::Assignment(assignment) => Some(&assignment.attempt.task),
+        Record::Result(result) => Some(&result.attempt.task),
+        Record::Files(files) => Some(&files.attempt.task),
+        Record::Cluster(_)
+        | Record::Worker(_)
+        | Record::WorkerRemoved(_)
+        | Record::StopOrder(_)
+        | Record::StopOrderDone(_) => None,
+    }
+}

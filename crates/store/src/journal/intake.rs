@@ -1,0 +1,97 @@
+//! Tasks that are accepted before the store has been read once. Nobody knows yet what else there is:
+//! they have no order and no place, and wait in the journal for the store to be read.
+
+use cloudai_model::{TaskId, record::TaskRecord};
+
+use super::{JournaledStore, Submitted, entry::Entry, file::AppendError};
+
+/// Why a task was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeInError {
+    /// The store has been read: submit it as any other.
+    #[error("the store has been read meanwhile")]
+    Closed,
+    /// It could not be written down.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+impl JournaledStore {
+    /// Keeps a task, whose order is 0: it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// See [`TakeInError`].
+    pub async fn take_in(&self, task: TaskRecord) -> Result<(), TakeInError> {
+        // Held until it is written down: what was let in is seen by whoever closes the door.
+        let open = self.shared.intake.read().await;
+        if !*open {
+            return Err(TakeInError::Closed);
+        }
+        let entry = Entry::Submitted(Box::new(task));
+        Ok(self.shared.journal.append(vec![entry]).await?)
+    }
+
+    /// Cancels a task that was taken in and is still here; `false` if it isn't.
+    ///
+    /// # Errors
+    /// If that could not be written down.
+    pub async fn cancel_taken_in(&self, task: &TaskId) -> Result<bool, AppendError> {
+        if !self.shared.journal.content().submitted.contains_key(task) {
+            return Ok(false);
+        }
+        let entry = Entry::Cancelled(task.clone());
+        self.shared.journal.append(vec![entry]).await?;
+        // It may have been handed over meanwhile, before the word came.
+        let content = self.shared.journal.content();
+        Ok(content.submitted.get(task).is_some_and(|it| it.cancelled))
+    }
+
+    /// What was taken in and is still here, by rising id.
+    #[must_use]
+    pub fn taken_in(&self) -> Vec<Submitted> {
+        let content = self.shared.journal.content();
+        content.submitted.values().cloned().collect()
+    }
+
+    /// How many of them were not cancelled.
+    #[must_use]
+    pub fn waiting_taken_in(&self) -> usize {
+        let content = self.shared.journal.content();
+        content
+            .submitted
+            .values()
+            .filter(|it| !it.cancelled)
+            .count()
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn one_taken_in(&self, task: &TaskId) -> Option<Submitted> {
+        self.shared.journal.content().submitted.get(task).cloned()
+    }
+
+    /// The highest number among the ids of all that were taken in.
+    #[must_use]
+    pub fn highest_taken_in(&self) -> Option<u64> {
+        self.shared.journal.content().highest_submitted
+    }
+
+    /// A task that was taken in is committed: it goes away from here.
+    ///
+    /// # Errors
+    /// If that could not be written down. Then it is handed over once more after the next start.
+    pub async fn handed_over(&self, task: &TaskId) -> Result<(), AppendError> {
+        let entry = Entry::HandedOver(task.clone());
+        self.shared.journal.append(vec![entry]).await?;
+        let settled = self.shared.journal.content().is_settled();
+        if settled {
+            self.shared.clear().await;
+        }
+        Ok(())
+    }
+
+    /// From here on no task is taken in; those that were are all here when this returns.
+    pub async fn close_intake(&self) {
+        *self.shared.intake.write().await = false;
+    }
+}

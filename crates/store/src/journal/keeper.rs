@@ -1,0 +1,207 @@
+//! The one task that looks after the database while it is out of reach: tries to reach it, carries
+//! the journal over in order, and hands the turn back to the commits. While all is well it asks now
+//! and then whether that is so.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep, timeout};
+use tracing::warn;
+
+use super::{
+    Shared, Turn,
+    database::{NotOpened, Reached, in_words},
+    entry::Entry,
+};
+use crate::CommitError;
+
+/// How often the database is asked whether it is there, at most.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The pause before it is tried again, at most.
+const PAUSE: Duration = Duration::from_millis(500);
+/// For how many times the patience of a commit it may refuse, after a start without it, before that
+/// counts as its last word: a server that has just come up may not know its users yet.
+const PATIENCE_WITH_REFUSALS: u32 = 4;
+/// With so few batches left commits wait until these are over, too. Else the journal would be
+/// written as fast as it is read, for ever.
+const LAST_BATCHES: usize = 4;
+
+/// Looks after a database until it can't be used, or for ever.
+pub(super) async fn keep(shared: Arc<Shared>) {
+    let Broken(reason) = keep_until_broken(&shared).await;
+    shared.condition.send_modify(|condition| {
+        let now = cloudai_clock::now().wall;
+        condition.away.get_or_insert((now, reason.clone()));
+        condition.broken = Some(reason);
+    });
+}
+
+/// The database is there, and can't be used: why.
+struct Broken(String);
+
+async fn keep_until_broken(shared: &Shared) -> Broken {
+    if shared.reached.get().is_none()
+        && let Err(broken) = reach(shared).await
+    {
+        return broken;
+    }
+    let Some(reached) = shared.reached.get().cloned() else {
+        return Broken("the database was not opened".to_owned());
+    };
+    loop {
+        let turn = *shared.turn.lock().await;
+        let tbroken = match turn {
+            Turn::Keeper => catch_up(shared, &reached).await,
+            Turn::Commits => watch(shared, &reached).await,
+            Turn::Closed => std::future::pending().await,
+        };
+        if let Err(broken) = tbroken {
+            return broken;
+        }
+    }
+}
+
+/// Opens the database, however long that takes.
+async fn reach(shared: &Shared) -> Result<(), Broken> {
+    let mut refused_since = None;
+    loop {
+        sleep(shared.pause()).await;
+        match shared.reach().await {
+            Ok(()) => return Ok(()),
+            Err(NotOpened::OutOfReach(cause)) => {
+                refused_since = None;
+                shared.lose(&in_words(&*cause));
+            }
+            Err(NotOpened::Refused(cause)) => {
+                let since = *refused_since.get_or_insert_with(Instant::now);
+                let words = in_words(&*cause);
+                if since.elapsed() >= shared.settings.journal_after * PATIENCE_WITH_REFUSALS {
+                    return Err(Broken(words));
+                }
+                shared.lose(&words);
+            }
+            Err(NotOpened::TakenOver) => {
+                return Err(Broken(shared.not_the_same().to_string()));
+            }
+        }
+    }
+}
+
+/// Carries the journal over, however long that takes, and hands the turn to the commits.
+async fn catch_up(shared: &Shared, reached: &Arc<dyn Reached>) -> Result<(), Broken> {
+    loop {
+        let left = shared.journal.content().batches.len();
+        let outcome = match left {
+            0..=LAST_BATCHES => finish(shared, reached).await,
+            _ => carry_over(shared, reached).await.map(|()| false),
+        };
+        match outcome {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) => {
+                cannot_be_used(shared, &error)?;
+                shared.lose(&in_words(&error));
+                sleep(shared.pause()).await;
+            }
+        }
+    }
+}
+
+/// Whether a failure is one that does not pass.
+fn cannot_be_used(shared: &Shared, error: &CommitError) -> Result<(), Broken> {
+    match error {
+        CommitError::OutOfReach { .. } | CommitError::Full { .. } => Ok(()),
+        CommitError::TakenOver { .. } => Err(Broken(shared.not_the_same().to_string())),
+        error => Err(Broken(in_words(error))),
+    }
+}
+
+/// Carries the last batches over while commits wait; whether it came to its end.
+async fn finish(shared: &Shared, reached: &Arc<dyn Reached>) -> Result<bool, CommitError> {
+    reached.ping().await?;
+    let mut turn = shared.turn.lock().await;
+    if *turn != Turn::Keeper {
+        return Ok(true);
+    }
+    // Commits wait no longer than before.
+    let work = async {
+        while !shared.journal.content().batches.is_empty() {
+            carry_over(shared, reached).await?;
+        }
+        Ok(())
+    };
+    match timeout(shared.settings.journal_after, work).await {
+        Ok(outcome) => outcome?,
+        Err(_) => return Ok(false),
+    }
+    *turn = Turn::Commits;
+    shared
+        .condition
+        .send_modify(|condition| condition.away = None);
+    drop(turn);
+    shared.clear().await;
+    Ok(true)
+}
+
+/// Carries the oldest batch over, as it was sent before.
+async fn carry_over(shared: &Shared, reached: &Arc<dyn Reached>) -> Result<(), CommitError> {
+    let Some(oldest) = shared.journal.content().batches.front().copied() else {
+        return Ok(());
+    };
+    let failed = |cause: std::io::Error| CommitError::Failed {
+        place: format!("the journal {}", shared.journal.path().display()),
+        cause: cause.into(),
+    };
+    let Entry::Batch(batch) = shared.journal.batch(oldest).await.map_err(failed)? else {
+        return Err(failed(std::io::Error::other("expected a batch")));
+    };
+    reached.commit(batch).await?;
+    let said = shared.journal.append(vec![Entry::Done]).await;
+    if let Err(error) = said {
+        // After a crash it is carried over once more, which changes nothing.
+        warn!(%error, "that a batch has reached the database could not be written down");
+        shared.journal.content().done();
+    }
+    Ok(())
+}
+
+/// Asks now and then whether the database is there; returns when the turn may have passed on.
+async fn watch(shared: &Shared, reached: &Arc<dyn Reached>) -> Result<(), Broken> {
+    sleep(LOOK_EVERY.min(shared.settings.journal_after / 2)).await;
+    if shared.settings.required {
+        return Ok(());
+    }
+    let patience = shared.settings.journal_after;
+    let began = Instant::now();
+    let reason = loop {
+        match timeout(patience, reached.ping()).await {
+            Ok(Err(error @ CommitError::OutOfReach { .. })) => {
+                if began.elapsed() >= patience {
+                    break in_words(&error);
+                }
+                sleep(shared.pause()).await;
+            }
+            // Whatever else it says, a commit will hear it too.
+            Ok(_) => return Ok(()),
+            Err(_) => break format!("it has not answered within {patience:?}"),
+        }
+    };
+    let mut turn = shared.turn.lock().await;
+    if *turn == Turn::Commits {
+        *turn = Turn::Keeper;
+        shared.lose(&reason);
+    }
+    Ok(())
+}
+
+impl Shared {
+    fn pause(&self) -> Duration {
+        PAUSE.min(self.settings.journal_after / 5)
+    }
+
+    /// Removes the journal if nothing in it is owed.
+    pub(super) async fn clear(&self) {
+        if let Err(error) = self.journal.clear().await {
+            warn!(%error, "the journal could not be removed; nothing in it is owed any more");
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! A store whose database may be out of reach: what it doesn't take for a while goes into a journal
+//! in the data directory, flushed before it is answered, and reaches the database later, in order.
+//!
+//! `file` and `frame` are the journal itself, `entry` and `content` what stands in it. [`Turn`] says
+//! who writes to the database: commits as long as all is well, else `keeper` alone, which tries to
+//! reach it, carries the journal over and only then hands the turn back. `reads` answers from the
+//! journal meanwhile. Tasks that are accepted before the store has been read once are in the journal
+//! on their own ([`JournaledStore::take_in`]).
+
+mod content;
+mod database;
+mod entry;
+mod error;
+mod file;
+mod frame;
+mod intake;
+mod keeper;
+mod reads;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use cloudai_model::{
+    TaskId, TaskStatus, UserName, Wall,
+    record::{AssignmentRecord, FilesRecord, Record, ResultRecord, TaskRecord},
+};
+use tokio::{
+    sync::{Mutex, RwLock, mpsc, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+
+pub use self::{
+    content::Submitted,
+    error::{JournalError, JournaledOpenError},
+    file::AppendError,
+    intake::TakeInError,
+};
+use self::{
+    database::{Database, MongoDatabase, NotOpened, Reached, in_words},
+    entry::Entry,
+    file::Journal,
+};
+use crate::{
+    CommitError, Highest, MongoSettings, ReadError, Store, TaskQuery,
+    sqlite::lock::{DataDirLock, LOCK_FILE, LockError},
+};
+
+/// What a store behind a journal needs to know.
+#[derive(Debug, Clone)]
+pub struct JournalSettings {
+    /// Where the journal lies; held against other masters.
+    pub data_dir: PathBuf,
+    /// Whether the database must be there: then nothing is ever journaled.
+    pub required: bool,
+    /// How long a commit may wait for the database before it goes into the journal.
+    pub journal_after: Duration,
+}
+
+/// The database is out of reach, and what that comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Degraded {
+    /// Which database.
+    pub place: String,
+    /// Since when.
+    pub since: Wall,
+    /// What came instead of an answer; what is being done, once it is there again.
+    pub reason: String,
+    /// Whether the store has been read since the start: before, nobody knows what is in it.
+    pub read: bool,
+    /// How many changes the journal holds that the database lacks.
+    pub changes: usize,
+    /// How many tasks were accepted before the store had been read, and wait for that.
+    pub submitted: usize,
+    /// Bytes of the journal's file.
+    pub journal_bytes: u64,
+}
+
+/// See the module.
+pub struct JournaledStore {
+    shared: Arc<Shared>,
+    /// Until it is closed.
+    keeper: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    settings: JournalSettings,
+    database: Arc<dyn Database>,
+    /// The name under which this process owns the database.
+    owner: String,
+    journal: Journal,
+    reached: OnceLock<Arc<dyn Reached>>,
+    turn: Mutex<Turn>,
+    /// Whether tasks are taken in before the store has been read.
+    intake: RwLock<bool>,
+    condition: watch::Sender<Condition>,
+    /// Until it is closed.
+    lock: std::sync::Mutex<Option<DataDirLock>>,
+}
+
+/// Who writes to the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Commits, each by itself.
+    Commits,
+    /// The keeper; commits go into the journal.
+    Keeper,
+    /// Nobody any more.
+    Closed,
+}
+
+/// How things stand, for all to see.
+#[derive(Debug, Clone, Default)]
+struct Condition {
+    /// Since when the database is out of reach, and why.
+    away: Option<(Wall, String)>,
+    /// What ends it all: the database is there, and can't be used.
+    broken: Option<String>,
+    /// Whether the store has been read since the start.
+    read: bool,
+    closed: bool,
+}
+
+impl JournaledStore {
+    /// Opens MongoDB behind a journal in the data directory, or, unless it is required, goes on
+    /// without it until it is there. Within a tokio runtime.
+    ///
+    /// # Errors
+    /// See [`JournaledOpenError`]; none of them says a password.
+    pub async fn open(
+        settings: JournalSettings,
+        mongodb: MongoSettings,
+    ) -> Result<Self, JournaledOpenError> {
+        Self::open_over(settings, Arc::new(MongoDatabase::new(mongodb))).await
+    }
+
+    async fn open_over(
+        settings: JournalSettings,
+        database: Arc<dyn Database>,
+    ) -> Result<Self, JournaledOpenError> {
+        let (lock, journal) = hold(&settings.data_dir)?;
+        let shared = Arc::new(Shared {
+            owner: database.fresh_owner(),
+            settings,
+            database,
+            journal,
+            reached: OnceLock::new(),
+            turn: Mutex::new(Turn::Keeper),
+            intake: RwLock::new(true),
+            condition: watch::Sender::new(Condition::default()),
+            lock: std::sync::Mutex::new(Some(lock)),
+        });
+        match shared.reach().await {
+            Ok(()) if shared.journal.content().batches.is_empty() => {
+                *shared.turn.lock().await = Turn::Commits;
+            }
+            Ok(()) => shared.lose("what the journal holds is being carried over"),
+            Err(NotOpened::OutOfReach(cause)) if shared.settings.required => {
+                return Err(JournaledOpenError::OutOfReach {
+                    place: shared.database.describe(),
+                    cause,
+                });
+            }
+            Err(NotOpened::OutOfReach(cause)) => shared.lose(&in_words(&*cause)),
+            Err(NotOpened::Refused(cause)) => {
+                return Err(JournaledOpenError::Refused(in_words(&*cause)));
+            }
+            Err(NotOpened::TakenOver) => return Err(shared.not_the_same()),
+        }
+        let keeper = tokio::spawn(keeper::keep(Arc::clone(&shared)));
+        let keeper = Mutex::new(Some(keeper));
+        Ok(Self { shared, keeper })
+    }
+
+    /// The journal that lies in this data directory, if one does: what it holds, another kind of
+    /// store lacks.
+    #[must_use]
+    pub fn left_in(data_dir: &Path) -> Option<PathBuf> {
+        let path = data_dir.join(file::FILE);
+        path.exists().then_some(path)
+    }
+
+    /// How the database is out of reach; `None` while it is there and lacks nothing.
+    #[must_use]
+    pub fn degraded(&self) -> Option<Degraded> {
+        self.shared.degraded()
+    }
+
+    /// Tells when that may have changed, from now on.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        Changes(self.shared.condition.subscribe())
+    }
+
+    /// Ends the keeper, wherever it stands: what it has not written down it does again.
+    async fn end_keeper(&self) {
+        if let Some(keeper) = self.keeper.lock().await.take() {
+            keeper.abort();
+            // It has let go of everything when this returns; how it ended is no news.
+            let _ = keeper.await;
+        }
+    }
+
+    /// Returns when the database can't be used for good, and says why.
+    pub async fn broken(&self) -> String {
+        let mut condition = self.shared.condition.subscribe();
+        match condition.wait_for(|it| it.broken.is_some()).await {
+            Ok(condition) => condition.broken.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// See [`JournaledStore::changes`].
+#[derive(Debug)]
+pub struct Changes(watch::Receiver<Condition>);
+
+impl Changes {
+    /// Waits for the next; `false` when there will be none.
+    pub async fn next(&mut self) -> bool {
+        let changed = self.0.changed().await.is_ok();
+        changed && !self.0.borrow().closed
+    }
+}
+
+/// Takes the data directory, and what an earlier process left in its journal.
+fn hold(data_dir: &Path) -> Result<(DataDirLock, Journal), JournalError> {
+    let unreadable = |path: PathBuf| move |cause| JournalError::Unreadable { path, cause };
+    std::fs::create_dir_all(data_dir).map_err(unreadable(data_dir.to_owned()))?;
+    let lock = DataDirLock::take(data_dir).map_err(|error| match error {
+        LockError::Held(holder) => JournalError::InUse {
+            path: data_dir.to_owned(),
+            holder,
+        },
+        LockError::Io(cause) => unreadable(data_dir.join(LOCK_FILE))(cause),
+    })?;
+    Ok((lock, Journal::open(data_dir)?))
+}
+
+impl Shared {
+    /// Opens the database.
+    async fn reach(&self) -> Result<(), NotOpened> {
+        let owes = !self.journal.content().batches.is_empty();
+        let mut former = Vec::new();
+        if owes {
+            // Before the name is used there: after a crash in between it is known here.
+            self.remember_owner()
+                .await
+                .map_err(|error| NotOpened::OutOfReach(error.into()))?;
+            former.clone_from(&self.journal.content().owners);
+        }
+        let reached = self.database.open(&self.owner, &former).await?;
+        // There is one keeper, and it comes here once.
+        let _ = self.reached.set(reached);
+        Ok(())
+    }
+
+    /// Writes down under which name the database is this master's, once.
+    async fn remember_owner(&self) -> Result<(), AppendError> {
+        let known = self.journal.content().owners.contains(&self.owner);
+        if known {
+            return Ok(());
+        }
+        self.journal
+            .append(vec![Entry::Owner(self.owner.clone())])
+            .await
+    }
+
+    fn not_the_same(&self) -> JournaledOpenError {
+        JournaledOpenError::NotTheSame {
+            place: self.database.describe(),
+            journal: self.journal.path().to_owned(),
+            changes: self.journal.content().records(),
+        }
+    }
+
+    /// The database is out of reach.
+    fn lose(&self, reason: &str) {
+        self.condition.send_if_modified(|condition| {
+            if condition.away.as_ref().is_some_and(|it| it.1 == reason) {
+                return false;
+            }
+            let now = cloudai_clock::now().wall;
+            let since = condition.away.as_ref().map_or(now, |(since, _)| *since);
+            condition.away = Some((since, reason.to_owned()));
+            true
+        });
+    }
+
+    fn degraded(&self) -> Option<Degraded> {
+        let (since, reason, read) = {
+            let condition = self.condition.borrow();
+            let (since, reason) = condition.away.clone()?;
+            let reason = condition.broken.clone().unwrap_or(reason);
+            (since, reason, condition.read)
+        };
+        let content = self.journal.content();
+        Some(Degraded {
+            place: self.database.describe(),
+            since,
+            reason,
+            read,
+            changes: content.records(),
+            submitted: content.submitted.len(),
+            journal_bytes: content.length,
+        })
+    }
+
+    /// The database, once commits go there; an error once they never will.
+    async fn whole(&self) -> Result<Arc<dyn Reached>, ReadError> {
+        let mut condition = self.condition.subscribe();
+        let settled = |it: &Condition| it.away.is_none() || it.broken.is_some() || it.closed;
+        let condition = condition.wait_for(settled).await;
+        let condition = condition.map_err(|_| ReadError::Closed)?;
+        if condition.closed {
+            return Err(ReadError::Closed);
+        }
+        if let Some(broken) = &condition.broken {
+            return Err(ReadError::Failed {
+                place: self.database.describe(),
+                cause: broken.clone().into(),
+            });
+        }
+        drop(condition);
+        self.reached.get().cloned().ok_or(ReadError::Closed)
+    }
+
+    /// Writes a batch down.
+    async fn journal(&self, batch: Arc<Vec<Record>>) -> Result<(), CommitError> {
+        let mut entries = Vec::with_capacity(2);
+        if !self.journal.content().owners.contains(&self.owner) {
+            entries.push(Entry::Owner(self.owner.clone()));
+        }
+        entries.push(Entry::Batch(batch));
+        let written = self.journal.append(entries).await;
+        written.map_err(AppendError::at_commit)
+    }
+
+    async fn commit(&self, batch: Arc<Vec<Record>>) -> Result<(), CommitError> {
+        let mut turn = self.turn.lock().await;
+        let reason = match (*turn, self.reached.get()) {
+            (Turn::Closed, _) | (_, None) => return Err(CommitError::Closed),
+            (Turn::Keeper, Some(_)) => {
+                self.broken_at_commit()?;
+                return self.journal(batch).await;
+            }
+            (Turn::Commits, Some(reached)) if self.settings.required => {
+                return reached.commit(batch).await;
+            }
+            (Turn::Commits, Some(reached)) => {
+                let patience = self.settings.journal_after;
+                match timeout(patience, reached.commit(Arc::clone(&batch))).await {
+                    Ok(Err(error @ CommitError::OutOfReach { .. })) => in_words(&error),
+                    Ok(outcome) => return outcome,
+                    Err(_) => format!("it has not answered within {patience:?}"),
+                }
+            }
+        };
+        // What became of it there is not known: it is the first to be sent again, as it is.
+        self.journal(batch).await?;
+        *turn = Turn::Keeper;
+        self.lose(&reason);
+        Ok(())
+    }
+
+    fn broken_at_commit(&self) -> Result<(), CommitError> {
+        match &self.condition.borrow().broken {
+            None => Ok(()),
+            Some(broken) => Err(CommitError::Broken {
+                place: self.database.describe(),
+                journal: self.journal.path().to_owned(),
+                cause: broken.clone().into(),
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for JournaledStore {
+    fn describe(&self) -> String {
+        self.shared.database.describe()
+    }
+
+    async fn commit(&self, batch: Arc<Vec<Record>>) -> Result<(), CommitError> {
+        self.shared.commit(batch).await
+    }
+
+    async fn load(&self, sink: mpsc::Sender<Vec<Record>>) -> Result<Highest, ReadError> {
+        self.shared.load(sink).await
+    }
+
+    async fn task(&self, task: &TaskId) -> Result<Option<TaskRecord>, ReadError> {
+        self.shared.task(task).await
+    }
+
+    async fn tasks(&self, query: &TaskQuery) -> Result<Vec<TaskRecord>, ReadError> {
+        self.shared.of_database()?.tasks(query).await
+    }
+
+    async fn count_by_status(&self) -> Result<BTreeMap<TaskStatus, u64>, ReadError> {
+        self.shared.of_database()?.count_by_status().await
+    }
+
+    async fn assignments(&self, task: &TaskId) -> Result<Vec<AssignmentRecord>, ReadError> {
+        self.shared.assignments(task).await
+    }
+
+    async fn result(&self, task: &TaskId) -> Result<Option<ResultRecord>, ReadError> {
+        self.shared.result(task).await
+    }
+
+    async fn files(&self, task: &TaskId) -> Result<Option<FilesRecord>, ReadError> {
+        self.shared.files(task).await
+    }
+
+    async fn files_of_user(&self, user: &UserName) -> Result<Vec<FilesRecord>, ReadError> {
+        self.shared.of_database()?.files_of_user(user).await
+    }
+
+    async fn close(&self) -> Result<(), CommitError> {
+        self.end_keeper().await;
+        // A commit that is under way has the turn until it has ended.
+        *self.shared.turn.lock().await = Turn::Closed;
+        self.shared
+            .condition
+            .send_modify(|condition| condition.closed = true);
+        let closed = match self.shared.reached.get() {
+            Some(reached) => reached.close().await,
+            None => Ok(()),
+        };
+        let lock = self.shared.lock.lock();
+        drop(lock.unwrap_or_else(PoisonError::into_inner).take());
+        closed
+    }
+}
+
+impl Drop for JournaledStore {
+    fn drop(&mut self) {
+        if let Some(keeper) = self.keeper.get_mut() {
+            keeper.abort();
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Reads: from the database while it lacks nothing, else from the journal, which knows all of a task
+//! that was added since, and the last state and result of others. What lies only in the database is
+//! answered with an error that says so.
+
+use std::sync::Arc;
+
+use cloudai_model::{
+    TaskId,
+    record::{AssignmentRecord, FilesRecord, Record, ResultRecord, TaskRecord},
+};
+use tokio::sync::mpsc;
+
+use super::{
+    JournaledStore, Shared,
+    content::{Known, Place},
+    database::Reached,
+};
+use crate::{Highest, ReadError, TaskQuery};
+
+impl JournaledStore {
+    /// Those of the tasks that fit whose records lie in the journal as a whole, newest first: what
+    /// can be listed while the database is out of reach.
+    ///
+    /// # Errors
+    /// If the journal can't be read.
+    pub async fn journaled_tasks(&self, query: &TaskQuery) -> Result<Vec<TaskRecord>, ReadError> {
+        let shared = &self.shared;
+        let mut found: Vec<(u64, Place, Known)> = {
+            let content = shared.journal.content();
+            let added = content.tasks.values().filter_map(|known| {
+                let below = query.before.is_none_or(|before| known.order < before);
+                let state = known.state.as_ref()?;
+                let stands = query.statuses.is_empty() || query.statuses.contains(&state.status);
+                let there = query.worker.is_none() || query.worker == state.worker;
+                let fits = below && stands && there;
+                Some((known.order, known.added.filter(|_| fits)?, known.clone()))
+            });
+            added.collect()
+        };
+        found.sort_unstable_by_key(|(order, ..)| std::cmp::Reverse(*order));
+        let mut tasks = Vec::new();
+        for (_, place, known) in found {
+            if tasks.len() >= query.limit {
+                break;
+            }
+            let task = shared.added(place, &known).await?;
+            if query
+                .user
+                .as_ref()
+                .is_none_or(|user| *user == task.spec.user)
+            {
+                tasks.push(task);
+            }
+        }
+        Ok(tasks)
+    }
+}
+
+impl Shared {
+    /// The database, if it lacks nothing.
+    pub(super) fn of_database(&self) -> Result<&Arc<dyn Reached>, ReadError> {
+        let condition = self.condition.borrow();
+        if condition.closed {
+            return Err(ReadError::Closed);
+        }
+        match (&condition.away, self.reached.get()) {
+            (None, Some(reached)) => Ok(reached),
+            (away, _) => {
+                let reason = away.as_ref().map_or("", |(_, reason)| reason.as_str());
+                Err(ReadError::OutOfReach {
+                    place: self.database.describe(),
+                    cause: reason.to_owned().into(),
+                })
+            }
+        }
+    }
+
+    /// The database, or what the journal knows of the task.
+    fn where_to_look(&self, task: &TaskId) -> Result<Look<'_>, ReadError> {
+        let away = match self.of_database() {
+            Ok(reached) => return Ok(Look::Database(reached)),
+            Err(error @ ReadError::OutOfReach { .. }) => error,
+            Err(error) => return Err(error),
+        };
+        let known = self.journal.content().tasks.get(task).cloned();
+        Ok(Look::Journal(known.unwrap_or_default(), away))
+    }
+
+    async fn added(&self, place: Place, known: &Known) -> Result<TaskRecord, ReadError> {
+        match self.records(vec![place]).await?.pop() {
+            Some(Record::TaskAdded(mut task)) => {
+                task.state = known.state.clone().unwrap_or(task.state);
+                Ok(*task)
+            }
+            _ => Err(self.misread()),
+        }
+    }
+
+    async fn records(&self, places: Vec<Place>) -> Result<Vec<Record>, ReadError> {
+        let records = self.journal.records(places).await;
+        records.map_err(|cause| ReadError::Failed {
+            place: format!("the journal {}", self.journal.path().display()),
+            cause: cause.into(),
+        })
+    }
+
+    fn misread(&self) -> ReadError {
+        ReadError::Failed {
+            place: format!("the journal {}", self.journal.path().display()),
+            cause: "it holds another record than was written there".into(),
+        }
+    }
+
+    pub(super) async fn task(&self, task: &TaskId) -> Result<Option<TaskRecord>, ReadError> {
+        match self.where_to_look(task)? {
+            Look::Database(reached) => reached.task(task).await,
+            Look::Journal(known, away) => match known.added {
+                Some(place) => self.added(place, &known).await.map(Some),
+                None => Err(away),
+            },
+        }
+    }
+
+    pub(super) async fn assignments(
+        &self,
+        task: &TaskId,
+    ) -> Result<Vec<AssignmentRecord>, ReadError> {
+        let (known, away) = match self.where_to_look(task)? {
+            Look::Database(reached) => return reached.assignments(task).await,
+            Look::Journal(known, away) => (known, away),
+        };
+        if known.added.is_none() {
+            return Err(away);
+        }
+        let places = known.assignments.values().copied().collect();
+        let assignment = |record| match record {
+            Record::Assignment(assignment) => Ok(assignment),
+            _ => Err(self.misread()),
+        };
+        let records = self.records(places).await?.into_iter();
+        records.map(assignment).collect()
+    }
+
+    pub(super) async fn result(&self, task: &TaskId) -> Result<Option<ResultRecord>, ReadError> {
+        let (known, away) = match self.where_to_look(task)? {
+            Look::Database(reached) => return reached.result(task).await,
+            Look::Journal(known, away) => (known, away),
+        };
+        match (known.result, known.added) {
+            (Some(place), _) => match self.records(vec![place]).await?.pop() {
+                Some(Record::Result(result)) => Ok(Some(*result)),
+                _ => Err(self.misread()),
+            },
+            (None, Some(_)) => Ok(None),
+            (None, None) => Err(away),
+        }
+    }
+
+    pub(super) async fn files(&self, task: &TaskId) -> Result<Option<FilesRecord>, ReadError> {
+        let (known, away) = match self.where_to_look(task)? {
+            Look::Database(reached) => return reached.files(task).await,
+            Look::Journal(known, away) => (known, away),
+        };
+        match (known.files, known.added) {
+            (Some(place), _) => match self.records(vec![place]).await?.pop() {
+                Some(Record::Files(files)) => Ok(Some(*files)),
+                _ => Err(self.misread()),
+            },
+            (None, Some(_)) => Ok(None),
+            (None, None) => Err(away),
+        }
+    }
+
+    /// Reads the store once the database is there and lacks nothing. If it is lost on the way the
+    /// rest is read later: nothing has been written meanwhile, so it begins with the same records.
+    pub(super) async fn load(&self, sink: mpsc::Sender<Vec<Record>>) -> Result<Highest, ReadError> {
+        let mut sent = 0;
+        loop {
+            let reached = self.whole().await?;
+            let (rest, chunks) = mpsc::channel(1);
+            let (loaded, forwarded) =
+                tokio::join!(reached.load(rest), forward(chunks, sent, sink.clone()));
+            sent = forwarded?;
+            match loaded {
+                Ok(highest) => {
+                    let submitted = self.journal.content().highest_submitted;
+                    self.condition
+                        .send_modify(|condition| condition.read = true);
+                    return Ok(Highest {
+                        task_number: highest.task_number.max(submitted),
+                        ..highest
+                    });
+                }
+                Err(error @ ReadError::OutOfReach { .. }) if !self.settings.required => {
+                    self.lost(&super::in_words(&error)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// A read has found the database out of reach.
+    async fn lost(&self, reason: &str) {
+        let mut turn = self.turn.lock().await;
+        if *turn == super::Turn::Commits {
+            *turn = super::Turn::Keeper;
+            self.lose(reason);
+        }
+    }
+}
+
+/// Hands records on, but for the first `known`; returns how many are known at the end.
+async fn forward(
+    mut chunks: mpsc::Receiver<Vec<Record>>,
+    mut known: usize,
+    sink: mpsc::Sender<Vec<Record>>,
+) -> Result<usize, ReadError> {
+    let mut seen = 0;
+    while let Some(mut chunk) = chunks.recv().await {
+        let skip = known.saturating_sub(seen).min(chunk.len());
+        seen += chunk.len();
+        chunk.drain(..skip);
+        known = known.max(seen);
+        if !chunk.is_empty() {
+            let sent = sink.send(chunk).await;
+            sent.map_err(|_| ReadError::ReceiverGone)?;
+        }
+    }
+    Ok(known)
+}
+
+enum Look<'a> {
+    Database(&'a Arc<dyn Reached>),
+    Journal(Known, ReadError),
+}
