@@ -15,6 +15,20 @@ pub struct Section {
     pub settings: Vec<Setting>,
 }
 
+impl Section {
+    /// The same for a part of the program that needs only these: the others are taken and not shown
+    /// in its help.
+    #[must_use]
+    pub fn showing(mut self, ids: &[&str]) -> Self {
+        for setting in &mut self.settings {
+            if !ids.contains(&setting.id()) {
+                setting.arg = setting.arg.clone().hide(true);
+            }
+        }
+        self
+    }
+}
+
 /// One setting. Its argument's id is its key in `cloudai.toml`.
 #[derive(Debug, Clone)]
 pub struct Setting {

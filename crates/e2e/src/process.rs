@@ -153,6 +153,18 @@ impl Process {
         );
     }
 
+    /// Whether it has ended already.
+    ///
+    /// # Panics
+    /// If that can't be found out.
+    #[must_use]
+    pub fn has_ended(&mut self) -> bool {
+        self.child
+            .try_wait()
+            .expect("a child can be asked")
+            .is_some()
+    }
+
     /// Kills it without a warning.
     pub async fn kill(mut self) {
         self.child.kill().await.expect("a child can be killed");

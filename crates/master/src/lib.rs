@@ -18,6 +18,7 @@ pub mod snapshot;
 pub mod specs;
 pub mod startup;
 pub mod store_news;
+pub mod store_tools;
 pub mod token;
 pub mod workers;
 

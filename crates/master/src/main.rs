@@ -15,6 +15,7 @@ use cloudai_master::{
     settings::{Settings, SettingsError},
     startup::{self, Running},
     store_news,
+    store_tools::{self, Tool},
 };
 use cloudai_operator::with_causes;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -27,7 +28,11 @@ const THREADS: usize = 2;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let settings = match Settings::load(&Surroundings::of_this_process()) {
+    let surroundings = Surroundings::of_this_process();
+    if let Some(tool) = Tool::asked_for(&surroundings.args) {
+        return store_tools::run(tool, &surroundings);
+    }
+    let settings = match Settings::load(&surroundings) {
         Ok(settings) => settings,
         Err(SettingsError::Load(error)) => return error.report(),
         Err(error) => return fail(&error.to_string(), 2),

@@ -229,8 +229,33 @@ impl Settings {
         let command = Command::new("master-node")
             .version(crate::VERSION)
             .about("Queues tasks, places them on workers and follows them")
-            .after_help(MONGODB_HELP);
-        let found = cloudai_config::load(command, &section(), surroundings)?;
+            .after_help(format!(
+                "{MONGODB_HELP}\n\n{}",
+                crate::store_tools::OVERVIEW
+            ));
+        Ok(Self::load_with(command, &section(), surroundings)?.0)
+    }
+
+    /// The same for a subcommand, which has arguments of its own and shows of the settings only
+    /// `shown` in its help.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_for(
+        subcommand: Command,
+        shown: &[&str],
+        surroundings: &Surroundings,
+    ) -> Result<(Self, cloudai_config::Settings), SettingsError> {
+        let command = subcommand.after_help(MONGODB_HELP);
+        Self::load_with(command, &section().showing(shown), surroundings)
+    }
+
+    fn load_with(
+        command: Command,
+        section: &Section,
+        surroundings: &Surroundings,
+    ) -> Result<(Self, cloudai_config::Settings), SettingsError> {
+        let found = cloudai_config::load(command, section, surroundings)?;
         let journal_after: Duration = found.get("journal-after");
         if journal_after.is_zero() {
             return Err(SettingsError::JournalAfter(journal_after));
@@ -253,7 +278,7 @@ impl Settings {
                 lost,
             });
         }
-        Ok(Self {
+        let settings = Self {
             grpc: found.get("grpc"),
             http: found.get("http"),
             advertise: found.get_if_any("advertise"),
@@ -273,7 +298,8 @@ impl Settings {
                 capabilities: found.get_list("allow-capabilities").into_iter().collect(),
             },
             core,
-        })
+        };
+        Ok((settings, found))
     }
 }
 

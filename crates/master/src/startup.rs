@@ -1,7 +1,13 @@
 //! From settings to a serving master, and back: each thing is opened in turn, and what fails is
 //! told in one line.
 
-use std::{fs, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use cloudai_config::ListenAddr;
 use cloudai_core::{Core, policy};
@@ -12,7 +18,8 @@ use cloudai_files::{
 use cloudai_model::ClusterId;
 use cloudai_operator::with_causes;
 use cloudai_store::{
-    JournalSettings, JournaledOpenError, JournaledStore, MemoryStore, OpenError, SqliteStore, Store,
+    JournalSettings, JournaledOpenError, JournaledStore, MemoryStore, OpenError, SqliteStore,
+    Store, Unfinished,
 };
 use tokio::{
     net::TcpListener,
@@ -150,6 +157,8 @@ pub async fn open_store(settings: &Settings) -> Result<OpenStore, StartError> {
         .mode(0o700)
         .create(&path);
     made.map_err(|source| StartError::DataDir { path, source })?;
+    // SQLite's own opening would say so, too, but not the others'.
+    refuse_unfinished(&settings.data_dir)?;
     if !matches!(settings.store, StoreKind::MongoDb { .. })
         && let Some(journal) = JournaledStore::left_in(&settings.data_dir)
     {
@@ -177,6 +186,17 @@ pub async fn open_store(settings: &Settings) -> Result<OpenStore, StartError> {
             }
         }
     })
+}
+
+/// A data directory that is being filled is none yet, whatever the store is.
+fn refuse_unfinished(data_dir: &Path) -> Result<(), OpenError> {
+    match Unfinished::find(data_dir)? {
+        None => Ok(()),
+        Some(what) => Err(OpenError::Unfinished {
+            path: data_dir.to_owned(),
+            what,
+        }),
+    }
 }
 
 /// Starts a master on this store.

@@ -1,10 +1,11 @@
-//! How many tasks a second reach the disk, by the size of a batch, beside a bare SQLite loop that
-//! writes as many rows of about the same size into one table without an index.
+//! How many tasks a second are kept, by the size of a batch and by the store, each beside a bare loop
+//! on the same database that writes as many rows of about the same size into one table without an
+//! index.
 //!
-//! `cargo run --release -p cloudai-store --example commit_rate [seconds a figure]`
+//! `cargo run --release -p cloudai-store --features mongod --example commit_rate [seconds a figure]`
 //!
-//! With `MONGODB_URI` set (`mongodb://localhost:27017`) the same goes to that server, into databases
-//! named `commit_rate_...`, which stay there.
+//! The MongoDBs are a single server and a replica set of three, all on this machine, of the mongod
+//! that `scripts/mongod-up` sets up.
 
 #![allow(
     clippy::print_stdout,
@@ -19,7 +20,10 @@ use cloudai_model::{
     TaskStatus, Wall, Whole,
     record::{AssignmentRecord, Record, ResultRecord, TaskRecord, TaskState},
 };
-use cloudai_store::{MongoSettings, MongoStore, SqliteStore, Store};
+use cloudai_store::{
+    MongoSettings, MongoStore, SqliteStore, Store,
+    mongod::{ReplicaSet, Server, bson::doc, client},
+};
 use rusqlite::Connection;
 
 /// Writes of a task: added, assigned, running, over, its attempt closed, its result.
@@ -37,33 +41,47 @@ async fn main() -> Result<(), Box<dyn Error>> {
         None => 3.0,
     };
     let span = Duration::from_secs_f64(seconds);
-    println!("tasks/s on disk, {WRITES} writes a task; ratio to a bare one-table loop");
+    println!("tasks/s kept, {WRITES} writes a task; ratio to a bare one-table loop");
     println!(
-        "{:>6} {:>10} {:>10} {:>6}",
-        "batch", "store", "bare", "ratio"
+        "{:>12} {:>6} {:>10} {:>10} {:>6}",
+        "store", "batch", "store", "bare", "ratio"
     );
-    for batch in [1, 8, 256] {
+    for batch in BATCHES {
         let (store_dir, bare_dir) = (tempfile::tempdir()?, tempfile::tempdir()?);
         let store = SqliteStore::open(store_dir.path())?;
         let store = through_store(&store, batch, span).await?;
         let bare = bare(&bare_dir.path().join("bare.db"), batch, span)?;
-        println!(
-            "{batch:>6} {store:>10.0} {bare:>10.0} {:>6.2}",
-            store / bare
-        );
+        tell("sqlite", batch, store, bare);
     }
-    if let Ok(uri) = std::env::var("MONGODB_URI") {
-        println!("{:>6} {:>10}", "batch", "mongodb");
-        for batch in [1, 8, 256, 1024] {
-            let settings = MongoSettings {
-                uri: Some(uri.clone()),
-                database: Some(format!("commit_rate_{}_{batch}", std::process::id())),
-                ..MongoSettings::default()
-            };
-            let store = MongoStore::open(&settings).await?;
-            let rate = through_store(&store, batch, span).await?;
-            println!("{batch:>6} {rate:>10.0}");
-        }
+    let single = tokio::task::block_in_place(|| Server::start(&[]));
+    let single_settings = || single.settings();
+    through_mongo("single", single_settings, &single.uri(), span).await?;
+    let set = tokio::task::block_in_place(ReplicaSet::start);
+    let uri = set.settings().uri.unwrap_or_default();
+    through_mongo("replica set", || set.settings(), &uri, span).await
+}
+
+/// From one task by itself to what piles up under load.
+const BATCHES: [u64; 3] = [1, 8, 256];
+
+fn tell(name: &str, batch: u64, store: f64, bare: f64) {
+    println!(
+        "{name:>12} {batch:>6} {store:>10.0} {bare:>10.0} {:>6.2}",
+        store / bare
+    );
+}
+
+async fn through_mongo(
+    name: &str,
+    settings: impl Fn() -> MongoSettings,
+    uri: &str,
+    span: Duration,
+) -> Result<(), Box<dyn Error>> {
+    for batch in BATCHES {
+        let store = MongoStore::open(&settings()).await?;
+        let store = through_store(&store, batch, span).await?;
+        let bare = bare_mongo(uri, batch, span).await?;
+        tell(name, batch, store, bare);
     }
     Ok(())
 }
@@ -107,6 +125,25 @@ fn bare(path: &Path, batch: u64, span: Duration) -> rusqlite::Result<f64> {
                 .execute([&content[..]])?;
         }
         transaction.commit()?;
+        done += batch;
+    }
+    Ok(done as f64 / began.elapsed().as_secs_f64())
+}
+
+/// As safe as the store: a majority has it in its journal.
+async fn bare_mongo(uri: &str, batch: u64, span: Duration) -> Result<f64, Box<dyn Error>> {
+    let database = client(uri).await.database("commit_rate_bare");
+    let content = "7".repeat(160);
+    let began = clock::Instant::now();
+    let mut done = 0;
+    while began.elapsed() < span {
+        let documents = vec![doc! { "content": &content }; usize::try_from(batch * WRITES)?];
+        let insert = doc! {
+            "insert": "bare",
+            "documents": documents,
+            "writeConcern": { "w": "majority", "j": true },
+        };
+        database.run_command(insert).await?;
         done += batch;
     }
     Ok(done as f64 / began.elapsed().as_secs_f64())

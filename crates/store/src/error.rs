@@ -127,6 +127,25 @@ pub enum ReadError {
         #[source]
         cause: Cause,
     },
+    /// A master wrote there while all of it was read, and there are no snapshots.
+    #[error(
+        "{place} was written while it was read, and a single MongoDB server has no snapshots: try \
+         again while the master has little to do, stop it for so long, or run the server as a \
+         replica set of one"
+    )]
+    WrittenMeanwhile {
+        /// Which store.
+        place: String,
+    },
+    /// A batch was begun there and not carried out.
+    #[error(
+        "{place} holds a batch that is not carried out to its end: start a master on it once, \
+         which does that, and try again"
+    )]
+    Unsettled {
+        /// Which store.
+        place: String,
+    },
     /// The database doesn't answer, or nobody there takes reads.
     #[error("{place} is out of reach, and this lies only there")]
     OutOfReach {

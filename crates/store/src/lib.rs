@@ -1,12 +1,13 @@
 //! What CloudAI keeps: the [`Store`] trait and what stands behind it, [`MemoryStore`],
 //! [`SqliteStore`] and [`MongoStore`]; and [`JournaledStore`], which goes on while the latter is out
-//! of reach.
+//! of reach. What looks after a store reads all of it as an [`Export`].
 //!
 //! A store writes [`Record`]s down and reads them back. It decides nothing: what a record means,
 //! and which may follow which, is the core's business. What it does watch over is that a task is
 //! added once, has one result, and that nothing is kept of a task that doesn't exist.
 
 mod error;
+mod export;
 mod journal;
 mod memory;
 mod mongo;
@@ -31,13 +32,20 @@ use tokio::sync::mpsc;
 
 pub use self::{
     error::{CommitError, ReadError},
+    export::{Export, Holdings, Piece},
     journal::{
         AppendError, Changes, Degraded, JournalError, JournalSettings, JournaledOpenError,
         JournaledStore, Submitted, TakeInError,
     },
     memory::MemoryStore,
-    mongo::{Adopted, MongoOpenError, MongoSettings, MongoSettingsError, MongoStore},
-    sqlite::{OpenError, SqliteStore},
+    mongo::{
+        Adopted, MongoFilling, MongoOpenError, MongoReader, MongoSettings, MongoSettingsError,
+        MongoStore,
+    },
+    sqlite::{
+        DATABASE_FILE, DataDirLock, LOCK_FILE, OpenError, SqliteFilling, SqliteReader, SqliteStore,
+        Unfinished, note_backup,
+    },
 };
 
 /// The most records that [`Store::load`] sends in one chunk.

@@ -16,7 +16,8 @@ use cloudai_model::{
 use tokio::sync::mpsc;
 
 use crate::{
-    CommitError, HIGHEST_ORDER, Highest, LOAD_CHUNK, ReadError, Store, TaskQuery, same_submit,
+    CommitError, Export, HIGHEST_ORDER, Highest, Holdings, LOAD_CHUNK, Piece, ReadError, Store,
+    TaskQuery, export::Chunk, same_submit,
 };
 
 /// Keeps records for as long as the process lives.
@@ -236,6 +237,28 @@ impl Tables {
     }
 }
 
+impl Tables {
+    /// Everything, in the order of an export.
+    fn all(&self) -> Vec<Record> {
+        let cluster = self.cluster.iter().cloned().map(Record::Cluster);
+        let workers = self.workers.values().cloned().map(Record::Worker);
+        let tasks = self.tasks.values().cloned().map(Box::new);
+        let results = self.results.values().cloned().map(Box::new);
+        let files = self.files.values().cloned().map(Box::new);
+        // As texts, which is how databases sort their ids.
+        let mut stop_orders: Vec<_> = self.stop_orders.values().cloned().collect();
+        stop_orders.sort_by_key(|order| (order.attempt.task.to_string(), order.attempt.number));
+        cluster
+            .chain(workers)
+            .chain(tasks.map(Record::TaskAdded))
+            .chain(self.assignments.values().cloned().map(Record::Assignment))
+            .chain(results.map(Record::Result))
+            .chain(files.map(Record::Files))
+            .chain(stop_orders.into_iter().map(Record::StopOrder))
+            .collect()
+    }
+}
+
 impl MemoryStore {
     /// An empty store.
     #[must_use]
@@ -348,12 +371,58 @@ impl Store for MemoryStore {
     }
 }
 
+#[async_trait]
+impl Export for MemoryStore {
+    fn describe(&self) -> String {
+        Store::describe(self)
+    }
+
+    fn schema(&self) -> i64 {
+        0
+    }
+
+    async fn holdings(&self) -> Result<Holdings, ReadError> {
+        self.read(|tables| {
+            let mut holdings = Holdings::default();
+            tables.all().iter().for_each(|record| holdings.add(record));
+            holdings
+        })
+    }
+
+    async fn export(&self, sink: mpsc::Sender<Piece>) -> Result<(), ReadError> {
+        let mut chunk = Chunk::default();
+        let mut pieces = Vec::new();
+        for record in self.read(Tables::all)? {
+            pieces.extend(chunk.add(record));
+        }
+        pieces.extend(chunk.take());
+        for piece in pieces {
+            sink.send(piece)
+                .await
+                .map_err(|_| ReadError::ReceiverGone)?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::MemoryStore;
-    use crate::conformance::Place;
+    use crate::conformance::{ExportPlace, Place};
+
+    fn export_place() -> (ExportPlace, ()) {
+        let place = ExportPlace {
+            open: Box::new(|| {
+                let store = Arc::new(MemoryStore::new());
+                (store.clone(), store)
+            }),
+        };
+        (place, ())
+    }
+
+    crate::conformance::export_suite!(super::export_place);
 
     fn place() -> (Place, ()) {
         let place = Place {

@@ -6,6 +6,7 @@ mod access;
 mod cancelling;
 mod console;
 mod inspecting;
+mod keeping;
 mod log_exactness;
 mod logs_and_files;
 mod nonsense;

@@ -4,6 +4,7 @@
 
 mod adopted;
 mod failover;
+mod keeping;
 mod outage;
 mod refused;
 mod unread;

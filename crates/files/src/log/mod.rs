@@ -19,7 +19,7 @@ pub use frame::{Decoder, Frame, FrameError, HEADER_LEN, LogStream, MAX_PAYLOAD_L
 pub use reader::{Frames, LogReader};
 pub use render::{render, tail_text};
 pub use store::{LogStore, OpenLog};
-pub use writer::{LogWriter, Repair};
+pub use writer::{LogWriter, Repair, whole_len};
 
 /// Why a log could not be read or written.
 #[derive(Debug, thiserror::Error)]

@@ -274,6 +274,17 @@ impl Marks {
     }
 }
 
+/// How long the log in the file `path` is up to the end of its last whole frame. The file may grow
+/// meanwhile, and is left as it is.
+///
+/// # Errors
+///
+/// There is no such file (an I/O error of kind `NotFound`), or it can't be read.
+pub fn whole_len(path: &Path) -> Result<u64, LogError> {
+    let (walk, _) = whole_frames(&LogReader::open(path)?)?;
+    Ok(walk.whole())
+}
+
 /// Walks the file and stands at the end of its last whole frame.
 fn whole_frames(reader: &LogReader) -> Result<(FrameWalk, Marks), LogError> {
     let mut walk = FrameWalk::new();
@@ -337,6 +348,23 @@ mod tests {
             opened.tail_text(usize::MAX / 4).unwrap(),
             tail_text(&path, usize::MAX / 4).unwrap()
         );
+    }
+
+    #[test]
+    fn a_log_is_whole_up_to_its_last_frame_and_looking_mends_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.log");
+        let (mut writer, _) = LogWriter::open(&path).unwrap();
+        let whole = writer.append(&[stdout(1, "kept")]).unwrap();
+        let mut torn = Vec::new();
+        encode(&stdout(2, "torn"), &mut torn);
+        writer.append_at(whole, &torn[..torn.len() - 1]).unwrap();
+
+        assert_eq!(whole_len(&path).unwrap(), whole);
+
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), writer.len());
+        assert!(writer.len() > whole);
+        assert!(whole_len(&folder.path().join("2.log")).is_err());
     }
 
     #[test]

@@ -60,6 +60,17 @@ impl OutputStore {
         Ok(store)
     }
 
+    /// Looks at the files under the folder `root`, which another process may have open: for reading
+    /// alone. Nothing is made or removed.
+    #[must_use]
+    pub fn of_another(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: Arc::new(root.into()),
+            begun: Arc::default(),
+            placing: Arc::default(),
+        }
+    }
+
     /// Begins to take in the files of `attempt`. Several may arrive at once, of one attempt too.
     ///
     /// # Errors

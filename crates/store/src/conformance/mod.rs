@@ -2,6 +2,7 @@
 //! line: `conformance::suite!(a function that gives a Place)`.
 
 pub(crate) mod arbitrary;
+mod exporting;
 mod loading;
 mod reading;
 mod sample;
@@ -12,9 +13,12 @@ use std::sync::Arc;
 use cloudai_model::record::Record;
 use tokio::sync::mpsc;
 
-use crate::{Highest, LOAD_CHUNK, Store};
+use crate::{Export, Highest, LOAD_CHUNK, Store};
 
-pub(crate) use self::sample::{sample, worker};
+pub(crate) use self::{
+    exporting::exported,
+    sample::{sample, worker},
+};
 
 /// Somewhere a store can be opened, closed, and opened again.
 pub(crate) struct Place {
@@ -40,6 +44,15 @@ impl Place {
     }
 }
 
+/// A store with nothing in it, and what reads all of it beside its master.
+type Exported = (Arc<dyn Store>, Arc<dyn Export>);
+
+/// Somewhere stores can be opened and read as a whole.
+pub(crate) struct ExportPlace {
+    /// Opens a store with nothing in it, another one each time.
+    pub(crate) open: Box<dyn Fn() -> Exported + Send + Sync>,
+}
+
 /// Commits a batch that must be taken.
 pub(crate) async fn commit(store: &dyn Store, batch: impl IntoIterator<Item = Record>) {
     let batch = Arc::new(batch.into_iter().collect());
@@ -62,13 +75,13 @@ pub(crate) async fn loaded(store: &dyn Store) -> (Vec<Record>, Highest) {
 }
 
 macro_rules! cases {
-    ($($module:ident::$case:ident),+ $(,)?) => {
+    ($suite:ident: $($module:ident::$case:ident),+ $(,)?) => {
         $(pub(crate) use self::$module::$case;)+
 
         /// Every case as a test of its own, over the place that `$place` makes.
-        macro_rules! conformance_suite {
+        macro_rules! $suite {
             ($place:path) => {
-                mod conformance {
+                mod $suite {
                     $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                     async fn $case() {
                         let (place, _guard) = $place();
@@ -80,7 +93,7 @@ macro_rules! cases {
     };
 }
 
-cases!(
+cases!(conformance_suite:
     writing::a_new_store_is_empty,
     writing::what_is_committed_is_read_at_once,
     writing::a_batch_that_fails_in_its_middle_leaves_nothing,
@@ -105,4 +118,12 @@ cases!(
     loading::loading_ends_when_nobody_takes_it,
     loading::a_restart_keeps_everything_or_the_store_says_that_it_forgets,
 );
+
+cases!(conformance_of_exports:
+    exporting::what_is_exported_makes_an_equal_store,
+    exporting::what_there_is_is_counted,
+    exporting::an_export_is_of_one_instant,
+    exporting::an_export_ends_when_nobody_takes_it,
+);
+pub(crate) use conformance_of_exports as export_suite;
 pub(crate) use conformance_suite as suite;

@@ -24,7 +24,7 @@ pub(super) const CHUNKS: &str = "BATCH_CHUNKS";
 /// The version of what is stored; rises with each change that an older program must not meet.
 pub(super) const SCHEMA: i64 = 1;
 
-const ID: &str = "head";
+pub(super) const ID: &str = "head";
 
 /// As it stands in the database.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,7 +69,7 @@ enum Redo {
 }
 
 impl Head {
-    fn read(document: &Document) -> Self {
+    pub(super) fn read(document: &Document) -> Self {
         let chunks = document.get_i64("chunks").unwrap_or(0);
         Self {
             schema: document.get_i64("schema").unwrap_or(0),
@@ -137,6 +137,21 @@ impl Head {
         let touch = doc! { "update": COLLECTION, "updates": [{ "q": query, "u": update }] };
         let reply = link.write(touch, Some(session)).await?;
         Ok(matched(&reply) == 1)
+    }
+
+    /// Whether it says that its batch is carried out.
+    pub(super) fn is_settled(&self) -> bool {
+        self.redo == Redo::Nothing
+    }
+
+    /// What its batch comes to, where the head itself holds that.
+    pub(super) fn writes_here(&self) -> Result<Option<Vec<Write>>, Failure> {
+        match &self.redo {
+            Redo::Here(chunk) => writes::decode(chunk)
+                .map(Some)
+                .map_err(|problem| self.unreadable(&problem)),
+            Redo::Nothing | Redo::Chunks(_) => Ok(None),
+        }
     }
 
     pub(super) fn has_chunks(&self) -> bool {

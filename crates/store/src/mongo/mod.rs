@@ -6,14 +6,18 @@
 mod adopt;
 mod commit;
 pub(crate) mod documents;
+mod export;
 mod failure;
+mod filling;
 mod head;
 mod link;
 mod load;
 mod open;
 mod plan;
 mod query;
+mod reader;
 mod settings;
+mod sign_of_life;
 mod writer;
 mod writes;
 
@@ -32,10 +36,15 @@ use tokio::sync::mpsc;
 
 pub use self::{
     adopt::Adopted,
+    filling::MongoFilling,
     open::MongoOpenError,
+    reader::MongoReader,
     settings::{MongoSettings, MongoSettingsError},
 };
-use self::{failure::Failure, head::Claim, link::Link, settings::Limits, writer::Writer};
+use self::{
+    failure::Failure, head::Claim, link::Link, settings::Limits, sign_of_life::SignOfLife,
+    writer::Writer,
+};
 use crate::{CommitError, Highest, ReadError, Store, TaskQuery};
 
 /// Keeps records in a database of MongoDB, which it takes over from any other master.
@@ -44,6 +53,7 @@ pub struct MongoStore {
     owner: String,
     writer: Writer,
     adopted: Adopted,
+    life: SignOfLife,
 }
 
 impl MongoStore {
@@ -95,13 +105,17 @@ impl MongoStore {
         limits: Limits,
         claim: Claim,
     ) -> Result<Self, MongoOpenError> {
-        let opened = open::open(settings, limits, &claim).await?;
-        Ok(Self {
+        Ok(Self::of(open::open(settings, limits, &claim, false).await?))
+    }
+
+    fn of(opened: open::Opened) -> Self {
+        Self {
+            life: SignOfLife::start(&opened.link, &opened.owner),
             link: opened.link,
             owner: opened.owner,
             writer: Writer::start(opened.committer),
             adopted: opened.adopted,
-        })
+        }
     }
 
     /// What was taken up of an earlier program's documents when it was opened.
@@ -159,6 +173,7 @@ impl Store for MongoStore {
 
     async fn close(&self) -> Result<(), CommitError> {
         self.writer.close().await;
+        self.life.end().await;
         self.link.close();
         // Ends the driver's tasks and connections; those of reads under way, too.
         self.link.client.clone().shutdown().immediate(true).await;

@@ -13,11 +13,12 @@ use super::{
     commit::Committer,
     documents::{ORDER, assignments, files, results, tasks},
     failure::Failure,
+    filling,
     head::{self, Claim, Head},
     link::Link,
     settings::{Limits, MongoSettings, MongoSettingsError},
 };
-use crate::error::Cause;
+use crate::{Holdings, error::Cause};
 
 /// The wire version of MongoDB 5.0, the first with snapshots outside of transactions.
 const OLDEST_WIRE_VERSION: i32 = 13;
@@ -68,6 +69,36 @@ pub enum MongoOpenError {
         /// The highest that is known.
         known: i64,
     },
+    /// It is being filled, or that did not come to its end.
+    #[error(
+        "{place} is only half filled: {what} did not come to its end. Run that again, which begins \
+         anew, or drop the database"
+    )]
+    Unfinished {
+        /// Which database.
+        place: String,
+        /// What was to fill it.
+        what: String,
+    },
+    /// There is something already, where a new store was to be made.
+    #[error("{place} is not empty: it holds {holdings}; expected a database without a store")]
+    Occupied {
+        /// Which database.
+        place: String,
+        /// What is there.
+        holdings: Box<Holdings>,
+    },
+    /// A master is at work on it.
+    #[error(
+        "{place} is in use by a master, which wrote a sign of life {seconds} s ago: stop it; if it \
+         was killed, try again in a quarter of a minute"
+    )]
+    InUse {
+        /// Which database.
+        place: String,
+        /// How long ago.
+        seconds: i64,
+    },
     /// Another master has had it since this one wrote there last.
     #[error("another master has taken {place} over since this one wrote there last")]
     TakenOver {
@@ -93,23 +124,69 @@ pub(super) struct Opened {
     pub(super) adopted: Adopted,
 }
 
+/// Opens a database to be written. One that is being filled is for whoever is `filling` it.
 pub(super) async fn open(
     settings: &MongoSettings,
     limits: Limits,
     claim: &Claim,
+    filling: bool,
 ) -> Result<Opened, MongoOpenError> {
+    let link = reach(settings, limits).await?;
+    let place = link.place.clone();
+    let failed = |failure| failed(&place, failure);
+    // Both before anything is written there.
+    let head = Head::find(&link).await.map_err(failed)?;
+    if !claim.may_follow(head.as_ref()) {
+        return Err(failed(Failure::TakenOver));
+    }
+    if !filling {
+        refuse_unfinished(&link).await?;
+    }
+    prepare(Arc::new(link), claim).await.map_err(failed)
+}
+
+/// A database that is being filled is none yet.
+pub(super) async fn refuse_unfinished(link: &Link) -> Result<(), MongoOpenError> {
+    let place = link.place.clone();
+    match filling::find(link).await {
+        Ok(None) => Ok(()),
+        Ok(Some(what)) => Err(MongoOpenError::Unfinished { place, what }),
+        Err(failure) => Err(failed(&place, failure)),
+    }
+}
+
+pub(super) fn failed(place: &str, failure: Failure) -> MongoOpenError {
+    if failure.is_about_credentials() || failure.is_about_reach() {
+        return unreachable(place, failure);
+    }
+    let place = place.to_owned();
+    match failure {
+        Failure::TakenOver => MongoOpenError::TakenOver { place },
+        failure => MongoOpenError::Failed {
+            place,
+            cause: failure.cause(),
+        },
+    }
+}
+
+fn unreachable(place: &str, failure: Failure) -> MongoOpenError {
+    let place = place.to_owned();
+    if failure.is_about_credentials() {
+        let cause = failure.cause();
+        MongoOpenError::Refused { place, cause }
+    } else {
+        let cause = failure.cause();
+        MongoOpenError::Unreachable { place, cause }
+    }
+}
+
+/// Finds the server and looks whether what is there can be read. Changes nothing.
+pub(super) async fn reach(
+    settings: &MongoSettings,
+    limits: Limits,
+) -> Result<Link, MongoOpenError> {
     let target = settings.target(&limits).await?;
     let (place, limits) = (target.place, target.limits);
-    let unreachable = |place: &str, failure: Failure| {
-        let place = place.to_owned();
-        if failure.is_about_credentials() {
-            let cause = failure.cause();
-            MongoOpenError::Refused { place, cause }
-        } else {
-            let cause = failure.cause();
-            MongoOpenError::Unreachable { place, cause }
-        }
-    };
     // No server is asked yet: what fails here is a setting, such as a file of certificates.
     let client = Client::with_options(target.options).map_err(|error| MongoOpenError::Failed {
         place: place.clone(),
@@ -128,34 +205,18 @@ pub(super) async fn open(
     let replica_set =
         hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|it| it == "isdbgrid");
     let link = Link::new(client, &target.database, place.clone(), limits, replica_set);
-    let failed = |failure: Failure| {
-        if failure.is_about_credentials() || failure.is_about_reach() {
-            return unreachable(&place, failure);
-        }
-        let place = place.clone();
-        match failure {
-            Failure::TakenOver => MongoOpenError::TakenOver { place },
-            failure => MongoOpenError::Failed {
-                place,
-                cause: failure.cause(),
-            },
-        }
-    };
-    let head = Head::find(&link).await.map_err(failed)?;
-    if let Some(head) = &head
+    if let Some(head) = Head::find(&link)
+        .await
+        .map_err(|failure| failed(&place, failure))?
         && head.schema > head::SCHEMA
     {
         return Err(MongoOpenError::Newer {
-            place: place.clone(),
+            place,
             found: head.schema,
             known: head::SCHEMA,
         });
     }
-    // Before anything is written there.
-    if !claim.may_follow(head.as_ref()) {
-        return Err(failed(Failure::TakenOver));
-    }
-    prepare(Arc::new(link), claim).await.map_err(failed)
+    Ok(link)
 }
 
 async fn prepare(link: Arc<Link>, claim: &Claim) -> Result<Opened, Failure> {

@@ -132,12 +132,17 @@ async fn with_pages(link: &Link, document: &Document) -> Result<FilesRecord, Fai
         let task = document.get_str("_id").unwrap_or_default();
         let id = files::page_id(task, number);
         let page = link.get(files::PAGES, &id).await?;
-        pages.push(page.ok_or_else(|| ReadError::Unreadable {
-            table: files::PAGES,
-            key: id,
-            column: "file_paths",
-            problem: "the page is missing".to_owned(),
-        })?);
+        pages.push(page.ok_or_else(|| missing_page(id))?);
     }
     Ok(files::read(document, &pages)?)
+}
+
+/// Why the files of a task can't be read.
+pub(super) fn missing_page(id: String) -> ReadError {
+    ReadError::Unreadable {
+        table: files::PAGES,
+        key: id,
+        column: "file_paths",
+        problem: "the page is missing".to_owned(),
+    }
 }

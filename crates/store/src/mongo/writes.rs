@@ -38,6 +38,11 @@ pub(super) enum Change {
 }
 
 impl Write {
+    /// Whether the document is gone afterwards.
+    pub(super) fn removes(&self) -> bool {
+        self.change == Change::Remove
+    }
+
     fn encode(&self) -> Result<Vec<u8>, Failure> {
         let (kind, document) = match &self.change {
             Change::Put(document) => ("put", Some(document.clone())),

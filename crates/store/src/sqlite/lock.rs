@@ -1,4 +1,4 @@
-//! The lock by which one master holds a data directory.
+//! The lock by which one program holds a data directory: a master, or what looks after its store.
 
 use std::{
     fs::{File, OpenOptions},
@@ -8,13 +8,15 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
-/// The name of the file that carries the lock.
-pub(crate) const LOCK_FILE: &str = "cloudai.lock";
+use super::open::OpenError;
+
+/// The name of the file that carries the lock, in the data directory.
+pub const LOCK_FILE: &str = "cloudai.lock";
 
 /// Held for as long as this lives. The kernel lets go of it when the process ends, however it
 /// ends, so a file left behind locks nobody out.
 #[derive(Debug)]
-pub(crate) struct DataDirLock {
+pub struct DataDirLock {
     file: File,
 }
 
@@ -38,6 +40,23 @@ pub(crate) enum LockError {
 
 impl DataDirLock {
     /// Takes the lock, or says who has it. Does not wait.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`], or that the file can't be made or locked.
+    pub fn hold(data_dir: &Path) -> Result<Self, OpenError> {
+        Self::take(data_dir).map_err(|error| match error {
+            LockError::Held(holder) => OpenError::InUse {
+                path: data_dir.to_owned(),
+                holder,
+            },
+            LockError::Io(cause) => OpenError::Directory {
+                path: data_dir.join(LOCK_FILE),
+                cause,
+            },
+        })
+    }
+
+    /// The same, with the bare reason.
     pub(crate) fn take(data_dir: &Path) -> Result<Self, LockError> {
         let mut file = OpenOptions::new()
             .read(true)

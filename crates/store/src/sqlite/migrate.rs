@@ -26,6 +26,9 @@ pub(super) const MIGRATIONS: &[Migration] = &[Migration {
     sql: include_str!("../../migrations/0001_first_tables.sql"),
 }];
 
+/// The version that all of them lead to.
+pub(super) const NEWEST: u32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
+
 /// The version that these steps lead to.
 pub(super) fn newest(migrations: &[Migration]) -> u32 {
     migrations.last().map_or(0, |migration| migration.version)

@@ -1,14 +1,19 @@
 //! The default store: one SQLite file in the data directory, WAL, full synchronous, one writer.
 
+mod backups;
 mod columns;
+mod export;
 mod failure;
+mod filling;
 mod load;
 pub(crate) mod lock;
 mod migrate;
 mod open;
 mod query;
+mod reader;
 mod readers;
 mod tables;
+mod unfinished;
 mod writer;
 
 #[cfg(test)]
@@ -23,9 +28,17 @@ use cloudai_model::{
 };
 use tokio::sync::mpsc;
 
-pub use self::open::OpenError;
+pub use self::{
+    backups::note_backup,
+    filling::SqliteFilling,
+    lock::{DataDirLock, LOCK_FILE},
+    open::{DATABASE_FILE, OpenError},
+    reader::SqliteReader,
+    unfinished::Unfinished,
+};
 use self::{
     migrate::{MIGRATIONS, Migration},
+    open::WhenUnfinished,
     readers::Readers,
     writer::Writer,
 };
@@ -40,6 +53,9 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// The version of the schema that this program writes.
+    pub const SCHEMA: u32 = migrate::NEWEST;
+
     /// Opens the store of a data directory, or makes it. Blocks while it does.
     ///
     /// # Errors
@@ -56,7 +72,18 @@ impl SqliteStore {
     }
 
     fn open_at(data_dir: &Path, migrations: &[Migration]) -> Result<Self, OpenError> {
-        let opened = open::open(data_dir, migrations)?;
+        open::make_directory(data_dir)?;
+        let lock = DataDirLock::hold(data_dir)?;
+        Self::open_with(lock, data_dir, migrations, WhenUnfinished::Refuse)
+    }
+
+    fn open_with(
+        lock: DataDirLock,
+        data_dir: &Path,
+        migrations: &[Migration],
+        unfinished: WhenUnfinished,
+    ) -> Result<Self, OpenError> {
+        let opened = open::open(lock, data_dir, migrations, unfinished)?;
         let path = opened.path.clone();
         let place = format!("sqlite {}", path.display());
         let writer = Writer::start(opened, place.clone()).map_err(|error| OpenError::Failed {

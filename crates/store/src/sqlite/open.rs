@@ -12,12 +12,14 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
-    lock::{DataDirLock, LOCK_FILE, LockError},
+    backups::newest_backup,
+    lock::DataDirLock,
     migrate::{self, CopyError, Migration},
+    unfinished::Unfinished,
 };
 
 /// The database's name in the data directory.
-pub(super) const DATABASE_FILE: &str = "cloudai.db";
+pub const DATABASE_FILE: &str = "cloudai.db";
 /// `ClAI`: tells our files from other SQLite databases.
 const APPLICATION_ID: i32 = 0x436c_4149;
 /// How long to wait for another program that looks into the file, such as `sqlite3`.
@@ -51,14 +53,19 @@ pub enum OpenError {
         holder: String,
     },
     /// The file is not as SQLite or this program left it.
-    #[error("{path:?} is damaged: {problem}; it was left as it is. {}", advice(copy.as_deref()))]
+    #[error(
+        "{path:?} is damaged: {problem}; it was left as it is. {}",
+        advice(copy.as_deref(), backup.as_deref())
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What was found.
         problem: String,
-        /// The newest copy beside it.
+        /// The newest copy beside it, made before a migration.
         copy: Option<PathBuf>,
+        /// The newest backup that was made of this data directory.
+        backup: Option<PathBuf>,
     },
     /// The file is a database of another program.
     #[error("{path:?} is not a database of CloudAI: choose another directory with -data-dir")]
@@ -78,6 +85,42 @@ pub enum OpenError {
         found: u32,
         /// The highest known.
         known: u32,
+    },
+    /// There is no store, where one was to be read.
+    #[error("{path:?} is not there: expected the data directory of a master with -store sqlite")]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is a store, where a new one was to be made.
+    #[error("{path:?} is there already: expected a data directory without a store")]
+    Occupied {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Only a master brings a store forward, and what is to be read must be of this version.
+    #[error(
+        "{path:?} has schema version {found}, and this program reads version {known}: start this \
+         master on it once, which brings it forward, or use the program that wrote it"
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// This program's.
+        known: u32,
+    },
+    /// It was being filled, and that did not come to its end.
+    #[error(
+        "{path:?} is only half filled: {what} did not come to its end. Run that again, which begins \
+         anew, or remove what is in the directory"
+    )]
+    Unfinished {
+        /// The directory.
+        path: PathBuf,
+        /// What was to fill it.
+        what: String,
     },
     /// The file can be read, but not written.
     #[error("{path:?} can't be written: expected a file that this user may write to")]
@@ -118,13 +161,27 @@ pub enum OpenError {
     },
 }
 
-fn advice(copy: Option<&Path>) -> String {
-    match copy {
-        Some(copy) => format!(
-            "The newest copy is {copy:?}: move the damaged file away and put it in its place"
-        ),
-        None => "No copy lies beside it: restore it from your own, or move it away to begin anew"
-            .to_owned(),
+fn advice(copy: Option<&Path>, backup: Option<&Path>) -> String {
+    let copy = copy.map(|copy| {
+        format!(
+            "The copy {copy:?} was made before this program brought it forward: move the damaged \
+             file away and put the copy in its place"
+        )
+    });
+    let backup = backup.map(|backup| {
+        format!(
+            "The newest backup made of it is {backup:?}: move the data directory away and run \
+             `master-node restore --from {backup:?}`"
+        )
+    });
+    match (backup, copy) {
+        (Some(backup), Some(copy)) => format!("{backup}. {copy}"),
+        (Some(advice), None) | (None, Some(advice)) => advice,
+        (None, None) => {
+            "No copy lies beside it and no backup of it is known: restore it from your \
+                         own, or move it away to begin anew"
+                .to_owned()
+        }
     }
 }
 
@@ -135,23 +192,42 @@ pub(super) struct Opened {
     pub(super) lock: DataDirLock,
 }
 
-/// Opens the database of a data directory, or makes both.
-pub(super) fn open(data_dir: &Path, migrations: &[Migration]) -> Result<Opened, OpenError> {
+/// What a mark in the data directory means to whoever opens it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WhenUnfinished {
+    /// It is half filled.
+    Refuse,
+    /// It is the one that is filling it.
+    GoOn,
+}
+
+/// Makes the data directory if it is not there.
+pub(super) fn make_directory(data_dir: &Path) -> Result<(), OpenError> {
+    fs::create_dir_all(data_dir).map_err(|cause| OpenError::Directory {
+        path: data_dir.to_owned(),
+        cause,
+    })
+}
+
+/// Opens the database of a data directory that is held by `lock`, or makes it.
+pub(super) fn open(
+    lock: DataDirLock,
+    data_dir: &Path,
+    migrations: &[Migration],
+    unfinished: WhenUnfinished,
+) -> Result<Opened, OpenError> {
+    if unfinished == WhenUnfinished::Refuse
+        && let Some(what) = Unfinished::find(data_dir)?
+    {
+        return Err(OpenError::Unfinished {
+            path: data_dir.to_owned(),
+            what,
+        });
+    }
     let directory = |cause| OpenError::Directory {
         path: data_dir.to_owned(),
         cause,
     };
-    fs::create_dir_all(data_dir).map_err(directory)?;
-    let lock = DataDirLock::take(data_dir).map_err(|error| match error {
-        LockError::Held(holder) => OpenError::InUse {
-            path: data_dir.to_owned(),
-            holder,
-        },
-        LockError::Io(cause) => OpenError::Directory {
-            path: data_dir.join(LOCK_FILE),
-            cause,
-        },
-    })?;
     let path = data_dir.join(DATABASE_FILE);
     match fs::metadata(&path) {
         Ok(found) => inspect(&path, found.len(), migrations)?,
@@ -250,7 +326,7 @@ pub(super) fn holds_tasks(path: &Path) -> bool {
 }
 
 /// The version of a file that is a database of ours, and not of a newer program than this one.
-fn recognise(path: &Path, known: u32) -> Result<u32, OpenError> {
+pub(super) fn recognise(path: &Path, known: u32) -> Result<u32, OpenError> {
     let failed = |error| failed(path, error);
     let db = connect_to_read(path).map_err(failed)?;
     let id: i32 = db
@@ -333,11 +409,12 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     )
 }
 
-fn damaged(path: &Path, problem: &str) -> OpenError {
+pub(super) fn damaged(path: &Path, problem: &str) -> OpenError {
     OpenError::Damaged {
         path: path.to_owned(),
         problem: problem.to_owned(),
         copy: migrate::newest_copy(path),
+        backup: path.parent().and_then(newest_backup),
     }
 }
 

@@ -89,7 +89,7 @@ fn select(db: &Connection, sql: &str, of: impl Params) -> Result<Vec<FilesRecord
     Ok(found)
 }
 
-fn read(row: &Row<'_>) -> Result<FilesRecord, ReadError> {
+pub(crate) fn read(row: &Row<'_>) -> Result<FilesRecord, ReadError> {
     let mut columns = Columns::new(&TABLE, row);
     Ok(FilesRecord {
         attempt: AttemptId::new(columns.parsed()?, columns.raw()?),

@@ -116,7 +116,7 @@ pub(crate) fn find(db: &Connection, task: &TaskId) -> Result<Option<ResultRecord
     Ok(found.transpose()?)
 }
 
-fn read(row: &Row<'_>) -> Result<ResultRecord, ReadError> {
+pub(crate) fn read(row: &Row<'_>) -> Result<ResultRecord, ReadError> {
     let mut columns = Columns::new(&TABLE, row);
     Ok(ResultRecord {
         attempt: AttemptId::new(columns.parsed()?, columns.raw()?),

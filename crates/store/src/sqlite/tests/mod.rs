@@ -1,5 +1,6 @@
 //! The conformance suite over SQLite, and what only SQLite promises.
 
+mod filling;
 mod kill;
 mod opening;
 mod rows;
@@ -8,8 +9,8 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::SqliteStore;
-use crate::conformance::Place;
+use super::{SqliteReader, SqliteStore};
+use crate::conformance::{ExportPlace, Place};
 
 fn place() -> (Place, TempDir) {
     let dir = tempfile::tempdir().unwrap();
@@ -22,3 +23,19 @@ fn place() -> (Place, TempDir) {
 }
 
 crate::conformance::suite!(super::place);
+
+/// A store for a master, read by another connection.
+fn export_place() -> (ExportPlace, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_owned();
+    let place = ExportPlace {
+        open: Box::new(move || {
+            let dir = tempfile::tempdir_in(&path).unwrap().keep();
+            let store = SqliteStore::open(&dir).unwrap();
+            (Arc::new(store), Arc::new(SqliteReader::open(&dir).unwrap()))
+        }),
+    };
+    (place, dir)
+}
+
+crate::conformance::export_suite!(super::export_place);

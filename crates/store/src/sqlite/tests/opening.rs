@@ -12,8 +12,9 @@ use crate::{
     OpenError, SqliteStore, Store as _,
     conformance::{commit, loaded, sample},
     sqlite::{
+        lock::DataDirLock,
         migrate::{MIGRATIONS, Migration},
-        open::{self, DATABASE_FILE},
+        open::{self, DATABASE_FILE, WhenUnfinished},
     },
 };
 
@@ -141,7 +142,8 @@ fn a_directory_that_can_not_be_written_is_one_clear_error() {
 #[tokio::test]
 async fn commits_are_flushed_and_the_file_is_its_owners_alone() {
     let dir = tempfile::tempdir().unwrap();
-    let opened = open::open(dir.path(), MIGRATIONS).unwrap();
+    let lock = DataDirLock::hold(dir.path()).unwrap();
+    let opened = open::open(lock, dir.path(), MIGRATIONS, WhenUnfinished::Refuse).unwrap();
     let pragma = |name: &str| -> String {
         let sql = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
         opened.db.query_row(&sql, [], |row| row.get(0)).unwrap()

@@ -8,7 +8,12 @@ use rusqlite::Connection;
 use crate::{
     CommitError, ReadError, SqliteStore, Store as _, TaskQuery,
     conformance::{commit, sample},
-    sqlite::{migrate::MIGRATIONS, open, open::DATABASE_FILE, writer},
+    sqlite::{
+        lock::DataDirLock,
+        migrate::MIGRATIONS,
+        open::{self, DATABASE_FILE, WhenUnfinished},
+        writer,
+    },
 };
 
 #[tokio::test]
@@ -162,7 +167,9 @@ async fn readers_do_not_wait_for_a_writer() {
 fn a_full_disk_is_told_from_other_failures_and_passes() {
     // Given a database that may not grow much,
     let dir = tempfile::tempdir().unwrap();
-    let mut db = open::open(dir.path(), MIGRATIONS).unwrap().db;
+    let lock = DataDirLock::hold(dir.path()).unwrap();
+    let opened = open::open(lock, dir.path(), MIGRATIONS, WhenUnfinished::Refuse);
+    let mut db = opened.unwrap().db;
     let limit = |db: &Connection, pages: i64| {
         let sql = format!("PRAGMA max_page_count = {pages}");
         db.query_row(&sql, [], |_| Ok(())).unwrap();

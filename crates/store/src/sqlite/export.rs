@@ -1,0 +1,129 @@
+//! All of a database: its rows as records, how many there are, and what SQLite finds wrong with it.
+
+use cloudai_model::record::Record;
+use rusqlite::{Connection, Row};
+use tokio::sync::mpsc;
+
+use super::{columns::Table, failure::RowError, query, tables};
+use crate::{Holdings, Piece, ReadError, export::Chunk};
+
+/// How many faults SQLite names at most. A database with more has no need of them.
+const MOST_FAULTS: usize = 20;
+
+/// Sends everything, from within one read transaction.
+pub(super) fn export(db: &Connection, sink: &mpsc::Sender<Piece>) -> Result<(), RowError> {
+    let mut export = Export {
+        db,
+        sink,
+        chunk: Chunk::default(),
+    };
+    export.table(&tables::cluster::TABLE, "1", |row| {
+        tables::cluster::read(row).map(Record::Cluster)
+    })?;
+    export.table(&tables::workers::TABLE, "1", |row| {
+        tables::workers::read(row).map(Record::Worker)
+    })?;
+    export.table(&tables::tasks::TABLE, "order_number", |row| {
+        tables::tasks::read(row).map(|task| Record::TaskAdded(Box::new(task)))
+    })?;
+    let by_attempt = "order_number, attempt";
+    export.table(&tables::assignments::TABLE, by_attempt, |row| {
+        tables::assignments::read(row).map(Record::Assignment)
+    })?;
+    export.table(&tables::results::TABLE, "order_number", |row| {
+        tables::results::read(row).map(|result| Record::Result(Box::new(result)))
+    })?;
+    export.table(&tables::files::TABLE, "order_number", |row| {
+        tables::files::read(row).map(|files| Record::Files(Box::new(files)))
+    })?;
+    export.table(&tables::stop_orders::TABLE, "1, 2", |row| {
+        tables::stop_orders::read(row).map(Record::StopOrder)
+    })?;
+    let rest = export.chunk.take();
+    export.send(rest)
+}
+
+struct Export<'a> {
+    db: &'a Connection,
+    sink: &'a mpsc::Sender<Piece>,
+    chunk: Chunk,
+}
+
+impl Export<'_> {
+    fn table(
+        &mut self,
+        table: &Table,
+        order: &str,
+        read: impl Fn(&Row<'_>) -> Result<Record, ReadError>,
+    ) -> Result<(), RowError> {
+        let (columns, name) = (table.list(""), table.name);
+        let sql = format!("SELECT {columns} FROM {name} ORDER BY {order}");
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            match read(row) {
+                Ok(record) => {
+                    let full = self.chunk.add(record);
+                    self.send(full)?;
+                }
+                Err(error) => {
+                    let before = self.chunk.take();
+                    self.send(before)?;
+                    self.send(Some(Piece::Unreadable(error)))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&self, piece: Option<Piece>) -> Result<(), RowError> {
+        match piece {
+            Some(piece) => Ok(self
+                .sink
+                .blocking_send(piece)
+                .map_err(|_| ReadError::ReceiverGone)?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How much there is.
+pub(super) fn holdings(db: &Connection) -> Result<Holdings, RowError> {
+    let count = |table: &Table| -> Result<u64, RowError> {
+        let sql = format!("SELECT count(*) FROM {}", table.name);
+        let count: i64 = db.query_row(&sql, [], |row| row.get(0))?;
+        Ok(count.cast_unsigned())
+    };
+    let table = &tables::cluster::TABLE;
+    let sql = format!("SELECT {} FROM {}", table.list(""), table.name);
+    let mut statement = db.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    let cluster = match rows.next()? {
+        Some(row) => Some(tables::cluster::read(row)?),
+        None => None,
+    };
+    Ok(Holdings {
+        cluster,
+        workers: count(&tables::workers::TABLE)?,
+        tasks: query::count_by_status(db)?,
+        assignments: count(&tables::assignments::TABLE)?,
+        results: count(&tables::results::TABLE)?,
+        files: count(&tables::files::TABLE)?,
+        stop_orders: count(&tables::stop_orders::TABLE)?,
+        not_taken_up: 0,
+    })
+}
+
+/// What SQLite finds wrong, looking at every page and every index.
+pub(super) fn integrity(db: &Connection) -> Result<Vec<String>, RowError> {
+    let mut statement = db.prepare(&format!("PRAGMA integrity_check({MOST_FAULTS})"))?;
+    let mut rows = statement.query([])?;
+    let mut faults = Vec::new();
+    while let Some(row) = rows.next()? {
+        let fault: String = row.get(0)?;
+        if fault != "ok" {
+            faults.push(fault);
+        }
+    }
+    Ok(faults)
+}
