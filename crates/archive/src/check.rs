@@ -113,23 +113,25 @@ async fn look(
         progress("records looked at", seen);
         Ok::<(), ReadError>(())
     });
-    let read = read.await;
-    match read {
+    match read.await {
+        Ok(()) => check.conclude(),
         // SQLite has said before what is damaged: that is the finding, not that this ends it.
         Err(error) if !check.findings.is_empty() => {
             let problem = format!("not all can be read: {}", with_causes(&error));
             check.found(problem, RESTORE);
         }
-        read => read.map_err(failed)?,
+        Err(error) => return Err(failed(error)),
     }
-    check.conclude();
-    let counted = export.holdings().await.map_err(failed)?;
-    if counted.not_taken_up > 0 {
-        let count = counted.not_taken_up;
+    match export.holdings().await {
+        Ok(counted) => check.holdings.not_taken_up = counted.not_taken_up,
+        Err(_) if !check.findings.is_empty() => {}
+        Err(error) => return Err(failed(error)),
+    }
+    if check.holdings.not_taken_up > 0 {
+        let count = check.holdings.not_taken_up;
         let problem = format!("{count} documents of an earlier program were not taken up");
         check.found(problem, TAKE_UP);
     }
-    check.holdings.not_taken_up = counted.not_taken_up;
     Ok(Checked {
         place: export.describe(),
         schema: export.schema(),

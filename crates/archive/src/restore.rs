@@ -301,18 +301,15 @@ fn make_empty(data_dir: &Path) -> Result<(), RestoreError> {
     if broken_off.is_some_and(|what| what.starts_with(MARK)) {
         // Nobody may be at it still. The mark stays until the next one takes its place.
         let _lock = DataDirLock::hold(data_dir).map_err(PlaceError::from)?;
-        let mut of_restore = vec![
-            data_dir.join(STAGE),
-            data_dir.join(LOGS),
-            data_dir.join(FILES),
-        ];
+        for folder in [STAGE, LOGS, FILES] {
+            let path = data_dir.join(folder);
+            remove_tree(&path).map_err(io_at(&path))?;
+        }
         for name in names(data_dir)? {
             if name.ends_with(SECRET) {
-                of_restore.push(data_dir.join(name));
+                let path = data_dir.join(name);
+                fs::remove_file(&path).map_err(io_at(&path))?;
             }
-        }
-        for path in of_restore {
-            remove_tree(&path).map_err(io_at(&path))?;
         }
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! A typed line as a [`Command`].
 
 use cloudai_model::{
-    IdError, TaskDraft, TaskId, TaskStatus, UserName, Wall, WorkerAddress, WorkerId,
+    ChangeDraft, IdError, TaskDraft, TaskId, TaskStatus, UserName, Wall, WorkerAddress, WorkerId,
 };
 
 use crate::{
@@ -57,6 +57,13 @@ pub(crate) enum Command {
     Submit(Box<TaskDraft>),
     /// Cancel a task.
     Cancel(TaskId),
+    /// Change something of a task.
+    Change {
+        /// Which.
+        task: TaskId,
+        /// What of it.
+        change: ChangeDraft,
+    },
     /// Follow a task.
     Monitor(TaskId),
     /// Show tasks.
@@ -189,6 +196,23 @@ fn command(topic: &'static Topic, words: &[String], now: Wall) -> Result<Command
         draft.docker_image.clone_from(image);
         draft.worker_id = worker;
         return Ok(Command::Submit(Box::new(draft)));
+    }
+
+    if topic.name == "change" {
+        let mut words = Words::new(words, topic);
+        let task = match words.leading() {
+            [task] => value(task)?,
+            [] => return Err(form("a task is missing".to_owned())),
+            [_, extra, ..] => {
+                let extra = shown(extra);
+                return Err(form(format!("{extra:?} is one word too many")));
+            }
+        };
+        let change = options::change(&mut words, topic)?;
+        if change == ChangeDraft::default() {
+            return Err(form("what to change is missing".to_owned()));
+        }
+        return Ok(Command::Change { task, change });
     }
 
     let mut listing = options::Listing::default();

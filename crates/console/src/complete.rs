@@ -84,8 +84,8 @@ enum Kind {
     Fixed(Vec<String>),
     /// A worker.
     Worker,
-    /// A worker that is given nothing new.
-    DrainingWorker,
+    /// A worker that is given nothing new, by an admin's wish or the master's.
+    UnusedWorker,
     /// A task that has not ended.
     LiveTask,
     /// A task that has.
@@ -139,9 +139,9 @@ impl<'a> Typed<'a> {
             .count();
         match (*command, place, rest.len()) {
             ("help", 0, 0) => Kind::Fixed(names()),
-            ("undrain", 0, _) => Kind::DrainingWorker,
+            ("undrain", 0, _) => Kind::UnusedWorker,
             ("stats" | "drain" | "unregister" | "task" | "dispatch", 0, 0) => Kind::Worker,
-            ("cancel", 0, _) => Kind::LiveTask,
+            ("cancel" | "change", 0, _) => Kind::LiveTask,
             ("monitor" | "explain", 0, _) => Kind::Task,
             ("task-files" | "download", 0, _) => Kind::EndedTask,
             ("task-files" | "download", 1, _) => Kind::OwnerOf(rest[0].to_owned()),
@@ -216,7 +216,9 @@ impl Known {
         let mut words = match kind {
             Kind::Fixed(words) => words.clone(),
             Kind::Worker => self.workers(|_| true),
-            Kind::DrainingWorker => self.workers(|worker| worker.draining),
+            Kind::UnusedWorker => {
+                self.workers(|worker| worker.draining || worker.set_aside.is_some())
+            }
             Kind::LiveTask => self.tasks(&LIVE, typed),
             Kind::EndedTask => self.tasks(&ENDED, typed),
             Kind::Task => self.tasks(&[LIVE, ENDED].concat(), typed),
@@ -331,6 +333,7 @@ mod tests {
         assert_eq!(of("list-tasks ru"), ["running"]);
         assert_eq!(of("list-tasks running -"), ["-user", "-limit", "-json"]);
         assert_eq!(of("status --"), ["--w", "--json"]);
+        assert_eq!(of("change task-7 -t"), ["-timeout"]);
         assert_eq!(of("task img -type gpu"), ["gpu-inference", "gpu-training"]);
         assert_eq!(Typed::read("task  img -cm").start, 10);
     }
@@ -341,8 +344,9 @@ mod tests {
             ("stats w", Kind::Worker),
             ("task ", Kind::Worker),
             ("dispatch w", Kind::Worker),
-            ("undrain ", Kind::DrainingWorker),
+            ("undrain ", Kind::UnusedWorker),
             ("cancel t", Kind::LiveTask),
+            ("change t", Kind::LiveTask),
             ("monitor ", Kind::Task),
             ("explain ", Kind::Task),
             ("download t", Kind::EndedTask),

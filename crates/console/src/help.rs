@@ -90,7 +90,7 @@ pub(crate) const TOPICS: &[Topic] = &[
         "undrain",
         "undrain <id>",
         "undrain worker-2",
-        "Let a worker have tasks again.",
+        "Let a worker have tasks again, also one that was set aside.",
     ),
     topic(
         "task",
@@ -109,6 +109,12 @@ pub(crate) const TOPICS: &[Topic] = &[
         "cancel <task>",
         "cancel task-1697123456000001",
         "Stop a task, or take it out of the queue.",
+    ),
+    topic(
+        "change",
+        "change <task> [-timeout span]",
+        "change task-1697123456000001 -timeout 2h",
+        "Change the time-out of a task, also while it runs; or none.",
     ),
     topic(
         "monitor",
@@ -201,8 +207,24 @@ pub(crate) const TASK_OPTIONS: &[(&str, &str, &str)] = &[
         "when it should be done: 2026-01-31T08:00:00Z, or 2h from now",
     ),
     ("timeout", "span", "stop it when it has run so long: 90s"),
+    (
+        "pull_timeout",
+        "span",
+        "give up when pulling its image takes so long: 10m",
+    ),
+    (
+        "queue_timeout",
+        "span",
+        "give up when it has not started so long after its submit: 1h",
+    ),
     ("estimate", "span", "how long it will run: 30m"),
-    ("retries", "n", "run it again after it failed (0)"),
+    ("retries", "n", "run it again so often after it failed (0)"),
+    (
+        "retry-on",
+        "list",
+        "after these failures alone: exit codes and ranges, exit, signal, oom, start, stopped, \
+         timeout, pull-timeout (any, which is all but the time-outs): 1,75,100-110,oom",
+    ),
     (
         "label",
         "name=value",
@@ -358,7 +380,9 @@ mod tests {
             ("cpu", "cpu_cores"),
             ("gpus", "gpu_cores"),
             ("memory", "mem"),
-            ("retry", "retries"),
+            ("retrys", "retries"),
+            ("retryon", "retry-on"),
+            ("timeouts", "timeout"),
             ("volumes", "volume"),
         ] {
             assert_eq!(nearest(typed, options()), Some(meant), "{typed}");

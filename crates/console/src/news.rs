@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cloudai_core::{Event, TaskNews, WorkerChange};
-use cloudai_model::{Phase, TaskStatus, WorkerId, resources::bytes_to_gb};
+use cloudai_model::{Phase, TaskStatus, WorkerId, resources::bytes_to_gb, time::span_words};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::{output::Output, render::text::safe};
@@ -78,6 +78,15 @@ fn line(event: &Event) -> Option<String> {
                 "Worker unwell: {worker} takes nothing new: {}",
                 safe(reason)
             )),
+            WorkerChange::SetAside(Some(aside)) => Some(format!(
+                "Worker set aside: {worker} is given nothing new for {}: {}; `undrain {worker}` \
+                 takes it back at once",
+                span_words(aside.span),
+                safe(&aside.reason)
+            )),
+            WorkerChange::SetAside(None) => {
+                Some(format!("Worker taken back: {worker} is given tasks again"))
+            }
             WorkerChange::Health(None) => Some(format!("Worker well: {worker} takes tasks again")),
         },
         Event::WorkerRefused { reason, .. } => Some(format!("Worker refused: {}", safe(reason))),
@@ -111,7 +120,10 @@ fn completion(news: &TaskNews) -> String {
 
 #[cfg(test)]
 mod tests {
-    use cloudai_model::{Capacity, Wall, resources::GB};
+    use std::time::Duration;
+
+    use cloudai_core::registry::SetAside;
+    use cloudai_model::{Capacity, Mono, Wall, resources::GB};
 
     use super::*;
 
@@ -191,6 +203,24 @@ mod tests {
         assert_eq!(
             updated(WorkerChange::Health(Some("disk\x07full".to_owned()))).unwrap(),
             "Worker unwell: worker-1 takes nothing new: disk\\u{7}full"
+        );
+    }
+
+    #[test]
+    fn a_worker_that_is_set_aside_is_told_with_why_and_how_to_take_it_back() {
+        let aside = SetAside {
+            until: Mono(0),
+            span: Duration::from_secs(120),
+            reason: "5 different tasks".to_owned(),
+        };
+        assert_eq!(
+            updated(WorkerChange::SetAside(Some(aside))).unwrap(),
+            "Worker set aside: worker-1 is given nothing new for 2m: 5 different tasks; `undrain \
+             worker-1` takes it back at once"
+        );
+        assert_eq!(
+            updated(WorkerChange::SetAside(None)).unwrap(),
+            "Worker taken back: worker-1 is given tasks again"
         );
     }
 

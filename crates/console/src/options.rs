@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroUsize};
 
-use cloudai_model::{ContainerDraft, TaskDraft, Wall, spec};
+use cloudai_model::{ChangeDraft, ContainerDraft, Setting, TaskDraft, Wall, spec};
 
 use crate::{
     help::{TASK_OPTIONS, Topic, nearest},
@@ -73,6 +73,9 @@ pub(crate) enum OptionError {
     /// A word stands where only an option can.
     #[error("{0:?} is no option: expected the image first, then options, and a command after --")]
     Stray(String),
+    /// A word stands where only an option can, of a command that takes no image.
+    #[error("{0:?} is no option: expected options after the task, such as -timeout 2h")]
+    Extra(String),
     /// `--` is the last word.
     #[error("nothing follows --: expected a command, such as -- python train.py")]
     NoCommand,
@@ -259,6 +262,9 @@ fn task_option(
         "user" => once(given, &mut draft.user_id, words.value(given, "alice")?),
         "type" => once(given, &mut draft.task_type, words.value(given, "mixed")?),
         "timeout" => once(given, &mut draft.timeout_s, span_s(given, words)?),
+        "pull_timeout" => once(given, &mut draft.pull_timeout_s, span_s(given, words)?),
+        "queue_timeout" => once(given, &mut draft.queue_timeout_s, span_s(given, words)?),
+        "retry-on" => once(given, &mut draft.retry_on, words.value(given, "1,75,oom")?),
         "estimate" => once(given, &mut draft.estimate_s, span_s(given, words)?),
         "deadline" => {
             let text = words.value(given, "2h")?;
@@ -281,6 +287,33 @@ fn task_option(
         _ if container_option(&mut draft.container, given, words)? => Ok(()),
         _ => Err(given.unknown("task", words.options.iter().copied())),
     }
+}
+
+/// The options of `change`: what is to be different, `none` for not at all.
+pub(crate) fn change(
+    words: &mut Words<'_>,
+    topic: &'static Topic,
+) -> Result<ChangeDraft, OptionError> {
+    let mut change = ChangeDraft::default();
+    while let Some(word) = words.next_word() {
+        if !is_option(word) {
+            return Err(OptionError::Extra(word.chars().take(80).collect()));
+        }
+        let given = Given::read(word);
+        match given.name {
+            "timeout" => {
+                let span = match words.value(&given, "2h")?.as_str() {
+                    "none" => Setting::Clear,
+                    text => Setting::To(seconds(&given, text)?),
+                };
+                if !std::mem::replace(&mut change.timeout_s, span).is_kept() {
+                    return Err(OptionError::Twice(given.shown()));
+                }
+            }
+            _ => return Err(given.unknown(topic.name, words.options.iter().copied())),
+        }
+    }
+    Ok(change)
 }
 
 /// Takes an option that is about the container; `false` if it is none.
@@ -354,7 +387,11 @@ fn number_of<T: std::str::FromStr>(
 
 fn span_s(given: &Given<'_>, words: &mut Words<'_>) -> Result<f64, OptionError> {
     let text = words.value(given, "90s")?;
-    parse_span(&text)
+    seconds(given, &text)
+}
+
+fn seconds(given: &Given<'_>, text: &str) -> Result<f64, OptionError> {
+    parse_span(text)
         .map(|span| span.as_secs_f64())
         .map_err(|error| OptionError::Span(given.shown(), error))
 }

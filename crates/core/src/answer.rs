@@ -17,6 +17,8 @@ pub enum Answer {
     Submitted(Result<Submitted, SubmitError>),
     /// To a cancel.
     Cancelled(Result<CancelOutcome, CancelError>),
+    /// To a change.
+    Changed(Result<ChangeOutcome, ChangeError>),
     /// To an agent's placement.
     Placed(Result<AttemptId, PlaceError>),
     /// To the question why tasks wait, in the queue's order; without those that don't wait.
@@ -124,6 +126,29 @@ pub enum CancelError {
     /// No task that waits or runs has this id. The shell asks the store whether one has ended.
     #[error("task {0} neither waits nor runs")]
     NotLive(TaskId),
+}
+
+/// What a change came to. It is kept in each case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChangeOutcome {
+    /// It holds from now on.
+    Kept,
+    /// By it the task has run for long enough: its worker was asked to stop it.
+    EndsNow(WorkerId),
+}
+
+/// Why a task was not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// See [`NotReady`].
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// No task that waits or runs has this id. The shell asks the store whether one has ended.
+    #[error("task {0} neither waits nor runs")]
+    NotLive(TaskId),
+    /// It is being stopped.
+    #[error("task {0} is being stopped ({1}): a change would come too late")]
+    BeingStopped(TaskId, String),
 }
 
 /// Why an agent's choice was not followed.

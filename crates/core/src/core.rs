@@ -1,13 +1,13 @@
 //! The state machine itself: what it holds, and which handler an input goes to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use cloudai_model::{AttemptId, ClusterId, Mono, Now, TaskId, WorkerId};
+use cloudai_model::{AttemptId, ClusterId, Mono, Now, TaskId, TimeOut, WorkerId};
 
 use crate::{
     answer::{
-        AddWorkerError, Answer, CancelError, DrainError, NotReady, PlaceError, RemoveWorkerError,
-        SubmitError, WorkerCallError,
+        AddWorkerError, Answer, CancelError, ChangeError, DrainError, NotReady, PlaceError,
+        RemoveWorkerError, SubmitError, WorkerCallError,
     },
     blocked::Blocked,
     effect::{Effect, Event},
@@ -18,7 +18,9 @@ use crate::{
     registry::Registry,
     settings::Settings,
     stop_orders::StopOrders,
+    suspicion::Suspicion,
     task::Task,
+    timers::Timers,
 };
 
 /// The master's core. See the crate's documentation.
@@ -36,10 +38,14 @@ pub struct Core {
     pub(crate) queue: Queue,
     pub(crate) blocked: Blocked,
     pub(crate) ended: Ended,
-    /// When running attempts have run for too long, soonest first.
-    pub(crate) timeouts: BTreeSet<(Mono, AttemptId)>,
-    /// The same by attempt.
-    pub(crate) timeout_of: BTreeMap<AttemptId, Mono>,
+    /// When attempts have pulled or run for too long.
+    pub(crate) attempt_timers: Timers<AttemptId, TimeOut>,
+    /// When tasks have waited too long for their first start.
+    pub(crate) queue_timers: Timers<TaskId, ()>,
+    /// Who is to blame for failures.
+    pub(crate) suspicion: Suspicion,
+    /// When workers that are set aside are given tasks again.
+    pub(crate) aside_timers: Timers<WorkerId, ()>,
     pub(crate) stop_orders: StopOrders,
     /// When each inactive worker is called next, and how often it was.
     pub(crate) invites: BTreeMap<WorkerId, Invite>,
@@ -91,8 +97,10 @@ impl Core {
             queue: Queue::default(),
             blocked: Blocked::default(),
             ended: Ended::default(),
-            timeouts: BTreeSet::new(),
-            timeout_of: BTreeMap::new(),
+            attempt_timers: Timers::default(),
+            queue_timers: Timers::default(),
+            suspicion: Suspicion::default(),
+            aside_timers: Timers::default(),
             stop_orders: StopOrders::default(),
             invites: BTreeMap::new(),
             last_task_number: 0,
@@ -130,6 +138,7 @@ impl Core {
                 submitted_at,
             } => self.accepted(step, call, task, &spec, submitted_at),
             Input::Cancel { call, task } => self.cancel(step, call, &task),
+            Input::Change { call, task, change } => self.change(step, call, &task, &change),
             Input::Place { call, task, worker } => self.place(step, call, &task, &worker),
             Input::WhyWaiting { call, which } => self.why_waiting(step, call, &which),
             Input::AddWorker {
@@ -217,6 +226,9 @@ impl Core {
                     call,
                     Answer::Cancelled(Err(CancelError::NotReady(NotReady))),
                 );
+            }
+            Input::Change { call, .. } => {
+                step.answer(call, Answer::Changed(Err(ChangeError::NotReady(NotReady))));
             }
             Input::Place { call, .. } => {
                 step.answer(call, Answer::Placed(Err(PlaceError::NotReady(NotReady))));

@@ -6,7 +6,7 @@ use cloudai_model::{
     record::Record,
 };
 
-use crate::{answer::Answer, input::Call};
+use crate::{answer::Answer, input::Call, registry::SetAside};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,6 +118,8 @@ pub enum WorkerChange {
     Draining(bool),
     /// It takes nothing new, and why; or it does again.
     Health(Option<String>),
+    /// It is given nothing new for a while, since tasks fail there, and why; or it is again.
+    SetAside(Option<SetAside>),
 }
 
 /// Where a task stands now.

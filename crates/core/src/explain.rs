@@ -70,6 +70,8 @@ pub enum Obstacle {
     Unwell(String),
     /// It refused or was not reached lately, and is left alone for a moment.
     HeldOff(String),
+    /// Tasks fail there in a row: it is given none for a while.
+    SetAside(String),
     /// It hasn't enough free.
     Short {
         /// Of what.
@@ -111,6 +113,7 @@ impl fmt::Display for Obstacle {
             Self::Draining => f.write_str("draining"),
             Self::Unwell(reason) => write!(f, "takes nothing new: {reason}"),
             Self::HeldOff(reason) => write!(f, "left alone for a moment: {reason}"),
+            Self::SetAside(reason) => write!(f, "set aside for a while: {reason}"),
             Self::Short { kind, by, never } => {
                 let more = if *never { ", even when idle" } else { "" };
                 match kind {

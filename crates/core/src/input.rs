@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use cloudai_model::{
-    AttemptId, AttemptReport, Capacity, ContainerEnd, HostUsage, Phase, TaskId, TaskSpec, Wall,
-    WorkerAddress, WorkerId,
+    AttemptId, AttemptReport, Capacity, ContainerEnd, HostUsage, Phase, TaskChange, TaskId,
+    TaskSpec, Wall, WorkerAddress, WorkerId,
     record::{FilesRecord, Record},
 };
 
@@ -56,6 +56,15 @@ pub enum Input {
         /// Which.
         task: TaskId,
     },
+    /// A user wants something of a task to be different from now on.
+    Change {
+        /// Answered with [`crate::Answer::Changed`].
+        call: Call,
+        /// Which task.
+        task: TaskId,
+        /// What of it.
+        change: TaskChange,
+    },
     /// An agent has chosen a worker for a waiting task.
     Place {
         /// Answered with [`crate::Answer::Placed`].
@@ -91,7 +100,8 @@ pub enum Input {
         worker: WorkerId,
     },
 
-    /// An admin wants a worker to be given nothing new, or tasks again. What runs there goes on.
+    /// An admin wants a worker to be given nothing new, or tasks again, also one that was set
+    /// aside. What runs there goes on.
     Drain {
         /// Answered with [`crate::Answer::Drained`].
         call: Call,

@@ -27,12 +27,14 @@ mod schedule;
 mod settings;
 mod snapshot;
 mod stop_orders;
+mod suspicion;
 mod task;
+mod timers;
 
 pub use answer::{
-    AddWorkerError, Answer, CancelError, CancelOutcome, DrainError, HeartbeatTaken, NotReady,
-    PlaceError, RemoveWorkerError, Reported, SubmitError, Submitted, WaitCause, Waiting, Welcome,
-    WorkerCallError,
+    AddWorkerError, Answer, CancelError, CancelOutcome, ChangeError, ChangeOutcome, DrainError,
+    HeartbeatTaken, NotReady, PlaceError, RemoveWorkerError, Reported, SubmitError, Submitted,
+    WaitCause, Waiting, Welcome, WorkerCallError,
 };
 pub use class::TaskClass;
 pub use core::Core;

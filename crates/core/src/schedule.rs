@@ -82,6 +82,7 @@ impl Core {
             sequence,
             grant: grant.clone(),
             assigned_at: step.now.wall,
+            may_pull_since: None,
             in_flight: true,
             stop: None,
             missed_heartbeats: 0,

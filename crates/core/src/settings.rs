@@ -27,6 +27,14 @@ pub struct Settings {
     pub first_back_off: Duration,
     /// See [`Self::first_back_off`].
     pub longest_back_off: Duration,
+    /// How many workers may be lost, or fail, under one task before it is given up; at least 1.
+    pub machine_failure_limit: u32,
+    /// After how many different tasks in a row that failed on it a worker is set aside; 0: never.
+    pub set_aside_after: u32,
+    /// For how long it is set aside; doubles each time in a row up to [`Self::longest_aside`].
+    pub first_aside: Duration,
+    /// See [`Self::first_aside`].
+    pub longest_aside: Duration,
     /// How many tasks may wait; more are refused.
     pub queue_limit: usize,
     /// How long ended tasks are remembered, to know late and repeated reports for what they are.
@@ -46,6 +54,10 @@ impl Default for Settings {
             longest_hold_off: Duration::from_secs(60),
             first_back_off: Duration::from_secs(1),
             longest_back_off: Duration::from_secs(60),
+            machine_failure_limit: 5,
+            set_aside_after: 5,
+            first_aside: Duration::from_secs(60),
+            longest_aside: Duration::from_secs(3600),
             queue_limit: 2_000_000,
             remember_ended: Duration::from_secs(600),
         }
@@ -59,9 +71,39 @@ pub(crate) fn doubled(first: Duration, times: u32, longest: Duration) -> Duratio
         .min(longest)
 }
 
+/// The interval, a fifth shorter or longer. Spread by a hash of whom it is for and which time it
+/// is, so that a thousand of them don't end at once, and so that a run can be repeated exactly.
+pub(crate) fn jittered(interval: Duration, of: &str, times: u64) -> Duration {
+    let hash = fnv1a(of.bytes().chain(times.to_le_bytes()));
+    let permille = 800 + u32::try_from(hash % 401).unwrap_or(0);
+    interval * permille / 1000
+}
+
+/// The hash FNV-1a (Fowler, Noll, Vo) of 64 bits.
+pub(crate) fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    #[test]
+    fn intervals_are_spread_by_a_fifth_either_way() {
+        let interval = Duration::from_secs(10);
+        let waits: Vec<_> = (0..100)
+            .map(|times| jittered(interval, "worker-1", times))
+            .collect();
+        assert!(waits.iter().all(|wait| (8..=12).contains(&wait.as_secs())));
+        assert!(waits.iter().collect::<BTreeSet<_>>().len() > 50);
+        assert_ne!(
+            jittered(interval, "worker-2", 0),
+            jittered(interval, "worker-1", 0)
+        );
+    }
 
     #[test]
     fn waits_double_up_to_a_limit() {

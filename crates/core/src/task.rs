@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cloudai_model::{
-    Grant, Mono, Phase, Priority, TaskStatus, Wall, WorkerId,
+    Grant, Mono, Phase, Priority, RetryOn, TaskStatus, TimeOut, Wall, WorkerId,
     record::{TaskRecord, TaskState},
 };
 
@@ -11,6 +11,7 @@ use crate::{
     class::TaskClass,
     lifecycle::{AttemptState, TaskEvent, next_task},
     queue::Rank,
+    suspicion::Origin,
 };
 
 /// See the module.
@@ -18,20 +19,37 @@ use crate::{
 pub(crate) struct Task {
     pub(crate) order: u64,
     pub(crate) class: Arc<TaskClass>,
+    pub(crate) origin: Origin,
     pub(crate) priority: Priority,
     pub(crate) submitted_at: Wall,
     pub(crate) deadline: Option<Wall>,
-    pub(crate) timeout: Option<Duration>,
+    pub(crate) limits: Limits,
     pub(crate) max_retries: u32,
-    /// How many attempts failed by themselves.
+    pub(crate) retry_on: RetryOn,
+    /// How many attempts failed by themselves and were followed by another.
     pub(crate) failures: u32,
+    /// The workers that were lost, or failed, while an attempt was there.
+    pub(crate) taken_down: Vec<WorkerId>,
     /// The number of the last attempt; 0 before the first.
     pub(crate) attempt: u32,
     /// When the last attempt's container started.
     pub(crate) started_at: Option<Wall>,
+    /// When any attempt's container first did.
+    pub(crate) first_started_at: Option<Wall>,
     pub(crate) cancel_requested: bool,
+    /// For which time-out a master before this one had its attempt stopped.
+    pub(crate) stopping_for: Option<TimeOut>,
     pub(crate) status: TaskStatus,
     pub(crate) place: Place,
+}
+
+/// How long each part of a task's life may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) run: Option<Duration>,
+    pub(crate) pull: Option<Duration>,
+    /// The wait before the first start, counted from the submit.
+    pub(crate) queue: Option<Duration>,
 }
 
 /// Where a task that has not ended is.
@@ -39,10 +57,19 @@ pub(crate) struct Task {
 pub(crate) enum Place {
     /// In the queue.
     Ready,
-    /// Waiting out a back-off until then.
-    BackingOff(Mono),
+    /// Waiting out the pause after a failure.
+    BackingOff(Pause),
     /// With a worker.
     Given(Box<Attempt>),
+}
+
+/// Until when a task waits after a failure, on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pause {
+    /// For the timer.
+    pub(crate) until: Mono,
+    /// For people, and for a master that is started again.
+    pub(crate) until_wall: Wall,
 }
 
 /// The live attempt of a task.
@@ -53,6 +80,9 @@ pub(crate) struct Attempt {
     pub(crate) sequence: u64,
     pub(crate) grant: Grant,
     pub(crate) assigned_at: Wall,
+    /// Since when its image may be being pulled, where that was not heard of: by a master before
+    /// this one.
+    pub(crate) may_pull_since: Option<Wall>,
     /// Whether the shell has an assignment call of it under way.
     pub(crate) in_flight: bool,
     /// Why it was asked to stop.
@@ -66,10 +96,31 @@ pub(crate) struct Attempt {
 pub(crate) enum StopCause {
     /// A user cancelled the task.
     User,
-    /// It ran longer than its time-out.
-    TimedOut(Duration),
+    /// It took longer than it may.
+    TimedOut(Overdue),
     /// The worker never confirmed that it has it.
     Unconfirmed,
+}
+
+/// What took too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Overdue {
+    pub(crate) what: TimeOut,
+    /// What it may take.
+    pub(crate) limit: Duration,
+    /// What it had taken when that was noticed.
+    pub(crate) took: Duration,
+}
+
+impl Limits {
+    /// What `what` may take.
+    pub(crate) fn of(&self, what: TimeOut) -> Option<Duration> {
+        match what {
+            TimeOut::Queue => self.queue,
+            TimeOut::Pull => self.pull,
+            TimeOut::Run => self.run,
+        }
+    }
 }
 
 impl Task {
@@ -78,15 +129,24 @@ impl Task {
         Self {
             order: record.order,
             class,
+            origin: Origin::of(spec),
             priority: spec.priority,
             submitted_at: record.submitted_at,
             deadline: spec.effective_deadline(record.submitted_at),
-            timeout: spec.timeout,
+            limits: Limits {
+                run: spec.timeout,
+                pull: spec.pull_timeout,
+                queue: spec.queue_timeout,
+            },
             max_retries: spec.max_retries,
+            retry_on: spec.retry_on.clone(),
             failures: state.failures,
+            taken_down: state.taken_down.clone(),
             attempt: state.attempt,
             started_at: state.started_at,
+            first_started_at: state.first_started_at,
             cancel_requested: state.cancel_requested,
+            stopping_for: state.time_out,
             status: state.status,
             place: Place::Ready,
         }
@@ -138,6 +198,16 @@ impl Task {
             completed_at: None,
             cancel_requested: self.cancel_requested,
             failures: self.failures,
+            retry_at: match &self.place {
+                Place::BackingOff(pause) if !self.status.is_final() => Some(pause.until_wall),
+                _ => None,
+            },
+            taken_down: self.taken_down.clone(),
+            first_started_at: self.first_started_at,
+            time_out: match attempt.and_then(|attempt| attempt.stop) {
+                Some(StopCause::TimedOut(overdue)) => Some(overdue.what),
+                Some(StopCause::User | StopCause::Unconfirmed) | None => None,
+            },
         }
     }
 }

@@ -13,17 +13,6 @@ use cloudai_core::{
 use cloudai_model::{AttemptId, Phase, TaskId, TaskStatus, WorkerStatus};
 use cluster::{Cluster, capacity, cores, id};
 
-fn drain(cluster: &mut Cluster, worker: &str, draining: bool) -> Vec<AttemptId> {
-    match cluster.call(|call| Input::Drain {
-        call,
-        worker: id(worker),
-        draining,
-    }) {
-        Answer::Drained(Ok(attempts)) => attempts,
-        other => panic!("{other:?}"),
-    }
-}
-
 fn inspect(cluster: &mut Cluster) -> Inspection {
     match cluster.call(|call| Input::Inspect { call }) {
         Answer::Inspected(Ok(inspection)) => inspection,
@@ -43,10 +32,7 @@ fn a_draining_worker_ends_what_it_has_and_gets_nothing_new_also_after_a_restart(
     let mut cluster = Cluster::with(&[("a", capacity(2, 0))]);
     cluster.submit(&cores(1.0));
     let running = cluster.assigned().attempt;
-    assert_eq!(
-        drain(&mut cluster, "a", true),
-        std::slice::from_ref(&running)
-    );
+    assert_eq!(cluster.drain("a", true), std::slice::from_ref(&running));
 
     let waiting = cluster.submit(&cores(1.0));
     let why = waiting.waiting.unwrap();
@@ -62,7 +48,7 @@ fn a_draining_worker_ends_what_it_has_and_gets_nothing_new_also_after_a_restart(
     cluster.hello("a", capacity(2, 0)).unwrap();
     cluster.heartbeat("a", &[(&running, Phase::Running)]);
     assert!(cluster.take_assignments().is_empty());
-    drain(&mut cluster, "a", false);
+    cluster.drain("a", false);
     assert_eq!(cluster.assigned().attempt.task, waiting.task);
     let events = cluster.take_events();
     assert!(events.contains(&Event::WorkerUpdated {

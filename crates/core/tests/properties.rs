@@ -6,11 +6,14 @@
 
 mod cluster;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use cloudai_core::{AssignAnswer, Effect, Input, Reported, StopAnswer};
+use cloudai_core::{AssignAnswer, ChangeError, Effect, Input, Reported, StopAnswer};
 use cloudai_model::{
-    AttemptId, Exit, Grant, Phase, TaskDraft, TaskId, TaskStatus, WorkerId,
+    AttemptId, Exit, Grant, Phase, Setting, TaskDraft, TaskId, TaskStatus, WorkerId,
     record::{Record, TaskState},
 };
 use cluster::{Cluster, capacity, draft, id, spec};
@@ -27,6 +30,16 @@ enum Happening {
         priority: u8,
         target: Option<u8>,
         retries: u8,
+        /// Bits: which time-outs it has, and whether a run's takes a retry.
+        time_outs: u8,
+    },
+    Change {
+        task: usize,
+        seconds: Option<u8>,
+    },
+    Drain {
+        worker: u8,
+        draining: bool,
     },
     Cancel(usize),
     AddWorker(u8),
@@ -66,10 +79,21 @@ fn happening() -> impl Strategy<Value = Happening> {
     let worker = 0..3_u8;
     let any_index = any::<usize>();
     prop_oneof![
-        6 => (1..16_u8, 0..8_u8, 0..100_u8, proptest::option::weighted(0.2, 0..3_u8), 0..2_u8)
-            .prop_map(|(quarter_cores, gpu, priority, target, retries)| H::Submit {
-                quarter_cores, gpu, priority, target, retries
+        6 => (
+            1..16_u8,
+            0..8_u8,
+            0..100_u8,
+            proptest::option::weighted(0.2, 0..3_u8),
+            0..3_u8,
+            0..16_u8,
+        )
+            .prop_map(|(quarter_cores, gpu, priority, target, retries, time_outs)| H::Submit {
+                quarter_cores, gpu, priority, target, retries, time_outs
             }),
+        2 => (any_index, proptest::option::of(1..60_u8))
+            .prop_map(|(task, seconds)| H::Change { task, seconds }),
+        1 => (worker.clone(), any::<bool>())
+            .prop_map(|(worker, draining)| H::Drain { worker, draining }),
         1 => any_index.prop_map(H::Cancel),
         1 => worker.clone().prop_map(H::AddWorker),
         1 => worker.clone().prop_map(H::RemoveWorker),
@@ -82,7 +106,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => any_index.prop_map(H::Refused),
         1 => any_index.prop_map(H::Undelivered),
         4 => (any_index, 0..6_u8).prop_map(|(attempt, phase)| H::Progress { attempt, phase }),
-        4 => (any_index, 0..4_u8).prop_map(|(attempt, exit)| H::Finished { attempt, exit }),
+        4 => (any_index, 0..7_u8).prop_map(|(attempt, exit)| H::Finished { attempt, exit }),
         1 => (any_index, any::<bool>())
             .prop_map(|(attempt, held)| H::StopAnswered { attempt, held }),
         3 => (0..20_000_u16).prop_map(H::Time),
@@ -107,6 +131,9 @@ fn exit(index: u8) -> Exit {
         Exit::Exited(1),
         Exit::Cancelled,
         Exit::OutOfMemory,
+        Exit::NotStarted("no such image".into()),
+        Exit::Interrupted("its machine".into()),
+        Exit::Signalled(9),
     ][usize::from(index)]
     .clone()
 }
@@ -117,6 +144,7 @@ struct Audited {
     /// How many of `cluster.written` the audit has seen.
     seen: usize,
     states: BTreeMap<TaskId, TaskState>,
+    max_retries: BTreeMap<TaskId, u32>,
     results: BTreeSet<TaskId>,
     open: BTreeMap<AttemptId, (WorkerId, Grant)>,
     /// Attempts whose container is known to have ended: they hold disk only.
@@ -134,6 +162,7 @@ impl Audited {
             cluster,
             seen: 0,
             states: BTreeMap::new(),
+            max_retries: BTreeMap::new(),
             results: BTreeSet::new(),
             open: BTreeMap::new(),
             exited: BTreeSet::new(),
@@ -160,7 +189,9 @@ impl Audited {
                 priority,
                 target,
                 retries,
+                time_outs,
             } => {
+                let has = |bit: u8, seconds: f64| (time_outs & bit != 0).then_some(seconds);
                 let wanted = spec(TaskDraft {
                     cpu_cores: Some(f64::from(quarter_cores) / 4.0),
                     // Shares of an eighth, or one or two whole devices.
@@ -172,6 +203,10 @@ impl Audited {
                     priority: Some(i64::from(priority)),
                     worker_id: target.map(|index| WORKERS[usize::from(index)].to_owned()),
                     max_retries: Some(i64::from(retries)),
+                    timeout_s: has(1, 20.0),
+                    pull_timeout_s: has(2, 10.0),
+                    queue_timeout_s: has(4, 15.0),
+                    retry_on: (time_outs & 8 != 0).then(|| "any,timeout".to_owned()),
                     ..draft()
                 });
                 let accepted = self.cluster.try_submit(None, &wanted);
@@ -181,6 +216,31 @@ impl Audited {
                         self.states.contains_key(&submitted.task),
                         "accepted means written"
                     );
+                }
+            }
+            Happening::Change {
+                task: index,
+                seconds,
+            } => {
+                let task = self
+                    .states
+                    .keys()
+                    .nth(index % self.states.len().max(1))
+                    .cloned();
+                if let Some(task) = task {
+                    let timeout = seconds.map_or(Setting::Clear, |seconds| {
+                        Setting::To(Duration::from_secs(u64::from(seconds)))
+                    });
+                    let was_final = self.states[&task].status.is_final();
+                    let changed = self.cluster.change_timeout(&task, timeout);
+                    let is_live = changed != Err(ChangeError::NotLive(task));
+                    assert_eq!(is_live, !was_final);
+                }
+            }
+            Happening::Drain { worker, draining } => {
+                let worker = WORKERS[usize::from(worker)];
+                if self.is_registered(worker) {
+                    self.cluster.drain(worker, draining);
                 }
             }
             Happening::Cancel(index) => {
@@ -348,12 +408,15 @@ impl Audited {
             Record::TaskAdded(task) => {
                 let before = self.states.insert(task.task.clone(), task.state.clone());
                 assert!(before.is_none(), "{} was added twice", task.task);
+                let retries = task.spec.max_retries;
+                self.max_retries.insert(task.task.clone(), retries);
             }
             Record::TaskChanged(task, state) => {
                 let before = self.states.insert(task.clone(), state.clone());
                 let before = before.expect("changed after it was added");
                 assert!(!before.status.is_final(), "{task} changed after its end");
                 assert!(state.attempt >= before.attempt);
+                self.check_tries(task, &before, state);
             }
             Record::Result(result) => {
                 let task = &result.attempt.task;
@@ -378,6 +441,30 @@ impl Audited {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Nothing of what was tried is forgotten, and no more is tried than was asked for.
+    fn check_tries(&self, task: &TaskId, before: &TaskState, now: &TaskState) {
+        assert!((before.failures..=before.failures + 1).contains(&now.failures));
+        assert!(now.failures <= self.max_retries[task], "{task}: {now:?}");
+        assert!(
+            now.taken_down.starts_with(&before.taken_down),
+            "{task}: {now:?}"
+        );
+        let limit = self.cluster.settings.machine_failure_limit as usize;
+        assert!(now.taken_down.len() <= limit, "{task}: {now:?}");
+        let gave_up = now.taken_down.len() == limit && before.taken_down.len() < limit;
+        assert!(!gave_up || now.status.is_final(), "{task}: {now:?}");
+        if now.retry_at.is_some() {
+            assert_eq!(now.status, TaskStatus::Queued);
+            assert_eq!(now.failures, before.failures + 1);
+        }
+        if before.first_started_at.is_some() {
+            assert_eq!(now.first_started_at, before.first_started_at);
+        }
+        if now.status.is_final() && now.time_out.is_some() {
+            assert_eq!(now.status, TaskStatus::Failed, "{task}: {now:?}");
         }
     }
 
@@ -435,6 +522,7 @@ impl Audited {
                 u8::try_from(WORKERS.iter().position(|name| *name == worker).unwrap()).unwrap(),
             ));
             self.cluster.hello(worker, capacity(8, 4)).unwrap();
+            self.cluster.drain(worker, false);
         }
         for _ in 0..200 {
             self.cluster.pass_time(2000, &WORKERS);

@@ -7,7 +7,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cloudai_core::{Answer, Call, Core, Effect, Input, Snapshot};
-use cloudai_model::record::{Record, TaskRecord};
+use cloudai_model::{
+    TaskId,
+    record::{Record, TaskRecord},
+};
 use cloudai_store::{CommitError, ReadError, Store};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -110,6 +113,9 @@ pub trait Effects: Send + 'static {
     /// A task is about to be stored: its assignment may follow.
     fn added(&mut self, task: &TaskRecord);
 
+    /// What was asked for of a task is about to be stored anew.
+    fn changed(&mut self, task: &TaskId);
+
     /// Carries out one effect that is neither a write nor an answer; must not wait.
     fn run(&mut self, effect: Effect);
 }
@@ -183,7 +189,9 @@ pub fn start<E: Effects>(
 }
 
 impl<E: Effects> Loop<E> {
-    async fn read_store(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Result<(), ReadError> {
+    /// Reads the store; whether it came to its end before the loop was asked to end. That may take
+    /// long: a database may be out of reach.
+    async fn read_store(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Result<bool, ReadError> {
         let (sink, mut chunks) = mpsc::channel::<Vec<Record>>(4);
         let store = self.store.clone();
         let load = tokio::spawn(async move { store.load(sink).await });
@@ -197,6 +205,10 @@ impl<E: Effects> Loop<E> {
                 },
                 Some(message) = inbox.recv() => self.take(message),
             }
+            if self.stopping {
+                load.abort();
+                return Ok(false);
+            }
             // Nothing is written before all has been read: these are answers alone.
             self.start_commit();
         }
@@ -208,7 +220,7 @@ impl<E: Effects> Loop<E> {
         // All of it is stored, but for the epoch, which no reader asks for.
         self.snapshots
             .publish(self.core.snapshot(cloudai_clock::now()));
-        Ok(())
+        Ok(true)
     }
 
     async fn run(
@@ -216,7 +228,9 @@ impl<E: Effects> Loop<E> {
         mut inbox: mpsc::Receiver<Message>,
         ready: oneshot::Sender<()>,
     ) -> Result<(), LoopError> {
-        self.read_store(&mut inbox).await?;
+        if !self.read_store(&mut inbox).await? {
+            return Ok(());
+        }
         // Nobody may wait for it.
         let _ = ready.send(());
         let mut tick = ticker();
@@ -264,8 +278,10 @@ impl<E: Effects> Loop<E> {
         let mut effects = Vec::new();
         self.core.step(cloudai_clock::now(), input, &mut effects);
         for effect in &effects {
-            if let Effect::Write(Record::TaskAdded(task)) = effect {
-                self.effects.added(task);
+            match effect {
+                Effect::Write(Record::TaskAdded(task)) => self.effects.added(task),
+                Effect::Write(Record::SpecChanged(task, _)) => self.effects.changed(task),
+                _ => {}
             }
         }
         self.gathering.take_in(effects);

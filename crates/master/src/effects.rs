@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cloudai_core::{Effect, Event};
-use cloudai_model::record::TaskRecord;
+use cloudai_model::{TaskId, record::TaskRecord};
 use tokio::sync::broadcast;
 
 use crate::{core_loop, live::LiveTasks, logs::LogFollowers, specs::Specs, workers::Workers};
@@ -29,6 +29,11 @@ impl core_loop::Effects for EffectRunner {
     fn added(&mut self, task: &TaskRecord) {
         self.specs
             .remember(task.task.clone(), Arc::new(task.spec.clone()));
+    }
+
+    fn changed(&mut self, task: &TaskId) {
+        // It is read from the store where it is needed.
+        self.specs.forget(task);
     }
 
     fn run(&mut self, effect: Effect) {

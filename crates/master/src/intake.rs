@@ -16,7 +16,9 @@ use cloudai_model::{
     record::{TaskRecord, TaskState},
 };
 use cloudai_operator::QueueEntry;
-use cloudai_store::{AppendError, JournaledStore, Store as _, Submitted as TakenIn, TakeInError};
+use cloudai_store::{
+    AppendError, JournaledStore, ReadError, Store as _, Submitted as TakenIn, TakeInError,
+};
 use futures_util::future::join_all;
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -148,7 +150,12 @@ impl Intake {
                 return;
             }
             for some in taken_in.chunks(AT_ONCE) {
-                let outcomes = join_all(some.iter().map(|it| self.hand_one_over(core, it))).await;
+                let stored = some.iter().map(|it| self.store.task(&it.task.task));
+                let stored = join_all(stored).await;
+                // Each begins with its call to the core, so these come in order.
+                let each = some.iter().zip(stored);
+                let each = each.map(|(it, stored)| self.hand_one_over(core, it, stored));
+                let outcomes = join_all(each).await;
                 for outcome in outcomes {
                     match outcome {
                         HandOver::Done => count += 1,
@@ -165,9 +172,15 @@ impl Intake {
         self.store.close_intake().await;
     }
 
-    async fn hand_one_over(&self, core: &CoreHandle, taken_in: &TakenIn) -> HandOver {
+    /// `stored` is what the store has under its id.
+    async fn hand_one_over(
+        &self,
+        core: &CoreHandle,
+        taken_in: &TakenIn,
+        stored: Result<Option<TaskRecord>, ReadError>,
+    ) -> HandOver {
         let task = &taken_in.task;
-        let id = match self.store.task(&task.task).await {
+        let id = match stored {
             // Handed over before a crash that came before this was written down.
             Ok(Some(known)) if is_same(&known, task) => task.task.clone(),
             Ok(Some(_)) => {

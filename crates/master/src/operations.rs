@@ -10,22 +10,22 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use cloudai_core::{
-    AddWorkerError, Answer, CancelError, CancelOutcome, Event, Input, Snapshot, SubmitError,
-    Submitted, Which,
+    AddWorkerError, Answer, CancelError, CancelOutcome, ChangeError, ChangeOutcome, Event, Input,
+    Snapshot, SubmitError, Submitted, Which,
     inspect::{Inspection, Mended},
     registry::AlreadyRegistered,
 };
 use cloudai_files::{log::LogStore, output::OutputStore};
 use cloudai_model::{
-    Allowed, AttemptId, Now, TaskDraft, TaskId, TaskStatus, UserName, Whole, WorkerAddress,
-    WorkerId,
+    Allowed, AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Whole,
+    WorkerAddress, WorkerId,
     record::{FilesRecord, TaskRecord, WorkerRecord},
 };
 use cloudai_operator::{
-    About, CancelFailure, Degraded, DownloadFailure, DownloadProgress, Downloaded, DrainFailure,
-    ExplainFailure, FilesFailure, FrameSource, InspectFailure, LogFailure, MendFailure, NoAnswer,
-    Operator, PlaceFailure, QueueEntry, ReadFailure, RegisterFailure, Registered, Standing,
-    SubmitFailure, TaskFiles, TaskFilter, TaskView, UnregisterFailure,
+    About, CancelFailure, ChangeFailure, Degraded, DownloadFailure, DownloadProgress, Downloaded,
+    DrainFailure, ExplainFailure, FilesFailure, FrameSource, InspectFailure, LogFailure,
+    MendFailure, NoAnswer, Operator, PlaceFailure, QueueEntry, ReadFailure, RegisterFailure,
+    Registered, Standing, SubmitFailure, TaskFiles, TaskFilter, TaskView, UnregisterFailure,
 };
 use cloudai_store::{JournaledStore, ReadError, Store, TakeInError, TaskQuery};
 use tokio::sync::{broadcast, watch};
@@ -160,6 +160,32 @@ impl Operator for Master {
                     None => Err(CancelFailure::Unknown(task)),
                 }
             }
+        }
+    }
+
+    async fn change(
+        &self,
+        task: &TaskId,
+        change: ChangeDraft,
+    ) -> Result<ChangeOutcome, ChangeFailure> {
+        let (wanted, change) = (task.clone(), change.check()?);
+        let input = move |call| Input::Change {
+            call,
+            task: wanted,
+            change,
+        };
+        let answer = self.call(input).await?;
+        let Answer::Changed(outcome) = answer else {
+            mixed_up(&answer)
+        };
+        match outcome {
+            Err(ChangeError::NotLive(task)) => {
+                match self.store.task(&task).await.map_err(read_failure)? {
+                    Some(record) => Err(ChangeFailure::Final(task, record.state.status)),
+                    None => Err(ChangeFailure::Unknown(task)),
+                }
+            }
+            outcome => Ok(outcome?),
         }
     }
 
@@ -314,7 +340,7 @@ impl Operator for Master {
             {
                 entries.push(QueueEntry {
                     position: entry.position,
-                    why: why(entry.cause, &record.state.reason),
+                    why: why(entry.cause, &record),
                     record,
                 });
             }

@@ -188,6 +188,29 @@ fn section() -> Section {
             "Count its tasks lost after this silence",
         ))
         .env("CLOUDAI_LOST_AFTER"),
+        Setting::flag(
+            arg(
+                "machine-failure-limit",
+                "COUNT",
+                "Give a task up when so many workers were lost or failed under it",
+            )
+            .value_parser(value_parser!(u32).range(1..=1000)),
+        )
+        .env("CLOUDAI_MACHINE_FAILURE_LIMIT"),
+        Setting::flag(
+            arg(
+                "set-aside-after",
+                "COUNT",
+                "Set a worker aside when so many different tasks in a row failed there; 0: never",
+            )
+            .value_parser(value_parser!(u32).range(..=100)),
+        )
+        .env("CLOUDAI_SET_ASIDE_AFTER"),
+        Setting::flag(span(
+            "set-aside-for",
+            "Set it aside for so long at first, then twice as long each time",
+        ))
+        .env("CLOUDAI_SET_ASIDE_FOR"),
         Setting::flag(span(
             "stop-grace",
             "Between SIGTERM and SIGKILL of a container",
@@ -260,11 +283,17 @@ impl Settings {
         if journal_after.is_zero() {
             return Err(SettingsError::JournalAfter(journal_after));
         }
+        let first_aside = found.get("set-aside-for");
+        let defaults = cloudai_core::Settings::default();
         let core = cloudai_core::Settings {
+            machine_failure_limit: found.get("machine-failure-limit"),
+            set_aside_after: found.get("set-aside-after"),
+            first_aside,
+            longest_aside: defaults.longest_aside.max(first_aside),
             heartbeat_interval: found.get("heartbeat-interval"),
             inactive_after: found.get("inactive-after"),
             lost_after: found.get("lost-after"),
-            ..cloudai_core::Settings::default()
+            ..defaults
         };
         let (heartbeat, inactive, lost) = (
             core.heartbeat_interval,
@@ -469,6 +498,30 @@ mod tests {
         });
         let allowed = settings.unwrap().allowed;
         assert_eq!((allowed.networks.len(), allowed.volumes.len()), (1, 2));
+    }
+
+    #[test]
+    fn what_is_given_up_and_set_aside_is_a_setting() {
+        let flags = [
+            "-machine-failure-limit=2",
+            "-set-aside-after",
+            "3",
+            "-set-aside-for",
+            "2h",
+        ];
+        let core = started(&flags, &[]).unwrap().core;
+        assert_eq!((core.machine_failure_limit, core.set_aside_after), (2, 3));
+        assert_eq!(core.first_aside, Duration::from_secs(7200));
+        assert_eq!(core.longest_aside, core.first_aside, "not shorter");
+        for (flag, value) in [
+            ("-machine-failure-limit", "0"),
+            ("-machine-failure-limit", "1001"),
+            ("-set-aside-after", "-1"),
+            ("-set-aside-after", "101"),
+            ("-set-aside-for", "soon"),
+        ] {
+            assert!(started(&[flag, value], &[]).is_err(), "{flag} {value}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{ids::TaskId, status::words, time::Wall};
+use crate::{ids::TaskId, resources::size_words, status::words, time::Wall};
 
 /// Names an attempt: the task and which assignment of it this is, from 1.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,6 +139,22 @@ pub struct ContainerEnd {
     pub image_digest: Option<String>,
 }
 
+impl ContainerEnd {
+    /// How it ended, as the reason of its task: an end for want of memory with the most that it
+    /// held, if that is known, and with the limit.
+    #[must_use]
+    pub fn reason(&self, memory_limit_bytes: u64) -> String {
+        if self.exit != Exit::OutOfMemory {
+            return self.exit.to_string();
+        }
+        let limit = size_words(memory_limit_bytes);
+        match self.usage.memory_bytes {
+            0 => format!("out of memory: ended at its limit of {limit}"),
+            peak => format!("out of memory: peak {} of {limit}", size_words(peak)),
+        }
+    }
+}
+
 /// Whether something is all there, or why it isn't.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whole {
@@ -202,5 +218,25 @@ mod tests {
             Exit::Signalled(9).to_string(),
             Exit::OutOfMemory.to_string()
         );
+    }
+
+    #[test]
+    fn an_end_for_want_of_memory_is_told_with_peak_and_limit() {
+        let mut end = ContainerEnd {
+            exit: Exit::OutOfMemory,
+            started_at: None,
+            finished_at: Wall(1),
+            usage: PeakUsage::default(),
+            image_digest: None,
+        };
+        let limit = 512 << 20;
+        assert_eq!(
+            end.reason(limit),
+            "out of memory: ended at its limit of 512 MB"
+        );
+        end.usage.memory_bytes = limit;
+        assert_eq!(end.reason(limit), "out of memory: peak 512 MB of 512 MB");
+        end.exit = Exit::Exited(1);
+        assert_eq!(end.reason(limit), "exit code 1");
     }
 }

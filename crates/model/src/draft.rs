@@ -75,10 +75,16 @@ pub struct TaskDraft {
     pub deadline: Option<Wall>,
     /// Longest run in seconds.
     pub timeout_s: Option<f64>,
+    /// Longest pull of the image in seconds.
+    pub pull_timeout_s: Option<f64>,
+    /// Longest wait before it first runs in seconds.
+    pub queue_timeout_s: Option<f64>,
     /// Estimated run in seconds.
     pub estimate_s: Option<f64>,
     /// Runs after a failure; 0 if none.
     pub max_retries: Option<i64>,
+    /// After which failures; any but time-outs if none.
+    pub retry_on: Option<String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
     /// Free word.
@@ -139,8 +145,11 @@ impl TaskDraft {
         let task_type = errors.parsed("task_type", self.task_type.as_deref());
         let priority = errors.priority(self.priority);
         let timeout = errors.span("timeout_s", self.timeout_s);
+        let pull_timeout = errors.span("pull_timeout_s", self.pull_timeout_s);
+        let queue_timeout = errors.span("queue_timeout_s", self.queue_timeout_s);
         let estimate = errors.span("estimate_s", self.estimate_s);
         let max_retries = errors.retries(self.max_retries);
+        let retry_on = errors.parsed("retry_on", self.retry_on.as_deref());
         let sla_multiplier = errors.sla(self.sla_multiplier);
         let name = errors.word("name", self.name.unwrap_or_default());
         let tag = errors.word("tag", self.tag.unwrap_or_default());
@@ -163,8 +172,11 @@ impl TaskDraft {
                     priority,
                     deadline: self.deadline,
                     timeout,
+                    pull_timeout,
+                    queue_timeout,
                     estimate,
                     max_retries,
+                    retry_on: retry_on.unwrap_or_default(),
                     labels,
                     tag,
                     task_type,
@@ -301,7 +313,7 @@ impl Errors {
         })
     }
 
-    fn span(&mut self, field: &'static str, seconds: Option<f64>) -> Option<Duration> {
+    pub(crate) fn span(&mut self, field: &'static str, seconds: Option<f64>) -> Option<Duration> {
         let seconds = seconds?;
         if (0.001..=LONGEST_S).contains(&seconds) {
             return Some(Duration::from_millis((seconds * 1000.0).round() as u64));
@@ -402,7 +414,10 @@ mod tests {
             gpu_cores: Some(1.5),
             priority: Some(101),
             timeout_s: Some(0.0),
+            pull_timeout_s: Some(-1.0),
+            queue_timeout_s: Some(f64::INFINITY),
             max_retries: Some(-1),
+            retry_on: Some("1,never".into()),
             task_type: Some("big".into()),
             sla_multiplier: Some(9.0),
             name: Some("two\nlines".into()),
@@ -418,7 +433,10 @@ mod tests {
             "gpu_cores",
             "priority",
             "timeout_s",
+            "pull_timeout_s",
+            "queue_timeout_s",
             "max_retries",
+            "retry_on",
             "task_type",
             "sla_multiplier",
             "name",

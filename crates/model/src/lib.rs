@@ -4,6 +4,7 @@
 //! of these types. Nothing here does I/O, reads a clock or knows another crate of the project.
 
 pub mod attempt;
+pub mod change;
 pub mod container;
 pub mod draft;
 pub mod ids;
@@ -11,6 +12,7 @@ pub mod image;
 pub mod old_node;
 pub mod record;
 pub mod resources;
+pub mod retry;
 pub mod rfc3339;
 pub mod spec;
 pub mod status;
@@ -18,11 +20,13 @@ pub mod time;
 pub mod worker;
 
 pub use attempt::{AttemptId, AttemptReport, ContainerEnd, Exit, PeakUsage, Whole};
+pub use change::{ChangeDraft, Setting, TaskChange};
 pub use container::{ContainerDraft, ContainerSpec, allowed::Allowed};
 pub use draft::{DraftErrors, FieldError, TaskDraft};
 pub use ids::{ClusterId, IdError, TaskId, UserName, WorkerId};
 pub use image::{ImageRef, ImageRefError};
 pub use resources::{Capacity, DeviceShare, GpuRequest, Grant, ResourceError, Resources};
+pub use retry::{Failure, FailureKind, RetryOn, RetryOnError, TimeOut};
 pub use spec::{Command, Priority, SlaMultiplier, TaskSpec, TaskType};
 pub use status::{Phase, TaskStatus, WorkerStatus};
 pub use time::{Mono, Now, Wall};

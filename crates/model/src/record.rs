@@ -1,9 +1,13 @@
 //! What a store keeps. The core writes these, and reads them back after a start.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use crate::{
     attempt::{AttemptId, ContainerEnd, Whole},
+    change::TaskChange,
     ids::{ClusterId, TaskId, UserName, WorkerId},
     resources::{Capacity, Grant},
+    retry::{TimeOut, retry_words},
     spec::TaskSpec,
     status::{Phase, TaskStatus},
     time::Wall,
@@ -23,6 +27,8 @@ pub enum Record {
     TaskAdded(Box<TaskRecord>),
     /// A task's state has changed; its spec has not.
     TaskChanged(TaskId, TaskState),
+    /// What was asked for has changed since the submit, in this.
+    SpecChanged(TaskId, TaskChange),
     /// An attempt began or changed, whole.
     Assignment(AssignmentRecord),
     /// A task's result: one a task, written once.
@@ -56,7 +62,7 @@ pub struct WorkerRecord {
     /// Its program's version; `None` for an old node or one never seen.
     pub version: Option<String>,
     /// Labels, `name=value`.
-    pub labels: std::collections::BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
     /// Tells this registration from an earlier one of the same id; its token follows from it.
     pub registration: u64,
     /// When the admin registered it.
@@ -103,8 +109,33 @@ pub struct TaskState {
     pub completed_at: Option<Wall>,
     /// Whether a cancel was asked for.
     pub cancel_requested: bool,
-    /// How many attempts have failed by themselves.
+    /// How many retries were taken: attempts that failed by themselves and were followed by
+    /// another.
     pub failures: u32,
+    /// When it is run again, while it waits out the pause after a failure.
+    pub retry_at: Option<Wall>,
+    /// The workers that were lost, or failed, while an attempt of it was there: one for each time.
+    pub taken_down: Vec<WorkerId>,
+    /// When its container first started in any attempt.
+    pub first_started_at: Option<Wall>,
+    /// The time-out for which its attempt is to stop, or with which it ended.
+    pub time_out: Option<TimeOut>,
+}
+
+impl TaskRecord {
+    /// How long it still waits out the pause after a failure; `None` if it doesn't.
+    #[must_use]
+    pub fn pause_left(&self, now: Wall) -> Option<Duration> {
+        let until = self.state.retry_at.filter(|until| *until > now)?;
+        (self.state.status == TaskStatus::Queued).then(|| until.since(now))
+    }
+
+    /// What it waits for while it is between two attempts: `retry 2 of 3 in 8s: exit code 1`.
+    #[must_use]
+    pub fn retry_words(&self, left: Duration) -> String {
+        let (state, most) = (&self.state, self.spec.max_retries);
+        retry_words(state.failures, most, Some(left), &state.reason)
+    }
 }
 
 impl TaskState {
@@ -122,6 +153,10 @@ impl TaskState {
             completed_at: None,
             cancel_requested: false,
             failures: 0,
+            retry_at: None,
+            taken_down: Vec::new(),
+            first_started_at: None,
+            time_out: None,
         }
     }
 }

@@ -71,6 +71,17 @@ pub fn bytes_to_gb(bytes: u64) -> f64 {
     bytes as f64 / GB as f64
 }
 
+/// An amount of memory or disk for people: `512 MB`, `1.5 GB`.
+#[must_use]
+pub fn size_words(bytes: u64) -> String {
+    let (amount, unit) = match bytes {
+        GB.. => (bytes_to_gb(bytes), "GB"),
+        _ => (bytes as f64 / (1 << 20) as f64, "MB"),
+    };
+    let amount = format!("{amount:.1}");
+    format!("{} {unit}", amount.strip_suffix(".0").unwrap_or(&amount))
+}
+
 /// What a task wants of a worker's GPUs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum GpuRequest {
@@ -286,6 +297,19 @@ pub enum CapacityError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_told_in_a_few_digits() {
+        for (bytes, words) in [
+            (6 << 20, "6 MB"),
+            (1_500_000, "1.4 MB"),
+            (512 << 20, "512 MB"),
+            (GB, "1 GB"),
+            (3 * GB / 2, "1.5 GB"),
+        ] {
+            assert_eq!(size_words(bytes), words);
+        }
+    }
 
     #[test]
     fn amounts_become_exact() {

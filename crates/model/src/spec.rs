@@ -7,6 +7,7 @@ use crate::{
     ids::{UserName, WorkerId},
     image::ImageRef,
     resources::Resources,
+    retry::RetryOn,
     status::words,
     time::Wall,
 };
@@ -124,10 +125,16 @@ pub struct TaskSpec {
     pub deadline: Option<Wall>,
     /// How long it may run.
     pub timeout: Option<Duration>,
+    /// How long a pull of its image may take.
+    pub pull_timeout: Option<Duration>,
+    /// How long it may wait before it first runs.
+    pub queue_timeout: Option<Duration>,
     /// How long its user thinks it runs.
     pub estimate: Option<Duration>,
     /// How often it is run again after it failed by itself.
     pub max_retries: u32,
+    /// After which failures.
+    pub retry_on: RetryOn,
     /// Free words to find it by.
     pub labels: BTreeMap<String, String>,
     /// A free word.
@@ -147,7 +154,11 @@ impl TaskSpec {
         if !self.env.is_empty() {
             return Some("environment variables");
         }
-        (!self.container.is_default()).then_some("container settings")
+        if !self.container.is_default() {
+            return Some("container settings");
+        }
+        // They don't say when they pull.
+        self.pull_timeout.map(|_| "time-outs of pulls")
     }
 
     /// The deadline that the user set, or the one that follows from the estimate.

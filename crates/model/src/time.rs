@@ -92,6 +92,27 @@ pub struct Now {
     pub wall: Wall,
 }
 
+/// A span as people write it: `0.5s`, `90s` as `1m 30s`, `2h`, `1d 6h`.
+#[must_use]
+pub fn span_words(span: Duration) -> String {
+    if span < Duration::from_secs(60) {
+        // Milliseconds, without the zeros that they don't have.
+        let seconds = format!("{:.3}", span.as_secs_f64());
+        let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
+        return format!("{seconds}s");
+    }
+    let seconds = span.as_secs();
+    let units = [
+        (seconds / 86_400, 'd'),
+        (seconds / 3600 % 24, 'h'),
+        (seconds / 60 % 60, 'm'),
+        (seconds % 60, 's'),
+    ];
+    let words = units.iter().filter(|(count, _)| *count > 0);
+    let words = words.map(|(count, unit)| format!("{count}{unit}"));
+    words.collect::<Vec<_>>().join(" ")
+}
+
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
@@ -112,6 +133,22 @@ mod tests {
             "2023-10-12T15:10:56.789Z"
         );
         assert_eq!(Wall(-1).to_string(), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn spans_are_told_in_their_units() {
+        for (ms, words) in [
+            (0, "0s"),
+            (500, "0.5s"),
+            (2_000, "2s"),
+            (59_999, "59.999s"),
+            (60_000, "1m"),
+            (90_500, "1m 30s"),
+            (7_200_000, "2h"),
+            (108_000_000, "1d 6h"),
+        ] {
+            assert_eq!(span_words(Duration::from_millis(ms)), words);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use crate::Degraded;
 use cloudai_core::{
-    AddWorkerError, DrainError, NotReady, PlaceError, RemoveWorkerError, SubmitError,
+    AddWorkerError, ChangeError, DrainError, NotReady, PlaceError, RemoveWorkerError, SubmitError,
 };
 use cloudai_files::{
     log::{FrameError, LogError},
@@ -71,6 +71,29 @@ pub enum CancelFailure {
     /// It is over.
     #[error("task {0} is final: {1}")]
     Final(TaskId, TaskStatus),
+    /// See [`ReadFailure`].
+    #[error(transparent)]
+    Read(#[from] ReadFailure),
+    /// See [`NoAnswer`].
+    #[error(transparent)]
+    NoAnswer(#[from] NoAnswer),
+}
+
+/// Why a task was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeFailure {
+    /// Fields that can't be as they are.
+    #[error(transparent)]
+    Draft(#[from] DraftErrors),
+    /// There is no such task.
+    #[error("there is no task {0}: `list-tasks` shows those that there are")]
+    Unknown(TaskId),
+    /// It is over.
+    #[error("task {0} is final: {1}")]
+    Final(TaskId, TaskStatus),
+    /// The core refused it.
+    #[error(transparent)]
+    Refused(#[from] ChangeError),
     /// See [`ReadFailure`].
     #[error(transparent)]
     Read(#[from] ReadFailure),

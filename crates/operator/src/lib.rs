@@ -14,21 +14,22 @@ use std::{
 
 use async_trait::async_trait;
 use cloudai_core::{
-    CancelOutcome, Event, Snapshot, Submitted,
+    CancelOutcome, ChangeOutcome, Event, Snapshot, Submitted,
     explain::{Explanation, Obstacle},
     inspect::{Inspection, Mended},
 };
 use cloudai_files::{log::Frame, output::CopySummary};
 use cloudai_model::{
-    AttemptId, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole, WorkerAddress, WorkerId,
+    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
+    WorkerAddress, WorkerId,
     record::{FileRecord, FilesRecord, ResultRecord, TaskRecord, WorkerRecord},
 };
 use tokio::sync::{broadcast, watch};
 
 pub use error::{
-    CancelFailure, DownloadFailure, DrainFailure, ExplainFailure, FilesFailure, InspectFailure,
-    LogFailure, MendFailure, NoAnswer, PlaceFailure, ReadFailure, RegisterFailure, SubmitFailure,
-    UnregisterFailure, with_causes,
+    CancelFailure, ChangeFailure, DownloadFailure, DrainFailure, ExplainFailure, FilesFailure,
+    InspectFailure, LogFailure, MendFailure, NoAnswer, PlaceFailure, ReadFailure, RegisterFailure,
+    SubmitFailure, UnregisterFailure, with_causes,
 };
 
 /// The master, as its front ends see it.
@@ -55,6 +56,13 @@ pub trait Operator: Send + Sync {
     /// Asks for a task's end.
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure>;
 
+    /// Changes something of a task that has not ended.
+    async fn change(
+        &self,
+        task: &TaskId,
+        change: ChangeDraft,
+    ) -> Result<ChangeOutcome, ChangeFailure>;
+
     /// Places a waiting task where an agent wants it.
     async fn place(&self, task: TaskId, worker: WorkerId) -> Result<AttemptId, PlaceFailure>;
 
@@ -68,8 +76,8 @@ pub trait Operator: Send + Sync {
     /// Forgets a worker; answers the attempts that were taken from it.
     async fn unregister(&self, worker: &WorkerId) -> Result<Vec<AttemptId>, UnregisterFailure>;
 
-    /// Gives a worker nothing new from now on, or lets it have tasks again; answers the attempts
-    /// that it still has to run.
+    /// Gives a worker nothing new from now on, or lets it have tasks again, also one that was set
+    /// aside; answers the attempts that it still has to run.
     async fn drain(
         &self,
         worker: &WorkerId,

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use cloudai_model::{
     AttemptId, AttemptReport, Command, ContainerDraft, ContainerEnd, ContainerSpec, DeviceShare,
-    Exit, GpuRequest, Grant, PeakUsage, Phase, Priority, Resources, SlaMultiplier, TaskDraft,
-    TaskId, TaskSpec, TaskType, Wall, Whole,
+    Exit, FailureKind, GpuRequest, Grant, PeakUsage, Phase, Priority, Resources, RetryOn,
+    SlaMultiplier, TaskDraft, TaskId, TaskSpec, TaskType, Wall, Whole,
     container::process::RunAs,
     resources::{GB, WHOLE_DEVICE},
 };
@@ -122,6 +122,16 @@ fn span() -> impl Strategy<Value = Option<Duration>> {
     option::of((1..=315_360_000_000_u64).prop_map(Duration::from_millis))
 }
 
+fn retry_on() -> impl Strategy<Value = RetryOn> {
+    let rule = prop_oneof![
+        (1..=255_u8).prop_map(|code| code.to_string()),
+        (1..=255_u8, 0..9_u8)
+            .prop_map(|(first, more)| { format!("{first}-{}", first.saturating_add(more)) }),
+        select(FailureKind::ALL).prop_map(|kind| kind.to_string()),
+    ];
+    proptest::collection::vec(rule, 1..5).prop_map(|rules| rules.join(",").parse().unwrap())
+}
+
 fn spec() -> impl Strategy<Value = TaskSpec> {
     let image = "[a-z0-9]{1,20}(/[a-z0-9]{1,20})?(:[a-z0-9]{1,9})?(@sha256:[0-9a-f]{64})?";
     let who = ("\\PC{0,30}", "[a-z0-9][a-z0-9._-]{0,63}", image);
@@ -129,9 +139,9 @@ fn spec() -> impl Strategy<Value = TaskSpec> {
     let when = (
         0..=100_i64,
         option::of(wall()),
+        (span(), span(), span()),
         span(),
-        span(),
-        0..=1000_u32,
+        (0..=1000_u32, retry_on()),
     );
     let words = (
         btree_map("[^=\0]{1,10}", "[^\0]{0,10}", 0..4),
@@ -151,9 +161,12 @@ fn spec() -> impl Strategy<Value = TaskSpec> {
             env: words.0,
             priority: Priority::new(when.0).unwrap(),
             deadline: when.1,
-            timeout: when.2,
+            timeout: when.2.0,
+            pull_timeout: when.2.1,
+            queue_timeout: when.2.2,
             estimate: when.3,
-            max_retries: when.4,
+            max_retries: when.4.0,
+            retry_on: when.4.1,
             labels: words.1,
             tag: words.2,
             task_type: words.3,
@@ -210,8 +223,10 @@ pub(crate) fn draft() -> impl Strategy<Value = TaskDraft> {
     // NaN is no equal of itself.
     let number = || option::of(any::<f64>().prop_filter("a number", |n| !n.is_nan()));
     let wild = prop_oneof![command(), Just(Command::Exec(Vec::new()))];
-    let texts = (text(), text(), text(), text(), text(), text());
+    let texts = (text(), text(), text(), text(), text(), text(), text());
     let numbers = (
+        number(),
+        number(),
         number(),
         number(),
         number(),
@@ -244,6 +259,9 @@ pub(crate) fn draft() -> impl Strategy<Value = TaskDraft> {
         timeout_s: numbers.4,
         estimate_s: numbers.5,
         sla_multiplier: numbers.6,
+        pull_timeout_s: numbers.7,
+        queue_timeout_s: numbers.8,
+        retry_on: texts.6,
         docker_image: rest.0,
         command: rest.1,
         priority: rest.2,

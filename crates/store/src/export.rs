@@ -151,14 +151,16 @@ impl fmt::Display for Holdings {
                 .collect();
             write!(f, " ({})", by_status.join(", "))?;
         }
-        write!(
-            f,
-            ", {}, {}, {}, {}",
-            plural(self.assignments, "attempt", "attempts"),
-            plural(self.results, "result", "results"),
-            plural(self.files, "set of files", "sets of files"),
-            plural(self.stop_orders, "stop order", "stop orders"),
-        )?;
+        for (count, one, more) in [
+            (self.assignments, "attempt", "attempts"),
+            (self.results, "result", "results"),
+            (self.files, "set of files", "sets of files"),
+            (self.stop_orders, "stop order", "stop orders"),
+        ] {
+            if count > 0 {
+                write!(f, ", {}", plural(count, one, more))?;
+            }
+        }
         if self.not_taken_up > 0 {
             let them = plural(self.not_taken_up, "document", "documents");
             write!(f, ", and {them} of an earlier program")?;

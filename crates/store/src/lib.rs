@@ -70,7 +70,8 @@ pub trait Store: Send + Sync + 'static {
     /// there.
     ///
     /// - `TaskAdded` of a known task with the same order, spec and time of submit changes nothing:
-    ///   a state that has moved on since stays as it is.
+    ///   a state that has moved on since stays as it is, and so does what was changed in the spec.
+    /// - `SpecChanged` changes what it names of the spec, and nothing else.
     /// - `Result` is written once a task. The identical one changes nothing.
     /// - `Cluster`, `Worker`, `TaskChanged`, `Assignment`, `Files` and `StopOrder` replace what
     ///   was there; the two removals succeed if there is nothing to remove.
@@ -179,10 +180,11 @@ pub struct Highest {
     pub order: u64,
 }
 
-/// Whether two records are of one submit, wherever each of them stands by now.
+/// Whether two records are of one submit, wherever each of them stands by now and whatever was
+/// changed since.
 fn same_submit(one: &TaskRecord, other: &TaskRecord) -> bool {
     one.task == other.task
         && one.order == other.order
         && one.submitted_at == other.submitted_at
-        && one.spec == other.spec
+        && one.spec.is_same_but_for_changes(&other.spec)
 }

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use cloudai_model::{
-    AttemptId, TaskId, TaskStatus, UserName, WorkerId,
+    AttemptId, TaskChange, TaskId, TaskStatus, UserName, WorkerId,
     record::{
         AssignmentRecord, ClusterRecord, FilesRecord, Record, ResultRecord, StopOrder, TaskRecord,
         TaskState, WorkerRecord,
@@ -105,6 +105,7 @@ impl Tables {
             Record::WorkerRemoved(worker) => undo.push(remove!(self.workers, worker.clone())),
             Record::TaskAdded(task) => self.add_task(task, undo)?,
             Record::TaskChanged(task, state) => self.change_task(task, state, undo)?,
+            Record::SpecChanged(task, change) => self.change_spec(task, change, undo)?,
             Record::Assignment(assignment) => {
                 let order = self.order("assignment", &assignment.attempt.task)?;
                 let key = (order, assignment.attempt.number);
@@ -175,6 +176,25 @@ impl Tables {
             undo.push(Box::new(move |tables| {
                 if let Some(stored) = tables.tasks.get_mut(&order) {
                     stored.state = before;
+                }
+            }));
+        }
+        Ok(())
+    }
+
+    fn change_spec(
+        &mut self,
+        task: &TaskId,
+        change: &TaskChange,
+        undo: &mut Vec<Undo>,
+    ) -> Result<(), CommitError> {
+        let order = self.order("spec change", task)?;
+        if let Some(stored) = self.tasks.get_mut(&order) {
+            let before = stored.spec.clone();
+            change.apply(&mut stored.spec);
+            undo.push(Box::new(move |tables| {
+                if let Some(stored) = tables.tasks.get_mut(&order) {
+                    stored.spec = before;
                 }
             }));
         }

@@ -203,8 +203,14 @@ async fn follow(
         }
     };
     let cause = cause.flatten().or_else(|| earlier_stop(record, &raw));
+    let exit = end_of(&raw, cause.as_ref());
+    let mut usage = usage;
+    if exit == Exit::OutOfMemory {
+        // It was ended because it held all that it might; no sample need have come in time.
+        usage.memory_bytes = usage.memory_bytes.max(record.order.grant.memory_bytes);
+    }
     ContainerEnd {
-        exit: end_of(&raw, cause.as_ref()),
+        exit,
         started_at: raw.started_at,
         finished_at: raw.finished_at.unwrap_or_else(|| cloudai_clock::now().wall),
         usage,

@@ -103,7 +103,7 @@ async fn a_master_at_work_is_backed_up_and_comes_back_as_it_was() {
     }
     let (log, repair) = logs.writer(&attempt(2)).unwrap();
     assert_eq!(repair.unwrap().cut, 0);
-    let (of_master, _) = master.logs().writer(&attempt(2)).unwrap();
+    let of_master = fs::metadata(master.logs().path(&attempt(2))).unwrap();
     assert!(log.len() < of_master.len());
     // files and secret are there;
     let files = new.join("files/admin").join(id(3).to_string());
@@ -236,10 +236,7 @@ async fn where_something_is_nothing_is_restored() {
     let error = restored(&archive(&master), &held).await.unwrap_err();
     let said = error.to_string();
     assert!(matches!(error, RestoreError::NotEmpty { .. }), "{said}");
-    assert!(
-        said.contains("cloudai.db") && said.contains("worker-token.key"),
-        "{said}"
-    );
+    assert!(said.contains("cloudai.db, "), "{said}");
     assert!(records_of(&held).await == before);
 
     let other = master.path("other");
@@ -279,16 +276,19 @@ async fn a_restore_that_was_broken_off_is_refused_and_begun_anew() {
                 let _ = reached.send(()).is_ok();
             }
         });
-        let restoring = tokio::spawn(restore(request.clone(), watched));
-        waiting.recv().await.unwrap();
-        restoring.abort();
-        // Unless it was at its end already.
-        if restoring.await.is_ok() {
+        let ended = tokio::select! {
+            biased;
+            ended = restore(request.clone(), watched) => Some(ended),
+            _ = waiting.recv() => None,
+        };
+        if let Some(ended) = ended {
+            // It was at its end before it could be called off.
+            ended.unwrap();
             fs::remove_dir_all(&new).unwrap();
             continue;
         }
-        let unpacked = || DataDirLock::hold(&new).is_ok();
-        while !unpacked() {
+        // What it is at goes on without it for a moment.
+        while DataDirLock::hold(&new).is_err() {
             tokio::task::yield_now().await;
         }
 

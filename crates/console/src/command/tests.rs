@@ -1,6 +1,6 @@
 //! Lines, and what they are read as.
 
-use cloudai_model::{ContainerDraft, spec};
+use cloudai_model::{ContainerDraft, Setting, spec};
 
 use super::*;
 use crate::help::TASK_OPTIONS;
@@ -146,7 +146,8 @@ fn every_option_of_task_lands_in_its_field() {
     let draft = draft(
         "task docker.io/username/gpu-task:latest -name ml-training --cpu_cores 4.0 -mem=8.0 \
          --storage=20 -gpu_cores 0.5 -env A=1 -env 'B=x=y z' -priority 80 -deadline 2h \
-         -timeout 90s -estimate 30m -retries 3 -label team=vision -label k= -user alice \
+         -timeout 90s -pull_timeout 10m -queue_timeout 1h -estimate 30m -retries 3 \
+         -retry-on 1,75,100-110,oom -label team=vision -label k= -user alice \
          -type gpu-training -cmd 'echo \"hi there\"'",
     );
     let pairs = |pairs: &[(&str, &str)]| {
@@ -170,6 +171,9 @@ fn every_option_of_task_lands_in_its_field() {
             priority: Some(80),
             deadline: Some(Wall(NOW.0 + 7_200_000)),
             timeout_s: Some(90.0),
+            pull_timeout_s: Some(600.0),
+            queue_timeout_s: Some(3600.0),
+            retry_on: Some("1,75,100-110,oom".to_owned()),
             estimate_s: Some(1800.0),
             max_retries: Some(3),
             labels: pairs(&[("team", "vision"), ("k", "")]),
@@ -178,6 +182,23 @@ fn every_option_of_task_lands_in_its_field() {
         }
     );
     assert!(draft.check().is_ok());
+}
+
+#[test]
+fn a_change_names_a_task_and_what_of_it() {
+    let change = |timeout_s| Command::Change {
+        task: "task-7".parse().unwrap(),
+        change: ChangeDraft { timeout_s },
+    };
+    assert_eq!(
+        read("change task-7 -timeout 2h"),
+        change(Setting::To(7200.0))
+    );
+    assert_eq!(
+        read("change task-7 --timeout=90"),
+        change(Setting::To(90.0))
+    );
+    assert_eq!(read("change task-7 -timeout none"), change(Setting::Clear));
 }
 
 #[test]
@@ -261,6 +282,36 @@ fn an_option_that_is_wrong_says_what_is_right() {
         (
             "queue -limt 2",
             "unknown option -limt: did you mean -limit?",
+        ),
+        (
+            "change task-7 -timout 2h",
+            "unknown option -timout: did you mean -timeout?",
+        ),
+        (
+            "change task-7 -timeout",
+            "-timeout has no value: expected -timeout 2h",
+        ),
+        (
+            "change task-7 -timeout soon",
+            "-timeout \"soon\" is no span of time: expected one such as 90s, 15m or 2h",
+        ),
+        (
+            "change task-7 -timeout 1h -timeout none",
+            "-timeout is there twice: expected it once",
+        ),
+        (
+            "change task-7 -timeout 1h 2h",
+            "\"2h\" is no option: expected options after the task, such as -timeout 2h",
+        ),
+        (
+            "change task-7",
+            "what to change is missing: expected `change <task> [-timeout span]`, such as \
+             `change task-1697123456000001 -timeout 2h`",
+        ),
+        (
+            "change -timeout 2h",
+            "a task is missing: expected `change <task> [-timeout span]`, such as \
+             `change task-1697123456000001 -timeout 2h`",
         ),
         (
             "cancel task-7 -json",

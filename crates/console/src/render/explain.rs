@@ -8,7 +8,7 @@ use cloudai_operator::{QueueEntry, Standing, TaskView};
 
 use super::{
     amounts::Amounts,
-    tasks::ending,
+    tasks::{ending, tries},
     text::{counted, safe, wrapped},
 };
 use crate::{output::Style, time::short_span};
@@ -51,6 +51,11 @@ fn waiting(
         fact("Only on:", target.as_str());
     }
     fact("Waits:", &safe(&entry.why.summary));
+    // The retries are told with the wait for the next.
+    let paused = record.pause_left(now).is_some();
+    for tried in tries(record).iter().skip(usize::from(paused)) {
+        fact("Before:", tried);
+    }
     if workers.is_empty() {
         text.push_str("  No worker is registered: `register <id> <host[:port]>` adds one\n");
         return text;
@@ -157,6 +162,9 @@ fn given(view: &TaskView, assigned_at: Option<Wall>, now: Wall) -> String {
         "   Attempt {}, {}{detail}",
         state.attempt, state.phase
     );
+    for tried in tries(&view.record) {
+        let _ = writeln!(text, "   {tried}");
+    }
     text
 }
 
@@ -219,6 +227,43 @@ Task task-7 has waited for 10s, at position 2 of 5
   Never fits:
     e, f: 1 GPU short, even when idle; inactive
 "
+        );
+    }
+
+    #[test]
+    fn a_task_between_two_tries_is_told_with_how_many_there_were() {
+        let mut record = task(7, "");
+        record.spec.max_retries = 3;
+        record.state.failures = 2;
+        record.state.retry_at = Some(NOW.wall.after(std::time::Duration::from_secs(8)));
+        record.state.taken_down = vec!["b".parse().unwrap()];
+        let told = |record: &cloudai_model::record::TaskRecord, summary: &str| {
+            let entry = QueueEntry {
+                position: 1,
+                record: record.clone(),
+                why: waiting_for(summary),
+            };
+            let workers = workers(vec![("a", Vec::new())]);
+            explain(
+                &Standing::Waiting { entry, workers },
+                1,
+                NOW.wall,
+                Style::PLAIN,
+            )
+        };
+        let text = told(&record, "retry 2 of 3 in 8s: exit code 1");
+        assert!(
+            text.contains(
+                "  Waits:   retry 2 of 3 in 8s: exit code 1\n  Before:  its worker was lost \
+                 once: b\n  Fits:\n"
+            ),
+            "{text}"
+        );
+        record.state.retry_at = Some(NOW.wall);
+        let text = told(&record, "no worker is active");
+        assert!(
+            text.contains("  Waits:   no worker is active\n  Before:  retry 2 of 3\n"),
+            "{text}"
         );
     }
 

@@ -5,11 +5,11 @@ mod files;
 mod inspection;
 mod stats;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use cloudai_core::registry::Worker;
 use cloudai_model::{
-    AttemptId, Command, ContainerEnd, Now, TaskStatus, Wall,
+    AttemptId, Command, ContainerEnd, Now, TaskStatus, TimeOut, Wall,
     record::{ResultRecord, TaskRecord},
     resources::bytes_to_gb,
 };
@@ -46,8 +46,17 @@ pub(crate) struct TaskJson {
     priority: u8,
     deadline: Option<String>,
     timeout_s: Option<f64>,
+    pull_timeout_s: Option<f64>,
+    queue_timeout_s: Option<f64>,
     estimate_s: Option<f64>,
     max_retries: u32,
+    retry_on: String,
+    retries_used: u32,
+    retry_at: Option<String>,
+    /// Workers that were lost or failed under it, one for each time.
+    taken_down: Vec<String>,
+    /// `queue`, `pull` or `run`, if that is what it is stopped for or ended with.
+    time_out: Option<&'static str>,
     labels: BTreeMap<String, String>,
     tag: String,
     task_type: Option<&'static str>,
@@ -130,9 +139,16 @@ impl TaskJson {
             gpu_cores: spec.resources.gpu.devices(),
             priority: spec.priority.level(),
             deadline: instant(spec.effective_deadline(record.submitted_at)),
-            timeout_s: spec.timeout.map(|span| span.as_secs_f64()),
-            estimate_s: spec.estimate.map(|span| span.as_secs_f64()),
+            timeout_s: seconds(spec.timeout),
+            pull_timeout_s: seconds(spec.pull_timeout),
+            queue_timeout_s: seconds(spec.queue_timeout),
+            estimate_s: seconds(spec.estimate),
             max_retries: spec.max_retries,
+            retry_on: spec.retry_on.to_string(),
+            retries_used: state.failures,
+            retry_at: instant(state.retry_at),
+            taken_down: state.taken_down.iter().map(ToString::to_string).collect(),
+            time_out: state.time_out.map(TimeOut::as_str),
             labels: spec.labels.clone(),
             tag: spec.tag.clone(),
             task_type: spec.task_type.map(cloudai_model::TaskType::as_str),
@@ -205,6 +221,7 @@ pub(crate) struct WorkerJson {
     running_tasks: Vec<String>,
     draining: bool,
     held_off: Option<String>,
+    set_aside: Option<String>,
     reason: String,
     registered_at: String,
     last_seen_at: Option<String>,
@@ -246,6 +263,11 @@ impl WorkerJson {
                 .as_ref()
                 .filter(|hold_off| hold_off.until > now.mono)
                 .map(|hold_off| hold_off.reason.clone()),
+            set_aside: worker
+                .set_aside
+                .as_ref()
+                .filter(|aside| aside.until > now.mono)
+                .map(|aside| aside.reason.clone()),
             reason: worker.unwell.clone().unwrap_or_default(),
             registered_at: worker.registered_at.to_string(),
             last_seen_at: instant(seen),
@@ -341,6 +363,10 @@ fn rounded(gb: f64) -> f64 {
     (gb * 1e9).round() / 1e9
 }
 
+fn seconds(span: Option<Duration>) -> Option<f64> {
+    span.map(|span| span.as_secs_f64())
+}
+
 fn instant(at: Option<Wall>) -> Option<String> {
     at.map(|at| at.to_string())
 }
@@ -378,8 +404,10 @@ mod tests {
                 "docker_image": "docker.io/username/gpu-task:latest",
                 "command": ["python", "train.py"],
                 "cpu_cores": 4.0, "memory_gb": 8.0, "storage_gb": 1.0, "gpu_cores": 0.0,
-                "priority": 50, "deadline": null, "timeout_s": null, "estimate_s": null,
-                "max_retries": 0, "labels": {}, "tag": "", "task_type": null,
+                "priority": 50, "deadline": null, "timeout_s": null, "pull_timeout_s": null,
+                "queue_timeout_s": null, "estimate_s": null, "max_retries": 0, "retry_on": "any",
+                "retries_used": 0, "retry_at": null, "taken_down": [], "time_out": null,
+                "labels": {}, "tag": "", "task_type": null,
                 "sla_multiplier": 2.0, "cancel_requested": false,
                 "exit_code": 3, "reason": "exit code 3",
                 "submitted_at": "2023-10-12T15:10:50.000Z",

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use cloudai_model::{
-    Phase, TaskStatus, Wall,
+    Phase, TaskStatus, Wall, WorkerId,
     record::{ResultRecord, TaskRecord},
+    retry::retry_words,
 };
 
 use super::{
@@ -57,11 +58,30 @@ fn standing(record: &TaskRecord) -> String {
         phase => phase.as_str(),
     };
     match (finer, state.reason.as_str()) {
+        ("", "") if !state.status.is_final() => tries(record).join("; "),
         (finer, "") => finer.to_owned(),
         (_, reason) if reason == state.status.as_str() => String::new(),
         ("", reason) => reason.to_owned(),
         (finer, reason) => format!("{finer}: {reason}"),
     }
+}
+
+/// What became of its tries so far: retries that were taken, workers that failed under it.
+pub(crate) fn tries(record: &TaskRecord) -> Vec<String> {
+    let (state, most) = (&record.state, record.spec.max_retries);
+    let retries = (state.failures > 0).then(|| retry_words(state.failures, most, None, ""));
+    let down = state.taken_down.len();
+    let workers = (down > 0).then(|| {
+        let mut names: Vec<_> = state.taken_down.iter().map(WorkerId::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        let times = match down {
+            1 => "once".to_owned(),
+            times => format!("{times} times"),
+        };
+        format!("its worker was lost {times}: {}", names.join(", "))
+    });
+    retries.into_iter().chain(workers).collect()
 }
 
 /// How a task ended, in one line, and a line for whatever of it is not whole.
@@ -74,6 +94,11 @@ pub(crate) fn ending(view: &TaskView) -> String {
     }
     if let Some(span) = ran(&view.record) {
         facts.push(span);
+    }
+    match state.failures {
+        0 => {}
+        1 => facts.push("after 1 retry".to_owned()),
+        retries => facts.push(format!("after {retries} retries")),
     }
     let worker = state
         .worker
@@ -155,6 +180,29 @@ task-1697123456000003  ml-training     running  worker-1  10s  docker.io/usernam
 task-1697123456000002  evil\\u{1b}[31m  queued             10s  docker.io/username/gpu-task:latest  no worker with 1 GPU
 task-1697123456000001                  failed   worker-1  10s  docker.io/username/gpu-task:latest  exit code 3
 "
+        );
+    }
+
+    #[test]
+    fn what_became_of_earlier_tries_is_said_of_what_runs_and_of_what_has_ended() {
+        let mut record = three().remove(0);
+        record.spec.max_retries = 3;
+        record.state.failures = 2;
+        let down = ["worker-2", "worker-1", "worker-2"].map(|id| id.parse().unwrap());
+        record.state.taken_down = down.to_vec();
+        let text = tasks(std::slice::from_ref(&record), NOW.wall, Style::PLAIN);
+        let said = "retry 2 of 3; its worker was lost 3 times: worker-1, worker-2\n";
+        assert!(text.ends_with(said), "{text}");
+
+        let mut ended = finished(record, TaskStatus::Failed, 3);
+        ended.state.failures = 3;
+        let view = TaskView {
+            record: ended,
+            result: None,
+        };
+        assert_eq!(
+            ending(&view),
+            "❌ Task task-1697123456000003 failed on worker-1 (exit code 3, 1.5s, after 3 retries)\n"
         );
     }
 

@@ -70,7 +70,17 @@ pub(crate) fn takes_nothing(worker: &Worker, now: Now) -> Vec<String> {
         let left = short_span(hold_off.until.since(now.mono));
         format!("Left alone for {left}: {}", safe(&hold_off.reason))
     });
-    unwell.into_iter().chain(held_off).collect()
+    let aside = worker.set_aside.as_ref();
+    let aside = aside.filter(|aside| aside.until > now.mono);
+    let aside = aside.map(|aside| {
+        let left = short_span(aside.until.since(now.mono));
+        format!(
+            "Set aside for {left}: {}; `undrain {}` takes it back at once",
+            safe(&aside.reason),
+            worker.id
+        )
+    });
+    unwell.into_iter().chain(held_off).chain(aside).collect()
 }
 
 /// The host alone where the port is the usual one.
@@ -94,7 +104,7 @@ pub(crate) fn last_seen(worker: &Worker, now: Now) -> String {
 
 #[cfg(test)]
 mod tests {
-    use cloudai_core::registry::HoldOff;
+    use cloudai_core::registry::{HoldOff, SetAside};
     use cloudai_model::{AttemptId, Mono};
 
     use super::*;
@@ -111,6 +121,11 @@ mod tests {
             until: Mono(NOW.mono.0 + 8000),
             reason: "connection refused".to_owned(),
             times: 2,
+        });
+        full.set_aside = Some(SetAside {
+            until: Mono(NOW.mono.0 + 60_000),
+            span: std::time::Duration::from_secs(60),
+            reason: "5 different tasks in a row failed there, the last: exit code 1".to_owned(),
         });
         let mut unseen = worker("worker-2", "10.0.0.2");
         unseen.capacity = None;
@@ -148,6 +163,7 @@ mod tests {
 ║   Status: 🟡 Draining
 ║   Takes nothing new: disk\\nfull
 ║   Left alone for 8s: connection refused
+║   Set aside for 60s: 5 different tasks in a row failed there, the last: exit code 1; `undrain worker-3` takes it back at once
 ║   IP: 10.0.0.3:6000
 ║   Resources: CPU=4.0, Memory=8.0GB, GPU=0.0
 ║   Running Tasks: 0

@@ -1,7 +1,9 @@
 //! Commands about tasks.
 
-use cloudai_core::{CancelOutcome, SubmitError, Submitted};
-use cloudai_model::{TaskDraft, TaskId, WorkerId};
+use std::time::Duration;
+
+use cloudai_core::{CancelOutcome, ChangeOutcome, SubmitError, Submitted};
+use cloudai_model::{ChangeDraft, Setting, TaskDraft, TaskId, WorkerId, time::span_words};
 use cloudai_operator::{SubmitFailure, TaskFilter};
 
 use super::{Failed, Session, as_json};
@@ -61,6 +63,30 @@ impl Session {
             }
             CancelOutcome::AlreadyEnded => {
                 format!("✓ Task {task} has just ended by itself: that result stands")
+            }
+        };
+        answer.line(text).await;
+        Ok(())
+    }
+
+    pub(super) async fn change(
+        &self,
+        answer: &Answer,
+        task: &TaskId,
+        change: ChangeDraft,
+    ) -> Result<(), Failed> {
+        let now = match change.timeout_s {
+            Setting::Keep => String::new(),
+            Setting::Clear => ": it may run as long as it will".to_owned(),
+            Setting::To(seconds) => Duration::try_from_secs_f64(seconds)
+                .map(|span| format!(": it may run for {}", span_words(span)))
+                .unwrap_or_default(),
+        };
+        let outcome = self.operator.change(task, change).await;
+        let text = match outcome.map_err(Failed::to("change task"))? {
+            ChangeOutcome::Kept => format!("✓ Task {task} changed{now}"),
+            ChangeOutcome::EndsNow(worker) => {
+                format!("✓ Task {task} changed{now}, and is being stopped on {worker}")
             }
         };
         answer.line(text).await;

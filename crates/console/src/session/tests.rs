@@ -189,6 +189,45 @@ async fn a_cancel_says_what_it_came_to() {
 }
 
 #[tokio::test]
+async fn a_change_says_what_holds_now_and_what_it_came_to() {
+    for (line, expected) in [
+        (
+            "change task-1 -timeout 90s",
+            "✓ Task task-1 changed: it may run for 1m 30s\n",
+        ),
+        (
+            "change task-1 -timeout none",
+            "✓ Task task-1 changed: it may run as long as it will\n",
+        ),
+        (
+            "change task-2 -timeout 5",
+            "✓ Task task-2 changed: it may run for 5s, and is being stopped on worker-1\n",
+        ),
+        (
+            "change task-3 -timeout 5",
+            "❌ Failed to change task: task task-3 is being stopped (it was cancelled): a change \
+             would come too late\n",
+        ),
+        (
+            "change task-4 -timeout 5",
+            "❌ Failed to change task: task task-4 is final: completed\n",
+        ),
+        (
+            "change task-5 -timeout 5",
+            "❌ Failed to change task: there is no task task-5: `list-tasks` shows those that \
+             there are\n",
+        ),
+        (
+            "change task-1 -timeout 0",
+            "❌ Failed to change task: timeout_s: 0 is not valid: expected at least 0.001 and at \
+             most 315360000 seconds, such as 90\n",
+        ),
+    ] {
+        assert_eq!(answer(line).await.0, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_download_is_told_in_one_line_where_there_is_no_screen() {
     assert_eq!(
         answer("download task-7 admin ./results").await.0,

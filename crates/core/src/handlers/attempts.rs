@@ -1,8 +1,9 @@
 //! What workers say about attempts: acceptance, phases, files, the end.
 
 use cloudai_model::{
-    AttemptId, AttemptReport, ContainerEnd, Exit, Now, Phase, TaskId, WorkerId,
+    AttemptId, AttemptReport, ContainerEnd, Exit, Phase, TaskId, TimeOut, WorkerId,
     record::{FilesRecord, Record},
+    time::span_words,
 };
 
 use crate::{
@@ -243,7 +244,11 @@ impl Core {
                 attempt: attempt.clone(),
             });
         }
+        if state != AttemptState::Stopping {
+            self.disarm_pull_time_out(attempt);
+        }
         match state {
+            AttemptState::Pulling => self.arm_pull_time_out(now, attempt),
             AttemptState::Running => self.started(step, attempt),
             AttemptState::Uploading => {
                 let freed = self.registry.release_compute(attempt);
@@ -268,35 +273,15 @@ impl Core {
         if !task.apply(TaskEvent::Start) {
             return;
         }
-        task.started_at.get_or_insert(step.now.wall);
+        let started_at = *task.started_at.get_or_insert(step.now.wall);
+        task.first_started_at.get_or_insert(started_at);
         let state = task.state("");
         step.out.push(Effect::Write(Record::TaskChanged(
             attempt.task.clone(),
             state,
         )));
-        self.arm_timeout(step.now, &attempt.task);
-    }
-
-    /// Sets the timer of a running task that may run only so long.
-    pub(crate) fn arm_timeout(&mut self, now: Now, id: &TaskId) {
-        let Some(task) = self.tasks.get(id) else {
-            return;
-        };
-        if let (Some(timeout), Some(started_at)) = (task.timeout, task.started_at) {
-            let left = timeout.saturating_sub(now.wall.since(started_at));
-            let attempt = AttemptId::new(id.clone(), task.attempt);
-            let due = now.mono.after(left);
-            self.disarm_timeout(&attempt);
-            self.timeout_of.insert(attempt.clone(), due);
-            self.timeouts.insert((due, attempt));
-        }
-    }
-
-    /// Takes the timer of an attempt away.
-    pub(crate) fn disarm_timeout(&mut self, attempt: &AttemptId) {
-        if let Some(due) = self.timeout_of.remove(attempt) {
-            self.timeouts.remove(&(due, attempt.clone()));
-        }
+        self.queue_timers.clear(&attempt.task);
+        self.arm_run_time_out(step.now, &attempt.task);
     }
 
     /// Asks an attempt's worker to stop it, unless it has ended by itself.
@@ -332,7 +317,13 @@ impl Core {
             .and_then(|task| task.given()?.stop);
         let reason = match cause {
             Some(StopCause::User) => "cancelled by its user".to_owned(),
-            Some(StopCause::TimedOut(timeout)) => format!("ran longer than {timeout:?}"),
+            Some(StopCause::TimedOut(overdue)) => {
+                let limit = span_words(overdue.limit);
+                match overdue.what {
+                    TimeOut::Pull => format!("its pull took longer than {limit}"),
+                    TimeOut::Run | TimeOut::Queue => format!("it ran longer than {limit}"),
+                }
+            }
             Some(StopCause::Unconfirmed) | None => "its acceptance was not confirmed".to_owned(),
         };
         if let Some(worker) = self.registry.get(worker) {

@@ -181,6 +181,8 @@ impl Core {
             // To an old node nothing is sent twice: it might run it twice.
             AttemptState::Sent if !entry.in_flight && reported.last_sequence.is_some() => {
                 entry.in_flight = true;
+                // It never came there.
+                entry.may_pull_since = None;
                 let again = Assignment {
                     attempt: attempt.clone(),
                     worker: id.clone(),

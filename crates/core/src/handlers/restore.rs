@@ -11,7 +11,7 @@ use crate::{
     effect::Effect,
     handlers::settle::Ending,
     lifecycle::AttemptState,
-    task::{Attempt, Place, StopCause, Task},
+    task::{Attempt, Overdue, Pause, Place, StopCause, Task},
 };
 
 impl Core {
@@ -25,13 +25,14 @@ impl Core {
                 let added = self.registry.add(record).map(|_| ());
                 debug_assert!(added.is_ok(), "a store holds each worker once");
             }
-            Record::TaskAdded(record) => self.restore_task(&record),
+            Record::TaskAdded(record) => self.restore_task(step, &record),
             Record::Assignment(record) => self.restore_attempt(step, record),
             Record::StopOrder(order) => {
                 self.stop_orders.add(order);
             }
             Record::WorkerRemoved(_)
             | Record::TaskChanged(..)
+            | Record::SpecChanged(..)
             | Record::Result(_)
             | Record::Files(_)
             | Record::StopOrderDone(_) => {
@@ -40,17 +41,31 @@ impl Core {
         }
     }
 
-    fn restore_task(&mut self, record: &TaskRecord) {
+    fn restore_task(&mut self, step: &Step<'_>, record: &TaskRecord) {
         if record.state.status.is_final() {
             debug_assert!(false, "a start reads live tasks only");
             return;
         }
         let class = self.queue.intern(TaskClass::of(&record.spec));
-        let task = Task::from_record(record, class.clone());
-        if task.status == TaskStatus::Queued {
-            self.queue.insert(&class, task.rank(), record.task.clone());
+        let mut task = Task::from_record(record, class.clone());
+        match record.pause_left(step.now.wall) {
+            Some(left) => {
+                // However the clock was set meanwhile.
+                let left = left.min(self.settings.longest_back_off * 6 / 5);
+                let pause = Pause {
+                    until: step.now.mono.after(left),
+                    until_wall: step.now.wall.after(left),
+                };
+                task.place = Place::BackingOff(pause);
+                self.queue.back_off(pause.until, record.task.clone());
+            }
+            None if task.status == TaskStatus::Queued => {
+                self.queue.insert(&class, task.rank(), record.task.clone());
+            }
+            None => {}
         }
         self.tasks.insert(record.task.clone(), task);
+        self.arm_queue_time_out(step.now, &record.task);
     }
 
     fn restore_attempt(&mut self, step: &Step<'_>, record: AssignmentRecord) {
@@ -61,8 +76,18 @@ impl Core {
         if task.attempt != id.number || record.ended.is_some() {
             return;
         }
+        let overdue = task.stopping_for.take();
+        let overdue = overdue.and_then(|what| {
+            let limit = task.limits.of(what)?;
+            let took = limit;
+            Some(StopCause::TimedOut(Overdue { what, limit, took }))
+        });
+        let stop = match task.cancel_requested {
+            true => Some(StopCause::User),
+            false => overdue,
+        };
         let running = task.status == TaskStatus::Running;
-        let state = match (task.cancel_requested, running) {
+        let state = match (stop.is_some(), running) {
             (true, _) => AttemptState::Stopping,
             (false, true) => AttemptState::Running,
             // Whether it was sent, the worker's first heartbeat tells.
@@ -76,11 +101,12 @@ impl Core {
             sequence: record.sequence,
             grant: record.grant.clone(),
             assigned_at: record.assigned_at,
+            may_pull_since: Some(record.assigned_at),
             in_flight: false,
-            stop: task.cancel_requested.then_some(StopCause::User),
+            stop,
             missed_heartbeats: 0,
         }));
-        self.arm_timeout(step.now, &id.task);
+        self.arm_run_time_out(step.now, &id.task);
         // An unknown worker is found, and the attempt ended, when all has been read.
         let _ = self
             .registry
@@ -119,7 +145,7 @@ impl Core {
             .collect();
         for attempt in without_worker {
             let reason = "its worker is not registered any more".to_owned();
-            self.end_attempt(step, &attempt, Ending::Lost(reason));
+            self.end_attempt(step, &attempt, Ending::Withdrawn(reason));
         }
         // Before any worker can report that it stopped them for this very reason.
         self.stop_overdue(step);

@@ -1,17 +1,24 @@
 //! An attempt is over: what becomes of its task.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use cloudai_model::{
-    AttemptId, AttemptReport, Exit, TaskId, TaskStatus, Whole,
+    AttemptId, AttemptReport, Exit, Failure, RetryOn, TaskId, TaskStatus, TimeOut, Whole, WorkerId,
     record::{AssignmentRecord, Record, ResultRecord},
+    retry::retry_words,
+    time::span_words,
 };
 
 use crate::{
     core::{Core, Step},
     effect::{Effect, Event, TaskNews},
-    lifecycle::{AttemptEvent, TaskEvent, next_attempt},
-    settings::doubled,
-    task::{Place, StopCause},
+    lifecycle::{AttemptEvent, AttemptState, TaskEvent, next_attempt},
+    settings::{doubled, jittered},
+    task::{Overdue, Pause, Place, StopCause},
 };
+
+/// So much later than its end a time-out is noticed where nothing is amiss.
+const NOTICED_LATE: Duration = Duration::from_secs(5);
 
 /// How an attempt ended, as far as the master is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +34,10 @@ pub(crate) enum Ending {
     Refused(String),
     /// The worker has shown that it doesn't hold it.
     Vanished,
-    /// Its worker is gone, and how.
+    /// Its worker was silent for too long.
     Lost(String),
+    /// Its worker was taken out of the cluster, and how.
+    Withdrawn(String),
 }
 
 impl Ending {
@@ -37,16 +46,45 @@ impl Ending {
             Self::Reported { .. } => AttemptEvent::Report,
             Self::Refused(_) => AttemptEvent::Refuse,
             Self::Vanished => AttemptEvent::Vanish,
-            Self::Lost(_) => AttemptEvent::Lose,
+            Self::Lost(_) | Self::Withdrawn(_) => AttemptEvent::Lose,
         }
     }
 
-    fn describe(&self) -> String {
+    /// In words, of an attempt that might use so much memory.
+    fn describe(&self, memory_bytes: u64) -> String {
         match self {
-            Self::Reported { report, .. } => report.end.exit.to_string(),
+            Self::Reported { report, .. } => report.end.reason(memory_bytes),
             Self::Refused(reason) => format!("refused: {reason}"),
             Self::Vanished => "the worker does not hold it".to_owned(),
-            Self::Lost(reason) => reason.clone(),
+            Self::Lost(reason) | Self::Withdrawn(reason) => reason.clone(),
+        }
+    }
+}
+
+/// What is to be known of an attempt that has just ended.
+pub(crate) struct Ended {
+    /// How far it was before.
+    pub(crate) state: AttemptState,
+    pub(crate) stop: Option<StopCause>,
+    pub(crate) worker: WorkerId,
+    pub(crate) died_of: String,
+}
+
+/// A task's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TaskEnd {
+    pub(crate) event: TaskEvent,
+    pub(crate) reason: String,
+    /// The time-out that ended it.
+    pub(crate) time_out: Option<TimeOut>,
+}
+
+impl TaskEnd {
+    pub(crate) fn new(event: TaskEvent, reason: impl Into<String>) -> Self {
+        Self {
+            event,
+            reason: reason.into(),
+            time_out: None,
         }
     }
 }
@@ -55,53 +93,126 @@ impl Ending {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Verdict {
     /// It ends.
-    End(TaskEvent, String),
-    /// It waits again; whether this counts as a failure of its own.
-    Again { failed: bool, reason: String },
+    End(TaskEnd),
+    /// It failed by itself, and is run again after a pause.
+    Retry(String),
+    /// It waits again as if nothing had been: it was none of its doing.
+    Requeue(String),
+}
+
+/// Whether a task that failed by itself is run again.
+struct Retries<'a> {
+    are_left: bool,
+    on: &'a RetryOn,
+}
+
+impl Retries<'_> {
+    fn allow(&self, failure: Failure<'_>) -> bool {
+        self.are_left && self.on.counts(failure)
+    }
+}
+
+impl Overdue {
+    /// As the reason of a task that ended so.
+    pub(crate) fn reason(&self) -> String {
+        let (limit, took) = (span_words(self.limit), span_words(self.took));
+        match self.what {
+            TimeOut::Run if self.took <= self.limit + NOTICED_LATE => {
+                format!("timed out after {limit}")
+            }
+            // The time-out was shortened, or no master was there to notice.
+            TimeOut::Run => format!("timed out: it had run for {took} and may run for {limit}"),
+            TimeOut::Pull => format!("the pull of its image timed out after {limit}"),
+            TimeOut::Queue => format!("timed out after {limit} in the queue"),
+        }
+    }
 }
 
 /// Decides what an attempt's end means for its task. A failure of the machine takes none of the
 /// task's retries; a cancel that came first is carried out; a result that came first stands.
-fn verdict(ending: &Ending, stop: Option<StopCause>, retries_left: bool) -> Verdict {
-    let end = |event, reason: &str| Verdict::End(event, reason.to_owned());
+fn verdict(
+    ending: &Ending,
+    stop: Option<StopCause>,
+    died_of: String,
+    retries: &Retries<'_>,
+) -> Verdict {
+    let cancelled = || Verdict::End(TaskEnd::new(TaskEvent::Cancel, "cancelled"));
+    let timed_out = |overdue: Overdue| {
+        let reason = overdue.reason();
+        if retries.allow(Failure::TimedOut(overdue.what)) {
+            return Verdict::Retry(reason);
+        }
+        Verdict::End(TaskEnd {
+            time_out: Some(overdue.what),
+            ..TaskEnd::new(TaskEvent::Fail, reason)
+        })
+    };
     let Ending::Reported { report, .. } = ending else {
         return match stop {
-            Some(StopCause::User) => end(TaskEvent::Cancel, "cancelled"),
-            Some(StopCause::TimedOut(timeout)) => {
-                Verdict::End(TaskEvent::Fail, format!("timed out after {timeout:?}"))
-            }
-            Some(StopCause::Unconfirmed) | None => Verdict::Again {
-                failed: false,
-                reason: ending.describe(),
-            },
+            Some(StopCause::User) => cancelled(),
+            Some(StopCause::TimedOut(overdue)) => timed_out(overdue),
+            Some(StopCause::Unconfirmed) | None => Verdict::Requeue(died_of),
         };
     };
     match (&report.end.exit, stop) {
         (Exit::Exited(0), _) => {
-            let missing = report
-                .files
-                .reason()
-                .map(|why| format!("files incomplete: {why}"));
-            Verdict::End(TaskEvent::Succeed, missing.unwrap_or_default())
+            let missing = report.files.reason();
+            let missing = missing.map(|why| format!("files incomplete: {why}"));
+            Verdict::End(TaskEnd::new(
+                TaskEvent::Succeed,
+                missing.unwrap_or_default(),
+            ))
         }
-        (Exit::Cancelled, Some(StopCause::User)) => end(TaskEvent::Cancel, "cancelled"),
-        (Exit::Cancelled, Some(StopCause::TimedOut(timeout))) => {
-            Verdict::End(TaskEvent::Fail, format!("timed out after {timeout:?}"))
+        (Exit::Cancelled | Exit::Interrupted(_), Some(StopCause::User)) => cancelled(),
+        (Exit::Cancelled | Exit::Interrupted(_), Some(StopCause::TimedOut(overdue))) => {
+            timed_out(overdue)
         }
-        (Exit::Cancelled, Some(StopCause::Unconfirmed) | None) => Verdict::Again {
-            failed: false,
-            reason: "stopped by its worker".to_owned(),
-        },
-        (Exit::Interrupted(reason), None | Some(StopCause::Unconfirmed)) => Verdict::Again {
-            failed: false,
-            reason: reason.clone(),
-        },
-        (Exit::Interrupted(_), Some(StopCause::User)) => end(TaskEvent::Cancel, "cancelled"),
-        (exit, None | Some(StopCause::Unconfirmed)) if retries_left => Verdict::Again {
-            failed: true,
-            reason: exit.to_string(),
-        },
-        (exit, _) => Verdict::End(TaskEvent::Fail, exit.to_string()),
+        (Exit::Cancelled, Some(StopCause::Unconfirmed) | None) => {
+            Verdict::Requeue("stopped by its worker".to_owned())
+        }
+        (Exit::Interrupted(_), Some(StopCause::Unconfirmed) | None) => Verdict::Requeue(died_of),
+        (exit, stop) if stop != Some(StopCause::User) && retries.allow(Failure::Ended(exit)) => {
+            Verdict::Retry(died_of)
+        }
+        _ => Verdict::End(TaskEnd::new(TaskEvent::Fail, died_of)),
+    }
+}
+
+/// Whether the worker, or its machine, failed while the attempt was there: perhaps because of it.
+///
+/// What a worker stopped in order, it saw ended, and reports when it had begun; of a container that
+/// went away under it, it can't say that.
+fn took_its_worker_down(ending: &Ending, state: AttemptState) -> bool {
+    use AttemptState as S;
+    match ending {
+        Ending::Lost(_) | Ending::Vanished => matches!(
+            state,
+            S::Accepted | S::Pulling | S::Creating | S::Running | S::Uploading
+        ),
+        Ending::Reported { report, .. } => {
+            matches!(report.end.exit, Exit::Interrupted(_))
+                && matches!(state, S::Running | S::Uploading)
+                && report.end.started_at.is_none()
+        }
+        Ending::Refused(_) | Ending::Withdrawn(_) => false,
+    }
+}
+
+/// Why a task is given up under which too many workers failed.
+fn given_up(workers: &[WorkerId]) -> String {
+    let mut times: BTreeMap<&WorkerId, usize> = BTreeMap::new();
+    for worker in workers {
+        *times.entry(worker).or_default() += 1;
+    }
+    let named = times.into_iter().map(|(worker, times)| match times {
+        1 => worker.to_string(),
+        2 => format!("{worker} twice"),
+        times => format!("{worker} {times} times"),
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    match workers.len() {
+        1 => format!("given up: a worker was lost or failed under it: {named}"),
+        count => format!("given up: {count} times a worker was lost or failed under it: {named}"),
     }
 }
 
@@ -115,7 +226,12 @@ impl Core {
         if next_attempt(entry.state, ending.event()).is_err() {
             return;
         }
-        let stop = entry.stop;
+        let attempt = Ended {
+            state: entry.state,
+            stop: entry.stop,
+            worker: entry.worker.clone(),
+            died_of: ending.describe(entry.grant.memory_bytes),
+        };
         step.out
             .push(Effect::Write(Record::Assignment(AssignmentRecord {
                 attempt: id.clone(),
@@ -123,58 +239,61 @@ impl Core {
                 sequence: entry.sequence,
                 grant: entry.grant.clone(),
                 assigned_at: entry.assigned_at,
-                ended: Some((step.now.wall, ending.describe())),
+                ended: Some((step.now.wall, attempt.died_of.clone())),
             })));
         // A worker that was unregistered took its reservations with it.
         let released = self.registry.release(id);
-        debug_assert!(released.is_ok() || matches!(ending, Ending::Lost(_)));
+        debug_assert!(released.is_ok() || matches!(ending, Ending::Withdrawn(_)));
         self.blocked.clear();
-        self.disarm_timeout(id);
+        self.attempt_timers.clear(id);
 
-        self.settle_task(step, &id.task, stop, ending);
+        self.weigh(step, &id.task, &attempt, &ending);
+        self.settle_task(step, &id.task, attempt, ending);
         // Whoever watches it to its end finds the task as it is then.
         step.out.push(Effect::LeaveLog(id.clone()));
     }
 
     /// Ends the task of an attempt that has ended, or queues it again.
-    fn settle_task(
-        &mut self,
-        step: &mut Step<'_>,
-        id: &TaskId,
-        stop: Option<StopCause>,
-        ending: Ending,
-    ) {
+    fn settle_task(&mut self, step: &mut Step<'_>, id: &TaskId, attempt: Ended, ending: Ending) {
+        let limit = self.settings.machine_failure_limit;
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
-        match verdict(&ending, stop, task.failures < task.max_retries) {
-            Verdict::End(event, reason) => {
-                self.finalise(step, id, event, &reason, Some(ending));
+        if let Ending::Reported { report, .. } = &ending
+            && let Some(started_at) = report.end.started_at
+        {
+            // Its start may not have been heard of.
+            task.first_started_at.get_or_insert(started_at);
+            self.queue_timers.clear(id);
+        }
+        let taken_down = took_its_worker_down(&ending, attempt.state);
+        if taken_down {
+            task.taken_down.push(attempt.worker);
+        }
+        let retries = Retries {
+            are_left: task.failures < task.max_retries,
+            on: &task.retry_on,
+        };
+        match verdict(&ending, attempt.stop, attempt.died_of, &retries) {
+            Verdict::Requeue(_) if taken_down && task.taken_down.len() >= limit as usize => {
+                let end = TaskEnd::new(TaskEvent::Fail, given_up(&task.taken_down));
+                self.finalise(step, id, end, Some(ending));
             }
-            Verdict::Again { failed, reason } => {
-                task.failures += u32::from(failed);
-                self.requeue(step, id, failed, &reason);
-            }
+            Verdict::End(end) => self.finalise(step, id, end, Some(ending)),
+            Verdict::Retry(reason) => self.retry(step, id, &reason),
+            Verdict::Requeue(reason) => self.requeue(step, id, &reason),
         }
     }
 
-    /// Puts a task back into the queue; after a failure of its own it waits a moment first.
-    fn requeue(&mut self, step: &mut Step<'_>, id: &TaskId, failed: bool, reason: &str) {
+    /// Puts a task that is not to blame back into the queue.
+    fn requeue(&mut self, step: &mut Step<'_>, id: &TaskId, reason: &str) {
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
         let legal = task.apply(TaskEvent::Requeue);
         debug_assert!(legal, "a task with an attempt is pending or running");
-        if failed {
-            let (first, longest) = (self.settings.first_back_off, self.settings.longest_back_off);
-            let wait = doubled(first, task.failures.saturating_sub(1), longest);
-            let until = step.now.mono.after(wait);
-            task.place = Place::BackingOff(until);
-            self.queue.back_off(until, id.clone());
-        } else {
-            task.place = Place::Ready;
-            self.queue.insert(&task.class, task.rank(), id.clone());
-        }
+        task.place = Place::Ready;
+        self.queue.insert(&task.class, task.rank(), id.clone());
         let reason = format!("waiting again: {reason}");
         let state = task.state(reason.as_str());
         step.out
@@ -182,20 +301,45 @@ impl Core {
         self.publish_task(step, id, &reason);
     }
 
+    /// Lets a task that failed by itself wait for its next try.
+    fn retry(&mut self, step: &mut Step<'_>, id: &TaskId, reason: &str) {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        let legal = task.apply(TaskEvent::Requeue);
+        debug_assert!(legal, "a task with an attempt is pending or running");
+        task.failures += 1;
+        let (first, longest) = (self.settings.first_back_off, self.settings.longest_back_off);
+        let wait = doubled(first, task.failures - 1, longest);
+        let wait = jittered(wait, &id.to_string(), u64::from(task.failures));
+        let pause = Pause {
+            until: step.now.mono.after(wait),
+            until_wall: step.now.wall.after(wait),
+        };
+        task.place = Place::BackingOff(pause);
+        self.queue.back_off(pause.until, id.clone());
+        let words = retry_words(task.failures, task.max_retries, Some(wait), reason);
+        step.out.push(Effect::Write(Record::TaskChanged(
+            id.clone(),
+            task.state(reason),
+        )));
+        self.publish_task(step, id, &words);
+    }
+
     /// Ends a task, with its one result.
     pub(crate) fn finalise(
         &mut self,
         step: &mut Step<'_>,
         id: &TaskId,
-        event: TaskEvent,
-        reason: &str,
+        task_end: TaskEnd,
         ending: Option<Ending>,
     ) {
+        self.queue_timers.clear(id);
         let Some(mut task) = self.tasks.remove(id) else {
             return;
         };
         let worker = task.given().map(|attempt| attempt.worker.clone());
-        let legal = task.apply(event);
+        let legal = task.apply(task_end.event);
         debug_assert!(legal, "every live task can end");
         let now = step.now.wall;
         let ended_on = worker.clone();
@@ -206,7 +350,8 @@ impl Core {
             // There is a log and there are files only of what was reported.
             _ => (None, Whole::Complete, Whole::Complete, String::new()),
         };
-        let mut state = task.state(reason);
+        let mut state = task.state(task_end.reason.as_str());
+        state.time_out = task_end.time_out;
         state.completed_at = Some(now);
         state.exit_code = end.as_ref().and_then(|end| end.exit.code());
         state.started_at = end
@@ -218,7 +363,7 @@ impl Core {
             attempt: AttemptId::new(id.clone(), task.attempt),
             worker: worker.clone(),
             status: task.status,
-            reason: reason.to_owned(),
+            reason: task_end.reason,
             end,
             log,
             files,
@@ -246,8 +391,6 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use cloudai_model::{ContainerEnd, PeakUsage, Wall};
 
     use super::*;
@@ -273,72 +416,154 @@ mod tests {
         }
     }
 
+    fn judged(ending: &Ending, stop: Option<StopCause>, retries_left: bool) -> Verdict {
+        let on = &RetryOn::default();
+        let are_left = retries_left;
+        let died_of = ending.describe(1 << 30);
+        verdict(ending, stop, died_of, &Retries { are_left, on })
+    }
+
     fn ends_as(ending: &Ending, stop: Option<StopCause>, retries_left: bool) -> Option<TaskEvent> {
-        match verdict(ending, stop, retries_left) {
-            Verdict::End(event, _) => Some(event),
-            Verdict::Again { .. } => None,
+        match judged(ending, stop, retries_left) {
+            Verdict::End(end) => Some(end.event),
+            Verdict::Retry(_) | Verdict::Requeue(_) => None,
         }
     }
 
     const USER: Option<StopCause> = Some(StopCause::User);
-    const LATE: Option<StopCause> = Some(StopCause::TimedOut(Duration::from_secs(1)));
+    const LATE: Option<StopCause> = Some(StopCause::TimedOut(Overdue {
+        what: TimeOut::Run,
+        limit: Duration::from_secs(1),
+        took: Duration::from_secs(1),
+    }));
 
     #[test]
     fn a_result_that_came_before_the_cancel_stands() {
+        let failed = reported(Exit::Exited(3));
+        let done = reported(Exit::Exited(0));
+        assert_eq!(ends_as(&done, USER, true), Some(TaskEvent::Succeed));
+        assert_eq!(ends_as(&failed, USER, true), Some(TaskEvent::Fail));
+        assert_eq!(ends_as(&done, LATE, true), Some(TaskEvent::Succeed));
+        // It failed before its time was over.
         assert_eq!(
-            ends_as(&reported(Exit::Exited(0)), USER, true),
-            Some(TaskEvent::Succeed)
-        );
-        assert_eq!(
-            ends_as(&reported(Exit::Exited(3)), USER, true),
-            Some(TaskEvent::Fail)
-        );
-        assert_eq!(
-            ends_as(&reported(Exit::Exited(0)), LATE, true),
-            Some(TaskEvent::Succeed)
+            judged(&failed, LATE, true),
+            Verdict::Retry("exit code 3".into())
         );
     }
 
     #[test]
     fn a_stop_ends_as_its_cause_says() {
+        let stopped = reported(Exit::Cancelled);
+        let interrupted = reported(Exit::Interrupted("x".into()));
+        for ending in [stopped.clone(), interrupted, Ending::Lost("gone".into())] {
+            assert_eq!(ends_as(&ending, USER, true), Some(TaskEvent::Cancel));
+            assert_eq!(ends_as(&ending, LATE, true), Some(TaskEvent::Fail));
+        }
+        assert_eq!(ends_as(&stopped, None, false), None, "not the task's doing");
+    }
+
+    #[test]
+    fn a_time_out_is_tried_again_only_where_that_was_asked_for() {
+        let judged = |list: &str| {
+            let on = &list.parse().unwrap();
+            let retries = Retries { are_left: true, on };
+            verdict(&reported(Exit::Cancelled), LATE, String::new(), &retries)
+        };
         assert_eq!(
-            ends_as(&reported(Exit::Cancelled), USER, true),
-            Some(TaskEvent::Cancel)
+            judged("any,pull-timeout"),
+            Verdict::End(TaskEnd {
+                event: TaskEvent::Fail,
+                reason: "timed out after 1s".into(),
+                time_out: Some(TimeOut::Run),
+            })
         );
         assert_eq!(
-            ends_as(&reported(Exit::Cancelled), LATE, true),
-            Some(TaskEvent::Fail)
+            judged("timeout"),
+            Verdict::Retry("timed out after 1s".into())
         );
+    }
+
+    #[test]
+    fn a_time_out_that_was_noticed_late_says_how_late() {
+        let overdue = |what, took_s| Overdue {
+            what,
+            limit: Duration::from_secs(2),
+            took: Duration::from_secs(took_s),
+        };
+        assert_eq!(overdue(TimeOut::Run, 3).reason(), "timed out after 2s");
         assert_eq!(
-            ends_as(&reported(Exit::Cancelled), None, false),
-            None,
-            "not the task's doing"
-        );
-        assert_eq!(
-            ends_as(&Ending::Lost("gone".into()), USER, true),
-            Some(TaskEvent::Cancel)
+            overdue(TimeOut::Run, 90).reason(),
+            "timed out: it had run for 1m 30s and may run for 2s"
         );
     }
 
     #[test]
     fn only_the_tasks_own_failure_takes_a_retry() {
-        let failed = |ending: &Ending| match verdict(ending, None, true) {
-            Verdict::Again { failed, .. } => Some(failed),
-            Verdict::End(..) => None,
-        };
-        assert_eq!(failed(&reported(Exit::Exited(1))), Some(true));
-        assert_eq!(failed(&reported(Exit::OutOfMemory)), Some(true));
+        for exit in [Exit::Exited(1), Exit::OutOfMemory] {
+            let judged = judged(&reported(exit), None, true);
+            assert!(matches!(judged, Verdict::Retry(_)), "{judged:?}");
+        }
         for ending in [
             reported(Exit::Interrupted("shut down".into())),
             Ending::Vanished,
             Ending::Lost("x".into()),
+            Ending::Withdrawn("x".into()),
             Ending::Refused("x".into()),
         ] {
-            assert_eq!(failed(&ending), Some(false), "{ending:?}");
+            let judged = judged(&ending, None, true);
+            assert!(matches!(judged, Verdict::Requeue(_)), "{ending:?}");
         }
         assert_eq!(
             ends_as(&reported(Exit::Exited(1)), None, false),
             Some(TaskEvent::Fail)
+        );
+    }
+
+    #[test]
+    fn what_takes_a_worker_down_is_told_from_what_only_ends_there() {
+        use AttemptState as S;
+        let lost = Ending::Lost("silent".into());
+        for (state, expected) in [
+            (S::Sent, false),
+            (S::Accepted, true),
+            (S::Pulling, true),
+            (S::Creating, true),
+            (S::Running, true),
+            (S::Stopping, false),
+            (S::Uploading, true),
+        ] {
+            assert_eq!(took_its_worker_down(&lost, state), expected, "{state:?}");
+        }
+        let interrupted = |started_at| {
+            let mut ending = reported(Exit::Interrupted("x".into()));
+            if let Ending::Reported { report, .. } = &mut ending {
+                report.end.started_at = started_at;
+            }
+            ending
+        };
+        assert!(took_its_worker_down(&interrupted(None), S::Running));
+        // A worker that was shut down with its tasks has seen them end.
+        assert!(!took_its_worker_down(
+            &interrupted(Some(Wall(1))),
+            S::Running
+        ));
+        // It never ran: the engine couldn't create it.
+        assert!(!took_its_worker_down(&interrupted(None), S::Creating));
+        for ending in [
+            Ending::Withdrawn("unregistered".into()),
+            Ending::Refused("full".into()),
+            reported(Exit::Exited(1)),
+        ] {
+            assert!(!took_its_worker_down(&ending, S::Running), "{ending:?}");
+        }
+    }
+
+    #[test]
+    fn who_was_taken_down_is_named_with_how_often() {
+        let workers = ["b", "a", "b", "c", "b", "a"].map(|id| id.parse().unwrap());
+        assert_eq!(
+            given_up(&workers),
+            "given up: 6 times a worker was lost or failed under it: a twice, b 3 times, c"
         );
     }
 }

@@ -1,12 +1,13 @@
 //! What the passing of time brings about.
 
-use cloudai_model::{Mono, WorkerId};
+use cloudai_model::Mono;
 
 use crate::{
     core::{Core, Invite, Step},
     effect::{Effect, Event, WorkerChange},
     handlers::settle::Ending,
     registry::Worker,
+    settings::jittered,
     task::{Place, StopCause},
 };
 
@@ -20,7 +21,8 @@ impl Core {
         self.last_tick = now;
         self.notice_silence(step);
         self.doubt_unconfirmed(step);
-        self.stop_overdue(step);
+        self.end_overdue(step);
+        self.take_back_due(step);
         for task in self.queue.backed_off(now) {
             if let Some(entry) = self.tasks.get_mut(&task) {
                 entry.place = Place::Ready;
@@ -85,24 +87,6 @@ impl Core {
         }
     }
 
-    /// Stops what has run for longer than it may.
-    pub(crate) fn stop_overdue(&mut self, step: &mut Step<'_>) {
-        while let Some((due, _)) = self.timeouts.first() {
-            if *due > step.now.mono {
-                break;
-            }
-            let Some((_, attempt)) = self.timeouts.pop_first() else {
-                break;
-            };
-            self.timeout_of.remove(&attempt);
-            let timeout = self.tasks.get(&attempt.task).and_then(|task| task.timeout);
-            let stopping = self.attempt_mut(&attempt).map(|entry| entry.stop.is_some());
-            if let (Some(timeout), Some(false)) = (timeout, stopping) {
-                self.ask_stop(step, &attempt.task, StopCause::TimedOut(timeout));
-            }
-        }
-    }
-
     /// Calls the inactive workers that are due, so that they register.
     pub(crate) fn send_invites(&mut self, step: &mut Step<'_>) {
         let now = step.now.mono;
@@ -111,7 +95,11 @@ impl Core {
                 continue;
             }
             invite.times += 1;
-            invite.due = now.after(jittered(self.settings.invite_interval, id, invite.times));
+            invite.due = now.after(jittered(
+                self.settings.invite_interval,
+                id.as_str(),
+                invite.times,
+            ));
             if let Some(worker) = self.registry.get(id) {
                 step.out.push(Effect::Invite {
                     worker: id.clone(),
@@ -130,39 +118,5 @@ impl Core {
         for worker in self.stop_orders.workers() {
             self.send_stop_orders(step, &worker);
         }
-    }
-}
-
-/// The interval, a fifth shorter or longer. Spread by a hash (FNV-1a) of worker and turn, so that
-/// a thousand workers aren't called at once, and so that a run can be repeated exactly.
-fn jittered(interval: std::time::Duration, worker: &WorkerId, times: u64) -> std::time::Duration {
-    let bytes = worker.as_str().bytes().chain(times.to_le_bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    let permille = 800 + u32::try_from(hash % 401).unwrap_or(0);
-    interval * permille / 1000
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn calls_are_spread_around_their_interval() {
-        let interval = Duration::from_secs(10);
-        let waits: Vec<_> = (0..100)
-            .map(|times| jittered(interval, &"worker-1".parse().unwrap(), times))
-            .collect();
-        assert!(waits.iter().all(|wait| (8..=12).contains(&wait.as_secs())));
-        assert!(
-            waits
-                .iter()
-                .collect::<std::collections::BTreeSet<_>>()
-                .len()
-                > 50
-        );
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     class::TaskClass,
     core::{Core, Step},
     effect::Effect,
+    handlers::settle::TaskEnd,
     input::Call,
     lifecycle::{AttemptState, TaskEvent},
     policy::Placement,
@@ -73,6 +74,7 @@ impl Core {
         let position = self.queue.ahead_of_new(task.priority) + 1;
         self.queue.insert(&class, task.rank(), id.clone());
         self.tasks.insert(id.clone(), task);
+        self.arm_queue_time_out(step.now, &id);
 
         // What the pass writes of the new task goes into its first record.
         let mut passed = Vec::new();
@@ -165,33 +167,36 @@ impl Core {
             .tasks
             .get_mut(id)
             .ok_or_else(|| CancelError::NotLive(id.clone()))?;
-        let (class, rank) = (task.class.clone(), task.rank());
-        match &mut task.place {
-            Place::Ready => {
-                self.queue.remove(&class, rank);
+        if let Some(attempt) = task.given() {
+            if attempt.state == AttemptState::Uploading {
+                return Ok(CancelOutcome::AlreadyEnded);
             }
-            Place::BackingOff(until) => {
-                self.queue.remove_backing_off(*until, id);
-            }
-            Place::Given(attempt) => {
-                if attempt.state == AttemptState::Uploading {
-                    return Ok(CancelOutcome::AlreadyEnded);
-                }
-                let worker = attempt.worker.clone();
-                task.cancel_requested = true;
-                self.ask_stop(step, id, StopCause::User);
-                return Ok(CancelOutcome::Stopping(worker));
-            }
+            let worker = attempt.worker.clone();
+            task.cancel_requested = true;
+            self.ask_stop(step, id, StopCause::User);
+            return Ok(CancelOutcome::Stopping(worker));
         }
         task.cancel_requested = true;
-        self.finalise(
-            step,
-            id,
-            TaskEvent::Cancel,
-            "cancelled before it was started",
-            None,
-        );
+        self.leave_queue(id);
+        let end = TaskEnd::new(TaskEvent::Cancel, "cancelled before it was started");
+        self.finalise(step, id, end, None);
         Ok(CancelOutcome::Cancelled)
+    }
+
+    /// Takes a task that waits out of the queue, ready or not.
+    pub(crate) fn leave_queue(&mut self, id: &TaskId) {
+        let Some(task) = self.tasks.get(id) else {
+            return;
+        };
+        match &task.place {
+            Place::Ready => {
+                self.queue.remove(&task.class, task.rank());
+            }
+            Place::BackingOff(pause) => {
+                self.queue.remove_backing_off(pause.until, id);
+            }
+            Place::Given(_) => {}
+        }
     }
 
     pub(crate) fn place(

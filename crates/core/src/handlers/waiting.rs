@@ -58,10 +58,10 @@ impl Core {
                 let why = self.explanation_of(step, &class);
                 (self.queue.ahead_of(rank) + 1, WaitCause::Room(why))
             }
-            Place::BackingOff(until) => {
+            Place::BackingOff(pause) => {
                 let mut others = self.queue.backing_off();
                 let ahead = others.position(|(_, other)| other == id).unwrap_or(0);
-                let left = until.since(step.now.mono);
+                let left = pause.until.since(step.now.mono);
                 (
                     self.queue.ready_count() + ahead + 1,
                     WaitCause::BackOff(left),

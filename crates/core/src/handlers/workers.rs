@@ -68,6 +68,8 @@ impl Core {
         let worker = self.registry.remove(id)?;
         self.blocked.clear();
         self.invites.remove(id);
+        self.aside_timers.clear(id);
+        self.suspicion.absolve(id);
         step.out
             .push(Effect::Write(Record::WorkerRemoved(id.clone())));
         step.publish(Event::WorkerRemoved(id.clone()));
@@ -76,7 +78,7 @@ impl Core {
             self.end_attempt(
                 step,
                 attempt,
-                Ending::Lost(format!("worker {id} was unregistered")),
+                Ending::Withdrawn(format!("worker {id} was unregistered")),
             );
         }
         self.send_stop_orders(step, id);
@@ -102,6 +104,9 @@ impl Core {
                 }
                 attempts
             });
+        if answer.is_ok() && !draining {
+            self.absolve(step, id);
+        }
         step.answer(call, Answer::Drained(answer));
     }
 

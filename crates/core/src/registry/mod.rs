@@ -16,7 +16,7 @@ use std::{
 use cloudai_model::{AttemptId, Mono, WorkerId, record::WorkerRecord};
 
 pub use reservation::{Reservation, ReserveError, UnknownReservation};
-pub use worker::{Allocated, HeldReport, HoldOff, Worker};
+pub use worker::{Allocated, HeldReport, HoldOff, SetAside, Worker};
 
 /// No worker has this id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use cloudai_model::{
@@ -58,6 +59,8 @@ pub struct Worker {
     pub attempts: BTreeSet<AttemptId>,
     /// It refused or could not be reached lately: nothing new until then.
     pub hold_off: Option<HoldOff>,
+    /// Tasks failed on it in a row: nothing new until then.
+    pub set_aside: Option<SetAside>,
     /// When it was last given a task, in assignments of the whole cluster.
     pub turn: u64,
 }
@@ -82,6 +85,17 @@ pub struct HoldOff {
     pub reason: String,
     /// How many times in a row.
     pub times: u32,
+}
+
+/// Why and for how long a worker is set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// Until then.
+    pub until: Mono,
+    /// For how long altogether.
+    pub span: Duration,
+    /// What has failed there.
+    pub reason: String,
 }
 
 /// What is promised of a worker, exactly.
@@ -163,6 +177,7 @@ impl Worker {
             allocated: Allocated::default(),
             attempts: BTreeSet::new(),
             hold_off: None,
+            set_aside: None,
             turn: 0,
         }
     }
@@ -276,6 +291,11 @@ impl Worker {
         }
         if let Some(reason) = &self.unwell {
             return Err(Obstacle::Unwell(reason.clone()));
+        }
+        if let Some(aside) = &self.set_aside
+            && aside.until > now
+        {
+            return Err(Obstacle::SetAside(aside.reason.clone()));
         }
         match &self.hold_off {
             Some(hold_off) if hold_off.until > now => {

@@ -7,16 +7,17 @@
     reason = "each test uses its part"
 )]
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cloudai_core::{
-    Answer, AssignAnswer, Assignment, Call, CancelError, CancelOutcome, Core, Effect, Event,
-    Heartbeat, Held, Hello, Input, Reported, Settings, StopRequest, SubmitError, Submitted,
-    Waiting, Which, WorkerCallError, policy::RoundRobin,
+    Answer, AssignAnswer, Assignment, Call, CancelError, CancelOutcome, ChangeError, ChangeOutcome,
+    Core, Effect, Event, Heartbeat, Held, Hello, Input, Reported, Settings, StopRequest,
+    SubmitError, Submitted, Waiting, Which, WorkerCallError, policy::RoundRobin,
 };
 use cloudai_model::{
     AttemptId, AttemptReport, Capacity, ContainerEnd, Exit, HostUsage, Mono, Now, PeakUsage, Phase,
-    TaskDraft, TaskId, TaskSpec, Wall, Whole, WorkerId, record::Record, resources::GB,
+    Setting, TaskChange, TaskDraft, TaskId, TaskSpec, Wall, Whole, WorkerId, record::Record,
+    resources::GB,
 };
 
 pub struct Cluster {
@@ -93,7 +94,11 @@ pub fn report(attempt: &AttemptId, exit: Exit) -> AttemptReport {
 impl Cluster {
     /// A core before its store was read.
     pub fn unread() -> Self {
-        let settings = Settings::default();
+        Self::unread_with(Settings::default())
+    }
+
+    /// The same, with settings of the test's own.
+    pub fn unread_with(settings: Settings) -> Self {
         let core = Core::new(
             settings.clone(),
             Box::new(RoundRobin),
@@ -127,7 +132,17 @@ impl Cluster {
 
     /// With these workers, active.
     pub fn with(workers: &[(&str, Capacity)]) -> Self {
-        let mut cluster = Self::new();
+        Self::with_settings(Settings::default(), workers)
+    }
+
+    /// The same, with settings of the test's own.
+    pub fn with_settings(settings: Settings, workers: &[(&str, Capacity)]) -> Self {
+        let mut cluster = Self::unread_with(settings);
+        cluster.step(Input::Restored {
+            highest_task_number: None,
+            highest_order: 0,
+        });
+        cluster.effects.clear();
         for (worker, capacity) in workers {
             cluster.add_worker(worker);
             cluster.hello(worker, *capacity).unwrap();
@@ -266,6 +281,31 @@ impl Cluster {
         }
     }
 
+    /// Changes a task's time-out of the run.
+    pub fn change_timeout(
+        &mut self,
+        task: &TaskId,
+        timeout: Setting<Duration>,
+    ) -> Result<ChangeOutcome, ChangeError> {
+        let (task, change) = (task.clone(), TaskChange { timeout });
+        match self.call(|call| Input::Change { call, task, change }) {
+            Answer::Changed(outcome) => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn drain(&mut self, worker: &str, draining: bool) -> Vec<AttemptId> {
+        let worker = id(worker);
+        match self.call(|call| Input::Drain {
+            call,
+            worker,
+            draining,
+        }) {
+            Answer::Drained(Ok(attempts)) => attempts,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// The first waiting tasks in order, and why each waits.
     pub fn waiting(&mut self, which: Which) -> Vec<Waiting> {
         match self.call(|call| Input::WhyWaiting { call, which }) {
@@ -391,7 +431,7 @@ impl Cluster {
 
     /// What a store would give back: a core that starts on everything written so far.
     pub fn restarted(&self) -> Self {
-        let mut again = Self::unread();
+        let mut again = Self::unread_with(self.settings.clone());
         again.now = Now {
             mono: Mono(0),
             wall: self.now.wall,
@@ -435,6 +475,10 @@ fn stored(written: &[Record]) -> Vec<Record> {
             }
             Record::TaskChanged(task, state) => {
                 tasks.get_mut(&task).expect("added before changed").state = state;
+            }
+            Record::SpecChanged(task, change) => {
+                let task: &mut Box<_> = tasks.get_mut(&task).expect("added before changed");
+                change.apply(&mut task.spec);
             }
             Record::Assignment(assignment) => {
                 assignments.insert(assignment.attempt.clone(), assignment);

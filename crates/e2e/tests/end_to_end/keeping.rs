@@ -132,7 +132,10 @@ async fn a_master_at_work_is_neither_copied_nor_overwritten() {
     assert_eq!(code, 0, "{said}");
     let (code, said) = tool(&cluster, "restore --from b.tar.gz").await;
     assert_eq!(code, 1, "{said}");
-    assert!(said.contains("is not empty: it holds cloudai.db"), "{said}");
+    assert!(
+        said.contains("is not empty: it holds cloudai.backups, cloudai.db"),
+        "{said}"
+    );
     let (code, said) = tool(&cluster, "backup --to b.tar.gz").await;
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("is there already"), "{said}");

@@ -98,7 +98,7 @@ async fn a_mistake_in_the_settings_is_named() {
             &[("MONGODB_URI", uri.as_str())][..],
             "MONGODB_URI can't be read",
         ),
-        (&[], &[("MONGODB_HOST", "a b")], "expected host:port"),
+        (&[], &[("MONGODB_HOST", "db:port")], "expected host:port"),
         (&[], &[password], "MONGODB_USERNAME is missing"),
         (
             &["-store-required"],

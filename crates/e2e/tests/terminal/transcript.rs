@@ -45,6 +45,7 @@ async fn the_transcript_in_the_docs_is_what_the_screen_shows() {
     scene.desk.wipes().await;
     scene.leaves(&format!("monitor {long}"), "working").await;
     scene.plays(&format!("explain {long}")).await;
+    scene.plays(&format!("change {long} -timeout 2h")).await;
 
     let large = scene
         .submits("task cloudai/test-shell -name large -mem 64 -gpu_cores 1")

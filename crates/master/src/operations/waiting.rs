@@ -32,7 +32,7 @@ impl Master {
             workers: workers.collect(),
             entry: QueueEntry {
                 position: entry.position,
-                why: why(entry.cause, &record.state.reason),
+                why: why(entry.cause, &record),
                 record,
             },
         }
@@ -41,9 +41,11 @@ impl Master {
     /// Lays what is live over what is stored.
     pub(super) fn brought_up_to_date(&self, mut record: TaskRecord) -> TaskRecord {
         self.live.overlay(&record.task, &mut record.state);
-        if record.state.status == TaskStatus::Queued {
+        if let Some(left) = record.pause_left(cloudai_clock::now().wall) {
+            record.state.reason = record.retry_words(left);
+        } else if record.state.status == TaskStatus::Queued {
             let why = self.why_waiting(&record);
-            // It could start, and doesn't: then what was stored says why, such as a back-off.
+            // It could start, and doesn't: then what was stored says why.
             if why.outlook != Outlook::Now {
                 record.state.reason = why.summary;
             }
@@ -52,14 +54,14 @@ impl Master {
     }
 }
 
-/// Why a task waits; `reason` is what was stored when it began to.
-pub(super) fn why(cause: WaitCause, reason: &str) -> Explanation {
+/// Why a task waits; its record is as stored, with the reason for a pause.
+pub(super) fn why(cause: WaitCause, record: &TaskRecord) -> Explanation {
     match cause {
         WaitCause::Room(why) => why,
         WaitCause::BackOff(left) => Explanation {
             outlook: Outlook::Later,
             verdicts: Vec::new(),
-            summary: format!("{reason}; tried again in {} s", left.as_secs() + 1),
+            summary: record.retry_words(left),
         },
     }
 }

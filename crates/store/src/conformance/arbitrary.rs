@@ -5,7 +5,7 @@ use std::time::Duration;
 use cloudai_model::{
     AttemptId, Capacity, Command, ContainerEnd, ContainerSpec, DeviceShare, Exit, GpuRequest,
     Grant, PeakUsage, Phase, Priority, Resources, SlaMultiplier, TaskId, TaskSpec, TaskStatus,
-    TaskType, Wall, Whole, WorkerAddress,
+    TaskType, TimeOut, Wall, Whole, WorkerAddress,
     container::process::RunAs,
     record::{
         AssignmentRecord, ClusterRecord, FileRecord, FilesRecord, ResultRecord, StopOrder,
@@ -183,9 +183,14 @@ fn spec() -> impl Strategy<Value = TaskSpec> {
         map(),
         (0..=100_i64).prop_map(|level| Priority::new(level).unwrap()),
         option::of(wall()),
-        option::of(span()),
-        option::of(span()),
+        (
+            option::of(span()),
+            option::of(span()),
+            option::of(span()),
+            option::of(span()),
+        ),
         any::<u32>(),
+        select(&["any", "1,75,100-110,oom", "timeout"][..]),
     );
     let described = (
         map(),
@@ -204,9 +209,12 @@ fn spec() -> impl Strategy<Value = TaskSpec> {
         env: placed.1,
         priority: placed.2,
         deadline: placed.3,
-        timeout: placed.4,
-        estimate: placed.5,
-        max_retries: placed.6,
+        timeout: placed.4.0,
+        pull_timeout: placed.4.1,
+        queue_timeout: placed.4.2,
+        estimate: placed.4.3,
+        max_retries: placed.5,
+        retry_on: placed.6.parse().unwrap(),
         labels: described.0,
         tag: described.1,
         task_type: described.2,
@@ -278,7 +286,13 @@ fn state() -> impl Strategy<Value = TaskState> {
         any::<bool>(),
         any::<u32>(),
     );
-    (stands, times).prop_map(|(stands, times)| TaskState {
+    let tries = (
+        option::of(wall()),
+        vec(parsed(), 0..4),
+        option::of(wall()),
+        option::of(select(TimeOut::ALL)),
+    );
+    (stands, times, tries).prop_map(|(stands, times, tries)| TaskState {
         status: stands.0,
         phase: stands.1,
         attempt: stands.2,
@@ -289,6 +303,10 @@ fn state() -> impl Strategy<Value = TaskState> {
         completed_at: times.2,
         cancel_requested: times.3,
         failures: times.4,
+        retry_at: tries.0,
+        taken_down: tries.1,
+        first_started_at: tries.2,
+        time_out: tries.3,
     })
 }
 

@@ -99,6 +99,7 @@ cases!(conformance_suite:
     writing::a_batch_that_fails_in_its_middle_leaves_nothing,
     writing::the_identical_batch_may_be_sent_again,
     writing::a_task_added_again_keeps_the_state_it_has_reached,
+    writing::what_is_changed_in_a_spec_stays_changed,
     writing::a_task_added_with_other_content_is_a_conflict,
     writing::two_tasks_of_one_order_are_a_conflict,
     writing::an_order_that_no_database_can_count_is_refused,

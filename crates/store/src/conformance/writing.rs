@@ -1,8 +1,11 @@
 //! What a commit keeps, what it refuses, and that it is all or nothing.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use cloudai_model::{AttemptId, Wall, record::Record};
+use cloudai_model::{
+    AttemptId, Setting, TaskChange, Wall,
+    record::{Record, TaskRecord},
+};
 
 use super::{
     Place, commit, loaded, sample,
@@ -134,6 +137,41 @@ pub(crate) async fn a_task_added_again_keeps_the_state_it_has_reached(place: &Pl
     assert_eq!(store.task(it.id()).await.unwrap().unwrap().state, it.done);
 }
 
+pub(crate) async fn what_is_changed_in_a_spec_stays_changed(place: &Place) {
+    // Given a task,
+    let store = place.empty();
+    let it = sample(1);
+    let change = |timeout| Record::SpecChanged(it.id().clone(), TaskChange { timeout });
+    let to = |seconds| change(Setting::To(Duration::from_secs(seconds)));
+    let batch = Arc::new(vec![it.added(), to(5), it.now_running()]);
+
+    // when it is changed, in the batch that adds it, too, and that batch is sent again,
+    store.commit(batch.clone()).await.unwrap();
+    store.commit(batch).await.unwrap();
+
+    // then it has what it was changed to, and all else as it was,
+    let mut expected = TaskRecord {
+        state: it.running.clone(),
+        ..it.task.clone()
+    };
+    expected.spec.timeout = Some(Duration::from_secs(5));
+    let read = async || store.task(it.id()).await.unwrap().unwrap();
+    assert_eq!(read().await, expected);
+    let (records, _) = loaded(&*store).await;
+    let loaded = Record::TaskAdded(Box::new(expected.clone()));
+    assert_eq!(records, [loaded], "a start gets it as it was changed");
+
+    // also when it is added again, as it was submitted.
+    commit(&*store, [it.added(), change(Setting::Keep)]).await;
+    assert_eq!(read().await, expected);
+    commit(&*store, [change(Setting::Clear)]).await;
+    assert_eq!(read().await.spec.timeout, None);
+
+    // What fails takes the change back.
+    refused(&*store, vec![to(7), sample(2).now_running()]).await;
+    assert_eq!(read().await.spec.timeout, None);
+}
+
 pub(crate) async fn a_task_added_with_other_content_is_a_conflict(place: &Place) {
     let store = place.empty();
     let it = sample(1);
@@ -213,6 +251,7 @@ pub(crate) async fn records_of_an_unknown_task_are_refused(place: &Place) {
         it.now_running(),
         it.assigned(),
         Record::Assignment(ended),
+        Record::SpecChanged(it.id().clone(), TaskChange::default()),
         it.resulted(),
         it.uploaded(),
     ];

@@ -133,12 +133,11 @@ async fn finish(shared: &Shared, reached: &Arc<dyn Reached>) -> Result<bool, Com
         Ok(outcome) => outcome?,
         Err(_) => return Ok(false),
     }
+    shared.clear().await;
     *turn = Turn::Commits;
     shared
         .condition
         .send_modify(|condition| condition.away = None);
-    drop(turn);
-    shared.clear().await;
     Ok(true)
 }
 

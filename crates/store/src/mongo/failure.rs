@@ -47,6 +47,25 @@ mod code {
     pub(super) const INDEX_KEY_SPECS_CONFLICT: i32 = 86;
 }
 
+/// Of the driver's words on why it found no server that takes writes: what it knows of each.
+fn servers_in_short(message: &str) -> String {
+    let server = |words: &str| {
+        let (address, rest) = words.split_once(", Type: ")?;
+        let what = match rest.split_once("Error: Kind: ") {
+            Some((_, error)) => error.split(", labels:").next()?,
+            None => rest.split([',', ' ']).next()?,
+        };
+        Some(format!("{address}: {what}"))
+    };
+    let servers: Option<Vec<String>> = message.split("{ Address: ").skip(1).map(server).collect();
+    match servers {
+        Some(servers) if !servers.is_empty() => {
+            format!("no server takes writes: {}", servers.join("; "))
+        }
+        _ => message.to_owned(),
+    }
+}
+
 /// Why nothing came of it.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -175,7 +194,10 @@ impl Failure {
         match self {
             Self::Record(error) => Box::new(error),
             Self::Document(error) => Box::new(error),
-            Self::Driver(error) => error.kind.to_string().into(),
+            Self::Driver(error) => match &*error.kind {
+                ErrorKind::ServerSelection { message } => servers_in_short(message).into(),
+                kind => kind.to_string().into(),
+            },
             Self::Refused { code, message } => format!("error code {code}: {message}").into(),
             Self::NoAnswer(after) => Box::new(io::Error::new(
                 io::ErrorKind::TimedOut,
@@ -227,5 +249,25 @@ impl Failure {
                 cause: failure.cause(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_servers_that_are_not_had_it_is_said_what_they_are() {
+        let message = "Server selection timeout: No available servers. Topology: { Type: Unknown, \
+             Servers: [ { Address: db1:27017, Type: Unknown, Error: Kind: I/O error: Connection \
+             refused (os error 111), labels: {\"RetryableError\"}, source: None, server response: \
+             None }, { Address: db2:27017, Type: RsSecondary, Average RTT: 2ms } ] }";
+        assert_eq!(
+            servers_in_short(message),
+            "no server takes writes: db1:27017: I/O error: Connection refused (os error 111); \
+             db2:27017: RsSecondary"
+        );
+        let other = "Server selection timeout: it was shut down";
+        assert_eq!(servers_in_short(other), other);
     }
 }

@@ -50,6 +50,8 @@ struct Task {
     submitted: Option<TaskRecord>,
     added: bool,
     state: Option<TaskState>,
+    /// The fields of what was asked for that have changed.
+    changed: Document,
 }
 
 impl Plan {
@@ -63,7 +65,7 @@ impl Plan {
                     added.insert(task.task.to_string());
                     orders.insert(task.order);
                 }
-                Record::TaskChanged(task, _) => {
+                Record::TaskChanged(task, _) | Record::SpecChanged(task, _) => {
                     spoken_of.insert(task.to_string());
                 }
                 Record::Assignment(assignment) => {
@@ -129,6 +131,7 @@ impl Plan {
             submitted,
             added: false,
             state: None,
+            changed: Document::new(),
         };
         self.tasks.insert(id, task);
     }
@@ -149,6 +152,13 @@ impl Plan {
             Record::TaskAdded(task) => self.add_task(task)?,
             Record::TaskChanged(task, state) => {
                 self.task("task change", task)?.state = Some(state.clone());
+            }
+            Record::SpecChanged(task, change) => {
+                let task = self.task("spec change", task)?;
+                if let (true, Some(added)) = (task.added, &mut task.submitted) {
+                    change.apply(&mut added.spec);
+                }
+                task.changed.extend(tasks::write_change(change));
             }
             Record::Assignment(assignment) => self.put_assignment(assignment)?,
             Record::Result(result) => self.add_result(result)?,
@@ -207,6 +217,7 @@ impl Plan {
             submitted: Some(task.clone()),
             added: true,
             state: None,
+            changed: Document::new(),
         };
         self.tasks.insert(task.task.clone(), added);
         Ok(())
@@ -262,8 +273,14 @@ impl Plan {
                     record.state = state.unwrap_or(record.state);
                     Change::Put(tasks::write(&record))
                 }
-                (_, _, Some(state)) => Change::Set(tasks::write_state(&state)),
-                (_, _, None) => return None,
+                (_, _, state) => {
+                    let mut fields = task.changed;
+                    fields.extend(state.as_ref().map(tasks::write_state).into_iter().flatten());
+                    if fields.is_empty() {
+                        return None;
+                    }
+                    Change::Set(fields)
+                }
             };
             Some(((tasks::COLLECTION, id.to_string()), change))
         });

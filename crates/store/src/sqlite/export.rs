@@ -4,7 +4,7 @@ use cloudai_model::record::Record;
 use rusqlite::{Connection, Row};
 use tokio::sync::mpsc;
 
-use super::{columns::Table, failure::RowError, query, tables};
+use super::{columns::Table, failure::RowError, open, query, tables};
 use crate::{Holdings, Piece, ReadError, export::Chunk};
 
 /// How many faults SQLite names at most. A database with more has no need of them.
@@ -116,6 +116,14 @@ pub(super) fn holdings(db: &Connection) -> Result<Holdings, RowError> {
 
 /// What SQLite finds wrong, looking at every page and every index.
 pub(super) fn integrity(db: &Connection) -> Result<Vec<String>, RowError> {
+    match look(db) {
+        // So damaged that it can't even be looked at.
+        Err(RowError::Sqlite(error)) if open::is_damage(&error) => Ok(vec![error.to_string()]),
+        looked => looked,
+    }
+}
+
+fn look(db: &Connection) -> Result<Vec<String>, RowError> {
     let mut statement = db.prepare(&format!("PRAGMA integrity_check({MOST_FAULTS})"))?;
     let mut rows = statement.query([])?;
     let mut faults = Vec::new();

@@ -20,11 +20,18 @@ pub(super) struct Migration {
 }
 
 /// Every step, by version, from 1 without a gap. A step that was released never changes.
-pub(super) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "first tables",
-    sql: include_str!("../../migrations/0001_first_tables.sql"),
-}];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "first tables",
+        sql: include_str!("../../migrations/0001_first_tables.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "retries and time-outs",
+        sql: include_str!("../../migrations/0002_retries_and_time_outs.sql"),
+    },
+];
 
 /// The version that all of them lead to.
 pub(super) const NEWEST: u32 = MIGRATIONS[MIGRATIONS.len() - 1].version;

@@ -138,6 +138,7 @@ fn write(db: &Connection, record: &Record) -> Result<(), WriteError> {
         Record::WorkerRemoved(worker) => tables::workers::remove(db, worker),
         Record::TaskAdded(task) => tables::tasks::add(db, task),
         Record::TaskChanged(task, state) => tables::tasks::change(db, task, state),
+        Record::SpecChanged(task, change) => tables::tasks::change_spec(db, task, change),
         Record::Assignment(assignment) => tables::assignments::put(db, assignment),
         Record::Result(result) => tables::results::add(db, result),
         Record::Files(files) => tables::files::put(db, files),

@@ -87,6 +87,7 @@ impl ObstacleJson {
             Obstacle::Draining => ("draining", None),
             Obstacle::Unwell(_) => ("unwell", None),
             Obstacle::HeldOff(_) => ("held-off", None),
+            Obstacle::SetAside(_) => ("set-aside", None),
             Obstacle::Short { kind, by, .. } => match kind {
                 ResourceKind::Cpu => ("cpu", Some(*by as f64 / 1000.0)),
                 ResourceKind::Memory => ("memory", Some(gb(*by))),

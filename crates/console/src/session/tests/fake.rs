@@ -9,14 +9,16 @@ use std::{
 
 use async_trait::async_trait;
 use cloudai_core::{
-    AddWorkerError, CancelOutcome, DrainError, Event, PlaceError, Snapshot, Submitted,
+    AddWorkerError, CancelOutcome, ChangeError, ChangeOutcome, DrainError, Event, PlaceError,
+    Snapshot, Submitted,
     explain::Obstacle,
     inspect::{Inspection, Mended},
     registry::{AlreadyRegistered, UnknownWorker},
 };
 use cloudai_files::{log::Frame, output::CopySummary};
 use cloudai_model::{
-    AttemptId, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole, WorkerAddress, WorkerId,
+    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
+    WorkerAddress, WorkerId,
     record::{FileRecord, FilesRecord, TaskRecord, WorkerRecord},
 };
 use cloudai_operator::*;
@@ -153,6 +155,24 @@ impl Operator for FakeMaster {
             Some(3) => Ok(CancelOutcome::AlreadyEnded),
             Some(4) => Err(CancelFailure::Final(task.clone(), TaskStatus::Completed)),
             _ => Err(CancelFailure::Unknown(task.clone())),
+        }
+    }
+
+    async fn change(
+        &self,
+        task: &TaskId,
+        change: ChangeDraft,
+    ) -> Result<ChangeOutcome, ChangeFailure> {
+        let change = change.check()?;
+        self.ask(format!("change {task} {change:?}"));
+        match task.number() {
+            Some(1) => Ok(ChangeOutcome::Kept),
+            Some(2) => Ok(ChangeOutcome::EndsNow("worker-1".parse().unwrap())),
+            Some(3) => {
+                Err(ChangeError::BeingStopped(task.clone(), "it was cancelled".into()).into())
+            }
+            Some(4) => Err(ChangeFailure::Final(task.clone(), TaskStatus::Completed)),
+            _ => Err(ChangeFailure::Unknown(task.clone())),
         }
     }
 

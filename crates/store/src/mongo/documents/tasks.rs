@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use cloudai_model::{
-    Command, ContainerSpec, GpuRequest, Phase, Priority, Resources, SlaMultiplier, TaskSpec,
-    TaskStatus, UserName, Wall, WorkerId,
+    Command, ContainerSpec, GpuRequest, Phase, Priority, Resources, Setting, SlaMultiplier,
+    TaskChange, TaskSpec, TaskStatus, TimeOut, UserName, Wall, WorkerId,
     record::{TaskRecord, TaskState},
     resources::{WHOLE_DEVICE, bytes_to_gb, gb_to_bytes, milli_cores},
 };
@@ -50,8 +50,11 @@ pub(crate) fn write(record: &TaskRecord) -> Document {
         "priority": i64::from(spec.priority.level()),
         "deadline": if_any(spec.deadline, date),
         "timeout_ns": if_any(spec.timeout, nanos),
+        "pull_timeout_ns": if_any(spec.pull_timeout, nanos),
+        "queue_timeout_ns": if_any(spec.queue_timeout, nanos),
         "estimate_ns": if_any(spec.estimate, nanos),
         "max_retries": i64::from(spec.max_retries),
+        "retry_on": spec.retry_on.to_string(),
         "labels": pairs(&spec.labels),
         "tag": &spec.tag,
         "task_type": spec.task_type.map(cloudai_model::TaskType::as_str),
@@ -78,7 +81,26 @@ pub(crate) fn write_state(state: &TaskState) -> Document {
         "completed_at": if_any(state.completed_at, date),
         "cancel_requested": state.cancel_requested,
         "failures": i64::from(state.failures),
+        "retry_at": if_any(state.retry_at, date),
+        "taken_down": state.taken_down.iter().map(WorkerId::as_str).collect::<Vec<_>>(),
+        "first_started_at": if_any(state.first_started_at, date),
+        "time_out": state.time_out.map(TimeOut::as_str),
     }
+}
+
+/// The fields of the spec that a change is of.
+pub(crate) fn write_change(change: &TaskChange) -> Document {
+    let mut fields = Document::new();
+    match change.timeout {
+        Setting::Keep => {}
+        Setting::Clear => {
+            fields.insert("timeout_ns", Bson::Null);
+        }
+        Setting::To(span) => {
+            fields.insert("timeout_ns", nanos(span));
+        }
+    }
+    fields
 }
 
 pub(crate) fn read(document: &Document) -> Result<TaskRecord, ReadError> {
@@ -125,8 +147,11 @@ fn spec(fields: &Fields<'_>) -> Result<TaskSpec, ReadError> {
         priority,
         deadline: fields.wall("deadline")?,
         timeout: fields.span("timeout_ns")?,
+        pull_timeout: fields.span("pull_timeout_ns")?,
+        queue_timeout: fields.span("queue_timeout_ns")?,
         estimate: fields.span("estimate_ns")?,
         max_retries: fields.small("max_retries")?.unwrap_or(0),
+        retry_on: fields.parsed("retry_on")?.unwrap_or_default(),
         labels: fields.map("labels")?,
         tag: fields.text("tag")?.unwrap_or_default(),
         task_type: task_type
@@ -162,7 +187,19 @@ fn state(fields: &Fields<'_>) -> Result<TaskState, ReadError> {
         completed_at: fields.wall("completed_at")?,
         cancel_requested: fields.flag("cancel_requested")?.unwrap_or(false),
         failures: fields.small("failures")?.unwrap_or(0),
+        retry_at: fields.wall("retry_at")?,
+        taken_down: workers(fields)?,
+        first_started_at: fields.wall("first_started_at")?,
+        time_out: fields.parsed("time_out")?,
     })
+}
+
+/// The workers that failed under it; none in documents of before.
+fn workers(fields: &Fields<'_>) -> Result<Vec<WorkerId>, ReadError> {
+    let names = fields.texts("taken_down")?.unwrap_or_default();
+    let ids = names.iter().map(|name| name.parse());
+    ids.collect::<Result<_, cloudai_model::IdError>>()
+        .map_err(|error| fields.unreadable("taken_down", error))
 }
 
 fn command(fields: &Fields<'_>) -> Result<Command, ReadError> {

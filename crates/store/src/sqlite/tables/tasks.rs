@@ -3,7 +3,8 @@
 use std::sync::LazyLock;
 
 use cloudai_model::{
-    Command, ContainerSpec, GpuRequest, Priority, Resources, SlaMultiplier, TaskId, TaskSpec,
+    Command, ContainerSpec, GpuRequest, Priority, Resources, RetryOn, Setting, SlaMultiplier,
+    TaskChange, TaskId, TaskSpec, TimeOut, WorkerId,
     record::{TaskRecord, TaskState},
     resources::WHOLE_DEVICE,
 };
@@ -37,8 +38,11 @@ pub(crate) static TABLE: Table = Table {
         "priority",
         "deadline_ms",
         "timeout_ns",
+        "pull_timeout_ns",
+        "queue_timeout_ns",
         "estimate_ns",
         "max_retries",
+        "retry_on",
         "labels",
         "tag",
         "task_type",
@@ -55,6 +59,10 @@ pub(crate) static TABLE: Table = Table {
         "completed_at_ms",
         "cancel_requested",
         "failures",
+        "retry_at_ms",
+        "taken_down",
+        "first_started_at_ms",
+        "time_out",
         "task_number",
     ],
     key: 1,
@@ -67,7 +75,8 @@ static FIND: LazyLock<String> =
 
 const CHANGE: &str = "UPDATE tasks SET status = ?2, phase = ?3, attempt = ?4, worker_id = ?5, \
      reason = ?6, exit_code = ?7, started_at_ms = ?8, completed_at_ms = ?9, \
-     cancel_requested = ?10, failures = ?11 WHERE task_id = ?1";
+     cancel_requested = ?10, failures = ?11, retry_at_ms = ?12, taken_down = ?13, \
+     first_started_at_ms = ?14, time_out = ?15 WHERE task_id = ?1";
 
 /// Adds a task; one that is there already stays as it is.
 pub(crate) fn add(db: &Connection, record: &TaskRecord) -> Result<(), WriteError> {
@@ -95,13 +104,16 @@ pub(crate) fn add(db: &Connection, record: &TaskRecord) -> Result<(), WriteError
         bits(spec.resources.memory_bytes),
         bits(spec.resources.storage_bytes),
         spec.resources.gpu.milli(),
-        spec.target.as_ref().map(cloudai_model::WorkerId::as_str),
+        spec.target.as_ref().map(WorkerId::as_str),
         json(&spec.env)?,
         spec.priority.level(),
         spec.deadline.map(|at| at.0),
         spec.timeout.map(nanos),
+        spec.pull_timeout.map(nanos),
+        spec.queue_timeout.map(nanos),
         spec.estimate.map(nanos),
         spec.max_retries,
+        retry_list(&spec.retry_on),
         json(&spec.labels)?,
         spec.tag,
         spec.task_type.map(cloudai_model::TaskType::as_str),
@@ -111,13 +123,17 @@ pub(crate) fn add(db: &Connection, record: &TaskRecord) -> Result<(), WriteError
         state.status.as_str(),
         state.phase.as_str(),
         state.attempt,
-        state.worker.as_ref().map(cloudai_model::WorkerId::as_str),
+        state.worker.as_ref().map(WorkerId::as_str),
         state.reason,
         state.exit_code,
         state.started_at.map(|at| at.0),
         state.completed_at.map(|at| at.0),
         state.cancel_requested,
         state.failures,
+        state.retry_at.map(|at| at.0),
+        names(&state.taken_down)?,
+        state.first_started_at.map(|at| at.0),
+        state.time_out.map(TimeOut::as_str),
         record.task.number().map(bits),
     ])?;
     if rows == 1 {
@@ -142,15 +158,40 @@ pub(crate) fn change(db: &Connection, task: &TaskId, state: &TaskState) -> Resul
         state.status.as_str(),
         state.phase.as_str(),
         state.attempt,
-        state.worker.as_ref().map(cloudai_model::WorkerId::as_str),
+        state.worker.as_ref().map(WorkerId::as_str),
         state.reason,
         state.exit_code,
         state.started_at.map(|at| at.0),
         state.completed_at.map(|at| at.0),
         state.cancel_requested,
         state.failures,
+        state.retry_at.map(|at| at.0),
+        names(&state.taken_down)?,
+        state.first_started_at.map(|at| at.0),
+        state.time_out.map(TimeOut::as_str),
     ])?;
     written(rows, "task change", task)
+}
+
+/// Changes what may be changed of a spec.
+pub(crate) fn change_spec(
+    db: &Connection,
+    task: &TaskId,
+    change: &TaskChange,
+) -> Result<(), WriteError> {
+    let timeout = match change.timeout {
+        Setting::Keep => None,
+        Setting::Clear => Some(None),
+        Setting::To(span) => Some(Some(nanos(span))),
+    };
+    let rows = db
+        .prepare_cached("UPDATE tasks SET timeout_ns = iif(?2, ?3, timeout_ns) WHERE task_id = ?1")?
+        .execute(params![
+            task.to_string(),
+            timeout.is_some(),
+            timeout.flatten()
+        ])?;
+    written(rows, "spec change", task)
 }
 
 pub(crate) fn find(db: &Connection, task: &TaskId) -> Result<Option<TaskRecord>, RowError> {
@@ -198,8 +239,11 @@ pub(crate) fn read(row: &Row<'_>) -> Result<TaskRecord, ReadError> {
             .ok_or_else(|| columns.unreadable("expected 0 to 100"))?,
         deadline: columns.wall_if_any()?,
         timeout: columns.span_if_any()?,
+        pull_timeout: columns.span_if_any()?,
+        queue_timeout: columns.span_if_any()?,
         estimate: columns.span_if_any()?,
         max_retries: columns.raw()?,
+        retry_on: columns.parsed_if_any()?.unwrap_or_default(),
         labels: columns.map()?,
         tag: columns.raw()?,
         task_type: columns.parsed_if_any()?,
@@ -223,8 +267,35 @@ pub(crate) fn read(row: &Row<'_>) -> Result<TaskRecord, ReadError> {
             completed_at: columns.wall_if_any()?,
             cancel_requested: columns.raw()?,
             failures: columns.raw()?,
+            retry_at: columns.wall_if_any()?,
+            taken_down: workers(&mut columns)?,
+            first_started_at: columns.wall_if_any()?,
+            time_out: columns.parsed_if_any()?,
         },
     })
+}
+
+/// The list, unless it is the one that nobody asked for.
+fn retry_list(on: &RetryOn) -> Option<String> {
+    (*on != RetryOn::default()).then(|| on.to_string())
+}
+
+/// Ids as a list; none for none, as nearly every task has.
+fn names(workers: &[WorkerId]) -> rusqlite::Result<Option<String>> {
+    let names: Vec<_> = workers.iter().map(WorkerId::as_str).collect();
+    (!names.is_empty()).then(|| json(&names)).transpose()
+}
+
+fn workers(columns: &mut Columns<'_>) -> Result<Vec<WorkerId>, ReadError> {
+    let text: Option<String> = columns.raw()?;
+    let Some(text) = text else {
+        return Ok(Vec::new());
+    };
+    let names: Vec<String> =
+        serde_json::from_str(&text).map_err(|error| columns.unreadable(error))?;
+    let ids = names.iter().map(|name| name.parse());
+    ids.collect::<Result<_, cloudai_model::IdError>>()
+        .map_err(|error| columns.unreadable(error))
 }
 
 fn command(columns: &mut Columns<'_>) -> Result<Command, ReadError> {

@@ -4,6 +4,7 @@ mod filling;
 mod kill;
 mod opening;
 mod rows;
+mod version_1;
 
 use std::sync::Arc;
 
