@@ -193,7 +193,14 @@ pub async fn restore(
             )
         }
     };
-    let filling = request.place.fill(&what).await?;
+    let filling = match request.place.fill(&what).await {
+        Ok(filling) => filling,
+        Err(error) => {
+            // Nothing was begun. A mark that can't be taken away only asks for the same once more.
+            let _ = mark.map(Unfinished::done);
+            return Err(error.into());
+        }
+    };
 
     let stage = request.data_dir.join(STAGE);
     let (unpack, told) = (Unpack::new(&request, &stage), progress.clone());

@@ -106,6 +106,16 @@ mod tests {
     }
 
     #[test]
+    fn silence_means_what_the_contract_says() {
+        let settings = Settings::default();
+        assert_eq!(settings.heartbeat_interval, Duration::from_secs(5));
+        assert_eq!(settings.inactive_after, Duration::from_secs(15));
+        assert_eq!(settings.lost_after, Duration::from_secs(30));
+        // This process must notice that it stood still before it takes anybody for gone.
+        assert!(settings.longest_tick_gap < settings.inactive_after);
+    }
+
+    #[test]
     fn waits_double_up_to_a_limit() {
         let (first, longest) = (Duration::from_secs(2), Duration::from_secs(60));
         let waits: Vec<_> = (0..7)

@@ -113,9 +113,33 @@ impl Cluster {
 
     /// Starts the master again on what it left.
     pub async fn restart_master(&mut self) {
-        let (folder, extra, env) = (&self.folder, &self.extra, &self.env);
-        self.master = start_master(folder, &self.grpc_bind, &self.http, extra, env);
+        self.start_master_again();
         self.is_serving().await;
+        until("the master to have read its store", async || {
+            (self.get("/ready").await["ready"] == true).then_some(())
+        })
+        .await;
+    }
+
+    /// The same, without waiting until it serves.
+    pub fn start_master_again(&mut self) {
+        let (grpc, http) = (&self.grpc_bind, &self.http);
+        self.master = start_master(&self.folder, grpc, http, &self.extra, &self.env);
+    }
+
+    /// Kills the master without a warning, and waits until it is gone.
+    pub async fn kill_master(&mut self) {
+        self.master.signal("KILL").await;
+        self.master.ends().await;
+    }
+
+    /// Kills a worker without a warning, and waits until it is gone.
+    ///
+    /// # Panics
+    /// If it doesn't run.
+    pub async fn kill_worker(&mut self, id: &str) {
+        let worker = self.workers.remove(id).expect("it runs");
+        worker.kill().await;
     }
 
     /// A folder of the test's own.

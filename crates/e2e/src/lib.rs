@@ -15,6 +15,7 @@ pub mod cluster;
 pub mod engine;
 pub mod namespace;
 pub mod old_nodes;
+pub mod own_engine;
 pub mod process;
 pub mod programs;
 pub mod proxy;

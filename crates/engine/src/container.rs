@@ -186,7 +186,8 @@ impl Engine {
         Ok(id.map(ContainerId))
     }
 
-    async fn with_labels(
+    /// The containers with all these labels, running or not.
+    pub(crate) async fn with_labels(
         &self,
         wanted: Vec<String>,
     ) -> Result<Vec<bollard::models::ContainerSummary>, EngineError> {
@@ -262,16 +263,21 @@ impl Engine {
     pub async fn wait(&self, id: &ContainerId) -> Result<RawEnd, WaitError> {
         let mut retry = FIRST_RETRY;
         let mut unclear = 0;
+        let mut broke_off = false;
         loop {
-            match timeout(WAIT_ROUND, self.wait_once(id)).await {
-                Ok(Ok(Seen::Ended(end))) => return Ok(end),
+            match timeout(WAIT_ROUND, self.wait_once(id, &mut broke_off)).await {
+                Ok(Ok(Seen::Ended(end))) => {
+                    let unseen = broke_off;
+                    return Ok(RawEnd { unseen, ..end });
+                }
                 Ok(Ok(Seen::NotStarted)) => return Err(WaitError::NotStarted),
                 // The wait returned and yet it runs: the engine is going down, or is just back.
-                Ok(Ok(Seen::Running)) => {}
+                Ok(Ok(Seen::Running)) => broke_off = false,
                 Ok(Err(EngineError::NoSuchContainer(message))) => {
                     return Err(WaitError::Gone(message));
                 }
                 Ok(Err(error)) if error.is_transient() => {
+                    broke_off = true;
                     tracing::debug!(container = %id, %error, "waiting for the engine to be back");
                 }
                 Ok(Err(error)) => {
@@ -291,8 +297,8 @@ impl Engine {
         }
     }
 
-    /// Waits in one request, then looks.
-    async fn wait_once(&self, id: &ContainerId) -> Result<Seen, EngineError> {
+    /// Waits in one request, then looks; sets `broke_off` if the request was not answered.
+    async fn wait_once(&self, id: &ContainerId, broke_off: &mut bool) -> Result<Seen, EngineError> {
         let options = WaitContainerOptionsBuilder::new()
             .condition("not-running")
             .build();
@@ -303,8 +309,9 @@ impl Engine {
         };
         match answer {
             // A code other than 0 comes as an error; it is read from the state, with the rest.
-            None | Some(Ok(_) | Err(BollardError::DockerContainerWaitError { .. })) => {}
-            Some(Err(error)) if is_connection_failure(&error) => {}
+            Some(Ok(_) | Err(BollardError::DockerContainerWaitError { .. })) => {}
+            None => *broke_off = true,
+            Some(Err(error)) if is_connection_failure(&error) => *broke_off = true,
             Some(Err(error)) => return Err(EngineError::from_bollard(error)),
         }
         let state = self.inspect(id).await?;
@@ -449,6 +456,7 @@ fn state_of(state: bollard::models::ContainerState) -> ContainerState {
         error: state.error.unwrap_or_default(),
         started_at,
         finished_at,
+        unseen: false,
     });
     ContainerState {
         running,

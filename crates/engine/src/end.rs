@@ -5,6 +5,9 @@ use cloudai_model::{Exit, Wall};
 /// The largest signal number of Linux.
 const LARGEST_SIGNAL: i64 = 64;
 pub(crate) const SIGKILL: i64 = 9;
+const SIGTERM: i64 = 15;
+/// What an engine gives to a container that ran when it was last there and doesn't any more.
+const FOUND_DEAD: i64 = 255;
 
 /// How a container stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +33,9 @@ pub struct RawEnd {
     pub started_at: Option<Wall>,
     /// When it ended; the engine's word, `None` if it gave none.
     pub finished_at: Option<Wall>,
+    /// The engine, or its machine, broke off between the last look at which it ran and the one that
+    /// found it ended: an engine that is stopped, or crashes, takes its containers with it.
+    pub unseen: bool,
 }
 
 /// Why the worker stopped a container.
@@ -51,9 +57,12 @@ pub enum StopCause {
 ///    only if [`crate::Engine::stop`] or [`crate::Engine::kill`] found it running.
 /// 2. Code 137 (128 and SIGKILL) with a memory kill is out of memory. A memory kill with another
 ///    code is not: it struck a child, and the command went on and ended by itself.
-/// 3. 129 to 192 is a signal. A command that chooses such a code can't be told from one that a
+/// 3. SIGTERM or SIGKILL that came unseen while the engine was away, or 255, which it gives to what it
+///    finds dead, is the engine's own end, and no doing of the task's. (A command that takes SIGTERM and exits in order can't be told from one
+///    that ended by itself.)
+/// 4. 129 to 192 is a signal. A command that chooses such a code can't be told from one that a
 ///    signal ended; shells choose it to say just that of their own child.
-/// 4. Anything else is the command's own code.
+/// 5. Anything else is the command's own code.
 #[must_use]
 pub fn end_of(end: &RawEnd, stop: Option<&StopCause>) -> Exit {
     match stop {
@@ -65,6 +74,8 @@ pub fn end_of(end: &RawEnd, stop: Option<&StopCause>) -> Exit {
     let signal = end.exit_code - 128;
     if end.oom_killed && signal == SIGKILL {
         Exit::OutOfMemory
+    } else if end.unseen && ([SIGTERM, SIGKILL].contains(&signal) || end.exit_code == FOUND_DEAD) {
+        Exit::Interrupted("its Docker Engine or its machine was stopped while it ran".to_owned())
     } else if (1..=LARGEST_SIGNAL).contains(&signal) {
         Exit::Signalled(signal as i32)
     } else {
@@ -84,6 +95,7 @@ mod tests {
             error: String::new(),
             started_at: Some(Wall(1)),
             finished_at: Some(Wall(2)),
+            unseen: false,
         }
     }
 
@@ -103,6 +115,31 @@ mod tests {
             let exit = end_of(&ended(code, oom_killed), None);
             assert_eq!(exit, expected, "code {code}, memory kill {oom_killed}");
         }
+    }
+
+    #[test]
+    fn an_engine_that_took_its_containers_with_it_is_no_failure_of_theirs() {
+        let unseen = |code, oom_killed| {
+            let end = RawEnd {
+                unseen: true,
+                ..ended(code, oom_killed)
+            };
+            end_of(&end, None)
+        };
+        for code in [137, 143, 255] {
+            assert!(
+                matches!(unseen(code, false), Exit::Interrupted(_)),
+                "{code}"
+            );
+        }
+        assert_eq!(unseen(0, false), Exit::Exited(0));
+        assert_eq!(unseen(139, false), Exit::Signalled(11));
+        assert_eq!(unseen(137, true), Exit::OutOfMemory);
+        let end = RawEnd {
+            unseen: true,
+            ..ended(143, false)
+        };
+        assert_eq!(end_of(&end, Some(&StopCause::Cancel)), Exit::Cancelled);
     }
 
     #[test]

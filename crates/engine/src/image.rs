@@ -1,10 +1,13 @@
 //! Images: whether one is there, and fetching it.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use bollard::{
-    auth::DockerCredentials, errors::Error as BollardError,
-    query_parameters::CreateImageOptionsBuilder,
+    auth::DockerCredentials,
+    errors::Error as BollardError,
+    query_parameters::{
+        CreateImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder,
+    },
 };
 use cloudai_model::ImageRef;
 use futures_util::StreamExt as _;
@@ -50,7 +53,70 @@ pub struct ImageInfo {
     pub digest: Option<String>,
 }
 
+/// An image as the engine lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedImage {
+    /// Its id.
+    pub id: ImageId,
+    /// Bytes of all its layers; those that it shares with others count for each.
+    pub size_bytes: u64,
+}
+
+/// What came of removing an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageRemoval {
+    /// The engine doesn't know the name any more.
+    Removed,
+    /// A container uses it.
+    InUse,
+}
+
 impl Engine {
+    /// All images that have a name or stand under no other.
+    ///
+    /// # Errors
+    /// If the engine doesn't answer.
+    pub async fn images(&self) -> Result<Vec<ListedImage>, EngineError> {
+        let options = ListImagesOptionsBuilder::new().build();
+        let found = self.docker.list_images(Some(options)).await;
+        let found = found.map_err(EngineError::from_bollard)?;
+        let listed = found.into_iter().map(|image| ListedImage {
+            id: ImageId(image.id),
+            size_bytes: image.size.try_into().unwrap_or(0),
+        });
+        Ok(listed.collect())
+    }
+
+    /// The images of all containers that the engine has, whoever made them, ended ones included.
+    ///
+    /// # Errors
+    /// If the engine doesn't answer.
+    pub async fn images_in_use(&self) -> Result<BTreeSet<ImageId>, EngineError> {
+        let found = self.with_labels(Vec::new()).await?;
+        let ids = found.into_iter().filter_map(|container| container.image_id);
+        Ok(ids.map(ImageId).collect())
+    }
+
+    /// Takes the name from an image, and deletes the image if that was its last; never by force.
+    ///
+    /// # Errors
+    /// If the engine doesn't answer or can't. A name that is gone is removed.
+    pub async fn remove_image(&self, image: &ImageRef) -> Result<ImageRemoval, EngineError> {
+        let options = RemoveImageOptionsBuilder::new().build();
+        let name = full_name(image);
+        let answer = self.docker.remove_image(&name, Some(options), None).await;
+        match answer {
+            Ok(_)
+            | Err(BollardError::DockerResponseServerError {
+                status_code: 404, ..
+            }) => Ok(ImageRemoval::Removed),
+            Err(BollardError::DockerResponseServerError {
+                status_code: 409, ..
+            }) => Ok(ImageRemoval::InUse),
+            Err(error) => Err(EngineError::from_bollard(error)),
+        }
+    }
+
     /// The image of this name, if the engine has it.
     ///
     /// # Errors

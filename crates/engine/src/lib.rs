@@ -31,7 +31,7 @@ pub use container::{
 pub use credentials::{CredentialError, CredentialStore, Credentials};
 pub use end::{ContainerState, RawEnd, StopCause, end_of};
 pub use error::EngineError;
-pub use image::{ImageId, ImageInfo};
+pub use image::{ImageId, ImageInfo, ImageRemoval, ListedImage};
 pub use logs::{LogError, LogPiece, LogPieces, LogPosition, LogStream};
 pub use plan::{ContainerId, ContainerPlan, ContainerSettings, labels};
 pub use pull_error::PullError;

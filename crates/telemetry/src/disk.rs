@@ -7,19 +7,44 @@ const SECTOR_BYTES: u64 = 512;
 
 /// Space of the file system that a path is on, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Space {
-    pub(crate) used_bytes: u64,
+pub struct Space {
+    /// What is taken.
+    pub used_bytes: u64,
     /// What users without special rights may still take.
-    pub(crate) available_bytes: u64,
+    pub available_bytes: u64,
+    /// Whether another file can be made, where that is limited by itself.
+    pub has_files: bool,
 }
 
 impl Space {
-    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+    /// That of the file system on which `path` is.
+    ///
+    /// # Errors
+    /// If there is no such path, or the system can't tell.
+    pub fn of(path: &Path) -> io::Result<Self> {
         let found = rustix::fs::statvfs(path)?;
         Ok(Self {
             used_bytes: found.f_blocks.saturating_sub(found.f_bfree) * found.f_frsize,
             available_bytes: found.f_bavail * found.f_frsize,
+            // Some file systems have no such limit, and say 0 of both.
+            has_files: found.f_favail > 0 || found.f_files == 0,
         })
+    }
+
+    /// All that users without special rights can have of it, in bytes: what is taken and what is
+    /// available.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.used_bytes.saturating_add(self.available_bytes)
+    }
+
+    /// How much of it is taken, in percent, as `df` counts it.
+    #[must_use]
+    pub fn used_percent(&self) -> f64 {
+        match self.total_bytes() {
+            0 => 0.0,
+            total => 100.0 * self.used_bytes as f64 / total as f64,
+        }
     }
 }
 
@@ -106,7 +131,8 @@ mod tests {
     fn space_is_that_of_the_paths_file_system() {
         let folder = tempfile::tempdir().unwrap();
         let space = Space::of(folder.path()).unwrap();
-        assert!(space.available_bytes > 0);
+        assert!(space.available_bytes > 0 && space.has_files);
+        assert!((0.0..=100.0).contains(&space.used_percent()));
         assert!(Space::of(&folder.path().join("missing")).is_err());
     }
 }

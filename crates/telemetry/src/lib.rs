@@ -3,6 +3,7 @@
 //! Figures come from the kernel (`/proc`, `/sys`, `statvfs`); Linux only. No clock is read here:
 //! the caller says when a sample is taken. What containers use is the engine's to say, not this.
 
+mod boot;
 mod cgroup;
 mod cpu;
 mod detect;
@@ -10,5 +11,7 @@ mod disk;
 mod memory;
 mod sampler;
 
+pub use boot::booted_at;
 pub use detect::{DetectError, detect};
+pub use disk::Space;
 pub use sampler::{SampleError, Sampler};

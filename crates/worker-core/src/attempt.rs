@@ -2,7 +2,9 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use cloudai_model::{AttemptId, ContainerEnd, Exit, Grant, Mono, Now, PeakUsage, Phase, Whole};
+use cloudai_model::{
+    AttemptId, ContainerEnd, Exit, Grant, ImageRef, Mono, Now, PeakUsage, Phase, Whole,
+};
 
 use crate::{
     answer::Answer,
@@ -26,6 +28,8 @@ pub struct HeldAttempt {
     pub phase: Phase,
     /// What it was given.
     pub grant: Grant,
+    /// What it runs.
+    pub image: ImageRef,
     /// How it ended, once it has.
     pub exit: Option<Exit>,
     /// How long its container has to end after a stop was asked for.
@@ -59,6 +63,8 @@ pub(crate) struct Attempt {
     pub(crate) ran: bool,
     /// Its container was taken away, and whatever of its log was not in the spool.
     pub(crate) is_lost: bool,
+    /// Its state in the spool could not be read, and why.
+    pub(crate) damage: Option<String>,
     pub(crate) files: SentFiles,
 }
 
@@ -91,6 +97,30 @@ impl Attempt {
         }
     }
 
+    /// As it was found in the spool, with a state that can't be read. One that has a state was
+    /// started, was stopped, or has ended: it is not run a second time.
+    pub(crate) fn adopted_damaged(order: Order, problem: String) -> Self {
+        let record = SpoolRecord {
+            started: true,
+            ..Self::accepted(order).record
+        };
+        Self {
+            damage: Some(problem),
+            ..Self::adopted(record)
+        }
+    }
+
+    /// Why it has no container, though it was started.
+    pub(crate) fn loss(&self) -> String {
+        match &self.damage {
+            None => "its container was removed while its worker was away".to_owned(),
+            Some(problem) => format!(
+                "how it ended can't be known: its container is gone, and its worker's note of it is \
+                 damaged: {problem}"
+            ),
+        }
+    }
+
     fn new(record: SpoolRecord, state: AttemptState) -> Self {
         Self {
             asked_revision: record.revision,
@@ -107,6 +137,7 @@ impl Attempt {
             had_container: false,
             ran: false,
             is_lost: false,
+            damage: None,
             files: SentFiles::none(Whole::Complete),
         }
     }

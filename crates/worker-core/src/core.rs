@@ -1,6 +1,6 @@
 //! The state machine itself: what it holds, and which handler an input goes to.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cloudai_model::{AttemptId, ClusterId, Mono, Now, TaskId};
 
@@ -8,7 +8,7 @@ use crate::{
     answer::{Answer, AssignAnswer, CancelAnswer},
     attempt::{Attempt, HeldAttempt},
     effect::Effect,
-    input::{Call, Input},
+    input::{Call, Input, Labelled},
     memory::Memory,
     settings::Settings,
 };
@@ -31,8 +31,12 @@ pub struct WorkerCore {
     pub(crate) engine_unwell: Option<String>,
     /// When and why the disk last refused a record.
     pub(crate) spool_unwell: Option<(Mono, String)>,
+    /// A disk that has no room, and which.
+    pub(crate) disk_full: Option<String>,
     /// When containers that no record knows were first seen.
-    pub(crate) orphans: BTreeMap<AttemptId, Mono>,
+    pub(crate) orphans: BTreeMap<Labelled, Mono>,
+    /// Attempts whose containers are known to be nobody's: they need no grace.
+    pub(crate) disowned: BTreeSet<AttemptId>,
 }
 
 /// What a handler has at hand besides the core: the time, and where its effects go.
@@ -67,7 +71,9 @@ impl WorkerCore {
             waiting_for_tombstones: VecDeque::new(),
             engine_unwell: None,
             spool_unwell: None,
+            disk_full: None,
             orphans: BTreeMap::new(),
+            disowned: BTreeSet::new(),
         }
     }
 
@@ -78,6 +84,8 @@ impl WorkerCore {
         let mut step = Step { now, out: effects };
         match input {
             Input::Adopt(record) => self.adopt(*record),
+            Input::AdoptDamaged { order, problem } => self.adopt_damaged(*order, problem),
+            Input::AdoptLost(attempt) => drop(self.disowned.insert(attempt)),
             Input::AdoptTombstones(attempts) => self.adopt_tombstones(now, attempts),
             Input::AdoptionDone => self.adoption_done(&mut step),
             Input::Registered { cluster } => self.registered(cluster),
@@ -89,9 +97,11 @@ impl WorkerCore {
             } => self.cancel(&mut step, call, target, reason),
             Input::Outcome(attempt, outcome) => self.outcome(&mut step, &attempt, outcome),
             Input::TombstonesSaved { revision } => self.tombstones_saved(&mut step, revision),
-            Input::Containers(attempts) => self.containers(&mut step, attempts),
+            Input::Containers(found) => self.containers(&mut step, found),
             Input::EngineWell => self.engine_unwell = None,
             Input::EngineUnwell(reason) => self.engine_unwell = Some(reason),
+            Input::DiskFull(reason) => self.disk_full = Some(reason),
+            Input::DiskHasRoom => self.disk_has_room(),
             Input::Shutdown { stop_tasks } => self.shutdown(&mut step, stop_tasks),
             Input::Tick => self.tick(now),
         }
@@ -118,6 +128,7 @@ impl WorkerCore {
                 attempt: attempt.id().clone(),
                 phase: attempt.phase(),
                 grant: attempt.record.order.grant.clone(),
+                image: attempt.record.order.job.image.clone(),
                 exit: attempt.exit().cloned(),
                 stop_grace: attempt.record.order.stop_grace,
             })
@@ -137,6 +148,9 @@ impl WorkerCore {
             return Some("it is being shut down".to_owned());
         }
         if let Some(reason) = &self.engine_unwell {
+            return Some(reason.clone());
+        }
+        if let Some(reason) = &self.disk_full {
             return Some(reason.clone());
         }
         let (_, reason) = self.spool_unwell.as_ref()?;

@@ -14,7 +14,7 @@ use cloudai_model::{AttemptId, AttemptReport, ContainerEnd, Phase};
 
 use crate::{
     answer::Answer,
-    input::{Call, PulledImage},
+    input::{Call, Labelled, PulledImage},
     order::Order,
     record::{SpoolRecord, StopCause},
 };
@@ -67,6 +67,9 @@ pub enum Effect {
     Start {
         /// Says that it is started.
         record: Box<SpoolRecord>,
+        /// It may run already: a try before, or a process before this one, may have asked for it, and
+        /// the engine may be about to do it still.
+        asked_before: bool,
         /// See the module.
         tries: u32,
     },
@@ -133,7 +136,7 @@ pub enum Effect {
         reason: String,
     },
     /// Stop and remove a container of this worker that no record knows.
-    RemoveOrphan(AttemptId),
+    RemoveOrphan(Labelled),
 }
 
 /// A worker's last word on an attempt.

@@ -14,6 +14,17 @@ pub struct Call(pub u64);
 pub enum Input {
     /// A record found in the spool at the start. All come before [`Input::AdoptionDone`].
     Adopt(Box<SpoolRecord>),
+    /// An assignment found in the spool whose state can't be read, and why. It may have been started
+    /// and may have ended: only its container knows. Comes before [`Input::AdoptionDone`], too.
+    AdoptDamaged {
+        /// The assignment.
+        order: Box<Order>,
+        /// What is wrong with the state, for people.
+        problem: String,
+    },
+    /// An attempt found in the spool of which nothing can be read. It is not held any more, and its
+    /// container is nobody's. Comes before [`Input::AdoptionDone`], too.
+    AdoptLost(AttemptId),
     /// Attempts that were cancelled before they came, as saved before the start.
     AdoptTombstones(Vec<AttemptId>),
     /// The spool has been read; from now on calls are taken.
@@ -46,12 +57,16 @@ pub enum Input {
         /// As in [`crate::Effect::SaveTombstones`].
         revision: u64,
     },
-    /// The attempts whose containers the engine has, of this cluster and worker.
-    Containers(Vec<AttemptId>),
+    /// What the engine has with the labels of this worker.
+    Containers(Vec<Labelled>),
     /// The Docker Engine answers and can work.
     EngineWell,
     /// The Docker Engine doesn't answer or can't work, and why.
     EngineUnwell(String),
+    /// A disk that this worker needs has no room, and which.
+    DiskFull(String),
+    /// Its disks have room.
+    DiskHasRoom,
     /// The worker is about to end and takes nothing new.
     Shutdown {
         /// Whether what runs shall be stopped; otherwise it goes on without the worker.
@@ -59,6 +74,16 @@ pub enum Input {
     },
     /// Time has passed. Comes about once a second.
     Tick,
+}
+
+/// A container, or a volume, as its labels tell of it. Several clusters may have an attempt of one
+/// name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Labelled {
+    /// The cluster that it is of.
+    pub cluster: ClusterId,
+    /// The attempt that it is of.
+    pub attempt: AttemptId,
 }
 
 /// Which attempt shall be stopped.

@@ -30,8 +30,8 @@ pub use attempt::HeldAttempt;
 pub use core::WorkerCore;
 pub use effect::{Effect, Report};
 pub use input::{
-    Blame, Call, Delivery, Failure, Found, Input, Outcome, PulledImage, SealedLog, SentFiles,
-    StopTarget,
+    Blame, Call, Delivery, Failure, Found, Input, Labelled, Outcome, PulledImage, SealedLog,
+    SentFiles, StopTarget,
 };
 pub use lifecycle::{AttemptEvent, AttemptState, TRANSITIONS};
 pub use order::{Job, Order};

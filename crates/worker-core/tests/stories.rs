@@ -464,24 +464,6 @@ fn what_the_master_does_not_want_is_dropped_whole() {
 }
 
 #[test]
-fn a_container_that_no_record_knows_is_removed_after_a_while() {
-    let mut worker = Worker::new();
-    let (held, orphan) = (attempt(7, 1), attempt(8, 1));
-    worker.assign(order(&held, 1, 1));
-    worker.settle();
-    worker.containers.insert(orphan.clone(), Container::Running);
-    for waited in [0, 60, 59] {
-        worker.tick(waited);
-        worker.step(Input::Containers(vec![held.clone(), orphan.clone()]));
-        assert!(worker.pending.is_empty(), "{:?}", worker.pending);
-    }
-    worker.tick(1);
-    worker.step(Input::Containers(vec![held.clone(), orphan.clone()]));
-    assert_eq!(worker.pending, [Effect::RemoveOrphan(orphan)]);
-    worker.finish();
-}
-
-#[test]
 fn a_worker_that_shuts_down_takes_nothing_and_stops_only_if_told_to() {
     let mut worker = Worker::new();
     let id = attempt(7, 1);
@@ -586,4 +568,26 @@ fn another_job_under_an_attempt_that_is_held_is_refused_and_changes_nothing() {
     worker.container_ends(&id, 0);
     worker.finish();
     assert_eq!(worker.acknowledged[&id], Exit::Exited(0));
+}
+
+#[test]
+fn a_start_that_may_have_been_asked_for_before_says_so() {
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    let is_start = |effect: &Effect| matches!(effect, Effect::Start { .. });
+    let asked_before = |worker: &Worker| match worker.pending.last() {
+        Some(Effect::Start { asked_before, .. }) => *asked_before,
+        other => panic!("{other:?}"),
+    };
+    worker.settle_until(is_start);
+    assert!(!asked_before(&worker));
+    // The record says so, and the process ends before it hears what became of it.
+    if let Some(Effect::Start { record, .. }) = worker.pending.last().cloned() {
+        worker.disk.insert(id.clone(), *record);
+    }
+    worker.restart();
+    worker.settle_until(is_start);
+    assert!(asked_before(&worker));
+    worker.finish();
 }

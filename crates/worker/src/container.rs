@@ -39,8 +39,9 @@ pub(crate) struct StopRequest {
 /// How a container comes to be followed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Begin {
-    /// It is to be started; so many tries were in vain.
-    Start { tries: u32 },
+    /// It is to be started; so many tries were in vain, and one of them, or one of an earlier
+    /// process, may yet have started it.
+    Start { asked_before: bool, tries: u32 },
     /// It was started by an earlier process.
     Follow,
 }
@@ -54,7 +55,10 @@ pub(crate) async fn run(
 ) {
     let attempt = record.attempt().clone();
     let (container, attached) = match begin {
-        Begin::Start { tries } => match start(&context, &record, tries, &mut stop).await {
+        Begin::Start {
+            asked_before,
+            tries,
+        } => match start(&context, &record, asked_before, tries, &mut stop).await {
             Ok(started) => {
                 context.core.outcome(&attempt, Outcome::Started);
                 started
@@ -87,6 +91,7 @@ pub(crate) async fn run(
 async fn start(
     context: &Context,
     record: &SpoolRecord,
+    asked_before: bool,
     tries: u32,
     stop: &mut oneshot::Receiver<StopRequest>,
 ) -> Result<(ContainerId, Option<LogPieces>), Failure> {
@@ -113,8 +118,9 @@ async fn start(
         reason: "its container was removed by someone else before it began".to_owned(),
         blame: Blame::Machine,
     })?;
-    if tries > 0 {
-        // The try before may have succeeded without having been heard of.
+    if asked_before {
+        // That may have succeeded without having been heard of. The engine does one thing after the
+        // other with a container: where it is about to start it, it answers afterwards.
         let state = engine.inspect(&container).await.map_err(failed)?;
         if state.running || state.end.is_some() {
             return Ok((container, None));
@@ -129,12 +135,10 @@ async fn start(
     if is_volume && !order.job.container.read_only {
         engine.open_output(&container).await.map_err(failed)?;
     }
-    let attached = match engine.attach(&container).await {
-        Ok(attached) => Some(attached),
-        Err(error) => {
-            tracing::debug!(%container, %error, "not attached; its log will be read instead");
-            None
-        }
+    // Outputs of what may run already would lack their beginning.
+    let attached = match asked_before {
+        true => None,
+        false => attach(&engine, &container).await,
     };
     engine.start(&container).await.map_err(|error| Failure {
         blame: match &error {
@@ -144,6 +148,17 @@ async fn start(
         reason: error.to_string(),
     })?;
     Ok((container, attached))
+}
+
+/// The outputs of a container that has not been started.
+async fn attach(engine: &Engine, container: &ContainerId) -> Option<LogPieces> {
+    engine
+        .attach(container)
+        .await
+        .inspect_err(
+            |error| tracing::debug!(%container, %error, "not attached; its log will be read"),
+        )
+        .ok()
 }
 
 /// The container that an earlier process started; `None` if it is gone.
@@ -192,7 +207,10 @@ async fn follow(
     };
     let usage = *peak.lock().unwrap_or_else(PoisonError::into_inner);
     let raw = match ended {
-        Ok(raw) => raw,
+        Ok(raw) => RawEnd {
+            unseen: raw.unseen || is_from_before_boot(context, &raw),
+            ..raw
+        },
         Err(WaitError::Gone(_) | WaitError::NotStarted) => return ContainerEnd { usage, ..gone() },
         Err(error @ WaitError::Unclear(_)) => {
             return ContainerEnd {
@@ -216,6 +234,13 @@ async fn follow(
         usage,
         image_digest: image_digest(context, record, container).await,
     }
+}
+
+/// Whether the machine was started anew since the container was.
+fn is_from_before_boot(context: &Context, raw: &RawEnd) -> bool {
+    let is_local = context.engine.now().is_some_and(|engine| engine.is_local());
+    let booted_at = is_local.then(cloudai_telemetry::booted_at).flatten();
+    matches!((raw.started_at, booted_at), (Some(started), Some(booted)) if started < booted)
 }
 
 /// The digest of the image that ran. It is in the record unless this process was killed between

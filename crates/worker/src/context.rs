@@ -17,6 +17,7 @@ use crate::{
     console,
     core_loop::CoreHandle,
     engine_link::{self, EngineLink},
+    images::Images,
     logs::Logs,
     master_link::MasterLink,
     settings::{OutputKind, Settings},
@@ -41,6 +42,7 @@ pub(crate) struct Context {
     pub(crate) uploads: Arc<Semaphore>,
     /// Turns for fetching what was left in volumes.
     pub(crate) fetches: Arc<Semaphore>,
+    pub(crate) images: Images,
     /// Containers that this process has made, so that they need not be looked for.
     pub(crate) made: Arc<Mutex<BTreeMap<AttemptId, ContainerId>>>,
 }

@@ -9,6 +9,8 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::spool::{SpoolError, write_whole};
+
 /// Why the folder can't be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DataDirError {
@@ -24,6 +26,9 @@ pub(crate) enum DataDirError {
     #[error("data directory {} is in use by another worker{}; expected a folder of its own for \
              each (-data-dir)", path.display(), Process(*pid))]
     Held { path: PathBuf, pid: Option<u32> },
+    /// A file in it can't be written.
+    #[error(transparent)]
+    Write(#[from] SpoolError),
 }
 
 struct Process(Option<u32>);
@@ -99,8 +104,8 @@ impl DataDir {
         if !known.is_empty() {
             return Ok(known);
         }
-        // Torn by a crash it is empty or short, and merely another one.
-        fs::write(&path, fresh).map_err(|source| DataDirError::Io { path, source })?;
+        // What is labelled with it must be found again.
+        write_whole(&self.path, "identity", fresh.as_bytes(), true)?;
         Ok(fresh.to_owned())
     }
 

@@ -16,8 +16,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(5);
 const FIRST_LIMIT: Duration = Duration::from_secs(3);
 /// How long it may take to say so.
 const PING_LIMIT: Duration = Duration::from_secs(20);
-/// How often the engine's containers are compared with what the core holds.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 /// How long something that needs the engine waits for it before it counts as a try in vain.
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
@@ -182,37 +180,6 @@ impl Keeper {
             ));
             self.shown = Some(reason.to_owned());
         }
-    }
-}
-
-/// Tells the core now and then which containers the engine has, once a cluster is known.
-pub(crate) async fn sweep(
-    engine: EngineLink,
-    worker: WorkerId,
-    mut cluster: watch::Receiver<Option<ClusterId>>,
-    core: CoreHandle,
-) {
-    loop {
-        let known = cluster.borrow_and_update().clone();
-        let Some(known) = known else {
-            if cluster.changed().await.is_err() {
-                return;
-            }
-            continue;
-        };
-        let engine = engine.ready().await;
-        let found = async {
-            let containers = engine.list(&known, &worker).await?;
-            let mut attempts: Vec<_> = containers.into_iter().map(|held| held.attempt).collect();
-            // A volume may be left without its container.
-            attempts.extend(engine.volumes(&known, &worker).await?);
-            Ok::<_, EngineError>(attempts)
-        };
-        match found.await {
-            Ok(attempts) => core.tell(Input::Containers(attempts)),
-            Err(error) => tracing::debug!(%error, "containers can't be listed"),
-        }
-        tokio::time::sleep(SWEEP_INTERVAL).await;
     }
 }
 

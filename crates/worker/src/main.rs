@@ -10,8 +10,10 @@ mod container;
 mod context;
 mod core_loop;
 mod data_dir;
+mod disk;
 mod engine_link;
 mod fetch;
+mod images;
 mod listen;
 mod logs;
 mod master_link;
@@ -21,6 +23,7 @@ mod server;
 mod settings;
 mod spool;
 mod storage;
+mod sweep;
 mod upload;
 mod worker;
 

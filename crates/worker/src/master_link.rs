@@ -39,12 +39,7 @@ impl MasterLink {
         self.current.borrow().clone()
     }
 
-    /// The cluster that this worker belongs to, once it was registered.
-    pub(crate) fn cluster(&self) -> Option<ClusterId> {
-        self.cluster.borrow().clone()
-    }
-
-    /// The same, to be told when it becomes known.
+    /// The cluster that this worker belongs to, to be told once it was registered.
     pub(crate) fn watch_cluster(&self) -> watch::Receiver<Option<ClusterId>> {
         self.cluster.clone()
     }

@@ -20,7 +20,7 @@ use crate::{
     context::{Context, blocking},
     engine_link::{self, blame},
     fetch::{self, FetchError},
-    report, storage, upload,
+    report, storage, sweep, upload,
 };
 
 /// How often the master is told how far a pull is, at most.
@@ -106,7 +106,17 @@ impl crate::core_loop::CarryOut for Runner {
                 self.pulls.remove(&order.attempt);
                 tokio::spawn(create(context, order, image, tries));
             }
-            Effect::Start { record, tries } => self.follow(*record, Begin::Start { tries }),
+            Effect::Start {
+                record,
+                asked_before,
+                tries,
+            } => {
+                let begin = Begin::Start {
+                    asked_before,
+                    tries,
+                };
+                self.follow(*record, begin);
+            }
             Effect::Follow { record } => self.follow(*record, Begin::Follow),
             Effect::Stop {
                 attempt,
@@ -176,8 +186,8 @@ impl crate::core_loop::CarryOut for Runner {
                 &attempt.task,
                 format_args!("✗ Its result is dropped, the master won't have it: {reason}"),
             ),
-            Effect::RemoveOrphan(attempt) => {
-                tokio::spawn(remove_orphan(context, attempt));
+            Effect::RemoveOrphan(orphan) => {
+                tokio::spawn(sweep::remove(context, orphan));
             }
         }
     }
@@ -271,6 +281,8 @@ async fn pull(context: Context, order: Order, tries: u32) {
 async fn try_pull(context: &Context, order: &Order) -> Result<PulledImage, Failure> {
     let (image, attempt) = (&order.job.image, &order.attempt);
     let engine = context.engine.ready_soon().await?;
+    // An image that is being removed just now is gone before it is looked for.
+    context.images.settle().await;
     let present = engine.image(image).await.map_err(|error| Failure {
         blame: blame(&error),
         reason: error.to_string(),
@@ -300,7 +312,13 @@ async fn try_pull(context: &Context, order: &Order) -> Result<PulledImage, Failu
                 pulled = pulled => pulled,
                 never = tell_now_and_then(&latest, progress) => match never {},
             };
-            pulled.map_err(|error| Failure {
+            let pulled = pulled.map_err(|error| {
+                if let PullError::DiskFull { .. } = error {
+                    context.images.wake();
+                }
+                error
+            });
+            let pulled = pulled.map_err(|error| Failure {
                 blame: match &error {
                     // One that took too long once would take as long again.
                     PullError::TimedOut { .. } => Blame::Task,
@@ -310,7 +328,9 @@ async fn try_pull(context: &Context, order: &Order) -> Result<PulledImage, Failu
                     _ => Blame::Task,
                 },
                 reason: error.to_string(),
-            })?
+            })?;
+            context.images.pulled(image, &pulled.id).await;
+            pulled
         }
     };
     Ok(PulledImage {
@@ -339,7 +359,14 @@ async fn tell_now_and_then(latest: &Mutex<String>, tell: impl Fn(String)) -> Inf
 
 async fn create(context: Context, order: Order, image: PulledImage, tries: u32) {
     backoff::wait(tries).await;
-    let outcome = match try_create(&context, &order, &image).await {
+    let created = async {
+        if tries > 0 {
+            // It may be gone since: removed by another worker of this engine, or by hand.
+            try_pull(&context, &order).await?;
+        }
+        try_create(&context, &order, &image).await
+    };
+    let outcome = match created.await {
         Ok(()) => Outcome::Created,
         Err(failure) => Outcome::CreateFailed(failure),
     };
@@ -464,23 +491,4 @@ async fn remove(context: Context, order: Order, tries: u32) {
         }
     };
     context.core.outcome(&order.attempt, outcome);
-}
-
-async fn remove_orphan(context: Context, attempt: AttemptId) {
-    let Some(cluster) = context.master.cluster() else {
-        return;
-    };
-    let engine = context.engine.ready().await;
-    let worker = &context.settings.id;
-    let removed = async {
-        if let Some(held) = engine_link::find(&engine, &cluster, worker, &attempt).await? {
-            tracing::warn!(%attempt, container = %held.id, "removing a container that nobody knows");
-            engine.remove(&held.id).await?;
-        }
-        engine.remove_volume(&cluster, &attempt).await?;
-        Ok::<_, EngineError>(())
-    };
-    if let Err(error) = removed.await {
-        tracing::warn!(%attempt, %error, "a container that nobody knows can't be removed");
-    }
 }

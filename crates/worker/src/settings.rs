@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, Command, builder::ValueParser, value_parser};
 use cloudai_config::{ListenAddr, LoadError, Section, Setting, Surroundings};
 use cloudai_model::{
     Capacity, WorkerId,
-    resources::{CapacityError, bytes_to_gb},
+    resources::{CapacityError, GB, bytes_to_gb},
 };
 
 /// The settings of a worker, checked.
@@ -34,6 +34,14 @@ pub(crate) struct Settings {
     pub(crate) docker_host: Option<String>,
     /// What the `/output` of containers is.
     pub(crate) output: OutputKind,
+    /// How long a container that no attempt has is left alone.
+    pub(crate) orphan_grace: Duration,
+    /// Above this much of the engine's disk in use, in percent, unused images that were pulled go.
+    pub(crate) image_disk_percent: f64,
+    /// Above so many bytes of them they go, too.
+    pub(crate) image_limit_bytes: Option<u64>,
+    /// How long an image must have been unused to go.
+    pub(crate) image_min_age: Duration,
 }
 
 /// What the `/output` of a container is on the engine's machine.
@@ -107,6 +115,12 @@ impl Settings {
             log_level: found.get("log-level"),
             docker_host: found.get_if_any("docker-host"),
             output: found.get("output"),
+            orphan_grace: found.get("orphan-grace"),
+            image_disk_percent: found.get("image-disk-percent"),
+            image_limit_bytes: found
+                .get_if_any::<f64>("image-gb")
+                .map(|gb| (gb * GB as f64) as u64),
+            image_min_age: found.get("image-min-age"),
         })
     }
 }
@@ -222,6 +236,34 @@ fn section() -> Section {
                     .value_parser(ValueParser::new(output_kind)),
             )
             .env("CLOUDAI_OUTPUT_KIND"),
+            Setting::flag(
+                Arg::new("orphan-grace")
+                    .help(
+                        "Remove a container of this worker that belongs to no task after this long",
+                    )
+                    .value_name("SPAN")
+                    .value_parser(duration()),
+            )
+            .env("CLOUDAI_ORPHAN_GRACE"),
+            Setting::flag(
+                Arg::new("image-disk-percent")
+                    .help("Remove unused images that were pulled while the engine's disk is fuller")
+                    .value_name("N")
+                    .value_parser(ValueParser::new(percent)),
+            )
+            .env("CLOUDAI_IMAGE_DISK_PERCENT"),
+            amount(
+                "image-gb",
+                "Remove unused images that were pulled while they take more GB [default: any]",
+            )
+            .env("CLOUDAI_IMAGE_GB"),
+            Setting::flag(
+                Arg::new("image-min-age")
+                    .help("Remove no image that was in use within this time")
+                    .value_name("SPAN")
+                    .value_parser(duration()),
+            )
+            .env("CLOUDAI_IMAGE_MIN_AGE"),
         ],
     }
 }
@@ -235,6 +277,13 @@ fn amount(text: &str) -> Result<f64, Expected> {
     amount
         .filter(|amount| (0.0..=1e6).contains(amount))
         .ok_or(Expected("a number such as 0.5 or 16"))
+}
+
+fn percent(text: &str) -> Result<f64, Expected> {
+    let percent = text.trim().parse::<f64>().ok();
+    percent
+        .filter(|percent| (0.0..=100.0).contains(percent))
+        .ok_or(Expected("a number from 0 to 100, such as 85"))
 }
 
 fn output_kind(text: &str) -> Result<OutputKind, Expected> {
@@ -296,6 +345,10 @@ mod tests {
         assert_eq!(settings.stop_grace, Duration::from_secs(10));
         assert_eq!(settings.offer, Offer::default());
         assert_eq!(settings.output, OutputKind::Auto);
+        assert_eq!(settings.orphan_grace, Duration::from_secs(120));
+        assert_eq!(settings.image_disk_percent, 85.0);
+        assert_eq!(settings.image_limit_bytes, None);
+        assert_eq!(settings.image_min_age, Duration::from_secs(120));
         assert!(!settings.insecure && !settings.stop_tasks && settings.token.is_none());
     }
 
@@ -336,6 +389,10 @@ mod tests {
             (["-master", "nowhere"], "expected host:port"),
             (["-labels", "zone"], "expected labels of the form"),
             (["-cpu", "-1"], "expected a number"),
+            (
+                ["-image-disk-percent", "101"],
+                "expected a number from 0 to 100",
+            ),
             (["-output", "bind"], "expected auto, folder or volume"),
         ] {
             let error = load(&args, &[]).unwrap_err().to_string();

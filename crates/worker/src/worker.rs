@@ -19,7 +19,9 @@ use crate::{
     context::Context,
     core_loop::{self, CoreHandle},
     data_dir::{DataDir, DataDirError},
+    disk,
     engine_link::{self, EngineLink},
+    images::{self, Images},
     listen,
     listen::ListenError,
     logs::Logs,
@@ -28,6 +30,7 @@ use crate::{
     server::WorkerService,
     settings::Settings,
     spool::{Spool, SpoolError},
+    sweep,
 };
 
 /// How long the first try to register may hold up the lines that follow it.
@@ -112,22 +115,23 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), WorkerError> {
         unshared_files: Arc::default(),
         uploads: Arc::new(tokio::sync::Semaphore::new(crate::upload::AT_A_TIME)),
         fetches: Arc::new(tokio::sync::Semaphore::new(crate::fetch::AT_A_TIME)),
+        images: Images::open(&settings.data_dir),
         made: Arc::default(),
     };
     adopt(&context)?;
     let mut core_loop = tokio::spawn(core_loop::run(
-        new_core(capacity),
+        WorkerCore::new(CoreSettings {
+            orphan_grace: settings.orphan_grace,
+            ..CoreSettings::new(capacity)
+        }),
         inbox,
         Runner::new(context.clone()),
     ));
     tokio::spawn(tick(core.clone()));
     tokio::spawn(engine_kept);
-    tokio::spawn(engine_link::sweep(
-        engine.clone(),
-        settings.id.clone(),
-        master.watch_cluster(),
-        core.clone(),
-    ));
+    tokio::spawn(sweep::keep(context.clone()));
+    tokio::spawn(images::keep(context.clone()));
+    tokio::spawn(disk::watch(context.clone()));
     tokio::spawn(keeper.keep());
 
     let (stop, stopped) = watch::channel(false);
@@ -183,23 +187,27 @@ fn offerable(detected: Capacity, engine: &EngineLink) -> Capacity {
     }
 }
 
-fn new_core(capacity: Capacity) -> WorkerCore {
-    WorkerCore::new(CoreSettings::new(capacity))
-}
-
 /// Tells the core what an earlier process left in the spool, before anything else.
 fn adopt(context: &Context) -> Result<(), SpoolError> {
     let found = context.spool.read()?;
-    for error in &found.unreadable {
-        console::line(format_args!("⚠ left as it is: {error}"));
+    for note in &found.notes {
+        console::line(format_args!("⚠ {note}"));
     }
-    if !found.records.is_empty() {
-        let count = found.records.len();
+    let count = found.records.len() + found.stateless.len();
+    if count > 0 {
         console::line(format_args!("Taking up {count} task(s) of an earlier run"));
     }
     for record in found.records {
         context.logs.adopt(record.attempt(), record.end.is_some());
         context.core.tell(Input::Adopt(Box::new(record)));
+    }
+    for (order, problem) in found.stateless {
+        context.logs.adopt(&order.attempt, false);
+        let order = Box::new(order);
+        context.core.tell(Input::AdoptDamaged { order, problem });
+    }
+    for attempt in found.lost {
+        context.core.tell(Input::AdoptLost(attempt));
     }
     context.core.tell(Input::AdoptTombstones(found.tombstones));
     context.core.tell(Input::AdoptionDone);

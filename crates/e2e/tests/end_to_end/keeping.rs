@@ -34,8 +34,7 @@ async fn on(data_dir: &Path, cluster: &Cluster, words: &str) -> (i32, String) {
 }
 
 async fn killed(cluster: &mut Cluster) {
-    cluster.master.signal("KILL").await;
-    cluster.master.ends().await;
+    cluster.kill_master().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -238,8 +238,7 @@ async fn a_killed_master_costs_no_byte() {
     };
     let (broken, mut seen) = watching(&cluster, &task, flood).await;
     reaches(&mut seen, 10 * MB).await;
-    cluster.master.signal("KILL").await;
-    cluster.master.ends().await;
+    cluster.kill_master().await;
     assert!(broken.await.unwrap().is_err());
 
     cluster.restart_master().await;

@@ -15,8 +15,7 @@ async fn a_killed_master_finds_everything_again() {
     let waiting = cluster.submit(&["exit", "0"]).await;
 
     // when the master is killed and comes back,
-    cluster.master.signal("KILL").await;
-    cluster.master.ends().await;
+    cluster.kill_master().await;
     cluster.restart_master().await;
     cluster.master.says("Loaded 1 workers from database").await;
 

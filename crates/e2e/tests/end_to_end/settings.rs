@@ -296,8 +296,7 @@ async fn settings_survive_a_restart_of_the_master() {
     let task = cluster
         .submit_draft(shell("hostname; ip -o link", asked))
         .await;
-    cluster.master.signal("KILL").await;
-    cluster.master.ends().await;
+    cluster.kill_master().await;
     cluster.restart_master().await;
     cluster.add_worker("worker-1", 2.0).await;
     cluster.has_status(&task, "completed").await;

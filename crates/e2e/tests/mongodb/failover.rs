@@ -61,8 +61,7 @@ async fn what_was_accepted_is_there_once_when_primaries_step_down_and_are_killed
 
     // then all that was accepted is there, once, in order, and nothing else; after a restart, too.
     assert_eq!(listed(&mut cluster).await, accepted);
-    cluster.master.signal("KILL").await;
-    cluster.master.ends().await;
+    cluster.kill_master().await;
     cluster.restart_master().await;
     is_well(&cluster).await;
     assert_eq!(listed(&mut cluster).await, accepted);

@@ -152,4 +152,11 @@ async fn a_master_at_work_on_a_replica_set_is_backed_up_as_of_one_instant() {
         assert_eq!(code, 1, "{said}");
         ends(&mut cluster).await;
     }
+
+    // A database that holds something is refused, and a master can begin in the data directory.
+    fs::rename(cluster.path("master"), cluster.path("restored")).unwrap();
+    let (code, said) = tool(&cluster, "restore --from backup.tar.gz").await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("is not empty: it holds cluster c-"), "{said}");
+    assert!(!cluster.path("master/cloudai.unfinished").exists());
 }

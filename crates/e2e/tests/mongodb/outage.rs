@@ -22,8 +22,7 @@ async fn tasks_run_and_are_there_after_a_restart() {
     let long = cluster.submit(&["sleep", "3"]).await;
     cluster.has_status(&long, "running").await;
 
-    cluster.master.signal("KILL").await;
-    cluster.master.ends().await;
+    cluster.kill_master().await;
     cluster.restart_master().await;
     cluster.master.says("Loaded 1 workers from database").await;
     let entry = cluster.has_status(&long, "completed").await;
@@ -97,10 +96,10 @@ async fn a_killed_database_and_a_killed_master_lose_nothing_that_was_accepted() 
         accepted
     });
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    cluster.master.signal("KILL").await;
-    cluster.master.ends().await;
+    cluster.kill_master().await;
     accepted.extend(stream.await.unwrap());
-    cluster.restart_master().await;
+    cluster.start_master_again();
+    cluster.is_serving().await;
     has_health(&cluster, "degraded").await;
     let mut client = cluster.client().await;
     for _ in 0..20 {

@@ -19,12 +19,12 @@ async fn tasks_are_taken_in_and_run_when_the_database_comes() {
     cluster.add_worker("worker-1", 1.0).await;
     let running = cluster.submit(&["lines", "60", "200"]).await;
     cluster.has_status(&running, "running").await;
-    cluster.master.signal("KILL").await;
-    cluster.master.ends().await;
+    cluster.kill_master().await;
     blocking(|| server.kill());
 
     // when the master starts without it,
-    cluster.restart_master().await;
+    cluster.start_master_again();
+    cluster.is_serving().await;
 
     // then it serves, says so, and knows nothing yet;
     has_health(&cluster, "degraded").await;
@@ -104,9 +104,9 @@ async fn tasks_are_taken_in_and_run_when_the_database_comes() {
     assert_eq!(queue[1]["task_id"], tasks[2].to_string(), "{queue}");
 
     // Killed, it still knows them; and a database that comes makes tasks of them.
-    cluster.master.signal("KILL").await;
-    cluster.master.ends().await;
-    cluster.restart_master().await;
+    cluster.kill_master().await;
+    cluster.start_master_again();
+    cluster.is_serving().await;
     has_health(&cluster, "degraded").await;
     assert_eq!(listed(&mut cluster).await, tasks);
     let mut client = cluster.client().await;

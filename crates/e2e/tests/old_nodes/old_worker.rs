@@ -294,8 +294,7 @@ async fn a_restart_of_the_master_takes_its_task_up(place: Place) {
     let task = cluster.submit_draft(shell(lines)).await;
     cluster.has_status(&task, "running").await;
 
-    cluster.master.signal("KILL").await;
-    cluster.master.ends().await;
+    cluster.kill_master().await;
     cluster.restart_master().await;
 
     // The master calls the worker again, and the same process goes on to its end.

@@ -90,8 +90,7 @@ async fn a_pause_is_told_everywhere_and_goes_on_after_a_kill_of_the_master() {
     }
 
     // when the master is killed and comes back,
-    cluster.master.signal("KILL").await;
-    cluster.master.ends().await;
+    cluster.kill_master().await;
     cluster.restart_master().await;
 
     // then it waits until then, and the count goes on.

@@ -117,8 +117,7 @@ async fn what_admins_and_orderly_stops_do_is_not_counted() {
     runs_again(&mut cluster, 2).await;
 
     // a master that is killed and started again,
-    cluster.master.signal("KILL").await;
-    cluster.master.ends().await;
+    cluster.kill_master().await;
     cluster.restart_master().await;
     cluster.worker_is_active("worker-1").await;
     runs_again(&mut cluster, 2).await;

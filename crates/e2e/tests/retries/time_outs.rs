@@ -112,8 +112,7 @@ async fn a_runs_time_out_ends_it_and_is_changed_while_it_runs() {
         "changed: it may run as long as it will",
     )
     .await;
-    cluster.master.signal("KILL").await;
-    cluster.master.ends().await;
+    cluster.kill_master().await;
     cluster.restart_master().await;
     let beside = cluster.submit(&["nap", "14"]).await;
     cluster.has_status(&beside, "completed").await;

@@ -5,7 +5,10 @@
 
 mod ending;
 mod engines;
+mod full_disk;
+mod images;
 mod limits;
+mod orphans;
 mod outputs;
 mod pulls;
 mod registry;

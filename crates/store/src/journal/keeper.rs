@@ -49,12 +49,12 @@ async fn keep_until_broken(shared: &Shared) -> Broken {
     };
     loop {
         let turn = *shared.turn.lock().await;
-        let tbroken = match turn {
+        let outcome = match turn {
             Turn::Keeper => catch_up(shared, &reached).await,
             Turn::Commits => watch(shared, &reached).await,
             Turn::Closed => std::future::pending().await,
         };
-        if let Err(broken) = tbroken {
+        if let Err(broken) = outcome {
             return broken;
         }
     }

@@ -16,6 +16,7 @@ mod frame;
 mod intake;
 mod keeper;
 mod reads;
+mod shared;
 
 #[cfg(test)]
 mod tests;
@@ -35,7 +36,6 @@ use cloudai_model::{
 use tokio::{
     sync::{Mutex, RwLock, mpsc, watch},
     task::JoinHandle,
-    time::timeout,
 };
 
 pub use self::{
@@ -45,9 +45,9 @@ pub use self::{
     intake::TakeInError,
 };
 use self::{
-    database::{Database, MongoDatabase, NotOpened, Reached, in_words},
-    entry::Entry,
+    database::{Database, MongoDatabase, NotOpened, in_words},
     file::Journal,
+    shared::{Condition, Shared, Turn},
 };
 use crate::{
     CommitError, Highest, MongoSettings, ReadError, Store, TaskQuery,
@@ -89,44 +89,6 @@ pub struct JournaledStore {
     shared: Arc<Shared>,
     /// Until it is closed.
     keeper: Mutex<Option<JoinHandle<()>>>,
-}
-
-struct Shared {
-    settings: JournalSettings,
-    database: Arc<dyn Database>,
-    /// The name under which this process owns the database.
-    owner: String,
-    journal: Journal,
-    reached: OnceLock<Arc<dyn Reached>>,
-    turn: Mutex<Turn>,
-    /// Whether tasks are taken in before the store has been read.
-    intake: RwLock<bool>,
-    condition: watch::Sender<Condition>,
-    /// Until it is closed.
-    lock: std::sync::Mutex<Option<DataDirLock>>,
-}
-
-/// Who writes to the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// Commits, each by itself.
-    Commits,
-    /// The keeper; commits go into the journal.
-    Keeper,
-    /// Nobody any more.
-    Closed,
-}
-
-/// How things stand, for all to see.
-#[derive(Debug, Clone, Default)]
-struct Condition {
-    /// Since when the database is out of reach, and why.
-    away: Option<(Wall, String)>,
-    /// What ends it all: the database is there, and can't be used.
-    broken: Option<String>,
-    /// Whether the store has been read since the start.
-    read: bool,
-    closed: bool,
 }
 
 impl JournaledStore {
@@ -243,144 +205,6 @@ fn hold(data_dir: &Path) -> Result<(DataDirLock, Journal), JournalError> {
         LockError::Io(cause) => unreadable(data_dir.join(LOCK_FILE))(cause),
     })?;
     Ok((lock, Journal::open(data_dir)?))
-}
-
-impl Shared {
-    /// Opens the database.
-    async fn reach(&self) -> Result<(), NotOpened> {
-        let owes = !self.journal.content().batches.is_empty();
-        let mut former = Vec::new();
-        if owes {
-            // Before the name is used there: after a crash in between it is known here.
-            self.remember_owner()
-                .await
-                .map_err(|error| NotOpened::OutOfReach(error.into()))?;
-            former.clone_from(&self.journal.content().owners);
-        }
-        let reached = self.database.open(&self.owner, &former).await?;
-        // There is one keeper, and it comes here once.
-        let _ = self.reached.set(reached);
-        Ok(())
-    }
-
-    /// Writes down under which name the database is this master's, once.
-    async fn remember_owner(&self) -> Result<(), AppendError> {
-        let known = self.journal.content().owners.contains(&self.owner);
-        if known {
-            return Ok(());
-        }
-        self.journal
-            .append(vec![Entry::Owner(self.owner.clone())])
-            .await
-    }
-
-    fn not_the_same(&self) -> JournaledOpenError {
-        JournaledOpenError::NotTheSame {
-            place: self.database.describe(),
-            journal: self.journal.path().to_owned(),
-            changes: self.journal.content().records(),
-        }
-    }
-
-    /// The database is out of reach.
-    fn lose(&self, reason: &str) {
-        self.condition.send_if_modified(|condition| {
-            if condition.away.as_ref().is_some_and(|it| it.1 == reason) {
-                return false;
-            }
-            let now = cloudai_clock::now().wall;
-            let since = condition.away.as_ref().map_or(now, |(since, _)| *since);
-            condition.away = Some((since, reason.to_owned()));
-            true
-        });
-    }
-
-    fn degraded(&self) -> Option<Degraded> {
-        let (since, reason, read) = {
-            let condition = self.condition.borrow();
-            let (since, reason) = condition.away.clone()?;
-            let reason = condition.broken.clone().unwrap_or(reason);
-            (since, reason, condition.read)
-        };
-        let content = self.journal.content();
-        Some(Degraded {
-            place: self.database.describe(),
-            since,
-            reason,
-            read,
-            changes: content.records(),
-            submitted: content.submitted.len(),
-            journal_bytes: content.length,
-        })
-    }
-
-    /// The database, once commits go there; an error once they never will.
-    async fn whole(&self) -> Result<Arc<dyn Reached>, ReadError> {
-        let mut condition = self.condition.subscribe();
-        let settled = |it: &Condition| it.away.is_none() || it.broken.is_some() || it.closed;
-        let condition = condition.wait_for(settled).await;
-        let condition = condition.map_err(|_| ReadError::Closed)?;
-        if condition.closed {
-            return Err(ReadError::Closed);
-        }
-        if let Some(broken) = &condition.broken {
-            return Err(ReadError::Failed {
-                place: self.database.describe(),
-                cause: broken.clone().into(),
-            });
-        }
-        drop(condition);
-        self.reached.get().cloned().ok_or(ReadError::Closed)
-    }
-
-    /// Writes a batch down.
-    async fn journal(&self, batch: Arc<Vec<Record>>) -> Result<(), CommitError> {
-        let mut entries = Vec::with_capacity(2);
-        if !self.journal.content().owners.contains(&self.owner) {
-            entries.push(Entry::Owner(self.owner.clone()));
-        }
-        entries.push(Entry::Batch(batch));
-        let written = self.journal.append(entries).await;
-        written.map_err(AppendError::at_commit)
-    }
-
-    async fn commit(&self, batch: Arc<Vec<Record>>) -> Result<(), CommitError> {
-        let mut turn = self.turn.lock().await;
-        let reason = match (*turn, self.reached.get()) {
-            (Turn::Closed, _) | (_, None) => return Err(CommitError::Closed),
-            (Turn::Keeper, Some(_)) => {
-                self.broken_at_commit()?;
-                return self.journal(batch).await;
-            }
-            (Turn::Commits, Some(reached)) if self.settings.required => {
-                return reached.commit(batch).await;
-            }
-            (Turn::Commits, Some(reached)) => {
-                let patience = self.settings.journal_after;
-                match timeout(patience, reached.commit(Arc::clone(&batch))).await {
-                    Ok(Err(error @ CommitError::OutOfReach { .. })) => in_words(&error),
-                    Ok(outcome) => return outcome,
-                    Err(_) => format!("it has not answered within {patience:?}"),
-                }
-            }
-        };
-        // What became of it there is not known: it is the first to be sent again, as it is.
-        self.journal(batch).await?;
-        *turn = Turn::Keeper;
-        self.lose(&reason);
-        Ok(())
-    }
-
-    fn broken_at_commit(&self) -> Result<(), CommitError> {
-        match &self.condition.borrow().broken {
-            None => Ok(()),
-            Some(broken) => Err(CommitError::Broken {
-                place: self.database.describe(),
-                journal: self.journal.path().to_owned(),
-                cause: broken.clone().into(),
-            }),
-        }
-    }
 }
 
 #[async_trait]

@@ -114,7 +114,7 @@ pub enum OpenError {
     /// It was being filled, and that did not come to its end.
     #[error(
         "{path:?} is only half filled: {what} did not come to its end. Run that again, which begins \
-         anew, or remove what is in the directory"
+         anew; to give it up instead, remove cloudai.db and cloudai.unfinished there"
     )]
     Unfinished {
         /// The directory.

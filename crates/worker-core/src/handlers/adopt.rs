@@ -7,6 +7,7 @@ use crate::{
     core::{Step, WorkerCore},
     effect::Effect,
     lifecycle::AttemptState,
+    order::Order,
     record::SpoolRecord,
 };
 
@@ -16,6 +17,14 @@ impl WorkerCore {
         self.last_sequence = self.last_sequence.max(record.order.sequence);
         self.attempts
             .insert(record.attempt().clone(), Attempt::adopted(record));
+    }
+
+    pub(crate) fn adopt_damaged(&mut self, order: Order, problem: String) {
+        debug_assert!(!self.ready, "the spool is read once");
+        self.last_sequence = self.last_sequence.max(order.sequence);
+        let attempt = order.attempt.clone();
+        self.attempts
+            .insert(attempt, Attempt::adopted_damaged(order, problem));
     }
 
     pub(crate) fn adopt_tombstones(&mut self, now: Now, attempts: Vec<AttemptId>) {

@@ -103,8 +103,7 @@ impl WorkerCore {
         held.had_container |= found != Found::Nothing;
         if held.state == S::Draining {
             held.is_lost = event == E::FindLoss;
-            let lost = "its container was removed while its worker was away";
-            held.end_without_container(now, Exit::Interrupted(lost.to_owned()));
+            held.end_without_container(now, Exit::Interrupted(held.loss()));
             return self.ended(step, id);
         }
         match event {
@@ -341,12 +340,13 @@ impl WorkerCore {
                 }
             }
             S::Starting => {
-                if !held.record.started {
-                    held.record.started = true;
+                let asked_before = std::mem::replace(&mut held.record.started, true);
+                if !asked_before {
                     held.record.revision += 1;
                 }
                 Effect::Start {
                     record: Box::new(held.record.clone()),
+                    asked_before,
                     tries,
                 }
             }

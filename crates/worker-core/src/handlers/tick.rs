@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use cloudai_model::{AttemptId, Now};
+use cloudai_model::Now;
 
 use crate::{
     core::{Step, WorkerCore},
     effect::Effect,
+    input::Labelled,
 };
 
 /// How long a refused record keeps the worker from taking anything new. Only a new record shows
@@ -23,27 +24,38 @@ impl WorkerCore {
         }
     }
 
+    pub(crate) fn disk_has_room(&mut self) {
+        if self.disk_full.take().is_some() {
+            // What it refused while it was full says nothing of now.
+            self.spool_unwell = None;
+        }
+    }
+
     /// Removes containers of this worker that no record has known for a while: what is left when
     /// the spool was deleted, or a removal given up.
-    pub(crate) fn containers(&mut self, step: &mut Step<'_>, found: Vec<AttemptId>) {
+    pub(crate) fn containers(&mut self, step: &mut Step<'_>, found: Vec<Labelled>) {
         if !self.ready {
             return;
         }
         let known = std::mem::take(&mut self.orphans);
-        let unheld = found
-            .into_iter()
-            .filter(|id| !self.attempts.contains_key(id));
+        let unheld = found.into_iter().filter(|found| !self.is_held(found));
         let now = step.now.mono;
         self.orphans = unheld
-            .map(|id| {
-                let since = known.get(&id).copied().unwrap_or(now);
-                (id, since)
+            .map(|found| {
+                let since = known.get(&found).copied().unwrap_or(now);
+                (found, since)
             })
             .collect::<BTreeMap<_, _>>();
-        for (id, since) in &self.orphans {
-            if now.since(*since) >= self.settings.orphan_grace {
-                step.out.push(Effect::RemoveOrphan(id.clone()));
+        for (found, since) in &self.orphans {
+            let is_due = now.since(*since) >= self.settings.orphan_grace;
+            if is_due || self.disowned.contains(&found.attempt) {
+                step.out.push(Effect::RemoveOrphan(found.clone()));
             }
         }
+    }
+
+    fn is_held(&self, found: &Labelled) -> bool {
+        let held = self.attempts.get(&found.attempt);
+        held.is_some_and(|held| held.record.order.cluster == found.cluster)
     }
 }

@@ -15,13 +15,13 @@ use std::{
 };
 
 use cloudai_model::{
-    AttemptId, Capacity, Command, ContainerEnd, Exit, Grant, Mono, Now, PeakUsage, Phase, TaskId,
-    UserName, Wall, Whole,
+    AttemptId, Capacity, ClusterId, Command, ContainerEnd, Exit, Grant, Mono, Now, PeakUsage,
+    Phase, TaskId, UserName, Wall, Whole,
 };
 use cloudai_worker_core::{
     Answer, AssignAnswer, Blame, Call, CancelAnswer, Delivery, Effect, Failure, Found, Input, Job,
-    Order, Outcome, PulledImage, Refusal, SealedLog, SentFiles, Settings, SpoolRecord, StopCause,
-    StopTarget, WorkerCore,
+    Labelled, Order, Outcome, PulledImage, Refusal, SealedLog, SentFiles, Settings, SpoolRecord,
+    StopCause, StopTarget, WorkerCore,
 };
 
 pub(crate) const CAPACITY: Capacity = Capacity {
@@ -40,7 +40,7 @@ pub(crate) fn order(attempt: &AttemptId, sequence: u64, cores: u64) -> Order {
     Order {
         attempt: attempt.clone(),
         sequence,
-        cluster: "c-1".parse().unwrap(),
+        cluster: cluster(),
         grant: Grant {
             cpu_milli: cores * 1000,
             memory_bytes: 1,
@@ -56,6 +56,19 @@ pub(crate) fn order(attempt: &AttemptId, sequence: u64, cores: u64) -> Order {
             env: BTreeMap::new(),
             container: cloudai_model::ContainerSpec::default(),
         }),
+    }
+}
+
+/// The cluster of all orders here.
+pub(crate) fn cluster() -> ClusterId {
+    "c-1".parse().unwrap()
+}
+
+/// The container of an attempt of that cluster.
+pub(crate) fn labelled(attempt: &AttemptId) -> Labelled {
+    Labelled {
+        cluster: cluster(),
+        attempt: attempt.clone(),
     }
 }
 
@@ -153,6 +166,20 @@ impl Worker {
             self.step(Input::Adopt(Box::new(record)));
         }
         self.step(Input::AdoptTombstones(self.tombstones.clone()));
+        self.step(Input::AdoptionDone);
+    }
+
+    /// The same, where the state of an attempt in the spool can't be read any more.
+    pub(crate) fn restart_with_damaged(&mut self, damaged: &AttemptId) {
+        let record = self.disk.remove(damaged).unwrap();
+        self.core = WorkerCore::new(Settings::new(CAPACITY));
+        self.pending.clear();
+        self.followed.clear();
+        self.settled.clear();
+        self.step(Input::AdoptDamaged {
+            order: Box::new(record.order),
+            problem: "it is cut short".to_owned(),
+        });
         self.step(Input::AdoptionDone);
     }
 
@@ -448,8 +475,8 @@ impl Worker {
                 self.disk.remove(&attempt);
                 self.outcome(&attempt, Outcome::Deleted);
             }
-            Effect::RemoveOrphan(attempt) => {
-                self.containers.remove(&attempt);
+            Effect::RemoveOrphan(found) => {
+                self.containers.remove(&found.attempt);
             }
             other => panic!("{other:?} is never pending"),
         }
@@ -568,6 +595,7 @@ impl Worker {
         }
         self.settle();
         let all: Vec<_> = self.containers.keys().cloned().collect();
+        let all: Vec<_> = all.iter().map(labelled).collect();
         self.step(Input::Containers(all.clone()));
         self.tick(3600);
         self.step(Input::Containers(all));

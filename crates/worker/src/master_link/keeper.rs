@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use cloudai_model::{Capacity, ClusterId};
 use cloudai_proto::{HeartbeatReport, HeartbeatTaken, Held, Refused, Registered, WorkerHello};
-use cloudai_telemetry::Sampler;
+use cloudai_telemetry::{Sampler, Space};
 use cloudai_worker_core::Input;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -258,7 +258,9 @@ impl Keeper {
             worker: self.parts.settings.id.clone(),
             incarnation: Some(self.parts.incarnation.clone()),
             usage: usage.unwrap_or_default(),
-            storage_free_bytes: None,
+            storage_free_bytes: Space::of(&self.parts.settings.data_dir)
+                .ok()
+                .map(|space| space.available_bytes),
             held: held.collect(),
             holds_complete: true,
             last_sequence: Some(view.last_sequence),

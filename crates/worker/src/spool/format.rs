@@ -23,6 +23,11 @@ struct Versioned<T> {
     content: T,
 }
 
+#[derive(Deserialize)]
+struct VersionForm {
+    version: u32,
+}
+
 #[derive(Serialize, Deserialize)]
 struct OrderForm {
     task: String,
@@ -64,6 +69,8 @@ struct StateForm {
     image_digest: Option<String>,
     stop: Option<StopForm>,
     end: Option<EndForm>,
+    /// For the day when the file of the order is damaged.
+    order: Option<OrderForm>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -117,15 +124,18 @@ fn to_json<T: Serialize>(content: T) -> Vec<u8> {
 }
 
 fn from_json<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T, SpoolError> {
+    // First alone: what else a later program writes may be of any form.
+    let VersionForm { version } =
+        serde_json::from_slice(text).map_err(|error| malformed(path, &error))?;
+    if version != VERSION {
+        return Err(SpoolError::Version {
+            path: path.to_owned(),
+            version,
+            known: VERSION,
+        });
+    }
     let read: Versioned<T> =
         serde_json::from_slice(text).map_err(|error| malformed(path, &error))?;
-    if read.version != VERSION {
-        let problem = format!(
-            "its version is {}, this program knows {VERSION}",
-            read.version
-        );
-        return Err(malformed(path, &problem));
-    }
     Ok(read.content)
 }
 
@@ -137,8 +147,12 @@ fn malformed(path: &Path, problem: &dyn std::fmt::Display) -> SpoolError {
 }
 
 pub(super) fn order_to_json(order: &Order) -> Vec<u8> {
+    to_json(order_form(order))
+}
+
+fn order_form(order: &Order) -> OrderForm {
     let job = &order.job;
-    to_json(OrderForm {
+    OrderForm {
         task: order.attempt.task.to_string(),
         attempt: order.attempt.number,
         sequence: order.sequence,
@@ -166,11 +180,14 @@ pub(super) fn order_to_json(order: &Order) -> Vec<u8> {
         },
         env: job.env.clone(),
         container: job.container.to_words(),
-    })
+    }
 }
 
 pub(super) fn order_from_json(path: &Path, text: &[u8]) -> Result<Order, SpoolError> {
-    let form: OrderForm = from_json(path, text)?;
+    order_of(path, from_json(path, text)?)
+}
+
+fn order_of(path: &Path, form: OrderForm) -> Result<Order, SpoolError> {
     Ok(Order {
         attempt: AttemptId::new(
             form.task.parse().map_err(|e| malformed(path, &e))?,
@@ -237,16 +254,37 @@ pub(super) fn state_to_json(record: &SpoolRecord) -> Vec<u8> {
             log_incomplete: end.log.whole.reason().map(str::to_owned),
             had_container: end.had_container,
         }),
+        order: Some(order_form(&record.order)),
     })
 }
 
-pub(super) fn state_from_json(
-    path: &Path,
-    text: &[u8],
-    order: Order,
-) -> Result<SpoolRecord, SpoolError> {
+/// All that is known of an attempt but its order, and that, too, unless an earlier program wrote it.
+pub(super) struct State {
+    revision: u64,
+    started: bool,
+    image_digest: Option<String>,
+    stop: Option<StopCause>,
+    end: Option<EndRecord>,
+    pub(super) order: Option<Order>,
+}
+
+impl State {
+    pub(super) fn with(self, order: Order) -> SpoolRecord {
+        SpoolRecord {
+            revision: self.revision,
+            order,
+            started: self.started,
+            image_digest: self.image_digest,
+            stop: self.stop,
+            end: self.end,
+        }
+    }
+}
+
+pub(super) fn state_from_json(path: &Path, text: &[u8]) -> Result<State, SpoolError> {
     let form: StateForm = from_json(path, text)?;
-    Ok(SpoolRecord {
+    let order = form.order.map(|order| order_of(path, order)).transpose()?;
+    Ok(State {
         revision: form.revision,
         order,
         started: form.started,
@@ -284,6 +322,12 @@ pub(super) fn state_from_json(
             had_container: end.had_container,
         }),
     })
+}
+
+/// The attempt that a folder of the spool is named after.
+pub(super) fn attempt_of_folder(name: &str) -> Option<AttemptId> {
+    let (task, number) = name.rsplit_once('-')?;
+    Some(AttemptId::new(task.parse().ok()?, number.parse().ok()?))
 }
 
 pub(super) fn tombstones_to_json(attempts: &[AttemptId]) -> Vec<u8> {

@@ -3,18 +3,20 @@
 //! | file | holds |
 //! |---|---|
 //! | `order.json` | what to run; written once, before the assignment is answered |
-//! | `state.json` | how far it is, and how it ended; written anew at each change |
+//! | `state.json` | how far it is, and how it ended; written anew at each change, with the order once more |
 //! | `log` | what it printed, framed |
 //! | `output/` | what it left; the container's `/output` |
 //! | `volume` | says that `/output` is a volume of the engine; then `output/` is what was fetched |
 //! | `left-out.json` | what could not be fetched of it |
 //!
 //! Beside them lies `tombstones.json`, the attempts that never shall be started, and `reserve`, room
-//! held back for the day when the disk is full.
+//! held back for the day when the disk is full. `damaged/` holds the folders of attempts that can't be
+//! read any more.
 //!
 //! Nothing is decided here.
 
 mod format;
+mod found;
 mod reserve;
 mod volume;
 mod write;
@@ -31,10 +33,8 @@ use cloudai_files::output::{is_no_room, remove_tree};
 use cloudai_model::{AttemptId, TaskId};
 use cloudai_worker_core::SpoolRecord;
 
-use self::{
-    reserve::Reserve,
-    write::{sync_folder, write_whole},
-};
+pub(crate) use self::write::write_whole;
+use self::{reserve::Reserve, write::sync_folder};
 
 const ORDER: &str = "order.json";
 const STATE: &str = "state.json";
@@ -53,6 +53,13 @@ pub(crate) enum SpoolError {
     /// A file is not as this program writes it.
     #[error("{} is not valid: {problem}; expected what worker-node wrote there", path.display())]
     Malformed { path: PathBuf, problem: String },
+    /// A later program wrote it.
+    #[error("{} is of version {version}, this program knows {known}", path.display())]
+    Version {
+        path: PathBuf,
+        version: u32,
+        known: u32,
+    },
 }
 
 impl SpoolError {
@@ -97,15 +104,6 @@ pub(crate) struct SpoolPlace {
     reserve: Reserve,
 }
 
-/// What a start finds.
-#[derive(Debug, Default)]
-pub(crate) struct Found {
-    pub(crate) records: Vec<SpoolRecord>,
-    pub(crate) tombstones: Vec<AttemptId>,
-    /// Folders that can't be read, or not be removed, and why.
-    pub(crate) unreadable: Vec<SpoolError>,
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -127,43 +125,6 @@ impl Spool {
             lanes: Arc::default(),
             tombstones: Arc::default(),
         })
-    }
-
-    /// Reads everything that an earlier process left.
-    pub(crate) fn read(&self) -> Result<Found, SpoolError> {
-        let mut found = Found::default();
-        let entries = fs::read_dir(&self.root).map_err(io_error(&self.root, "list"))?;
-        for entry in entries {
-            let path = entry.map_err(io_error(&self.root, "list"))?.path();
-            if !path.is_dir() {
-                continue;
-            }
-            match read_record(&path) {
-                Ok(Some(record)) => {
-                    let place = self.place(record.attempt());
-                    let mut lane = lock(&place.lane);
-                    lane.written = record.revision;
-                    lane.flushed = record.revision;
-                    drop(lane);
-                    found.records.push(record);
-                }
-                // Killed before the order was whole: it was answered to nobody.
-                Ok(None) => {
-                    if let Err(error) = remove_tree(&path) {
-                        found.unreadable.push(io_error(&path, "remove")(error));
-                    }
-                }
-                Err(error) => found.unreadable.push(error),
-            }
-        }
-        found.records.sort_by(|a, b| a.attempt().cmp(b.attempt()));
-        let path = self.root.join(TOMBSTONES);
-        match fs::read(&path) {
-            Ok(text) => found.tombstones = format::tombstones_from_json(&path, &text)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(io_error(&path, "read")(error)),
-        }
-        Ok(found)
     }
 
     /// The place of an attempt, held from now on until it is deleted.
@@ -323,29 +284,7 @@ impl SpoolPlace {
     }
 }
 
-/// The record in a folder; `None` if its order was never written whole.
-fn read_record(folder: &Path) -> Result<Option<SpoolRecord>, SpoolError> {
-    let path = folder.join(ORDER);
-    let order = match fs::read(&path) {
-        Ok(text) => format::order_from_json(&path, &text)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io_error(&path, "read")(error)),
-    };
-    let path = folder.join(STATE);
-    let record = match fs::read(&path) {
-        Ok(text) => format::state_from_json(&path, &text, order)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => SpoolRecord {
-            revision: 1,
-            order,
-            started: false,
-            image_digest: None,
-            stop: None,
-            end: None,
-        },
-        Err(error) => return Err(io_error(&path, "read")(error)),
-    };
-    Ok(Some(record))
-}
-
+#[cfg(test)]
+mod damage_tests;
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use super::{SpoolError, io_error};
 
 /// Puts `text` into the file `name` in `folder`, in place of what is there. With `flush` it
 /// survives the end of the machine, without it that of the process.
-pub(super) fn write_whole(
+pub(crate) fn write_whole(
     folder: &Path,
     name: &str,
     text: &[u8],

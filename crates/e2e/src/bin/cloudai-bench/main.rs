@@ -1,11 +1,17 @@
 //! `make bench`: figures of this machine, each beside something that is run next to it.
 //!
 //! Ratios are what counts; the absolute figures are for orientation and nothing tests them. With
-//! `files` as its argument only those of output files.
+//! `files` or `restart` as its argument only those of output files, or of a restart.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a benchmark"
+)]
 
 mod files;
+mod restart;
 
 use std::{collections::BTreeMap, fs, io::Write as _, path::Path, sync::Arc, time::Duration};
 
@@ -25,8 +31,10 @@ const IDLE: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() {
-    if std::env::args().nth(1).as_deref() == Some("files") {
-        return files::run().await;
+    match std::env::args().nth(1).as_deref() {
+        Some("files") => return files::run().await,
+        Some("restart") => return restart::run().await,
+        _ => {}
     }
     let mut cluster = Cluster::start().await;
     cluster.add_worker("worker-1", 2.0).await;
@@ -78,6 +86,7 @@ async fn main() {
     cluster.end().await;
 
     files::run().await;
+    restart::run().await;
 }
 
 /// Milliseconds from asking to the container's start, through CloudAI and with the bare engine,

@@ -1,0 +1,172 @@
+//! A Docker Engine of a test's own, which it may stop, kill and start as it likes. It shares nothing
+//! with the machine's: folders, socket and containers are its own, and so is the network that they are on.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use cloudai_engine::Engine;
+
+use crate::{
+    engine::{TEST_SHELL, TEST_TASK},
+    namespace::as_root,
+    wait::until,
+};
+
+/// See the module. Stopped, with all that it had, when dropped.
+#[derive(Debug)]
+pub struct OwnEngine {
+    folder: tempfile::TempDir,
+}
+
+impl OwnEngine {
+    /// One that runs and has the test images.
+    ///
+    /// # Panics
+    /// If it doesn't start: needs root or sudo, and `dockerd`.
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let this = Self { folder };
+        this.start().await;
+        let line = format!(
+            "docker save {TEST_TASK} {TEST_SHELL} | docker -H {} load",
+            this.host()
+        );
+        let loaded = Command::new("sh")
+            .args(["-c", &line])
+            .env_remove("DOCKER_HOST")
+            .stdout(Stdio::null())
+            .status();
+        let loaded = loaded.is_ok_and(|status| status.success());
+        assert!(
+            loaded,
+            "the test images can't be loaded: run scripts/build-images"
+        );
+        this
+    }
+
+    /// As `DOCKER_HOST` takes it.
+    #[must_use]
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.path("docker.sock").display())
+    }
+
+    /// A client of it.
+    ///
+    /// # Panics
+    /// If it doesn't answer.
+    pub async fn client(&self) -> Engine {
+        let host = self.host();
+        until("the test's own engine to answer", async || {
+            Engine::connect(Some(&host)).await.ok()
+        })
+        .await
+    }
+
+    /// Starts it on what it left.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    pub async fn start(&self) {
+        let log = fs::File::create(self.path("log")).expect("the folder is there");
+        let mut words = as_root();
+        // In a network namespace of its own: it makes a bridge there, and leaves the machine's alone. (One with
+        // `--bridge=none` in the machine's namespace deletes the bridge of the machine's own engine.)
+        words.extend(["unshare", "--net", "dockerd"].map(str::to_owned));
+        let path = |name| self.path(name).display().to_string();
+        let spawned = Command::new(&words[0])
+            .args(&words[1..])
+            .args(["--data-root", &path("data"), "--exec-root", &path("exec")])
+            .args(["--host", &self.host(), "--pidfile", &path("pid")])
+            .args(["--iptables=false", "--ip-masq=false", "--ip-forward=false"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn();
+        let mut spawned =
+            spawned.unwrap_or_else(|error| panic!("dockerd: {error}; run scripts/engine-up"));
+        until("the test's own engine to start", async || {
+            if let Ok(Some(status)) = spawned.try_wait() {
+                let log = fs::read_to_string(self.path("log")).unwrap_or_default();
+                panic!("dockerd ended with {status}: {log}");
+            }
+            Engine::connect(Some(&self.host())).await.ok()
+        })
+        .await;
+        // Its end is seen by its pid file and its process.
+        std::thread::spawn(move || spawned.wait());
+    }
+
+    /// Ends it in order: it stops its containers.
+    pub async fn stop(&self) {
+        self.end("TERM").await;
+    }
+
+    /// Ends it without a warning.
+    pub async fn kill(&self) {
+        self.end("KILL").await;
+    }
+
+    async fn end(&self, signal: &str) {
+        let Some(pid) = self.pid() else { return };
+        send(signal, &pid);
+        until("the test's own engine to end", async || {
+            (!PathBuf::from(format!("/proc/{pid}")).exists()).then_some(())
+        })
+        .await;
+    }
+
+    fn pid(&self) -> Option<String> {
+        let pid = fs::read_to_string(self.path("pid")).ok()?;
+        let pid = pid.trim().to_owned();
+        // A number that another process has by now is not to be killed.
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        (name.trim() == "dockerd").then_some(pid)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+fn send(signal: &str, pid: &str) {
+    let mut words = as_root();
+    words.extend(["kill".to_owned(), format!("-{signal}"), pid.to_owned()]);
+    // One that has ended meanwhile is as well.
+    let _ = Command::new(&words[0]).args(&words[1..]).status().is_ok();
+}
+
+impl Drop for OwnEngine {
+    fn drop(&mut self) {
+        let docker = |words: &[&str]| {
+            let mut command = Command::new("docker");
+            command.args(["-H", &self.host()]).args(words);
+            command.stderr(Stdio::null()).output()
+        };
+        if let Ok(listed) = docker(&["ps", "--all", "--quiet"]) {
+            for container in String::from_utf8_lossy(&listed.stdout).split_whitespace() {
+                let _ = docker(&["rm", "--force", container]).is_ok();
+            }
+        }
+        if let Some(pid) = self.pid() {
+            send("TERM", &pid);
+            for _ in 0..100 {
+                if self.pid().is_none() {
+                    break;
+                }
+                let _ = Command::new("sleep").arg("0.1").status().is_ok();
+            }
+        }
+        // What it mounted within its folder would keep that from being removed.
+        let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+        let folder = self.folder.path().display().to_string();
+        let within = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+        for mount in within.filter(|mount| mount.starts_with(&folder)) {
+            let mut words = as_root();
+            words.extend(["umount", "--lazy", mount].map(str::to_owned));
+            let _ = Command::new(&words[0]).args(&words[1..]).status().is_ok();
+        }
+    }
+}
