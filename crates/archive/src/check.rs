@@ -205,6 +205,7 @@ impl Check {
                 | Record::StopOrder(_)
                 | Record::WorkerRemoved(_)
                 | Record::TaskChanged(..)
+                | Record::SpecChanged(..)
                 | Record::StopOrderDone(_) => {}
             }
         }

@@ -214,7 +214,7 @@ fn name(record: &Record) -> String {
         Record::Worker(worker) => format!("worker {}", worker.worker),
         Record::WorkerRemoved(worker) => format!("worker {worker}"),
         Record::TaskAdded(task) => format!("task {}", task.task),
-        Record::TaskChanged(task, _) => format!("task {task}"),
+        Record::TaskChanged(task, _) | Record::SpecChanged(task, _) => format!("task {task}"),
         Record::Assignment(assignment) => format!("attempt {}", assignment.attempt),
         Record::Result(result) => format!("the result of {}", result.attempt),
         Record::Files(files) => format!("the files of {}", files.attempt),

@@ -176,8 +176,8 @@ fn to_the_end(mut zip: GzDecoder<BufReader<File>>) -> io::Result<()> {
 
 fn first_difference<'a>(expected: &'a [Part], found: &'a [Part]) -> Option<&'a str> {
     let differs = expected.iter().zip(found).find(|(one, other)| one != other);
-    let longer = expected.iter().skip(found.len()).next();
-    let further = found.iter().skip(expected.len()).next();
+    let longer = expected.get(found.len());
+    let further = found.get(expected.len());
     let part = differs.map(|(one, _)| one).or(longer).or(further);
     part.map(|part| part.path.as_str())
 }

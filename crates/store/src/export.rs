@@ -93,7 +93,10 @@ impl Holdings {
             Record::Files(_) => self.files += 1,
             Record::StopOrder(_) => self.stop_orders += 1,
             // An export says what is, not what changed.
-            Record::WorkerRemoved(_) | Record::TaskChanged(..) | Record::StopOrderDone(_) => {}
+            Record::WorkerRemoved(_)
+            | Record::TaskChanged(..)
+            | Record::SpecChanged(..)
+            | Record::StopOrderDone(_) => {}
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use cloudai_model::{
-    TaskId,
+    TaskChange, TaskId,
     record::{Record, TaskRecord, TaskState},
 };
 
@@ -56,6 +56,8 @@ pub(super) struct Known {
     pub(super) order: u64,
     /// The last state.
     pub(super) state: Option<TaskState>,
+    /// What was changed of its spec since, in order.
+    pub(super) changes: Vec<TaskChange>,
     pub(super) assignments: BTreeMap<u32, Place>,
     pub(super) result: Option<Place>,
     pub(super) files: Option<Place>,
@@ -130,6 +132,7 @@ impl Content {
                 known.state.get_or_insert_with(|| task.state.clone());
             }
             Record::TaskChanged(_, state) => known.state = Some(state.clone()),
+            Record::SpecChanged(_, change) => known.changes.push(change.clone()),
             Record::Assignment(it) => drop(known.assignments.insert(it.attempt.number, place)),
             Record::Result(_) => known.result = Some(place),
             Record::Files(_) => known.files = Some(place),
@@ -156,7 +159,7 @@ impl Content {
 fn task_of(record: &Record) -> Option<&TaskId> {
     match record {
         Record::TaskAdded(task) => Some(&task.task),
-        Record::TaskChanged(task, _) => Some(task),
+        Record::TaskChanged(task, _) | Record::SpecChanged(task, _) => Some(task),
         Record::Assignment(assignment) => Some(&assignment.attempt.task),
         Record::Result(result) => Some(&result.attempt.task),
         Record::Files(files) => Some(&files.attempt.task),

@@ -154,6 +154,11 @@ fn write(record: &Record) -> Document {
             document.insert("task_id", task.to_string());
             ("task changed", document)
         }
+        Record::SpecChanged(task, change) => {
+            let mut document = tasks::write_change(change);
+            document.insert("task_id", task.to_string());
+            ("spec changed", document)
+        }
         Record::Assignment(record) => ("assignment", assignments::write(record, NO_ORDER)),
         Record::Result(record) => ("result", results::write(record, NO_ORDER)),
         Record::Files(record) => {
@@ -181,6 +186,10 @@ fn read(document: &Document) -> Result<Record, Problem> {
         "task changed" => Record::TaskChanged(
             fields.must("task_id", Fields::parsed).map_err(said)?,
             tasks::read_state(document).map_err(said)?,
+        ),
+        "spec changed" => Record::SpecChanged(
+            fields.must("task_id", Fields::parsed).map_err(said)?,
+            tasks::read_change(document).map_err(said)?,
         ),
         "assignment" => Record::Assignment(assignments::read(document).map_err(said)?),
         "result" => Record::Result(Box::new(results::read(document).map_err(said)?)),

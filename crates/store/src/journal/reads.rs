@@ -90,6 +90,9 @@ impl Shared {
         match self.records(vec![place]).await?.pop() {
             Some(Record::TaskAdded(mut task)) => {
                 task.state = known.state.clone().unwrap_or(task.state);
+                for change in &known.changes {
+                    change.apply(&mut task.spec);
+                }
                 Ok(*task)
             }
             _ => Err(self.misread()),

@@ -195,7 +195,7 @@ impl Failure {
             Self::Record(error) => Box::new(error),
             Self::Document(error) => Box::new(error),
             Self::Driver(error) => match &*error.kind {
-                ErrorKind::ServerSelection { message } => servers_in_short(message).into(),
+                ErrorKind::ServerSelection { message, .. } => servers_in_short(message).into(),
                 kind => kind.to_string().into(),
             },
             Self::Refused { code, message } => format!("error code {code}: {message}").into(),

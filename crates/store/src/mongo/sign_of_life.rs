@@ -81,11 +81,10 @@ async fn touch(link: Arc<Link>, owner: String, mut ended: oneshot::Receiver<()>)
         let update = doc! { "$set": { "owner": &owner }, "$currentDate": { "seen_at": true } };
         let update = doc! { "q": { "_id": ID }, "u": update, "upsert": true };
         let touch = doc! { "update": head::COLLECTION, "updates": [update] };
-        match link.write(touch, None).await {
-            // Whoever took it over shows its own life.
-            Err(Failure::Closed) => return,
-            // What is wrong with the database shows where it is written.
-            Ok(_) | Err(_) => {}
+        // Whoever took it over shows its own life, and what is wrong with the database shows where it
+        // is written.
+        if let Err(Failure::Closed) = link.write(touch, None).await {
+            return;
         }
     }
 }

@@ -103,6 +103,20 @@ pub(crate) fn write_change(change: &TaskChange) -> Document {
     fields
 }
 
+/// A change as [`write_change`] wrote it.
+pub(crate) fn read_change(document: &Document) -> Result<TaskChange, ReadError> {
+    let fields = Fields::new(COLLECTION, document);
+    let timeout = match (
+        document.contains_key("timeout_ns"),
+        fields.span("timeout_ns")?,
+    ) {
+        (false, _) => Setting::Keep,
+        (true, None) => Setting::Clear,
+        (true, Some(span)) => Setting::To(span),
+    };
+    Ok(TaskChange { timeout })
+}
+
 pub(crate) fn read(document: &Document) -> Result<TaskRecord, ReadError> {
     let fields = Fields::new(COLLECTION, document);
     let submitted_at = match fields.wall("created_at")? {
