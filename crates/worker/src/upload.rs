@@ -27,7 +27,7 @@ use crate::{
     report, storage,
 };
 
-const CHUNK_BYTES: usize = 256 * 1024;
+const CHUNK_BYTES: usize = 512 * 1024;
 /// Chunks read ahead of the network.
 const AHEAD: usize = 4;
 /// How long a stream may stand still before it counts as broken.

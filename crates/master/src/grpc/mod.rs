@@ -28,6 +28,11 @@ pub use cluster_service::ClusterService;
 const LARGEST_MESSAGE: usize = 8 << 20;
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_WITHIN: Duration = Duration::from_secs(20);
+/// Files come in chunks of some hundred KB: a window holds a few, so that their sender needn't wait
+/// for each to be written.
+const STREAM_WINDOW: u32 = 2 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
+const FRAME: u32 = 256 << 10;
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +75,9 @@ pub async fn serve(
     Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_WITHIN))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
         .tcp_nodelay(true)
         .add_service(health)
         .add_service(reflection)
