@@ -59,5 +59,5 @@ pub async fn out_of_reach(master: &Master) {
             return;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

@@ -122,8 +122,17 @@ async fn a_killed_database_and_a_killed_master_lose_nothing_that_was_accepted() 
     there.retain(|task| accepted.contains(task));
     assert_eq!(there, accepted);
     // the container's end, too.
-    let entry = cluster.has_status(&running, "completed").await;
+    let id = running.to_string();
+    let entry = until("the end of the container to be known", async || {
+        let list = cluster.json("list-tasks -limit 100000").await;
+        let all = list.as_array()?.iter();
+        let mut ended = all.filter(|task| task["status"] == "completed");
+        ended.find(|task| task["task_id"] == id.as_str()).cloned()
+    })
+    .await;
     assert_eq!(entry["attempt"], 1, "{entry}");
     assert!(!cluster.path("master/store-journal").exists());
-    cluster.end().await;
+    cluster.workers.clear();
+    cluster.master.signal("TERM").await;
+    assert_eq!(cluster.master.ends().await, Some(0));
 }

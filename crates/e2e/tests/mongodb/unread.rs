@@ -17,7 +17,7 @@ async fn tasks_are_taken_in_and_run_when_the_database_comes() {
     let server = blocking(|| Server::start(&[]));
     let mut cluster = cluster_on(&server).await;
     cluster.add_worker("worker-1", 1.0).await;
-    let running = cluster.submit(&["lines", "60", "200"]).await;
+    let running = cluster.submit(&["lines", "200", "200"]).await;
     cluster.has_status(&running, "running").await;
     cluster.kill_master().await;
     blocking(|| server.kill());

@@ -149,7 +149,11 @@ async fn machine_failures_take_no_retry_and_retries_no_machine_failures() {
     })
     .await;
     cluster.workers.remove("worker-1").unwrap().kill().await;
-    is_said(&mut cluster, &task, "was lost").await;
+    until("its worker to be lost", async || {
+        let entry = cluster.task(&task).await;
+        (entry["status"] == "queued" && entry["taken_down"] == json!(["worker-1"])).then_some(())
+    })
+    .await;
 
     // then it is run all the same, and both are told apart.
     cluster.restart_worker("worker-1", 2.0);

@@ -83,7 +83,7 @@ impl Shared {
             Err(error) => return Err(error),
         };
         let known = self.journal.content().tasks.get(task).cloned();
-        Ok(Look::Journal(known.unwrap_or_default(), away))
+        Ok(Look::Journal(Box::new(known.unwrap_or_default()), away))
     }
 
     async fn added(&self, place: Place, known: &Known) -> Result<TaskRecord, ReadError> {
@@ -234,5 +234,5 @@ async fn forward(
 
 enum Look<'a> {
     Database(&'a Arc<dyn Reached>),
-    Journal(Known, ReadError),
+    Journal(Box<Known>, ReadError),
 }

@@ -280,7 +280,7 @@ impl MasterWorker for Service {
             let offset = usize::try_from(chunk.offset.unwrap()).unwrap();
             assert!(offset >= file.len());
             file.resize(offset, 0);
-            assert!(chunk.data.len() <= 256 * 1024);
+            assert!(chunk.data.len() <= 512 * 1024);
             file.extend_from_slice(&chunk.data);
             if chunk.is_last_chunk {
                 assert_eq!(chunk.size, file.len() as u64);

@@ -39,7 +39,7 @@ async fn what_the_database_does_not_take_is_kept_and_reaches_it_in_order() {
     );
     assert_eq!(store.files(it.id()).await.unwrap(), Some(it.files.clone()));
     let attempts = store.assignments(it.id()).await.unwrap();
-    assert_eq!(attempts, [it.assignment.clone()]);
+    assert_eq!(attempts, std::slice::from_ref(&it.assignment));
     let error = store.task(sample(1).id()).await.unwrap_err();
     assert!(matches!(error, ReadError::OutOfReach { .. }), "{error}");
     for error in [

@@ -158,7 +158,7 @@ async fn a_commit_that_no_majority_confirms_is_found_or_made_by_the_identical_ba
         let error = store.commit(life(number)).await.unwrap_err();
 
         // then its outcome is not known, and that is said,
-        assert!(matches!(error, CommitError::Failed { .. }), "{error}");
+        assert!(matches!(error, CommitError::OutOfReach { .. }), "{error}");
         assert!(error.may_retry());
         others().for_each(crate::mongod::Server::resume);
 
