@@ -25,6 +25,8 @@ const INTERVAL: Duration = Duration::from_secs(2);
 const LEAST_BYTES: u64 = 64 << 20;
 /// ...but a small one is not full before it has less than this part of it.
 const LEAST_PART: u64 = 8;
+/// The same in words.
+const EXPECTED: &str = "expected 64 MB free, or an eighth of a small disk, and free inodes";
 
 /// Watches for as long as the worker runs.
 pub(crate) async fn watch(context: Context) {
@@ -53,11 +55,15 @@ async fn look(context: &Context) -> Option<String> {
     blocking(move || {
         let full = |path: &Path| Space::of(path).is_ok_and(|space| is_full(&space));
         if full(&data_dir) {
-            Some("the disk of its data directory is full".to_owned())
+            Some(format!(
+                "the disk of its data directory is full: {EXPECTED}"
+            ))
         } else {
             let engine_dir = engine_dir.filter(|path| full(path))?;
             let path = engine_dir.display();
-            Some(format!("the disk of its Docker Engine ({path}) is full"))
+            Some(format!(
+                "the disk of its Docker Engine ({path}) is full: {EXPECTED}"
+            ))
         }
     })
     .await

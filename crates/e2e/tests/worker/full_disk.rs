@@ -10,7 +10,8 @@ use cloudai_tests::{
     wait::until,
 };
 
-const FULL: &str = "the disk of its data directory is full";
+const FULL: &str = "the disk of its data directory is full: expected 64 MB free, or an eighth of a small \
+                    disk, and free inodes";
 
 async fn submit(cluster: &mut Cluster, line: &str) -> TaskId {
     let draft = TaskDraft {
