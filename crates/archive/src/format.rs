@@ -1,12 +1,14 @@
 //! What a backup is: a gzipped tar archive whose first entry says what it is and whose last says
 //! what all the others amount to.
 //!
-//!     cloudai-backup.json     the header: format, program, cluster, when
-//!     store/cloudai.db        the store, as a SQLite store of the program that made the backup
-//!     secrets/<name>.key      the secrets of the data directory
-//!     logs/<task>/<n>.log     framed logs, up to their last whole frame
-//!     files/<user>/<task>/... output files
-//!     manifest.json           each entry before, with size and SHA-256
+//! ```text
+//! cloudai-backup.json     the header: format, program, cluster, when
+//! store/cloudai.db        the store, as a SQLite store of the program that made the backup
+//! secrets/<name>.key      the secrets of the data directory
+//! logs/<task>/<n>.log     framed logs, up to their last whole frame
+//! files/<user>/<task>/... output files
+//! manifest.json           each entry before, with size and SHA-256
+//! ```
 
 use std::{collections::BTreeMap, io, path::PathBuf};
 
