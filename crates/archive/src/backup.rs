@@ -7,6 +7,7 @@
 //! meanwhile, and that is said.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -18,8 +19,8 @@ use cloudai_files::{
     output::{OutputStore, RelativePath},
 };
 use cloudai_model::{
-    AttemptId, Wall,
-    record::{FileRecord, FilesRecord, Record},
+    AttemptId, TaskId, Wall,
+    record::{AssignmentRecord, FileRecord, FilesRecord, Record, Removed},
 };
 use cloudai_store::{
     CommitError, DATABASE_FILE, Export, Holdings, OpenError, ReadError, SqliteReader, SqliteStore,
@@ -154,10 +155,25 @@ pub async fn backup(request: BackupRequest, progress: Progress) -> Result<Backup
     }
     let reader = SqliteReader::open(&copy).map_err(|error| failed(error.into()))?;
     let (mut attempts, mut files) = (Vec::new(), Vec::new());
+    // Written down before it goes: what is there still goes soon, and is no part of a backup.
+    let mut removed = BTreeMap::<TaskId, Removed>::new();
     let reader: Arc<dyn Export> = Arc::new(reader);
     transfer::compare(&sent, &reader, &progress, |record| match record {
-        Record::Assignment(assignment) => attempts.push(assignment.attempt),
-        Record::Files(record) => files.push(*record),
+        Record::Removed(record) => drop(removed.insert(record.task, record.removed)),
+        Record::Assignment(AssignmentRecord { attempt, .. })
+            if removed
+                .get(&attempt.task)
+                .is_none_or(|removed| removed.log.is_none()) =>
+        {
+            attempts.push(attempt);
+        }
+        Record::Files(record)
+            if removed
+                .get(&record.attempt.task)
+                .is_none_or(|removed| removed.files.is_none()) =>
+        {
+            files.push(*record);
+        }
         _ => {}
     })
     .await?;
@@ -249,7 +265,7 @@ impl Parts {
         self,
         to: &Path,
         header: Header,
-        records: std::collections::BTreeMap<String, u64>,
+        records: BTreeMap<String, u64>,
         progress: &Progress,
     ) -> Result<(Manifest, u64), BackupError> {
         let mut archive = ArchiveWriter::begin(to, header)?;
@@ -326,17 +342,14 @@ fn add_log(
     attempt: &AttemptId,
 ) -> Result<(), BackupError> {
     let path = logs.path(attempt);
-    let size = match whole_len(&path) {
-        Ok(size) => size,
-        Err(LogError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            return Ok(());
-        }
+    let open = || -> Result<_, LogError> { Ok((whole_len(&path)?, LogReader::open(&path)?)) };
+    let (size, reader) = match open() {
+        Ok(there) => there,
+        // It never wrote anything, or retention has just removed it.
+        Err(error) if error.is_not_found() => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    let source = Log {
-        reader: LogReader::open(&path)?,
-        offset: 0,
-    };
+    let source = Log { reader, offset: 0 };
     let name = format!("{LOGS}/{}/{}.log", attempt.task, attempt.number);
     archive.add(&name, size, source)?;
     Ok(())

@@ -154,6 +154,8 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 struct Known {
     status: TaskStatus,
     result: Option<TaskStatus>,
+    /// Whether its output files were removed.
+    without_files: bool,
 }
 
 struct Check {
@@ -185,9 +187,14 @@ impl Check {
                     let known = Known {
                         status: task.state.status,
                         result: None,
+                        without_files: false,
                     };
                     self.tasks.insert(task.task, known);
                 }
+                Record::Removed(record) => match self.tasks.get_mut(&record.task) {
+                    Some(known) => known.without_files = record.removed.files.is_some(),
+                    None => self.belongs("removal", &record.task),
+                },
                 Record::Assignment(assignment) => {
                     self.belongs("attempt", &assignment.attempt.task);
                 }
@@ -197,7 +204,11 @@ impl Check {
                 },
                 Record::Files(files) => {
                     self.belongs("set of files", &files.attempt.task);
-                    self.lie_there(files).await;
+                    // Written down before they go: what is there still goes soon.
+                    let known = self.tasks.get(&files.attempt.task);
+                    if !known.is_some_and(|known| known.without_files) {
+                        self.lie_there(files).await;
+                    }
                 }
                 // Stop orders outlive their tasks.
                 Record::Cluster(_)
@@ -206,7 +217,9 @@ impl Check {
                 | Record::WorkerRemoved(_)
                 | Record::TaskChanged(..)
                 | Record::SpecChanged(..)
-                | Record::StopOrderDone(_) => {}
+                | Record::StopOrderDone(_)
+                | Record::TaskForgotten(_)
+                | Record::Forgotten(_) => {}
             }
         }
     }

@@ -93,6 +93,13 @@ pub(crate) fn records(holdings: &Holdings) -> BTreeMap<String, u64> {
     records.insert("results".to_owned(), holdings.results);
     records.insert("sets of files".to_owned(), holdings.files);
     records.insert("stop orders".to_owned(), holdings.stop_orders);
+    // Backups of programs that removed nothing don't have these.
+    if holdings.removed > 0 {
+        records.insert("removals".to_owned(), holdings.removed);
+    }
+    if holdings.has_forgotten {
+        records.insert("numbers of forgotten tasks".to_owned(), 1);
+    }
     records
 }
 
@@ -154,5 +161,31 @@ impl ArchiveError {
             doing,
             source,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_from_which_nothing_was_removed_is_counted_as_in_older_backups() {
+        let counted = records(&Holdings::default());
+        let kinds: Vec<_> = counted.keys().map(String::as_str).collect();
+        let expected = [
+            "attempts",
+            "results",
+            "sets of files",
+            "stop orders",
+            "workers",
+        ];
+        assert_eq!(kinds, expected);
+        let swept = records(&Holdings {
+            removed: 3,
+            has_forgotten: true,
+            ..Holdings::default()
+        });
+        assert_eq!(swept["removals"], 3);
+        assert_eq!(swept["numbers of forgotten tasks"], 1);
     }
 }

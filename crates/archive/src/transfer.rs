@@ -220,5 +220,8 @@ fn name(record: &Record) -> String {
         Record::Files(files) => format!("the files of {}", files.attempt),
         Record::StopOrder(order) => format!("the stop order of {}", order.attempt),
         Record::StopOrderDone(attempt) => format!("the stop order of {attempt}"),
+        Record::Removed(record) => format!("what was removed of task {}", record.task),
+        Record::TaskForgotten(task) => format!("task {task}"),
+        Record::Forgotten(_) => "the highest numbers of forgotten tasks".to_owned(),
     }
 }

@@ -8,8 +8,10 @@
 //!
 //! What the settings mean is the program's business; nothing here opens a port or a data file.
 
+pub mod amount;
 pub mod env_file;
 pub mod error;
+pub mod keep;
 pub mod listen;
 pub mod load;
 pub mod section;
@@ -21,7 +23,9 @@ pub mod toml_file;
 
 mod dashes;
 
+pub use amount::{AmountError, Bytes, bytes};
 pub use error::LoadError;
+pub use keep::{Keep, KeepError, keep};
 pub use listen::{ListenAddr, ListenAddrError};
 pub use load::{Surroundings, load, load_from_process};
 pub use section::{Section, Setting};

@@ -11,7 +11,7 @@ use crate::{
     render::{tasks::ending, text::safe},
     session::Failed,
 };
-use cloudai_operator::{FrameSource, Operator};
+use cloudai_operator::{FrameSource, LogFailure, Operator};
 
 /// How often a task is looked at that no event tells of: why it waits changes silently.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -46,9 +46,12 @@ pub(crate) async fn follow(
         if state.attempt > followed {
             followed = state.attempt;
             let attempt = AttemptId::new(task.clone(), followed);
-            let log = operator.follow_log(&attempt).await;
-            let log = log.map_err(Failed::to("read the log"))?;
-            screen.copy(log, &mut events).await?;
+            match operator.follow_log(&attempt).await {
+                Ok(log) => screen.copy(log, &mut events).await?,
+                // How it ended is said below, and that its log was removed.
+                Err(LogFailure::Removed { .. }) => {}
+                Err(error) => return Err(Failed::to("read the log")(error)),
+            }
         } else if state.status.is_final() {
             answer.calm();
             screen.end_line().await;

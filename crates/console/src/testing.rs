@@ -91,6 +91,7 @@ pub(crate) fn snapshot_of<const N: usize>(workers: [Worker; N]) -> Snapshot {
         now: NOW,
         cluster: "c-1".parse().unwrap(),
         ready: true,
+        held_up: None,
         former: std::sync::Arc::default(),
         workers: workers
             .into_iter()

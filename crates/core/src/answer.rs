@@ -33,6 +33,8 @@ pub enum Answer {
     Inspected(Result<Inspection, NotReady>),
     /// To the wish to have them put right: every difference, and what was done about it.
     Mended(Result<Vec<Mended>, NotReady>),
+    /// To what retention wants to remove: the tasks that have not ended, of which nothing is.
+    Retired(Result<Vec<TaskId>, NotReady>),
     /// To a worker's hello.
     Welcomed(Result<Welcome, WorkerCallError>),
     /// To a heartbeat.
@@ -84,6 +86,9 @@ pub enum SubmitError {
     /// The queue is full.
     #[error("the queue is full: {0} tasks wait; try again when some have been started")]
     QueueFull(usize),
+    /// No new task is taken for now.
+    #[error("no new task is taken: {0}")]
+    HeldUp(String),
 }
 
 /// A waiting task.
@@ -166,6 +171,9 @@ pub enum PlaceError {
     /// It doesn't fit there.
     #[error("task {0} does not fit on {1}: {2}")]
     DoesNotFit(TaskId, WorkerId, Obstacle),
+    /// Nothing new is placed for now.
+    #[error("nothing new is placed: {0}")]
+    HeldUp(String),
 }
 
 /// Why a worker was not registered.

@@ -1,6 +1,6 @@
 //! The state machine itself: what it holds, and which handler an input goes to.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use cloudai_model::{AttemptId, ClusterId, Mono, Now, TaskId, TimeOut, WorkerId};
 
@@ -33,6 +33,8 @@ pub struct Core {
     pub(crate) assignments_sent: u64,
     /// Whether the store has been read. Before, nobody is refused and nothing is cancelled.
     pub(crate) ready: bool,
+    /// Why no new task is taken and none is placed.
+    pub(crate) held_up: Option<Arc<str>>,
     pub(crate) registry: Registry,
     pub(crate) tasks: BTreeMap<TaskId, Task>,
     pub(crate) queue: Queue,
@@ -92,6 +94,7 @@ impl Core {
             epoch: 0,
             assignments_sent: 0,
             ready: false,
+            held_up: None,
             registry: Registry::default(),
             tasks: BTreeMap::new(),
             queue: Queue::default(),
@@ -130,6 +133,7 @@ impl Core {
                 debug_assert!(false, "the store is read once");
             }
             Input::Tick => self.tick(step),
+            Input::HoldUp(why) => self.hold_up(why),
             Input::Submit { call, task, spec } => self.submit(step, call, task, &spec),
             Input::Accepted {
                 call,
@@ -157,6 +161,7 @@ impl Core {
             } => self.drain(step, call, &worker, draining),
             Input::Inspect { call } => self.inspect(step, call),
             Input::Mend { call } => self.mend(step, call),
+            Input::Retire { call, tasks } => self.retire(step, call, tasks),
             Input::Hello { call, hello } => self.hello(step, call, hello),
             Input::Heartbeat { call, heartbeat } => self.heartbeat(step, call, heartbeat),
             Input::AssignAnswered { attempt, answer } => {
@@ -214,6 +219,7 @@ impl Core {
             } => {
                 self.restored(step, highest_task_number, highest_order);
             }
+            Input::HoldUp(why) => self.hold_up(why),
             Input::Tick | Input::AssignAnswered { .. } | Input::StopAnswered { .. } => {}
             Input::Submit { call, .. } | Input::Accepted { call, .. } => {
                 step.answer(
@@ -249,6 +255,7 @@ impl Core {
             }
             Input::Inspect { call } => step.answer(call, Answer::Inspected(Err(NotReady))),
             Input::Mend { call } => step.answer(call, Answer::Mended(Err(NotReady))),
+            Input::Retire { call, .. } => step.answer(call, Answer::Retired(Err(NotReady))),
             Input::Hello { call, .. } => {
                 step.answer(
                     call,

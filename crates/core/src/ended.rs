@@ -66,6 +66,11 @@ impl Ended {
             .as_ref()
     }
 
+    /// What comes late of this task is of no use any more.
+    pub(crate) fn close(&mut self, task: &TaskId) {
+        self.attempts.remove(task);
+    }
+
     fn forget_oldest(&mut self) {
         if let Some((_, task)) = self.oldest_first.pop_front() {
             self.attempts.remove(&task);

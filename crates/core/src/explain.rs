@@ -158,6 +158,18 @@ pub struct Explanation {
     pub summary: String,
 }
 
+impl Explanation {
+    /// The same while nothing is placed at all, whatever there is room for.
+    #[must_use]
+    pub fn held_up(mut self, why: &str) -> Self {
+        if self.outlook == Outlook::Now {
+            self.outlook = Outlook::Later;
+        }
+        self.summary = why.to_owned();
+        self
+    }
+}
+
 /// Explains why tasks of this class wait, against the workers as they are.
 pub fn explain<'a>(
     class: &TaskClass,

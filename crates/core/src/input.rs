@@ -28,6 +28,8 @@ pub enum Input {
     },
     /// Time has passed. Comes several times a second.
     Tick,
+    /// Why no new task is taken and none is placed from now on; `None`: they are. What runs goes on.
+    HoldUp(Option<Arc<str>>),
 
     /// A user wants a task to run.
     Submit {
@@ -121,6 +123,14 @@ pub enum Input {
         call: Call,
     },
 
+    /// Retention is about to remove what ended tasks left, or to forget them.
+    Retire {
+        /// Answered with [`crate::Answer::Retired`].
+        call: Call,
+        /// What is written of each before it is done.
+        tasks: Vec<Retired>,
+    },
+
     /// A worker says what it is and offers.
     Hello {
         /// Answered with [`crate::Answer::Welcomed`].
@@ -205,6 +215,15 @@ pub enum Input {
         /// The last part of its log, as text.
         log_tail: String,
     },
+}
+
+/// An ended task of which something is to be removed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retired {
+    /// Which.
+    pub task: TaskId,
+    /// What is to be written: what was removed, what is left of its files, or that it is forgotten.
+    pub records: Vec<Record>,
 }
 
 /// Which of the waiting tasks.

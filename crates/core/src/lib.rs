@@ -39,7 +39,7 @@ pub use answer::{
 pub use class::TaskClass;
 pub use core::Core;
 pub use effect::{Assignment, Effect, Event, StopRequest, TaskNews, WorkerChange};
-pub use input::{AssignAnswer, Call, Heartbeat, Held, Hello, Input, StopAnswer, Which};
+pub use input::{AssignAnswer, Call, Heartbeat, Held, Hello, Input, Retired, StopAnswer, Which};
 pub use settings::Settings;
 pub use snapshot::Snapshot;
 pub use stop_orders::FormerRegistrations;

@@ -26,6 +26,9 @@ const SEQUENCE_BITS: u32 = 40;
 impl Core {
     /// Places what can be placed, in the queue's order. Looks at classes, not at tasks.
     pub(crate) fn pass(&mut self, step: &mut Step<'_>) {
+        if self.held_up.is_some() {
+            return;
+        }
         let mut heads: BTreeMap<Rank, Arc<TaskClass>> = self
             .queue
             .heads()

@@ -15,6 +15,8 @@ pub struct Snapshot {
     pub cluster: ClusterId,
     /// Whether the store has been read.
     pub ready: bool,
+    /// Why no new task is taken and none is placed; `None`: they are.
+    pub held_up: Option<Arc<str>>,
     /// The workers by id.
     pub workers: BTreeMap<WorkerId, Arc<Worker>>,
     /// Under which registrations former workers still have something to report.
@@ -34,6 +36,7 @@ impl Snapshot {
             now: Now::default(),
             cluster,
             ready: false,
+            held_up: None,
             workers,
             former: Arc::default(),
             waiting: 0,
@@ -56,6 +59,7 @@ impl Core {
             now,
             cluster: self.cluster.clone(),
             ready: self.ready,
+            held_up: self.held_up.clone(),
             workers: self.registry.snapshot(),
             former: self.stop_orders.registrations(),
             waiting: self.queue.len(),

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -68,8 +68,23 @@ impl Cluster {
     /// # Panics
     /// If it doesn't start.
     pub async fn start_in(host: &str, extra: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::start_prepared(host, extra, env, |_| ()).await.0
+    }
+
+    /// The same, in surroundings that `prepare` makes: it is given the folder that will hold the
+    /// master's data directory, `master`.
+    ///
+    /// # Panics
+    /// If it doesn't start.
+    pub async fn start_prepared<T>(
+        host: &str,
+        extra: &[&str],
+        env: &[(&str, &str)],
+        prepare: impl FnOnce(&Path) -> T,
+    ) -> (Self, T) {
         let engine = engine().await;
         let folder = tempfile::tempdir().unwrap();
+        let prepared = prepare(folder.path());
         let (grpc_port, http_port) = (free_port(), free_port());
         let grpc_bind = format!("{host}:{grpc_port}");
         let http = format!("127.0.0.1:{http_port}");
@@ -97,7 +112,7 @@ impl Cluster {
             health["cluster"].as_str()?.parse().ok()
         })
         .await;
-        cluster
+        (cluster, prepared)
     }
 
     /// Waits until the master serves.

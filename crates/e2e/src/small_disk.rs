@@ -1,6 +1,8 @@
 //! A disk that is soon full: a file system in memory, of a size that a test chooses.
 
 use std::{
+    fs::File,
+    io::{ErrorKind, Write as _},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -26,6 +28,38 @@ impl SmallDisk {
             "mounting a tmpfs at {folder:?} failed: needs root or sudo"
         );
         Self(folder.to_owned())
+    }
+
+    /// Takes all room that is left.
+    ///
+    /// # Panics
+    /// If something else than the end of the room ends it.
+    pub fn fill(&self) {
+        let mut file = File::create(self.filler()).expect("a file can be made");
+        let mut piece = vec![1; 1 << 20];
+        while !piece.is_empty() {
+            match file.write(&piece) {
+                Ok(0) => piece.clear(),
+                Ok(_) => {}
+                // Whatever is left is less than this.
+                Err(error) if error.kind() == ErrorKind::StorageFull => {
+                    piece.truncate(piece.len() / 2);
+                }
+                Err(error) => panic!("filling {:?}: {error}", self.0),
+            }
+        }
+    }
+
+    /// Gives back what [`fill`](Self::fill) took.
+    ///
+    /// # Panics
+    /// If there is nothing to give back.
+    pub fn empty(&self) {
+        std::fs::remove_file(self.filler()).expect("it was filled");
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.join("filler")
     }
 }
 

@@ -13,13 +13,13 @@ use cloudai_model::{
 };
 use cloudai_store::{CommitError, ReadError, Store};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
-    time::{Interval, MissedTickBehavior, interval, sleep},
+    time::{Interval, MissedTickBehavior, interval, sleep, timeout},
 };
 use tracing::{error, warn};
 
-use crate::snapshot::Snapshots;
+use crate::{room::Room, snapshot::Snapshots};
 
 /// How often the core is told that time has passed.
 const TICK: Duration = Duration::from_millis(250);
@@ -30,8 +30,11 @@ const STRIDE: usize = 512;
 /// Effects that may pile up behind a commit before inputs must wait.
 const MOST_HELD_BACK: usize = 200_000;
 /// How long one batch is tried before the process gives up: the core has run ahead of the store
-/// and can't be rolled back.
+/// and can't be rolled back. For room on a disk it waits as long as it takes: an end of the process
+/// would make none, and take away from people what can still be read.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
+/// How long a batch still waits for room once the master is to end.
+const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// The loop has ended: the master is shutting down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -153,6 +156,9 @@ struct Loop<E> {
     store: Arc<dyn Store>,
     effects: E,
     snapshots: Snapshots,
+    room: Room,
+    /// Whether the master is to end.
+    ending: watch::Sender<bool>,
     waiting: BTreeMap<Call, oneshot::Sender<Answer>>,
     last_call: u64,
     gathering: Batch,
@@ -167,6 +173,7 @@ pub fn start<E: Effects>(
     store: Arc<dyn Store>,
     effects: E,
     snapshots: Snapshots,
+    room: Room,
 ) -> Started {
     let (sender, receiver) = mpsc::channel(INBOX);
     let (told, ready) = oneshot::channel();
@@ -175,6 +182,8 @@ pub fn start<E: Effects>(
         store,
         effects,
         snapshots,
+        room,
+        ending: watch::Sender::new(false),
         waiting: BTreeMap::new(),
         last_call: 0,
         gathering: Batch::default(),
@@ -246,7 +255,9 @@ impl<E: Effects> Loop<E> {
                     flushed?;
                     self.release();
                 }
-                _ = tick.tick() => self.step(Input::Tick),
+                // Who takes nothing in must not find that everybody is silent, either: the core
+                // forgives a gap.
+                _ = tick.tick(), if open => self.step(Input::Tick),
                 message = inbox.recv(), if open => match message {
                     Some(message) => {
                         self.take(message);
@@ -255,7 +266,7 @@ impl<E: Effects> Loop<E> {
                             self.take(message);
                         }
                     }
-                    None => self.stopping = true,
+                    None => self.stop(),
                 },
             }
         }
@@ -270,8 +281,13 @@ impl<E: Effects> Loop<E> {
                 self.waiting.insert(call, reply);
                 self.step(make(call));
             }
-            Message::Stop => self.stopping = true,
+            Message::Stop => self.stop(),
         }
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.ending.send_replace(true);
     }
 
     fn step(&mut self, input: Input) {
@@ -299,7 +315,9 @@ impl<E: Effects> Loop<E> {
             self.publish(effects, snapshot);
             return;
         }
-        let done = tokio::spawn(commit(self.store.clone(), Arc::new(records)));
+        let (store, records) = (self.store.clone(), Arc::new(records));
+        let (room, ending) = (self.room.clone(), self.ending.subscribe());
+        let done = tokio::spawn(commit(store, records, room, ending));
         self.commit = Some(Commit {
             done,
             effects,
@@ -343,15 +361,38 @@ async fn finished(commit: &mut Option<Commit>) -> Result<(), CommitError> {
     }
 }
 
-/// Commits a batch; the identical batch again for a while if that fails.
-async fn commit(store: Arc<dyn Store>, records: Arc<Vec<Record>>) -> Result<(), CommitError> {
-    let began = cloudai_clock::now().mono;
+/// Commits a batch; the identical batch again for a while if that fails, and for as long as it takes
+/// if it is room that is missing.
+async fn commit(
+    store: Arc<dyn Store>,
+    records: Arc<Vec<Record>>,
+    room: Room,
+    mut ending: watch::Receiver<bool>,
+) -> Result<(), CommitError> {
+    let mut began = cloudai_clock::now().mono;
     let mut pause = Duration::from_millis(50);
     loop {
         let failure = match store.commit(records.clone()).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                room.store_wrote();
+                return Ok(());
+            }
             Err(failure) => failure,
         };
+        if failure.is_full() || (failure.may_retry() && room.store_disk_is_full()) {
+            if room.store_found_none(&failure) {
+                continue;
+            }
+            began = cloudai_clock::now().mono;
+            if *ending.borrow_and_update() || ending.has_changed().is_err() {
+                sleep(LAST_WAIT).await;
+                return store.commit(records).await;
+            }
+            // Either is a reason to look again.
+            let _ = timeout(pause, ending.changed()).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+            continue;
+        }
         if !failure.may_retry() || cloudai_clock::now().mono.since(began) > GIVE_UP_AFTER {
             error!(
                 error = &failure as &dyn std::error::Error,

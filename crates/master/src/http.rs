@@ -21,6 +21,10 @@ struct Health {
     /// Absent while all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     degraded: Option<StoreAway>,
+    /// Why no new task is taken, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    disks: Vec<DiskHealth>,
 }
 
 /// The store's database is out of reach.
@@ -35,8 +39,19 @@ struct StoreAway {
 }
 
 #[derive(Serialize)]
+struct DiskHealth {
+    holds: Vec<&'static str>,
+    total_bytes: u64,
+    free_bytes: u64,
+    keep_free_bytes: u64,
+}
+
+/// Whether it can be used, which is more than that it is alive: whether new tasks are taken.
+#[derive(Serialize)]
 struct Readiness {
     ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 /// Serves until `shutdown` resolves.
@@ -60,11 +75,19 @@ pub async fn serve(
 async fn health(State(master): State<Arc<Master>>) -> Json<Health> {
     let snapshot = master.snapshot();
     let degraded = master.degraded();
+    let full = master.room.held_up();
+    let disks = master.room.disks().into_iter().map(|disk| DiskHealth {
+        holds: disk.holds,
+        total_bytes: disk.total_bytes,
+        free_bytes: disk.free_bytes,
+        keep_free_bytes: disk.keep_free_bytes,
+    });
     Json(Health {
-        status: match (&degraded, snapshot.ready) {
-            (Some(_), _) => "degraded",
-            (None, true) => "ok",
-            (None, false) => "starting",
+        status: match (snapshot.ready, &full, &degraded) {
+            (_, _, Some(_)) => "degraded",
+            (false, _, None) => "starting",
+            (true, Some(_), None) => "full",
+            (true, None, None) => "ok",
         },
         version: crate::VERSION,
         cluster: snapshot.ready.then(|| snapshot.cluster.to_string()),
@@ -79,15 +102,21 @@ async fn health(State(master): State<Arc<Master>>) -> Json<Health> {
             journaled_submits: away.submitted,
             journal_bytes: away.journal_bytes,
         }),
+        reason: full,
+        disks: disks.collect(),
     })
 }
 
 async fn ready(State(master): State<Arc<Master>>) -> (StatusCode, Json<Readiness>) {
-    let ready = master.snapshot().ready;
+    let reason = match master.snapshot().ready {
+        true => master.room.held_up(),
+        false => Some("the store is still being read".to_owned()),
+    };
+    let ready = reason.is_none();
     let status = if ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (status, Json(Readiness { ready }))
+    (status, Json(Readiness { ready, reason }))
 }

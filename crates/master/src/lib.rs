@@ -5,6 +5,7 @@
 
 pub mod core_loop;
 pub mod diagnostics;
+pub mod disk_settings;
 pub mod effects;
 pub mod front_end;
 pub mod grpc;
@@ -13,6 +14,8 @@ pub mod intake;
 pub mod live;
 pub mod logs;
 pub mod operations;
+pub mod retention;
+pub mod room;
 pub mod settings;
 pub mod snapshot;
 pub mod specs;

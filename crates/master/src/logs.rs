@@ -1,7 +1,8 @@
 //! Brings workers' logs to the master's disk: one follower for each attempt that runs.
 //!
 //! After a break a follower goes on at the byte it has. It ends when the worker has said that the
-//! log is complete, or when nobody wants it any more.
+//! log is complete, or when nobody wants it any more. While the disk has no room it waits: what it
+//! doesn't read the worker keeps.
 
 mod old_nodes;
 
@@ -24,6 +25,7 @@ use tonic::Code;
 use tracing::{debug, warn};
 
 use crate::{
+    room::Room,
     specs::{SpecError, Specs},
     workers::{LogStreamError, Workers},
 };
@@ -38,16 +40,24 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The rest of a log is not here yet.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{have} of {want} bytes of its log have arrived; report again in a moment")]
+#[error("{have} of {want} bytes of its log have arrived; report again in a moment{}", reason(full.as_deref()))]
 pub struct LogPending {
     have: u64,
     want: u64,
+    /// Why the rest waits, if it is for want of room.
+    full: Option<String>,
+}
+
+fn reason(full: Option<&str>) -> String {
+    full.map_or_else(String::new, |why| format!(": {why}"))
 }
 
 /// How a follower stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Progress {
     Following,
+    /// There was no room for the last piece. It is asked for again.
+    NoRoom,
     /// The worker has said that this is all.
     Complete,
     /// The worker's copy is not the one that was followed, or it is too long.
@@ -66,6 +76,7 @@ struct Shared {
     store: Arc<LogStore>,
     specs: Specs,
     workers: Arc<Workers>,
+    room: Room,
     followers: Mutex<HashMap<AttemptId, Follower>>,
 }
 
@@ -76,11 +87,12 @@ pub struct LogFollowers(Arc<Shared>);
 impl LogFollowers {
     /// Followers that write to this store.
     #[must_use]
-    pub fn new(store: Arc<LogStore>, specs: Specs, workers: Arc<Workers>) -> Self {
+    pub fn new(store: Arc<LogStore>, specs: Specs, workers: Arc<Workers>, room: Room) -> Self {
         Self(Arc::new(Shared {
             store,
             specs,
             workers,
+            room,
             followers: Mutex::default(),
         }))
     }
@@ -170,7 +182,16 @@ impl LogFollowers {
             }
         }
         let have = self.length(attempt);
-        let pending = LogPending { have, want: length };
+        let full = self.waits_for_room(attempt);
+        let pending = LogPending {
+            have,
+            want: length,
+            full,
+        };
+        if pending.full.is_some() && have < length {
+            // The worker has the rest, for as long as it takes.
+            return Err(pending);
+        }
         if given_up.is_none() && have < length && self.may_wait_again(attempt, have) {
             return Err(pending);
         }
@@ -192,6 +213,16 @@ impl LogFollowers {
             }
         };
         Ok((whole, tail.unwrap_or_default()))
+    }
+
+    /// Why the rest of a log doesn't come, if it is for want of room.
+    fn waits_for_room(&self, attempt: &AttemptId) -> Option<String> {
+        let no_room = || {
+            let progress = self.progress_of(attempt)?;
+            let no_room = *progress.borrow() == Progress::NoRoom;
+            no_room.then(|| "the master's disk for logs is full".to_owned())
+        };
+        self.0.room.logs_wait().or_else(no_room)
     }
 
     fn progress_of(&self, attempt: &AttemptId) -> Option<watch::Receiver<Progress>> {
@@ -261,8 +292,12 @@ impl Shared {
     async fn bring(&self, worker: &WorkerId, attempt: &AttemptId, told: &watch::Sender<Progress>) {
         let mut pause = FIRST_PAUSE;
         loop {
+            self.room.until_logs_are_taken().await;
             let before = self.open(attempt).await.map_or(0, |log| log.len());
-            told.send_replace(Progress::Following);
+            // That there was no room is true until something is written again.
+            if *told.borrow() != Progress::NoRoom {
+                told.send_replace(Progress::Following);
+            }
             match self.read_stream(worker, attempt).await {
                 Ok(()) => {
                     told.send_replace(Progress::Complete);
@@ -271,6 +306,11 @@ impl Shared {
                     if here > 0 || !self.workers.is_old_node(worker) {
                         return;
                     }
+                }
+                Err(Break::Log(error)) if error.is_no_room() => {
+                    debug!(%attempt, error = &error as &dyn std::error::Error, "log waits for room");
+                    self.room.found_full();
+                    told.send_replace(Progress::NoRoom);
                 }
                 Err(Break::Log(error @ (LogError::Gap { .. } | LogError::Differs { .. }))) => {
                     // The worker's copy is not the one that was followed; what is here stays.
@@ -297,6 +337,9 @@ impl Shared {
                 }
             }
             let now = self.open(attempt).await.map_or(0, |log| log.len());
+            if now > before && *told.borrow() == Progress::NoRoom {
+                told.send_replace(Progress::Following);
+            }
             pause = if now > before {
                 FIRST_PAUSE
             } else {
@@ -336,6 +379,8 @@ impl Shared {
             let message = message?;
             if let Some(LogPiece::Framed { offset, data }) = message.piece {
                 check_length(&log, data.len(), limit)?;
+                // The stream stands still meanwhile: the worker keeps what isn't read.
+                self.room.until_logs_are_taken().await;
                 append(&log, offset, data).await?;
             }
             if message.is_complete {

@@ -19,13 +19,14 @@ use cloudai_files::{log::LogStore, output::OutputStore};
 use cloudai_model::{
     Allowed, AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Whole,
     WorkerAddress, WorkerId,
-    record::{FilesRecord, TaskRecord, WorkerRecord},
+    record::{FilesRecord, Removed, TaskRecord, WorkerRecord},
 };
 use cloudai_operator::{
-    About, CancelFailure, ChangeFailure, Degraded, DownloadFailure, DownloadProgress, Downloaded,
-    DrainFailure, ExplainFailure, FilesFailure, FrameSource, InspectFailure, LogFailure,
-    MendFailure, NoAnswer, Operator, PlaceFailure, QueueEntry, ReadFailure, RegisterFailure,
-    Registered, Standing, SubmitFailure, TaskFiles, TaskFilter, TaskView, UnregisterFailure,
+    About, CancelFailure, ChangeFailure, Degraded, Disks, DownloadFailure, DownloadProgress,
+    Downloaded, DrainFailure, ExplainFailure, FilesFailure, FrameSource, InspectFailure, LeftFiles,
+    LogFailure, MendFailure, NoAnswer, Operator, PlaceFailure, QueueEntry, ReadFailure,
+    RegisterFailure, Registered, Standing, SubmitFailure, TaskFiles, TaskFilter, TaskView,
+    UnregisterFailure,
 };
 use cloudai_store::{JournaledStore, ReadError, Store, TakeInError, TaskQuery};
 use tokio::sync::{broadcast, watch};
@@ -35,6 +36,8 @@ use crate::{
     core_loop::{CoreHandle, Stopped},
     intake::Intake,
     live::LiveTasks,
+    retention::Kept,
+    room::Room,
     snapshot::Snapshots,
     token::{Tokens, random_registration},
     workers::Workers,
@@ -62,6 +65,10 @@ pub struct Master {
     pub tokens: Tokens,
     /// What tasks may use of the engines by name.
     pub allowed: Allowed,
+    /// Room on the disks.
+    pub room: Room,
+    /// What retention keeps and removed.
+    pub kept: Kept,
     /// News.
     pub events: broadcast::Sender<Event>,
     /// What is listened on: a name, and the address.
@@ -107,6 +114,17 @@ impl Operator for Master {
         self.snapshots.latest()
     }
 
+    fn disks(&self) -> Disks {
+        let sizes = self.store.disk_files().into_iter();
+        let sizes = sizes.filter_map(|file| Some(std::fs::metadata(file).ok()?.len()));
+        Disks {
+            disks: self.room.disks(),
+            store_bytes: sizes.reduce(|one, other| one + other),
+            held_up: self.room.held_up(),
+            ..self.kept.told()
+        }
+    }
+
     fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }
@@ -116,6 +134,9 @@ impl Operator for Master {
         if task.is_none()
             && let Some(journaled) = self.unread()
         {
+            if let Some(why) = self.room.held_up() {
+                return Err(SubmitError::HeldUp(why).into());
+            }
             match journaled.intake.take(&spec).await {
                 Ok(submitted) => return Ok(submitted),
                 // It has been read in this moment.
@@ -288,15 +309,21 @@ impl Operator for Master {
                 return Ok(accepted().map(|record| TaskView {
                     record,
                     result: None,
+                    removed: Removed::default(),
                 }));
             }
             Ok(None) => return Ok(None),
             Err(error) => return Err(read_failure(error)),
         };
         let result = self.store.result(task).await.map_err(read_failure)?;
+        let removed = match record.state.status.is_final() {
+            true => self.removed(task).await?,
+            false => Removed::default(),
+        };
         Ok(Some(TaskView {
             record: self.brought_up_to_date(record),
             result,
+            removed,
         }))
     }
 
@@ -354,6 +381,7 @@ impl Operator for Master {
             && let Some(entry) = journaled.intake.queued(task)
         {
             let workers = Vec::new();
+            let entry = Box::new(entry);
             return Ok(Standing::Waiting { entry, workers });
         }
         // As stored: the reason for a pause after a failure must not be laid over.
@@ -374,7 +402,7 @@ impl Operator for Master {
         let view = view.ok_or_else(unknown)?;
         let attempts = self.store.assignments(task).await.map_err(read_failure)?;
         Ok(Standing::Given {
-            view,
+            view: Box::new(view),
             assigned_at: attempts.last().map(|last| last.assigned_at),
         })
     }
@@ -384,8 +412,18 @@ impl Operator for Master {
         Ok(Box::new(FramesOf::new(follower)))
     }
 
-    async fn files_of_user(&self, user: &UserName) -> Result<Vec<FilesRecord>, ReadFailure> {
-        self.store.files_of_user(user).await.map_err(read_failure)
+    async fn files_of_user(&self, user: &UserName) -> Result<Vec<LeftFiles>, ReadFailure> {
+        let records = self.store.files_of_user(user).await.map_err(read_failure)?;
+        let without = records.iter().filter(|record| record.files.is_empty());
+        let without: Vec<TaskId> = without.map(|record| record.attempt.task.clone()).collect();
+        let mut removed = self.store.removed(&without).await.map_err(read_failure)?;
+        let left = records.into_iter().map(|record| LeftFiles {
+            removed: removed
+                .remove(&record.attempt.task)
+                .and_then(|removed| removed.files),
+            record,
+        });
+        Ok(left.collect())
     }
 
     async fn task_files(&self, task: &TaskId, user: &UserName) -> Result<TaskFiles, FilesFailure> {
@@ -411,7 +449,15 @@ impl Operator for Master {
         };
         let result = self.store.result(task).await.map_err(read_failure)?;
         let whole = result.map_or(Whole::Complete, |result| result.files);
-        Ok(TaskFiles { files, whole })
+        let removed = match status.is_final() {
+            true => self.removed(task).await?.files,
+            false => None,
+        };
+        Ok(TaskFiles {
+            files,
+            whole,
+            removed,
+        })
     }
 
     async fn download(
@@ -421,10 +467,17 @@ impl Operator for Master {
         destination: &Path,
         progress: watch::Sender<DownloadProgress>,
     ) -> Result<Downloaded, DownloadFailure> {
+        // From here on retention leaves them.
+        let reading = self.files.reading(task);
         let left = self.task_files(task, user).await?;
+        if let Some(removal) = left.removed {
+            let task = task.clone();
+            return Err(FilesFailure::Removed { task, removal }.into());
+        }
         let (store, destination) = (self.files.clone(), destination.to_owned());
         let (user, task) = (user.clone(), task.clone());
         let copied = tokio::task::spawn_blocking(move || {
+            let _reading = reading;
             let summary = store.copy_out(&user, &task, &left.files, &destination, |copied| {
                 progress.send_replace(DownloadProgress {
                     path: copied.path.to_string(),
@@ -447,6 +500,10 @@ impl Master {
         input: impl FnOnce(cloudai_core::Call) -> Input + Send + 'static,
     ) -> Result<Answer, NoAnswer> {
         self.store_is_read()?;
+        if let Some(why) = self.room.store_waits() {
+            // Its answer would wait as long as the store does.
+            return Err(NoAnswer::StoreWaits(why));
+        }
         let answer = self.core.call(input).await;
         answer.map_err(|Stopped| NoAnswer::ShuttingDown)
     }

@@ -14,6 +14,8 @@ use cloudai_model::{
 };
 use cloudai_store::MongoSettings;
 
+use crate::disk_settings::{self, DiskSettings};
+
 /// Settings that point to a MongoDB, and their variables: with any of them set, that is the store
 /// meant.
 const MONGODB: [(&str, &str); 5] = [
@@ -73,6 +75,8 @@ pub struct Settings {
     pub stop_grace: Duration,
     /// What tasks may use of the engines by name.
     pub allowed: Allowed,
+    /// What is kept how long, and what stays free on the disks.
+    pub disks: DiskSettings,
     /// The core's spans of time.
     pub core: cloudai_core::Settings,
 }
@@ -236,6 +240,7 @@ fn section() -> Section {
         .env("CLOUDAI_ALLOW_CAPABILITIES"),
     ];
     settings.extend(mongodb);
+    settings.extend(disk_settings::settings());
     Section {
         name: "master",
         defaults: include_str!("../defaults.toml"),
@@ -326,6 +331,7 @@ impl Settings {
                 volumes: found.get_list("allow-volumes").into_iter().collect(),
                 capabilities: found.get_list("allow-capabilities").into_iter().collect(),
             },
+            disks: DiskSettings::of(&found),
             core,
         };
         Ok((settings, found))
@@ -362,6 +368,7 @@ mod tests {
     use std::{collections::BTreeMap, ffi::OsString};
 
     use super::*;
+    use crate::disk_settings::Keeping;
 
     fn started(args: &[&str], env: &[(&str, &str)]) -> Result<Settings, SettingsError> {
         let folder = tempfile::tempdir().unwrap();
@@ -479,6 +486,43 @@ mod tests {
                 "folders of a worker's machine are not mounted",
             ),
             ("-allow-capabilities", "ALL", "each capability by its name"),
+        ] {
+            let error = started(&[flag, value], &[]).unwrap_err().to_string();
+            let error = error.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn logs_go_after_a_month_files_and_results_never_and_failures_stay_at_least_as_long() {
+        let kept = |flags: &[&str]| started(flags, &[]).unwrap().disks;
+        let words = |keep: &Keeping| {
+            [keep.logs, keep.files, keep.results]
+                .map(|keep| keep.to_string())
+                .join(", ")
+        };
+        let disks = kept(&[]);
+        assert_eq!(words(&disks.keep), "30 d, for ever, for ever");
+        assert_eq!(words(&disks.keep_failed), "90 d, for ever, for ever");
+        assert_eq!(disks.keep_bytes, None);
+        assert_eq!(disks.min_free.of(10 << 30), (10 << 30) / 20);
+        assert_eq!(disks.min_free.of(1 << 50), 2 << 30);
+
+        let disks = kept(&[
+            "-keep-logs",
+            "180d",
+            "-keep-files=7d",
+            "-keep-failed-files=1d",
+            "-keep-bytes=100GB",
+        ]);
+        assert_eq!(words(&disks.keep), "180 d, 7 d, for ever");
+        assert_eq!(words(&disks.keep_failed), "180 d, 7 d, for ever");
+        assert_eq!(disks.keep_bytes, Some(100 << 30));
+
+        for (flag, value, expected) in [
+            ("-keep-logs", "0", "such as 30d or 12h, or forever"),
+            ("-keep-bytes", "lots", "such as 100GB"),
+            ("-min-free", "100%", "such as 5%, 2GB, or both"),
         ] {
             let error = started(&[flag, value], &[]).unwrap_err().to_string();
             let error = error.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -38,6 +38,8 @@ use crate::{
     live::LiveTasks,
     logs::LogFollowers,
     operations::{Journaled, Master},
+    retention::{Kept, Retention, RetentionSetup},
+    room::Room,
     settings::{Settings, StoreKind},
     snapshot::Snapshots,
     specs::Specs,
@@ -244,7 +246,9 @@ pub async fn start(settings: &Settings, opened: OpenStore) -> Result<Running, St
         grpc_port: grpc.port(),
         stop_grace: settings.stop_grace,
     }));
-    let followers = LogFollowers::new(logs.clone(), specs.clone(), workers.clone());
+    let store_is_here = !store.disk_files().is_empty();
+    let room = Room::of(&settings.data_dir, store_is_here, settings.disks.min_free);
+    let followers = LogFollowers::new(logs.clone(), specs.clone(), workers.clone(), room.clone());
     let (events, _) = broadcast::channel(EVENT_BACKLOG);
 
     let policy = policy::by_name(&settings.scheduler).unwrap_or_else(|_| {
@@ -259,8 +263,28 @@ pub async fn start(settings: &Settings, opened: OpenStore) -> Result<Running, St
         specs: specs.clone(),
         events: events.clone(),
     };
-    let started = core_loop::start(core, store.clone(), effects, snapshots.clone());
+    let started = core_loop::start(
+        core,
+        store.clone(),
+        effects,
+        snapshots.clone(),
+        room.clone(),
+    );
     workers.connect(started.core.clone());
+    tokio::spawn(room.clone().watch(started.core.clone()));
+    let kept = Kept::new(settings.disks.keep_bytes);
+    let retention = Retention::new(
+        settings.disks,
+        RetentionSetup {
+            core: started.core.clone(),
+            store: store.clone(),
+            snapshots: snapshots.clone(),
+            logs: logs.clone(),
+            files: files.clone(),
+            kept: kept.clone(),
+        },
+    );
+    tokio::spawn(retention.run());
 
     let master = Arc::new(Master {
         core: started.core,
@@ -273,6 +297,8 @@ pub async fn start(settings: &Settings, opened: OpenStore) -> Result<Running, St
         workers,
         tokens: tokens.clone(),
         allowed: settings.allowed.clone(),
+        room,
+        kept,
         events,
         services: vec![
             (

@@ -39,6 +39,12 @@ pub enum Record {
     StopOrder(StopOrder),
     /// A stop order is carried out.
     StopOrderDone(AttemptId),
+    /// What was removed of what an ended task left, whole.
+    Removed(RemovedRecord),
+    /// An ended task is forgotten, with all that is stored of it.
+    TaskForgotten(TaskId),
+    /// Tasks with numbers up to these were forgotten; what a store says of them as a whole.
+    Forgotten(ForgottenRecord),
 }
 
 /// The cluster as a whole.
@@ -229,6 +235,49 @@ pub struct FileRecord {
     pub size: u64,
     /// SHA-256 in lower-case hex.
     pub sha256: String,
+}
+
+/// What was removed of what an ended task left. Written before it is removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedRecord {
+    /// The task.
+    pub task: TaskId,
+    /// What of it.
+    pub removed: Removed,
+}
+
+/// What is there no more of what an ended task left.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Removed {
+    /// The logs of all its attempts.
+    pub log: Option<Removal>,
+    /// Its output files.
+    pub files: Option<Removal>,
+}
+
+/// When something was removed, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removal {
+    /// When.
+    pub at: Wall,
+    /// By what, such as `retention after 30 d`.
+    pub by: String,
+}
+
+impl std::fmt::Display for Removal {
+    /// To be put behind `the log was` or `its files were`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "removed on {} by {}", self.at, self.by)
+    }
+}
+
+/// The highest numbers of tasks that are forgotten: they are not given out again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForgottenRecord {
+    /// The highest [`TaskRecord::order`].
+    pub order: u64,
+    /// The highest [`TaskId::number`]; `None` if none of them had one.
+    pub task_number: Option<u64>,
 }
 
 /// A container that an unregistered worker must still stop.

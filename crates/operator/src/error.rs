@@ -10,7 +10,9 @@ use cloudai_files::{
     log::{FrameError, LogError},
     output::CopyError,
 };
-use cloudai_model::{DraftErrors, TaskId, TaskStatus, UserName, WorkerAddress, WorkerId};
+use cloudai_model::{
+    DraftErrors, TaskId, TaskStatus, UserName, WorkerAddress, WorkerId, record::Removal,
+};
 
 /// Why the master did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +23,9 @@ pub enum NoAnswer {
     /// Its store could not be read yet: what there is to change is not known.
     #[error("the store has not been read yet: {0}; try again when it is in reach")]
     StoreUnread(Box<Degraded>),
+    /// Its store can't be written, and why: nothing was changed.
+    #[error("nothing can be changed just now: {0}")]
+    StoreWaits(String),
 }
 
 /// The store could not be asked.
@@ -140,6 +145,14 @@ pub enum UnregisterFailure {
 /// Why a log could not be shown to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum LogFailure {
+    /// It is there no more.
+    #[error("the log of task {task} was {removal}")]
+    Removed {
+        /// Which task.
+        task: TaskId,
+        /// When, and by what.
+        removal: Removal,
+    },
     /// Its file can't be read.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -222,6 +235,14 @@ pub enum FilesFailure {
         task: TaskId,
         /// Where it stands.
         status: TaskStatus,
+    },
+    /// They are there no more.
+    #[error("the files of task {task} were {removal}")]
+    Removed {
+        /// Which task.
+        task: TaskId,
+        /// When, and by what.
+        removal: Removal,
     },
     /// See [`ReadFailure`].
     #[error(transparent)]

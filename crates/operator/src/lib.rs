@@ -3,6 +3,7 @@
 //!
 //! One error type for each operation. Its text, followed by its causes, is what the caller reads.
 
+mod disks;
 mod error;
 
 use std::{
@@ -22,10 +23,11 @@ use cloudai_files::{log::Frame, output::CopySummary};
 use cloudai_model::{
     AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
     WorkerAddress, WorkerId,
-    record::{FileRecord, FilesRecord, ResultRecord, TaskRecord, WorkerRecord},
+    record::{FileRecord, FilesRecord, Removal, Removed, ResultRecord, TaskRecord, WorkerRecord},
 };
 use tokio::sync::{broadcast, watch};
 
+pub use disks::{Disk, Disks, KeptBytes, Sweep};
 pub use error::{
     CancelFailure, ChangeFailure, DownloadFailure, DrainFailure, ExplainFailure, FilesFailure,
     InspectFailure, LogFailure, MendFailure, NoAnswer, PlaceFailure, ReadFailure, RegisterFailure,
@@ -46,6 +48,9 @@ pub trait Operator: Send + Sync {
 
     /// The cluster as it was a moment ago. Never waits.
     fn snapshot(&self) -> Arc<Snapshot>;
+
+    /// What the disks hold and have room for, as of a moment ago. Never waits.
+    fn disks(&self) -> Disks;
 
     /// What happens from now on. Losing some of it loses nothing but news.
     fn events(&self) -> broadcast::Receiver<Event>;
@@ -106,11 +111,12 @@ pub trait Operator: Send + Sync {
     async fn explain(&self, task: &TaskId) -> Result<Standing, ExplainFailure>;
 
     /// The log of an attempt from its first byte to its end, live. Ends when nothing more of that
-    /// attempt's log will come, and at once if there is none of it.
+    /// attempt's log will come, and at once if there is none of it. One that was removed is an error
+    /// that says so.
     async fn follow_log(&self, attempt: &AttemptId) -> Result<Box<dyn FrameSource>, LogFailure>;
 
     /// The output files of all of a user's tasks, the newest task first.
-    async fn files_of_user(&self, user: &UserName) -> Result<Vec<FilesRecord>, ReadFailure>;
+    async fn files_of_user(&self, user: &UserName) -> Result<Vec<LeftFiles>, ReadFailure>;
 
     /// The output files of one task of `user`.
     async fn task_files(&self, task: &TaskId, user: &UserName) -> Result<TaskFiles, FilesFailure>;
@@ -196,6 +202,8 @@ pub struct TaskView {
     pub record: TaskRecord,
     /// Its result.
     pub result: Option<ResultRecord>,
+    /// What was removed of what it left.
+    pub removed: Removed,
 }
 
 /// Which tasks are wanted.
@@ -226,17 +234,26 @@ pub enum Standing {
     /// It waits.
     Waiting {
         /// Its place, and why it waits.
-        entry: QueueEntry,
+        entry: Box<QueueEntry>,
         /// Everything that stands against it, worker by worker; nothing: it fits there.
         workers: Vec<(WorkerId, Vec<Obstacle>)>,
     },
     /// A worker has it, or it has ended.
     Given {
         /// The task.
-        view: TaskView,
+        view: Box<TaskView>,
         /// When its last attempt was sent; `None` if it never had one.
         assigned_at: Option<Wall>,
     },
+}
+
+/// That a task left files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftFiles {
+    /// What is known of them; without the files themselves if they were removed.
+    pub record: FilesRecord,
+    /// Whether they were.
+    pub removed: Option<Removal>,
 }
 
 /// What a task left in `/output`.
@@ -246,6 +263,8 @@ pub struct TaskFiles {
     pub files: Vec<FileRecord>,
     /// Whether these are all of them.
     pub whole: Whole,
+    /// Whether there were some that were removed.
+    pub removed: Option<Removal>,
 }
 
 /// How far a download is.

@@ -88,6 +88,12 @@ pub enum CommitError {
 }
 
 impl CommitError {
+    /// Whether it is room that is missing: the identical batch succeeds when there is some.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. })
+    }
+
     /// Whether the identical batch may succeed if it is sent again.
     #[must_use]
     pub fn may_retry(&self) -> bool {

@@ -32,10 +32,11 @@ pub trait Export: Send + Sync + 'static {
     async fn holdings(&self) -> Result<Holdings, ReadError>;
 
     /// Sends every record in an order in which an empty store can take them: `Cluster`, each
-    /// `Worker` by id, each task as `TaskAdded` with the state it has, by order, each `Assignment` by
-    /// the task's order and the attempt, each `Result` and each `Files` by the task's order, each
-    /// `StopOrder` by task and attempt, as texts. All of it is as of one instant. What can't be read
-    /// is sent as such, in its place, and the rest follows.
+    /// `Worker` by id, each task as `TaskAdded` with the state it has, by order, each `Removed` by the
+    /// task's order, each `Assignment` by the task's order and the attempt, each `Result` and each
+    /// `Files` by the task's order, each `StopOrder` by task and attempt, as texts, and `Forgotten`,
+    /// if tasks were. All of it is as of one instant. What can't be read is sent as such, in its
+    /// place, and the rest follows.
     ///
     /// # Errors
     /// If the database fails, was written meanwhile where that can't be helped
@@ -77,6 +78,10 @@ pub struct Holdings {
     pub files: u64,
     /// Containers that unregistered workers must still stop.
     pub stop_orders: u64,
+    /// Tasks of which something that they left was removed.
+    pub removed: u64,
+    /// Whether tasks were forgotten, so that it keeps their highest numbers.
+    pub has_forgotten: bool,
     /// Documents of an earlier program that no master has taken up yet.
     pub not_taken_up: u64,
 }
@@ -92,11 +97,14 @@ impl Holdings {
             Record::Result(_) => self.results += 1,
             Record::Files(_) => self.files += 1,
             Record::StopOrder(_) => self.stop_orders += 1,
+            Record::Removed(_) => self.removed += 1,
+            Record::Forgotten(_) => self.has_forgotten = true,
             // An export says what is, not what changed.
             Record::WorkerRemoved(_)
             | Record::TaskChanged(..)
             | Record::SpecChanged(..)
-            | Record::StopOrderDone(_) => {}
+            | Record::StopOrderDone(_)
+            | Record::TaskForgotten(_) => {}
         }
     }
 
@@ -122,6 +130,8 @@ impl Holdings {
             + self.results
             + self.files
             + self.stop_orders
+            + self.removed
+            + u64::from(self.has_forgotten)
     }
 
     /// Whose it is.
@@ -159,6 +169,7 @@ impl fmt::Display for Holdings {
             (self.results, "result", "results"),
             (self.files, "set of files", "sets of files"),
             (self.stop_orders, "stop order", "stop orders"),
+            (self.removed, "removal", "removals"),
         ] {
             if count > 0 {
                 write!(f, ", {}", plural(count, one, more))?;

@@ -20,13 +20,16 @@ mod conformance;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::Arc,
 };
 
 use async_trait::async_trait;
 use cloudai_model::{
-    TaskId, TaskStatus, UserName, WorkerId,
-    record::{AssignmentRecord, FilesRecord, Record, ResultRecord, TaskRecord},
+    TaskId, TaskStatus, UserName, Wall, WorkerId,
+    record::{
+        AssignmentRecord, FilesRecord, ForgottenRecord, Record, Removed, ResultRecord, TaskRecord,
+    },
 };
 use tokio::sync::mpsc;
 
@@ -75,6 +78,9 @@ pub trait Store: Send + Sync + 'static {
     /// - `Result` is written once a task. The identical one changes nothing.
     /// - `Cluster`, `Worker`, `TaskChanged`, `Assignment`, `Files` and `StopOrder` replace what
     ///   was there; the two removals succeed if there is nothing to remove.
+    /// - `Removed` replaces what was said before. `TaskForgotten` takes everything away that is
+    ///   kept of a task, if it is known; its numbers count for [`Highest`] ever after, and so do
+    ///   those that `Forgotten` says, where they are higher than what is there.
     ///
     /// # Errors
     /// See [`CommitError`]; [`CommitError::may_retry`] tells those that can pass from those that
@@ -133,6 +139,25 @@ pub trait Store: Send + Sync + 'static {
     /// If some can't be read.
     async fn files_of_user(&self, user: &UserName) -> Result<Vec<FilesRecord>, ReadError>;
 
+    /// Final tasks in the order in which they ended, with what was removed of each. Tasks of which
+    /// it is not known when they ended are left out.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    async fn ended(&self, query: &EndedQuery) -> Result<Vec<EndedTask>, ReadError>;
+
+    /// What was removed of what these tasks left; those of which nothing was are absent.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    async fn removed(&self, tasks: &[TaskId]) -> Result<BTreeMap<TaskId, Removed>, ReadError>;
+
+    /// The files on this machine that it keeps records in, also those that are not there just now;
+    /// none if all records are elsewhere.
+    fn disk_files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
     /// Waits for what is under way and closes. Every later call but this one answers that the
     /// store is closed.
     ///
@@ -171,13 +196,72 @@ impl TaskQuery {
     }
 }
 
-/// The highest numbers given out, over all tasks, also final ones.
+/// Which ended tasks to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedQuery {
+    /// Those that ended so.
+    pub statuses: BTreeSet<TaskStatus>,
+    /// Those that ended before this.
+    pub before: Wall,
+    /// Those that come after this one: the cursor.
+    pub after: Option<EndedAt>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A place in the order in which tasks ended; at the same time the earlier submit comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndedAt {
+    /// When it ended.
+    pub at: Wall,
+    /// [`TaskRecord::order`].
+    pub order: u64,
+}
+
+/// A task that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedTask {
+    /// Which.
+    pub task: TaskId,
+    /// Whose.
+    pub user: UserName,
+    /// Its place.
+    pub place: EndedAt,
+    /// What was removed of what it left.
+    pub removed: Removed,
+}
+
+/// The highest numbers given out, over all tasks: final ones and forgotten ones count, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Highest {
     /// The highest [`TaskId::number`]; `None` if no task has one.
     pub task_number: Option<u64>,
     /// The highest [`TaskRecord::order`]; 0 if there is no task.
     pub order: u64,
+}
+
+impl Highest {
+    /// The higher of each.
+    fn and(self, other: Self) -> Self {
+        Self {
+            task_number: self.task_number.max(other.task_number),
+            order: self.order.max(other.order),
+        }
+    }
+
+    /// What an export says, if these are the numbers of forgotten tasks: nothing, if there were
+    /// none.
+    fn as_forgotten(self) -> Option<ForgottenRecord> {
+        let Self { task_number, order } = self;
+        (self != Self::default()).then_some(ForgottenRecord { order, task_number })
+    }
+}
+
+impl From<ForgottenRecord> for Highest {
+    fn from(forgotten: ForgottenRecord) -> Self {
+        let ForgottenRecord { order, task_number } = forgotten;
+        Self { task_number, order }
+    }
 }
 
 /// Whether two records are of one submit, wherever each of them stands by now and whatever was

@@ -9,15 +9,15 @@ use async_trait::async_trait;
 use cloudai_model::{
     AttemptId, TaskChange, TaskId, TaskStatus, UserName, WorkerId,
     record::{
-        AssignmentRecord, ClusterRecord, FilesRecord, Record, ResultRecord, StopOrder, TaskRecord,
-        TaskState, WorkerRecord,
+        AssignmentRecord, ClusterRecord, FilesRecord, Record, Removed, RemovedRecord, ResultRecord,
+        StopOrder, TaskRecord, TaskState, WorkerRecord,
     },
 };
 use tokio::sync::mpsc;
 
 use crate::{
-    CommitError, Export, HIGHEST_ORDER, Highest, Holdings, LOAD_CHUNK, Piece, ReadError, Store,
-    TaskQuery, export::Chunk, same_submit,
+    CommitError, EndedAt, EndedQuery, EndedTask, Export, HIGHEST_ORDER, Highest, Holdings,
+    LOAD_CHUNK, Piece, ReadError, Store, TaskQuery, export::Chunk, same_submit,
 };
 
 /// Keeps records for as long as the process lives.
@@ -46,6 +46,9 @@ struct Tables {
     assignments: BTreeMap<(u64, u32), AssignmentRecord>,
     results: BTreeMap<u64, ResultRecord>,
     files: BTreeMap<u64, FilesRecord>,
+    removed: BTreeMap<u64, Removed>,
+    /// The highest numbers of tasks that are here no more.
+    forgotten: Highest,
     stop_orders: BTreeMap<AttemptId, StopOrder>,
 }
 
@@ -122,6 +125,12 @@ impl Tables {
             Record::StopOrderDone(attempt) => {
                 undo.push(remove!(self.stop_orders, attempt.clone()));
             }
+            Record::Removed(record) => {
+                let order = self.order("removal", &record.task)?;
+                undo.push(put!(self.removed, order, record.removed.clone()));
+            }
+            Record::TaskForgotten(task) => self.forget(task, undo),
+            Record::Forgotten(numbers) => self.raise_forgotten((*numbers).into(), undo),
         }
         Ok(())
     }
@@ -220,6 +229,36 @@ impl Tables {
         Ok(())
     }
 
+    fn forget(&mut self, task: &TaskId, undo: &mut Vec<Undo>) {
+        let Some(order) = self.orders.get(task).copied() else {
+            return;
+        };
+        let attempts: Vec<_> = self
+            .assignments
+            .range((order, 0)..=(order, u32::MAX))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in attempts {
+            undo.push(remove!(self.assignments, key));
+        }
+        undo.push(remove!(self.results, order));
+        undo.push(remove!(self.files, order));
+        undo.push(remove!(self.removed, order));
+        undo.push(remove!(self.tasks, order));
+        undo.push(remove!(self.orders, task.clone()));
+        let numbers = Highest {
+            task_number: task.number(),
+            order,
+        };
+        self.raise_forgotten(numbers, undo);
+    }
+
+    fn raise_forgotten(&mut self, numbers: Highest, undo: &mut Vec<Undo>) {
+        let before = self.forgotten;
+        self.forgotten = before.and(numbers);
+        undo.push(Box::new(move |tables| tables.forgotten = before));
+    }
+
     fn task(&self, task: &TaskId) -> Option<&TaskRecord> {
         self.tasks.get(self.orders.get(task)?)
     }
@@ -243,10 +282,11 @@ impl Tables {
             .filter(|((order, _), assignment)| assignment.ended.is_none() && live(order))
             .map(|(_, assignment)| Record::Assignment(assignment.clone()));
         let stop_orders = self.stop_orders.values().cloned().map(Record::StopOrder);
-        let highest = Highest {
+        let stored = Highest {
             task_number: self.orders.keys().filter_map(TaskId::number).max(),
             order: self.tasks.keys().next_back().copied().unwrap_or(0),
         };
+        let highest = stored.and(self.forgotten);
         let records = cluster
             .chain(workers)
             .chain(tasks)
@@ -263,6 +303,12 @@ impl Tables {
         let cluster = self.cluster.iter().cloned().map(Record::Cluster);
         let workers = self.workers.values().cloned().map(Record::Worker);
         let tasks = self.tasks.values().cloned().map(Box::new);
+        let removed = self.removed.iter().filter_map(|(order, removed)| {
+            Some(RemovedRecord {
+                task: self.tasks.get(order)?.task.clone(),
+                removed: removed.clone(),
+            })
+        });
         let results = self.results.values().cloned().map(Box::new);
         let files = self.files.values().cloned().map(Box::new);
         // As texts, which is how databases sort their ids.
@@ -271,10 +317,12 @@ impl Tables {
         cluster
             .chain(workers)
             .chain(tasks.map(Record::TaskAdded))
+            .chain(removed.map(Record::Removed))
             .chain(self.assignments.values().cloned().map(Record::Assignment))
             .chain(results.map(Record::Result))
             .chain(files.map(Record::Files))
             .chain(stop_orders.into_iter().map(Record::StopOrder))
+            .chain(self.forgotten.as_forgotten().map(Record::Forgotten))
             .collect()
     }
 }
@@ -382,6 +430,42 @@ impl Store for MemoryStore {
                 .filter(|files| files.user == *user)
                 .cloned()
                 .collect()
+        })
+    }
+
+    async fn ended(&self, query: &EndedQuery) -> Result<Vec<EndedTask>, ReadError> {
+        self.read(|tables| {
+            let mut ended: Vec<(EndedAt, &TaskRecord)> = tables
+                .tasks
+                .values()
+                .filter(|task| query.statuses.contains(&task.state.status))
+                .filter_map(|task| {
+                    let at = task.state.completed_at?;
+                    let order = task.order;
+                    Some((EndedAt { at, order }, task))
+                })
+                .filter(|(place, _)| place.at < query.before && Some(*place) > query.after)
+                .collect();
+            ended.sort_by_key(|(place, _)| *place);
+            let ended = ended.into_iter().take(query.limit);
+            ended
+                .map(|(place, task)| EndedTask {
+                    task: task.task.clone(),
+                    user: task.spec.user.clone(),
+                    place,
+                    removed: tables.removed.get(&task.order).cloned().unwrap_or_default(),
+                })
+                .collect()
+        })
+    }
+
+    async fn removed(&self, tasks: &[TaskId]) -> Result<BTreeMap<TaskId, Removed>, ReadError> {
+        self.read(|tables| {
+            let removed = tasks.iter().filter_map(|task| {
+                let removed = tables.removed.get(tables.orders.get(task)?)?;
+                Some((task.clone(), removed.clone()))
+            });
+            removed.collect()
         })
     }
 

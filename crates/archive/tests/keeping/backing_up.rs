@@ -13,9 +13,11 @@ use cloudai_archive::{
 };
 use cloudai_files::log::{LogStore, tail_text};
 use cloudai_model::{TaskStatus, Wall, record::Record};
-use cloudai_store::{DataDirLock, OpenError, SqliteStore};
+use cloudai_store::{DataDirLock, OpenError, SqliteStore, Store as _};
 
-use crate::master::{Master, added, attempt, id, line, records_of, silent};
+use crate::master::{
+    Master, added, assigned, attempt, id, line, records_of, removed, result, silent,
+};
 
 const MADE: Wall = Wall(1_760_000_000_000);
 const RESTORED: Wall = Wall(1_760_000_600_000);
@@ -132,6 +134,43 @@ async fn logs_and_files_can_be_left_out() {
     let new = master.path("new");
     restored(&archive(&master), &new).await.unwrap();
     assert_eq!(records_of(&new).await.len(), 9);
+}
+
+#[tokio::test]
+async fn what_was_removed_and_forgotten_comes_back_as_that() {
+    // Given a master that holds room back and has written down that a task's log and files are
+    // removed, which they are about to be, and that it has forgotten another one,
+    let master = Master::at_work().await;
+    fs::write(master.data_dir().join("reserve"), [0; 4096]).unwrap();
+    let over = [added(4, TaskStatus::Completed), assigned(4), result(4)];
+    master.commits(over).await;
+    master
+        .commits([removed(3), Record::TaskForgotten(id(4))])
+        .await;
+
+    // when it is backed up and restored,
+    let manifest = backed_up(&master, true).await.unwrap().manifest;
+    let new = master.path("new");
+    restored(&archive(&master), &new).await.unwrap();
+
+    // then nothing of what was removed is in the backup, nor missing, nor is the room;
+    assert_eq!(manifest.missing, Vec::<String>::new());
+    let parts: Vec<_> = manifest.parts.iter().map(|part| &*part.path).collect();
+    let expected = [
+        "store/cloudai.db",
+        "secrets/worker-token.key",
+        "logs/task-1002/1.log",
+    ];
+    assert_eq!(parts, expected);
+    assert_eq!(manifest.records["removals"], 1);
+    assert!(!new.join("reserve").exists());
+    // it is known that it was removed, and no number is given out again.
+    let records = records_of(&new).await;
+    assert!(records.contains(&removed(3)), "{records:?}");
+    let store = SqliteStore::open(&new).unwrap();
+    let (sink, _source) = tokio::sync::mpsc::channel(9);
+    let highest = store.load(sink).await.unwrap();
+    assert_eq!((highest.order, highest.task_number), (4, id(4).number()));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::fs;
 use cloudai_archive::{CheckError, StorePlace, check};
 use cloudai_model::{TaskStatus, record::Record};
 
-use crate::master::{Master, added, assigned, result, silent};
+use crate::master::{Master, added, assigned, id, removed, result, silent};
 
 async fn findings(master: &Master) -> Vec<String> {
     let place = StorePlace::Sqlite(master.data_dir());
@@ -125,4 +125,26 @@ async fn a_stop_order_outlives_its_task_and_is_no_finding() {
     };
     master.commits([Record::StopOrder(stop)]).await;
     assert_eq!(findings(&master).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_retention_removed_and_forgot_is_no_finding() {
+    // Given files that are gone from the disk,
+    let master = Master::at_work().await;
+    fs::remove_dir_all(master.data_dir().join("files/admin/task-1003")).unwrap();
+    assert_eq!(findings(&master).await.len(), 2);
+
+    // when it is written down that they were removed, and a task is forgotten with its result,
+    let over = [added(4, TaskStatus::Completed), assigned(4), result(4)];
+    master.commits(over).await;
+    let swept = [removed(3), Record::TaskForgotten(id(4))];
+    master.commits(swept).await;
+
+    // then all is as it should be, and counted.
+    let place = StorePlace::Sqlite(master.data_dir());
+    let checked = check(&place, &master.data_dir(), silent()).await.unwrap();
+    assert_eq!(checked.findings, []);
+    let shown = checked.holdings.to_string();
+    assert!(shown.contains("3 tasks"), "{shown}");
+    assert!(shown.contains("1 removal"), "{shown}");
 }

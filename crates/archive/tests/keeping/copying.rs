@@ -3,10 +3,10 @@
 use std::fs;
 
 use cloudai_archive::{CopyError, StorePlace, copy};
-use cloudai_model::TaskStatus;
+use cloudai_model::{TaskStatus, record::Record};
 use cloudai_store::{OpenError, SqliteFilling, SqliteStore};
 
-use crate::master::{Master, added, records_of, silent, with_causes};
+use crate::master::{Master, added, id, records_of, removed, silent, with_causes};
 
 fn places(master: &Master) -> (StorePlace, StorePlace) {
     let to = master.path("new");
@@ -28,6 +28,10 @@ async fn every_record_comes_through_and_the_old_store_is_as_it_was() {
     master
         .commits((10..2_500).map(|number| added(number, TaskStatus::Queued)))
         .await;
+    let forgotten = Record::TaskForgotten(id(9_000));
+    master
+        .commits([removed(3), added(9_000, TaskStatus::Completed), forgotten])
+        .await;
     master.ends().await;
     let (from, to) = places(&master);
     let before = fs::read(master.data_dir().join("cloudai.db")).unwrap();
@@ -35,6 +39,8 @@ async fn every_record_comes_through_and_the_old_store_is_as_it_was() {
     let copied = copy(&from, &to, silent()).await.unwrap();
 
     assert_eq!(copied.holdings.task_count(), 2_493);
+    assert_eq!(copied.holdings.removed, 1);
+    assert!(copied.holdings.has_forgotten);
     let new = master.path("new");
     assert!(records_of(&new).await == records_of(&master.data_dir()).await);
     assert_eq!(

@@ -16,8 +16,8 @@ use cloudai_model::{
     AttemptId, ContainerEnd, Exit, Grant, PeakUsage, Phase, TaskDraft, TaskId, TaskStatus, Wall,
     Whole,
     record::{
-        AssignmentRecord, ClusterRecord, FileRecord, FilesRecord, Record, ResultRecord, TaskRecord,
-        TaskState, WorkerRecord,
+        AssignmentRecord, ClusterRecord, FileRecord, FilesRecord, Record, Removal, Removed,
+        RemovedRecord, ResultRecord, TaskRecord, TaskState, WorkerRecord,
     },
 };
 use cloudai_store::{Export, Piece, SqliteReader, SqliteStore, Store};
@@ -101,6 +101,23 @@ pub(crate) fn result(number: u64) -> Record {
         completed_at: Wall(1_700_000_000_010),
         sla_success: None,
     }))
+}
+
+/// Log and files of a task are written down as removed.
+pub(crate) fn removed(number: u64) -> Record {
+    let removal = || {
+        Some(Removal {
+            at: Wall(1_700_000_099_000),
+            by: "retention after 30 d".to_owned(),
+        })
+    };
+    Record::Removed(RemovedRecord {
+        task: id(number),
+        removed: Removed {
+            log: removal(),
+            files: removal(),
+        },
+    })
 }
 
 pub(crate) fn line(at: i64, text: &str) -> Frame {

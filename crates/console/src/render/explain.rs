@@ -187,11 +187,11 @@ mod tests {
     }
 
     fn explained(workers: Vec<(WorkerId, Vec<Obstacle>)>, width: usize) -> String {
-        let entry = QueueEntry {
+        let entry = Box::new(QueueEntry {
             position: 2,
             record: task(7, ""),
             why: waiting_for("a, b: CPU short by 1 core"),
-        };
+        });
         let style = Style {
             width,
             ..Style::PLAIN
@@ -238,11 +238,11 @@ Task task-7 has waited for 10s, at position 2 of 5
         record.state.retry_at = Some(NOW.wall.after(std::time::Duration::from_secs(8)));
         record.state.taken_down = vec!["b".parse().unwrap()];
         let told = |record: &cloudai_model::record::TaskRecord, summary: &str| {
-            let entry = QueueEntry {
+            let entry = Box::new(QueueEntry {
                 position: 1,
                 record: record.clone(),
                 why: waiting_for(summary),
-            };
+            });
             let workers = workers(vec![("a", Vec::new())]);
             explain(
                 &Standing::Waiting { entry, workers },
@@ -293,10 +293,11 @@ Task task-7 has waited for 10s, at position 2 of 5
     fn a_task_that_does_not_wait_is_told_where_and_since_when() {
         let mut record = finished(task(7, ""), TaskStatus::Completed, 0);
         let told = |record: &cloudai_model::record::TaskRecord| {
-            let view = TaskView {
+            let view = Box::new(TaskView {
+                removed: Default::default(),
                 record: record.clone(),
                 result: None,
-            };
+            });
             let assigned_at = Some(record.submitted_at);
             explain(
                 &Standing::Given { view, assigned_at },

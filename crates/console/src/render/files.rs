@@ -1,7 +1,7 @@
 //! The tables of what tasks left in `/output`.
 
 use cloudai_model::{Wall, record::FilesRecord};
-use cloudai_operator::TaskFiles;
+use cloudai_operator::{LeftFiles, TaskFiles};
 
 use super::{
     table::{Cut, table},
@@ -9,16 +9,20 @@ use super::{
 };
 use crate::{output::Style, time::short_span};
 
-/// Tasks that left files, in the order given.
-pub(crate) fn of_user(records: &[FilesRecord], now: Wall, style: Style) -> String {
-    let rows: Vec<_> = records
+/// Tasks that left files, in the order given; `task-files` says when some were removed, and why.
+pub(crate) fn of_user(tasks: &[LeftFiles], now: Wall, style: Style) -> String {
+    let rows: Vec<_> = tasks
         .iter()
-        .map(|record| {
+        .map(|LeftFiles { record, removed }| {
+            let (count, size) = match removed {
+                Some(_) => ("removed".to_owned(), String::new()),
+                None => (record.files.len().to_string(), size(total(record))),
+            };
             [
                 record.attempt.task.to_string(),
                 safe(&record.task_name),
-                record.files.len().to_string(),
-                size(total(record)),
+                count,
+                size,
                 short_span(now.since(record.uploaded_at)),
             ]
         })
@@ -62,7 +66,10 @@ pub(crate) fn of_task(files: &TaskFiles, style: Style) -> String {
 
 #[cfg(test)]
 mod tests {
-    use cloudai_model::{AttemptId, TaskId, UserName, Whole, record::FileRecord};
+    use cloudai_model::{
+        AttemptId, TaskId, UserName, Whole,
+        record::{FileRecord, Removal},
+    };
 
     use super::*;
     use crate::{render::text::columns, testing::NOW};
@@ -89,10 +96,25 @@ mod tests {
             files: files(),
             uploaded_at: Wall(NOW.wall.0 - 3000),
         };
+        let there = LeftFiles {
+            record: record.clone(),
+            removed: None,
+        };
+        let gone = LeftFiles {
+            record: FilesRecord {
+                files: Vec::new(),
+                ..record
+            },
+            removed: Some(Removal {
+                at: NOW.wall,
+                by: "retention".to_owned(),
+            }),
+        };
         assert_eq!(
-            of_user(&[record], NOW.wall, Style::PLAIN),
-            "TASK    NAME        FILES  SIZE    AGE\n\
-             task-7  train\\ning  2      3.0 MB  3s\n"
+            of_user(&[there, gone], NOW.wall, Style::PLAIN),
+            "TASK    NAME        FILES    SIZE    AGE\n\
+             task-7  train\\ning  2        3.0 MB  3s\n\
+             task-7  train\\ning  removed          3s\n"
         );
     }
 
@@ -101,6 +123,7 @@ mod tests {
         let files = TaskFiles {
             files: files(),
             whole: Whole::Complete,
+            removed: None,
         };
         let at = |width| {
             of_task(

@@ -1,5 +1,6 @@
 //! Tasks and workers in JSON, by the contract's names: section 2, "A task in JSON".
 
+mod disks;
 mod explain;
 mod files;
 mod inspection;
@@ -10,14 +11,16 @@ use std::{collections::BTreeMap, time::Duration};
 use cloudai_core::registry::Worker;
 use cloudai_model::{
     AttemptId, Command, ContainerEnd, Now, TaskStatus, TimeOut, Wall,
-    record::{ResultRecord, TaskRecord},
+    record::{Removed, ResultRecord, TaskRecord},
     resources::bytes_to_gb,
 };
 use serde::Serialize;
 
 use super::status::{StoreStatus, Totals};
 use cloudai_core::Snapshot;
-use cloudai_operator::{About, Degraded, QueueEntry};
+use cloudai_operator::{About, Degraded, Disks, QueueEntry};
+
+use self::{disks::DisksJson, files::RemovalJson};
 
 pub(crate) use self::{
     explain::StandingJson,
@@ -70,6 +73,10 @@ pub(crate) struct TaskJson {
     container: BTreeMap<String, Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none", flatten)]
     result: Option<TaskResultJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_removed: Option<RemovalJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files_removed: Option<RemovalJson>,
 }
 
 /// What the result of a task adds to it.
@@ -161,7 +168,17 @@ impl TaskJson {
             completed_at: instant(state.completed_at),
             container: spec.container.to_words(),
             result: result.map(TaskResultJson::new),
+            log_removed: None,
+            files_removed: None,
         }
+    }
+
+    /// The same, with what was removed of what it left.
+    #[must_use]
+    pub(crate) fn with_removed(mut self, removed: &Removed) -> Self {
+        self.log_removed = RemovalJson::new(&removed.log);
+        self.files_removed = RemovalJson::new(&removed.files);
+        self
     }
 }
 
@@ -297,6 +314,8 @@ pub(crate) struct StatusJson {
     tasks: Option<BTreeMap<&'static str, u64>>,
     /// Null while all is well.
     degraded: Option<DegradedJson>,
+    #[serde(flatten)]
+    disks: DisksJson,
 }
 
 /// The store's database is out of reach.
@@ -326,7 +345,12 @@ impl DegradedJson {
 impl StatusJson {
     /// The cluster as a whole.
     #[must_use]
-    pub(crate) fn new(about: &About, snapshot: &Snapshot, store: &StoreStatus) -> Self {
+    pub(crate) fn new(
+        about: &About,
+        snapshot: &Snapshot,
+        disks: &Disks,
+        store: &StoreStatus,
+    ) -> Self {
         let totals = Totals::of(snapshot);
         Self {
             cluster_id: snapshot.cluster.to_string(),
@@ -350,6 +374,7 @@ impl StatusJson {
                 all.map(|status| (status.as_str(), count(status))).collect()
             }),
             degraded: store.degraded.as_ref().map(DegradedJson::new),
+            disks: DisksJson::new(disks),
         }
     }
 }
@@ -491,9 +516,13 @@ mod tests {
             counts: Some(BTreeMap::from([(TaskStatus::Running, 2)])),
             degraded: None,
         };
-        let value =
-            serde_json::to_value(StatusJson::new(&crate::testing::about(), &snapshot, &store))
-                .unwrap();
+        let value = serde_json::to_value(StatusJson::new(
+            &crate::testing::about(),
+            &snapshot,
+            &Disks::default(),
+            &store,
+        ))
+        .unwrap();
         assert_eq!(
             (&value["workers"], &value["active_workers"]),
             (&json!(2), &json!(1))

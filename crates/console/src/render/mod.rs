@@ -1,6 +1,7 @@
 //! Records as what an operator reads. Nothing here asks anything or prints.
 
 mod amounts;
+pub(crate) mod disks;
 pub(crate) mod explain;
 pub(crate) mod files;
 pub(crate) mod inspection;

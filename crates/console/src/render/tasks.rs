@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cloudai_model::{
     Phase, TaskStatus, Wall, WorkerId,
-    record::{ResultRecord, TaskRecord},
+    record::{Removed, ResultRecord, TaskRecord},
     retry::retry_words,
 };
 
@@ -127,6 +127,19 @@ pub(crate) fn ending(view: &TaskView) -> String {
     if let Some(result) = &view.result {
         push_gaps(&mut text, result, &state.reason);
     }
+    let Removed { log, files } = &view.removed;
+    if let Some(removal) = log {
+        text.push_str(&format!(
+            "   Note: the log was {}\n",
+            safe(&removal.to_string())
+        ));
+    }
+    if let Some(removal) = files {
+        text.push_str(&format!(
+            "   Note: its files were {}\n",
+            safe(&removal.to_string())
+        ));
+    }
     text
 }
 
@@ -199,6 +212,7 @@ task-1697123456000001                  failed   worker-1  10s  docker.io/usernam
         let view = TaskView {
             record: ended,
             result: None,
+            removed: Removed::default(),
         };
         assert_eq!(
             ending(&view),
@@ -238,7 +252,11 @@ task-1697123456000001                  failed   worker-1  10s  docker.io/usernam
         let done = finished(task(7, ""), TaskStatus::Completed, 0);
         let mut result = result_of(&done);
         result.files = Whole::Incomplete("disk full".to_owned());
-        let view = |record, result| TaskView { record, result };
+        let view = |record, result| TaskView {
+            record,
+            result,
+            removed: Removed::default(),
+        };
         assert_eq!(
             ending(&view(done, Some(result))),
             "✓ Task task-7 completed on worker-1 (exit code 0, 1.5s)\n\

@@ -12,7 +12,7 @@ use super::{Failed, Session, as_json};
 use crate::{
     output::Answer,
     render::{
-        inspection,
+        disks, inspection,
         json::{InspectionJson, StatusJson},
         status::{self, StoreStatus},
     },
@@ -27,10 +27,18 @@ impl Session {
     pub(super) async fn status(&self, answer: &Answer, json: bool) -> Result<(), Failed> {
         let store = self.store_status().await?;
         let (about, snapshot) = (self.operator.about(), self.operator.snapshot());
+        let disks = self.operator.disks();
         if json {
-            return as_json(answer, &StatusJson::new(&about, &snapshot, &store)).await;
+            let status = StatusJson::new(&about, &snapshot, &disks, &store);
+            return as_json(answer, &status).await;
         }
-        answer.text(status::status(&about, &snapshot, &store)).await;
+        let mut text = status::status(&about, &snapshot, &store);
+        text.push_str(&disks::disks(
+            &disks,
+            self.operator.now().wall,
+            self.output.style(),
+        ));
+        answer.text(text).await;
         Ok(())
     }
 
@@ -62,6 +70,7 @@ impl Session {
             let (about, snapshot) = (self.operator.about(), self.operator.snapshot());
             let (now, style) = (self.operator.now(), self.output.style());
             let mut text = status::status(&about, &snapshot, &store);
+            text.push_str(&disks::disks(&self.operator.disks(), now.wall, style));
             // The last row of a screen stays free for the cursor.
             let others = text.lines().count() + 2;
             let most = style.rows.unwrap_or(usize::MAX).saturating_sub(others);

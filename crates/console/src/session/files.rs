@@ -66,7 +66,12 @@ impl Session {
         if json {
             return as_json(answer, &TaskFilesJson::new(&left)).await;
         }
-        if left.files.is_empty() {
+        if let Some(removal) = &left.removed {
+            let removal = safe(&removal.to_string());
+            answer
+                .line(format!("The files of task {task} were {removal}"))
+                .await;
+        } else if left.files.is_empty() {
             answer.line(format!("Task {task} left no files")).await;
         } else {
             let text = files::of_task(&left, self.output.style());

@@ -108,8 +108,10 @@ impl Session {
                     true => self.operator.task(&record.task).await?,
                     false => None,
                 };
-                let result = view.and_then(|view| view.result);
-                list.push(TaskJson::new(record, result.as_ref()));
+                let (result, removed) = view
+                    .map(|view| (view.result, view.removed))
+                    .unwrap_or_default();
+                list.push(TaskJson::new(record, result.as_ref()).with_removed(&removed));
             }
             return as_json(answer, &list).await;
         }

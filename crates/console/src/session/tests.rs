@@ -3,6 +3,7 @@
 mod fake;
 mod following;
 mod looking;
+mod removed;
 
 use std::{sync::Arc, time::Duration};
 

@@ -5,6 +5,7 @@ mod heartbeat;
 mod inspect;
 mod old_nodes;
 mod restore;
+mod retire;
 mod set_aside;
 mod settle;
 mod tick;

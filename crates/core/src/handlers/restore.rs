@@ -35,7 +35,10 @@ impl Core {
             | Record::SpecChanged(..)
             | Record::Result(_)
             | Record::Files(_)
-            | Record::StopOrderDone(_) => {
+            | Record::StopOrderDone(_)
+            | Record::Removed(_)
+            | Record::TaskForgotten(_)
+            | Record::Forgotten(_) => {
                 debug_assert!(false, "a start reads what is, not what changed");
             }
         }

@@ -124,6 +124,9 @@ impl Core {
         wanted: Option<TaskId>,
         spec: &TaskSpec,
     ) -> Result<TaskId, SubmitError> {
+        if let Some(why) = &self.held_up {
+            return Err(SubmitError::HeldUp(why.to_string()));
+        }
         if self.queue.len() >= self.settings.queue_limit {
             return Err(SubmitError::QueueFull(self.queue.len()));
         }
@@ -216,6 +219,9 @@ impl Core {
         id: &TaskId,
         worker: &WorkerId,
     ) -> Result<AttemptId, PlaceError> {
+        if let Some(why) = &self.held_up {
+            return Err(PlaceError::HeldUp(why.to_string()));
+        }
         let waiting = self
             .tasks
             .get(id)

@@ -75,10 +75,14 @@ impl Core {
         })
     }
 
-    /// Why a class waits, as the last pass found it.
+    /// Why a class waits, as the last pass found it, or what holds up everything.
     pub(crate) fn explanation_of(&mut self, step: &Step<'_>, class: &TaskClass) -> Explanation {
         let (registry, now) = (&self.registry, step.now.mono);
         let explain = || explain(class, registry.iter(), now);
-        self.blocked.explanation(class, explain)
+        let why = self.blocked.explanation(class, explain);
+        match &self.held_up {
+            Some(held_up) => why.held_up(held_up),
+            None => why,
+        }
     }
 }

@@ -489,7 +489,13 @@ fn stored(written: &[Record]) -> Vec<Record> {
             Record::StopOrderDone(attempt) => {
                 orders.remove(&attempt);
             }
-            Record::Result(_) | Record::Files(_) => rest.push(record),
+            Record::TaskForgotten(task) => {
+                tasks.remove(&task);
+                assignments.retain(|attempt, _| attempt.task != task);
+            }
+            Record::Result(_) | Record::Files(_) | Record::Removed(_) | Record::Forgotten(_) => {
+                rest.push(record);
+            }
         }
     }
     let mut tasks: Vec<_> = tasks.into_values().collect();
@@ -509,7 +515,7 @@ fn live(stored: &[Record]) -> Vec<Record> {
     let is_live = |record: &&Record| match record {
         Record::TaskAdded(task) => !task.state.status.is_final(),
         Record::Assignment(assignment) => assignment.ended.is_none(),
-        Record::Result(_) | Record::Files(_) => false,
+        Record::Result(_) | Record::Files(_) | Record::Removed(_) | Record::Forgotten(_) => false,
         _ => true,
     };
     stored.iter().filter(is_live).cloned().collect()

@@ -18,7 +18,7 @@ pub use follow::{LogExtent, LogFollower, LogWatch};
 pub use frame::{Decoder, Frame, FrameError, HEADER_LEN, LogStream, MAX_PAYLOAD_LEN, encode};
 pub use reader::{Frames, LogReader};
 pub use render::{render, tail_text};
-pub use store::{LogStore, OpenLog};
+pub use store::{KeptLogs, LogStore, OpenLog};
 pub use writer::{LogWriter, Repair, whole_len};
 
 /// Why a log could not be read or written.
@@ -92,6 +92,18 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Whether there is no such log.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Whether it is a lack of room on the disk: there may be room later.
+    #[must_use]
+    pub fn is_no_room(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if crate::output::is_no_room(source))
+    }
+
     /// For `map_err`: the file system refused `doing` on `path`.
     fn io(path: &std::path::Path, doing: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

@@ -1,15 +1,25 @@
 //! The master's logs: `<root>/<task>/<attempt>.log`, and those being written right now.
+//!
+//! `.removed` beside the tasks' folders holds what is being removed; no task's id begins with a dot.
 
 use std::{
     collections::BTreeMap,
+    fs::{self, ReadDir},
+    io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use cloudai_model::{AttemptId, TaskId};
 use tokio::sync::watch;
 
 use super::{Frame, LogError, LogExtent, LogFollower, LogReader, LogWatch, LogWriter, Repair};
+use crate::output::{disk_usage, remove_tree};
+
+const REMOVED: &str = ".removed";
 
 /// A log that is open, or is being opened: whoever needs it meanwhile waits for that, and nobody
 /// else does.
@@ -20,6 +30,30 @@ type Cell = Arc<Mutex<Option<OpenLog>>>;
 pub struct LogStore {
     root: PathBuf,
     open: Arc<Mutex<BTreeMap<AttemptId, Cell>>>,
+    removals: Arc<AtomicU64>,
+}
+
+/// The tasks that have a log, and what those take on disk.
+#[derive(Debug)]
+pub struct KeptLogs(Option<ReadDir>);
+
+impl Iterator for KeptLogs {
+    /// A task, and the bytes that the logs of all its attempts take.
+    type Item = io::Result<(TaskId, u64)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let entry = match self.0.as_mut()?.next()? {
+                Ok(entry) => entry,
+                Err(error) => return Some(Err(error)),
+            };
+            // What has another name is none of a task's.
+            let name = entry.file_name();
+            if let Some(task) = name.to_str().and_then(|name| name.parse().ok()) {
+                return Some(Ok((task, disk_usage(&entry.path()).unwrap_or(0))));
+            }
+        }
+    }
 }
 
 impl LogStore {
@@ -29,7 +63,79 @@ impl LogStore {
         Self {
             root: root.into(),
             open: Arc::default(),
+            removals: Arc::default(),
         }
+    }
+
+    /// The folder that holds them.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Goes over the tasks that have a log, in no order. What is written meanwhile may be missed.
+    ///
+    /// # Errors
+    ///
+    /// The folder can't be read.
+    pub fn kept(&self) -> Result<KeptLogs, LogError> {
+        match fs::read_dir(&self.root) {
+            Ok(entries) => Ok(KeptLogs(Some(entries))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(KeptLogs(None)),
+            Err(error) => Err(LogError::io(&self.root, "list the logs in it")(error)),
+        }
+    }
+
+    /// What the logs of a task take on disk.
+    #[must_use]
+    pub fn disk_bytes(&self, task: &TaskId) -> u64 {
+        disk_usage(&self.folder(task)).unwrap_or(0)
+    }
+
+    /// Whether there is a log of the task.
+    #[must_use]
+    pub fn has_any(&self, task: &TaskId) -> bool {
+        self.folder(task).exists()
+    }
+
+    /// Removes the logs of all attempts of a task, unless one is being written: `false`. Whoever is
+    /// reading one reads on to its end.
+    ///
+    /// # Errors
+    ///
+    /// The disk refuses.
+    pub fn remove(&self, task: &TaskId) -> Result<bool, LogError> {
+        let folder = self.folder(task);
+        let away = self.root.join(REMOVED);
+        let number = self.removals.fetch_add(1, Ordering::Relaxed);
+        let away = away.join(format!("{}-{number}", std::process::id()));
+        {
+            // No log is opened meanwhile.
+            let open = lock(&self.open);
+            let first = AttemptId::new(task.clone(), 0);
+            let next = open.range(first..).next();
+            if next.is_some_and(|(attempt, _)| attempt.task == *task) {
+                return Ok(false);
+            }
+            if !folder.exists() {
+                return Ok(true);
+            }
+            fs::create_dir_all(self.root.join(REMOVED))
+                .and_then(|()| fs::rename(&folder, &away))
+                .map_err(LogError::io(&folder, "remove it"))?;
+        }
+        remove_tree(&away).map_err(LogError::io(&away, "remove it"))?;
+        Ok(true)
+    }
+
+    /// Removes what the last process was removing when it ended.
+    ///
+    /// # Errors
+    ///
+    /// The disk refuses.
+    pub fn finish_removals(&self) -> Result<(), LogError> {
+        let away = self.root.join(REMOVED);
+        remove_tree(&away).map_err(LogError::io(&away, "remove it"))
     }
 
     /// The file of an attempt's log, which need not exist.

@@ -9,7 +9,7 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -21,8 +21,14 @@ use rustix::{
 };
 
 use super::{
-    CollectedFile, StoreError, collect::walk_root, folder::Folder, path::RelativePath,
-    remove::remove_tree, staging::Staging,
+    CollectedFile, StoreError,
+    collect::walk_root,
+    folder::Folder,
+    kept::{KeptFiles, Readers, Reading},
+    path::RelativePath,
+    remove::remove_tree,
+    staging::Staging,
+    usage::disk_usage,
 };
 
 const INCOMING: &str = ".incoming";
@@ -35,6 +41,7 @@ pub struct OutputStore {
     begun: Arc<AtomicU64>,
     /// Held while a set takes its place, so that two attempts of a task do so one by one.
     placing: Arc<Mutex<()>>,
+    readers: Readers,
 }
 
 impl OutputStore {
@@ -51,6 +58,7 @@ impl OutputStore {
             root: Arc::new(root.into()),
             begun: Arc::default(),
             placing: Arc::default(),
+            readers: Readers::default(),
         };
         make_folder(&store.root)?;
         store.heal_replaced()?;
@@ -68,6 +76,7 @@ impl OutputStore {
             root: Arc::new(root.into()),
             begun: Arc::default(),
             placing: Arc::default(),
+            readers: Readers::default(),
         }
     }
 
@@ -116,22 +125,95 @@ impl OutputStore {
         }
     }
 
+    /// The folder that holds them.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Goes over the tasks that left files, in no order. What arrives meanwhile may be missed.
+    ///
+    /// # Errors
+    ///
+    /// The folder can't be read.
+    pub fn kept(&self) -> Result<KeptFiles, StoreError> {
+        let users = fs::read_dir(&*self.root).map_err(StoreError::io(&self.root, "list it"))?;
+        Ok(KeptFiles::new(users))
+    }
+
+    /// What the files of a task take on disk.
+    #[must_use]
+    pub fn disk_bytes(&self, user: &UserName, task: &TaskId) -> u64 {
+        disk_usage(&self.place(user, task)).unwrap_or(0)
+    }
+
+    /// Whether there are files of the task, or a folder for them.
+    #[must_use]
+    pub fn has_any(&self, user: &UserName, task: &TaskId) -> bool {
+        self.place(user, task).exists()
+    }
+
+    /// Says that files of a task are going to be read.
+    #[must_use]
+    pub fn reading(&self, task: &TaskId) -> Reading {
+        self.readers.begin(task)
+    }
+
+    /// Whether somebody reads files of the task.
+    #[must_use]
+    pub fn is_read(&self, task: &TaskId) -> bool {
+        self.readers.lock().contains_key(task)
+    }
+
     /// Removes a task's published files. `false`: there were none.
     ///
     /// # Errors
     ///
     /// The disk refuses.
     pub fn remove(&self, user: &UserName, task: &TaskId) -> Result<bool, StoreError> {
-        let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        let moved = {
+            let _placing = lock(&self.placing);
+            self.move_away(user, task)?
+        };
+        self.finish_removal(user, moved)
+    }
+
+    /// The same, unless somebody is [reading](Self::reading) them: `false`.
+    ///
+    /// # Errors
+    ///
+    /// The disk refuses.
+    pub fn remove_unless_read(&self, user: &UserName, task: &TaskId) -> Result<bool, StoreError> {
+        let moved = {
+            let _placing = lock(&self.placing);
+            // Nobody begins to read meanwhile.
+            let readers = self.readers.lock();
+            if readers.contains_key(task) {
+                return Ok(false);
+            }
+            self.move_away(user, task)?
+        };
+        self.finish_removal(user, moved)?;
+        Ok(true)
+    }
+
+    /// Where a task's files were moved to: a set is there whole or not at all. `None`: there are
+    /// none.
+    fn move_away(&self, user: &UserName, task: &TaskId) -> Result<Option<PathBuf>, StoreError> {
         let place = self.place(user, task);
         let number = self.begun.fetch_add(1, Ordering::Relaxed);
         let away = self.root.join(INCOMING).join(format!("removed-{number}"));
-        // Moved away first: a set is there whole or not at all.
         match fs::rename(&place, &away) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(StoreError::io(&place, "remove it")(error)),
+            Ok(()) => Ok(Some(away)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io(&place, "remove it")(error)),
         }
+    }
+
+    fn finish_removal(&self, user: &UserName, moved: Option<PathBuf>) -> Result<bool, StoreError> {
+        let Some(away) = moved else {
+            return Ok(false);
+        };
         remove(&away)?;
         sync_folder(&self.root.join(user.as_str()))?;
         Ok(true)
@@ -145,7 +227,7 @@ impl OutputStore {
         user: &UserName,
         task: &TaskId,
     ) -> Result<(), StoreError> {
-        let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _placing = lock(&self.placing);
         let home = self.root.join(user.as_str());
         make_folder(&home)?;
         sync_folder(&self.root)?;
@@ -209,6 +291,11 @@ impl OutputStore {
     pub(super) fn place(&self, user: &UserName, task: &TaskId) -> PathBuf {
         self.root.join(user.as_str()).join(task.to_string())
     }
+}
+
+/// A panic elsewhere leaves these values whole: each is changed in one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn make_folder(path: &Path) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use std::{pin::Pin, sync::Arc};
 
 use cloudai_core::{Answer, CancelOutcome, Event, Heartbeat, Held, Hello, Input};
 use cloudai_model::{AttemptId, TaskStatus};
-use cloudai_operator::{CancelFailure, Operator as _, SubmitFailure};
+use cloudai_operator::{CancelFailure, LogFailure, Operator as _, SubmitFailure};
 use cloudai_proto::{
     CancelAnswer, CancelRequest, Completion, HeartbeatReport, HeartbeatTaken, LogRequest, Progress,
     Refused, Registered, ReportAnswer, Submitted, WorkerEntry, WorkerHello,
@@ -267,7 +267,11 @@ impl MasterWorker for ClusterService {
         let attempt = self.attempt_of(&wanted).await?;
         let offset = if wanted.framed { wanted.offset } else { 0 };
         let follower = self.master.log_from(&attempt, offset).await;
-        let follower = follower.map_err(|failure| Status::unavailable(failure.to_string()))?;
+        let follower = follower.map_err(|failure| match failure {
+            // It would be the same each time.
+            LogFailure::Removed { .. } => Status::not_found(failure.to_string()),
+            failure => Status::unavailable(failure.to_string()),
+        })?;
         let log = log_stream::send(self.master.clone(), follower, wanted);
         Ok(Response::new(Box::pin(log)))
     }

@@ -62,7 +62,7 @@ pub(super) fn in_old_words(answer: UploadAnswer) -> UploadAnswer {
 }
 
 /// Takes an old worker's result in, also if it doesn't wait for that. It need not come a second
-/// time, so nothing but the store is waited for without a limit.
+/// time, so nothing but the store and room on the disk is waited for without a limit.
 pub(super) async fn complete(
     service: &ClusterService,
     completion: Completion,
@@ -91,6 +91,8 @@ async fn take_in(service: &ClusterService, completion: Completion) -> Result<Rep
     // Of one that is repeated all is here.
     let was_live = vet(service, &worker, &attempt).await? == Reported::Live;
     if was_live {
+        let room = service.master.room.until_logs_are_taken();
+        while_busy(service, &worker, &attempt, room).await;
         let logs = service.logs.clone();
         let at = report.end.finished_at;
         let log = logs.complete_old(&worker, &attempt, old.logs.clone(), at, LOG_TAIL);

@@ -24,7 +24,7 @@ use super::{
     old_nodes,
     reports::{reported, vet},
 };
-use crate::operations::Master;
+use crate::{operations::Master, room::Room};
 use incoming::{Came, Incoming, Problem};
 pub(super) use places::Places;
 
@@ -100,6 +100,11 @@ async fn receive(
         )));
     };
 
+    let room = &service.master.room;
+    if let Some(why) = room.files_wait() {
+        // The worker has them, and sends them again for as long as it takes.
+        return Ok(UploadAnswer::Refused(Refused(why)));
+    }
     let place = service.uploads.take(&worker, &attempt).await;
     let mut place = place.ok_or_else(replaced)?;
     let staging = service.master.files.begin(&attempt);
@@ -113,14 +118,18 @@ async fn receive(
         received = async {
             tokio::try_join!(
                 pass_on(&mut stream, first, chunks),
-                write(&service.uploads, incoming, inbox),
+                write(&service.uploads, room, incoming, inbox),
             )
         } => received,
         () = place.lost() => return Err(replaced()),
     };
     let staging = match received {
         Ok(((), staging)) => staging,
-        Err(Problem::ForNow(problem)) => return Ok(UploadAnswer::Refused(Refused(problem))),
+        Err(Problem::ForNow(problem)) => {
+            // Perhaps it was room that was missing.
+            room.found_full();
+            return Ok(UploadAnswer::Refused(Refused(problem)));
+        }
         Err(Problem::ForGood(status)) => return Err(status),
     };
     // A long upload may have been superseded meanwhile: then it replaces nothing.
@@ -224,6 +233,7 @@ async fn pass_on(
 /// taken for what has come, and given back.
 async fn write(
     places: &Places,
+    room: &Room,
     mut incoming: Incoming,
     mut inbox: mpsc::Receiver<UploadChunk>,
 ) -> Result<Option<Box<Staging>>, Problem> {
@@ -235,6 +245,9 @@ async fn write(
             })?;
             chunks.push_back(chunk);
             chunks.extend(std::iter::from_fn(|| inbox.try_recv().ok()).take(CHUNKS_AHEAD));
+        }
+        if let Some(why) = room.files_wait() {
+            return Err(Problem::ForNow(why));
         }
         let turn = places.at_disk().await;
         let worked = tokio::task::spawn_blocking(move || {
@@ -328,7 +341,8 @@ mod tests {
             let staging = store.begin(&first.attempt).unwrap();
             let (sender, inbox) = mpsc::channel(CHUNKS_AHEAD);
             let (incoming, places) = (Incoming::new(staging, u64::MAX), places.clone());
-            tokio::spawn(async move { write(&places, incoming, inbox).await });
+            let room = Room::endless();
+            tokio::spawn(async move { write(&places, &room, incoming, inbox).await });
             sender.send(first).await.unwrap();
             senders.push(sender);
         }

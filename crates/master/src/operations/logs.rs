@@ -1,8 +1,8 @@
 //! Logs of attempts, read as they grow.
 
 use async_trait::async_trait;
-use cloudai_files::log::{Decoder, Frame, LogFollower};
-use cloudai_model::{AttemptId, TaskStatus};
+use cloudai_files::log::{Decoder, Frame, LogError, LogFollower};
+use cloudai_model::{AttemptId, TaskId, TaskStatus, record::Removed};
 use cloudai_operator::{FrameSource, LogFailure, ReadFailure};
 
 use super::{Master, read_failure};
@@ -21,20 +21,18 @@ impl Master {
         offset: u64,
     ) -> Result<LogFollower, LogFailure> {
         let is_live = self.is_live(attempt).await?;
-        let (logs, of) = (self.logs.clone(), attempt.clone());
-        // Opening reads a log through once: not on the threads that serve calls.
-        let follower = tokio::task::spawn_blocking(move || {
-            if is_live {
-                // Without an open writer a follower would take what is there for the whole.
-                logs.writer(&of)?;
-            } else if !logs.path(&of).exists() {
-                // It never wrote anything: its log is empty, and complete.
-                logs.writer(&of)?;
-                logs.close(&of)?;
+        let follower = match self.open_log(attempt, offset, is_live).await {
+            Err(error) if !is_live && error.is_not_found() => {
+                // That it was removed was written down before it was.
+                let task = &attempt.task;
+                if let Some(removal) = self.removed(task).await?.log {
+                    let task = task.clone();
+                    return Err(LogFailure::Removed { task, removal });
+                }
+                self.empty_log(attempt, offset).await?
             }
-            logs.follow(&of, offset)
-        });
-        let follower = follower.await.expect("opening a log does not panic")?;
+            opened => opened?,
+        };
         if is_live && !self.is_live(attempt).await? {
             // It ended meanwhile: its log may have been closed before it was opened here.
             let (logs, of) = (self.logs.clone(), attempt.clone());
@@ -42,6 +40,42 @@ impl Master {
             closed.expect("closing a log does not panic")?;
         }
         Ok(follower)
+    }
+
+    /// Opening reads a log through once: not on the threads that serve calls.
+    async fn open_log(
+        &self,
+        attempt: &AttemptId,
+        offset: u64,
+        is_live: bool,
+    ) -> Result<LogFollower, LogError> {
+        let (logs, of) = (self.logs.clone(), attempt.clone());
+        let opened = tokio::task::spawn_blocking(move || {
+            if is_live {
+                // Without an open writer a follower would take what is there for the whole.
+                logs.writer(&of)?;
+            }
+            logs.follow(&of, offset)
+        });
+        opened.await.expect("opening a log does not panic")
+    }
+
+    /// The log of an attempt that never wrote anything: it is empty, and complete.
+    async fn empty_log(&self, attempt: &AttemptId, offset: u64) -> Result<LogFollower, LogError> {
+        let (logs, of) = (self.logs.clone(), attempt.clone());
+        let opened = tokio::task::spawn_blocking(move || {
+            logs.writer(&of)?;
+            logs.close(&of)?;
+            logs.follow(&of, offset)
+        });
+        opened.await.expect("opening a log does not panic")
+    }
+
+    /// What was removed of what a task left.
+    pub(super) async fn removed(&self, task: &TaskId) -> Result<Removed, ReadFailure> {
+        let removed = self.store.removed(std::slice::from_ref(task)).await;
+        let mut removed = removed.map_err(read_failure)?;
+        Ok(removed.remove(task).unwrap_or_default())
     }
 
     /// Whether a worker has this attempt, so that more of its log may come.

@@ -15,11 +15,15 @@ impl Master {
     fn why_waiting(&self, record: &TaskRecord) -> Explanation {
         let snapshot = self.snapshots.latest();
         let workers = snapshot.workers.values().map(Arc::as_ref);
-        explain(
+        let why = explain(
             &TaskClass::of(&record.spec),
             workers,
             cloudai_clock::now().mono,
-        )
+        );
+        match &snapshot.held_up {
+            Some(held_up) => why.held_up(held_up),
+            None => why,
+        }
     }
 
     /// What stands against a waiting task, now.
@@ -30,11 +34,11 @@ impl Master {
         let workers = workers.map(|worker| (worker.id.clone(), class.obstacles(worker, now)));
         Standing::Waiting {
             workers: workers.collect(),
-            entry: QueueEntry {
+            entry: Box::new(QueueEntry {
                 position: entry.position,
                 why: why(entry.cause, &record),
                 record,
-            },
+            }),
         }
     }
 

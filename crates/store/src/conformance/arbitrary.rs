@@ -8,8 +8,8 @@ use cloudai_model::{
     TaskType, TimeOut, Wall, Whole, WorkerAddress,
     container::process::RunAs,
     record::{
-        AssignmentRecord, ClusterRecord, FileRecord, FilesRecord, ResultRecord, StopOrder,
-        TaskRecord, TaskState, WorkerRecord,
+        AssignmentRecord, ClusterRecord, FileRecord, FilesRecord, ForgottenRecord, Removal,
+        Removed, RemovedRecord, ResultRecord, StopOrder, TaskRecord, TaskState, WorkerRecord,
     },
 };
 use proptest::{
@@ -19,7 +19,10 @@ use proptest::{
     sample::select,
 };
 
-/// One task with all that may hang on it, and a cluster, a worker and a stop order.
+use crate::HIGHEST_ORDER;
+
+/// One task with all that may hang on it, and a cluster, a worker, a stop order and the numbers of
+/// forgotten tasks.
 #[derive(Debug, Clone)]
 pub(crate) struct Life {
     pub(crate) cluster: ClusterRecord,
@@ -30,6 +33,8 @@ pub(crate) struct Life {
     pub(crate) result: ResultRecord,
     pub(crate) files: FilesRecord,
     pub(crate) stop: StopOrder,
+    pub(crate) removed: RemovedRecord,
+    pub(crate) forgotten: ForgottenRecord,
 }
 
 /// A life whose order is `order`.
@@ -40,13 +45,19 @@ pub(crate) fn life(order: u64) -> impl Strategy<Value = Life> {
     ];
     let of_task = (id, task(order), state(), btree_set(any::<u32>(), 0..4));
     let of_others = (cluster(), worker(), stop_order());
-    let hanging = (vec(assignment(), 4), result(), files());
+    let hanging = (vec(assignment(), 4), result(), files(), removed());
+    let of_others = (of_others, forgotten());
     (of_task, of_others, hanging).prop_map(
-        |((id, mut task, later, attempts), (cluster, worker, stop), hanging)| {
-            let (assignments, mut result, mut files) = hanging;
+        |((id, mut task, later, attempts), (of_others, forgotten), hanging)| {
+            let (cluster, worker, stop) = of_others;
+            let (assignments, mut result, mut files, removed) = hanging;
             task.task = id.clone();
             result.attempt.task = id.clone();
             files.attempt.task = id.clone();
+            let removed = RemovedRecord {
+                task: id.clone(),
+                removed,
+            };
             let assignments = attempts.into_iter().zip(assignments);
             Life {
                 cluster,
@@ -62,6 +73,8 @@ pub(crate) fn life(order: u64) -> impl Strategy<Value = Life> {
                 result,
                 files,
                 stop,
+                removed,
+                forgotten,
             }
         },
     )
@@ -151,6 +164,17 @@ fn stop_order() -> impl Strategy<Value = StopOrder> {
             registration,
         },
     )
+}
+
+fn removed() -> impl Strategy<Value = Removed> {
+    let removal = || option::of((wall(), text()).prop_map(|(at, by)| Removal { at, by }));
+    (removal(), removal()).prop_map(|(log, files)| Removed { log, files })
+}
+
+fn forgotten() -> impl Strategy<Value = ForgottenRecord> {
+    // What has no number at all says nothing, and isn't kept.
+    (1..=HIGHEST_ORDER, option::of(any::<u64>()))
+        .prop_map(|(order, task_number)| ForgottenRecord { order, task_number })
 }
 
 fn resources() -> impl Strategy<Value = Resources> {

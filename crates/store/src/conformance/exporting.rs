@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use cloudai_model::{TaskStatus, Wall, record::Record};
+use cloudai_model::{
+    TaskStatus, Wall,
+    record::{ForgottenRecord, Record},
+};
 use proptest::{
     strategy::{Strategy as _, ValueTree as _},
     test_runner::TestRunner,
@@ -47,6 +50,8 @@ async fn filled(store: &dyn Store) {
             Record::Result(Box::new(life.result)),
             Record::Files(Box::new(life.files)),
             Record::StopOrder(life.stop),
+            Record::Removed(life.removed),
+            Record::Forgotten(life.forgotten),
         ];
         batch.extend(life.assignments.into_iter().map(Record::Assignment));
         commit(store, batch).await;
@@ -60,6 +65,12 @@ async fn filled(store: &dyn Store) {
         batch.extend([it.uploaded(), Record::Assignment(ended)]);
         batch.push(Record::StopOrder(stop_order(number)));
     }
+    commit(store, batch).await;
+    // Some of it was removed since, and some tasks are forgotten.
+    let batch = (1_500..1_600).flat_map(|number| {
+        let removed = sample(number).log_removed();
+        [removed, sample(number + 200).forgotten()]
+    });
     commit(store, batch).await;
 }
 
@@ -98,6 +109,56 @@ pub(crate) async fn what_is_exported_makes_an_equal_store(place: &ExportPlace) {
     assert!(started(&*again).await == start);
     let counts = store.count_by_status().await.unwrap();
     assert_eq!(again.count_by_status().await.unwrap(), counts);
+}
+
+pub(crate) async fn what_was_removed_and_forgotten_goes_with_an_export(place: &ExportPlace) {
+    // Given three tasks, of which one has lost its log, and the newest two are forgotten,
+    let (store, export) = (place.open)();
+    let (one, two, three) = (sample(1), sample(2), sample(3));
+    for it in [&one, &two, &three] {
+        let life = [it.added(), it.assigned(), it.now_done(), it.resulted()];
+        commit(&*store, life).await;
+        commit(&*store, [it.uploaded(), it.log_removed()]).await;
+    }
+    commit(&*store, [three.forgotten()]).await;
+    commit(&*store, [two.forgotten()]).await;
+
+    // when all of it is read,
+    let records = exported(&*export).await.unwrap();
+
+    // then it says what was removed behind the task, and of the forgotten ones their numbers alone,
+    let mut done = one.task.clone();
+    done.state = one.done.clone();
+    let numbers = Record::Forgotten(ForgottenRecord {
+        order: 3,
+        task_number: three.id().number(),
+    });
+    let expected = [
+        Record::TaskAdded(Box::new(done)),
+        one.log_removed(),
+        one.assigned(),
+        one.resulted(),
+        one.uploaded(),
+        numbers.clone(),
+    ];
+    assert_eq!(records, expected);
+    let holdings = export.holdings().await.unwrap();
+    assert_eq!((holdings.removed, holdings.has_forgotten), (1, true));
+    assert!(holdings.to_string().contains(", 1 removal"), "{holdings}");
+
+    // and a store that is made of it says the same: what was removed, and which numbers are gone.
+    let (again, _) = (place.open)();
+    commit(&*again, records).await;
+    let id = one.id().clone();
+    let removed = store.removed(std::slice::from_ref(&id)).await.unwrap();
+    assert!(removed[&id].log.is_some());
+    assert_eq!(again.removed(&[id]).await.unwrap(), removed);
+    assert_eq!(loaded(&*again).await.1, loaded(&*store).await.1);
+    assert_eq!(loaded(&*again).await.1.order, 3);
+    let (bare, bare_export) = (place.open)();
+    commit(&*bare, [numbers.clone()]).await;
+    assert!(!bare_export.holdings().await.unwrap().is_empty());
+    assert_eq!(exported(&*bare_export).await.unwrap(), [numbers]);
 }
 
 pub(crate) async fn what_there_is_is_counted(place: &ExportPlace) {

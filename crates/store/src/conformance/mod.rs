@@ -5,6 +5,7 @@ pub(crate) mod arbitrary;
 mod exporting;
 mod loading;
 mod reading;
+mod retention;
 mod sample;
 mod writing;
 
@@ -114,6 +115,12 @@ cases!(conformance_suite:
     reading::tasks_are_found_by_status_user_and_worker,
     reading::tasks_are_counted_by_status,
     reading::files_are_found_by_user,
+    retention::ended_tasks_are_found_in_the_order_in_which_they_ended,
+    retention::what_was_removed_is_kept_and_found,
+    retention::a_forgotten_task_leaves_nothing_but_its_numbers,
+    retention::an_id_that_was_forgotten_can_be_used_by_a_client_again,
+    retention::nothing_is_removed_of_a_task_that_is_not_known,
+    retention::numbers_of_forgotten_tasks_are_raised_and_never_lowered,
     loading::a_start_gets_what_is_live_in_order_and_in_chunks,
     loading::the_highest_numbers_count_final_tasks_too,
     loading::loading_ends_when_nobody_takes_it,
@@ -122,6 +129,7 @@ cases!(conformance_suite:
 
 cases!(conformance_of_exports:
     exporting::what_is_exported_makes_an_equal_store,
+    exporting::what_was_removed_and_forgotten_goes_with_an_export,
     exporting::what_there_is_is_counted,
     exporting::an_export_is_of_one_instant,
     exporting::an_export_ends_when_nobody_takes_it,

@@ -37,6 +37,7 @@ pub(crate) async fn every_field_is_read_back(place: &Place) {
             Record::Result(Box::new(life.result.clone())),
             Record::Files(Box::new(life.files.clone())),
             Record::StopOrder(life.stop.clone()),
+            Record::Removed(life.removed.clone()),
         ];
         batch.extend(life.assignments.iter().cloned().map(Record::Assignment));
         let batch = Arc::new(batch);
@@ -48,6 +49,8 @@ pub(crate) async fn every_field_is_read_back(place: &Place) {
         assert_eq!(store.assignments(id).await.unwrap(), life.assignments);
         assert_eq!(store.result(id).await.unwrap(), Some(life.result.clone()));
         assert_eq!(store.files(id).await.unwrap(), Some(life.files.clone()));
+        let removed = store.removed(std::slice::from_ref(id)).await.unwrap();
+        assert_eq!(removed.get(id), Some(&life.removed.removed));
         store.commit(batch).await.unwrap();
         let (records, _) = loaded(&*store).await;
         for record in [

@@ -6,8 +6,8 @@ use cloudai_model::{
     AttemptId, ContainerEnd, Exit, Grant, PeakUsage, Phase, TaskDraft, TaskId, TaskStatus, Wall,
     Whole,
     record::{
-        AssignmentRecord, FileRecord, FilesRecord, Record, ResultRecord, StopOrder, TaskRecord,
-        TaskState, WorkerRecord,
+        AssignmentRecord, FileRecord, FilesRecord, Record, Removal, Removed, RemovedRecord,
+        ResultRecord, StopOrder, TaskRecord, TaskState, WorkerRecord,
     },
 };
 
@@ -55,6 +55,24 @@ impl Sample {
 
     pub(crate) fn uploaded(&self) -> Record {
         Record::Files(Box::new(self.files.clone()))
+    }
+
+    pub(crate) fn log_removed(&self) -> Record {
+        let removal = Removal {
+            at: Wall(1_700_000_099_000),
+            by: "retention after 30 d".to_owned(),
+        };
+        Record::Removed(RemovedRecord {
+            task: self.id().clone(),
+            removed: Removed {
+                log: Some(removal),
+                files: None,
+            },
+        })
+    }
+
+    pub(crate) fn forgotten(&self) -> Record {
+        Record::TaskForgotten(self.id().clone())
     }
 }
 

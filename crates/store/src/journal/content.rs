@@ -61,6 +61,17 @@ pub(super) struct Known {
     pub(super) assignments: BTreeMap<u32, Place>,
     pub(super) result: Option<Place>,
     pub(super) files: Option<Place>,
+    /// What was removed of what it left.
+    pub(super) removed: Option<Place>,
+    /// Whether it was forgotten here. Then all of it that counts came after that.
+    pub(super) is_forgotten: bool,
+}
+
+impl Known {
+    /// Whether the journal knows all of it: what it doesn't know is not there.
+    pub(super) fn is_whole(&self) -> bool {
+        self.added.is_some() || self.is_forgotten
+    }
 }
 
 /// A task that was accepted before the store had been read.
@@ -136,11 +147,19 @@ impl Content {
             Record::Assignment(it) => drop(known.assignments.insert(it.attempt.number, place)),
             Record::Result(_) => known.result = Some(place),
             Record::Files(_) => known.files = Some(place),
+            Record::Removed(_) => known.removed = Some(place),
+            Record::TaskForgotten(_) => {
+                *known = Known {
+                    is_forgotten: true,
+                    ..Known::default()
+                };
+            }
             Record::Cluster(_)
             | Record::Worker(_)
             | Record::WorkerRemoved(_)
             | Record::StopOrder(_)
-            | Record::StopOrderDone(_) => {}
+            | Record::StopOrderDone(_)
+            | Record::Forgotten(_) => {}
         }
     }
 
@@ -159,14 +178,18 @@ impl Content {
 fn task_of(record: &Record) -> Option<&TaskId> {
     match record {
         Record::TaskAdded(task) => Some(&task.task),
-        Record::TaskChanged(task, _) | Record::SpecChanged(task, _) => Some(task),
+        Record::TaskChanged(task, _)
+        | Record::SpecChanged(task, _)
+        | Record::TaskForgotten(task) => Some(task),
         Record::Assignment(assignment) => Some(&assignment.attempt.task),
         Record::Result(result) => Some(&result.attempt.task),
         Record::Files(files) => Some(&files.attempt.task),
+        Record::Removed(removed) => Some(&removed.task),
         Record::Cluster(_)
         | Record::Worker(_)
         | Record::WorkerRemoved(_)
         | Record::StopOrder(_)
-        | Record::StopOrderDone(_) => None,
+        | Record::StopOrderDone(_)
+        | Record::Forgotten(_) => None,
     }
 }

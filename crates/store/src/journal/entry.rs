@@ -10,7 +10,7 @@ use cloudai_model::{
 use mongodb::bson::{Bson, Document, doc};
 
 use crate::mongo::documents::{
-    Fields, assignments, cluster, files, results, stop_orders, tasks, workers,
+    Fields, assignments, cluster, files, removed, results, stop_orders, tasks, workers,
 };
 
 /// One thing that was written down.
@@ -168,6 +168,9 @@ fn write(record: &Record) -> Document {
         }
         Record::StopOrder(record) => ("stop order", stop_orders::write(record)),
         Record::StopOrderDone(done) => ("stop order done", attempt(done)),
+        Record::Removed(record) => ("removed", removed::write(record, NO_ORDER)),
+        Record::TaskForgotten(task) => ("task forgotten", doc! { "task_id": task.to_string() }),
+        Record::Forgotten(numbers) => ("forgotten", removed::write_forgotten(*numbers)),
     };
     document.insert("record", kind);
     document
@@ -206,6 +209,11 @@ fn read(document: &Document) -> Result<Record, Problem> {
             fields.must("task_id", Fields::parsed).map_err(said)?,
             fields.must("attempt", Fields::small).map_err(said)?,
         )),
+        "removed" => Record::Removed(removed::read(document).map_err(said)?),
+        "task forgotten" => {
+            Record::TaskForgotten(fields.must("task_id", Fields::parsed).map_err(said)?)
+        }
+        "forgotten" => Record::Forgotten(removed::read_forgotten(document).map_err(said)?),
         other => return Err(format!("{other:?} is no record that this program knows")),
     })
 }

@@ -31,7 +31,7 @@ use std::{
 use async_trait::async_trait;
 use cloudai_model::{
     TaskId, TaskStatus, UserName, Wall,
-    record::{AssignmentRecord, FilesRecord, Record, ResultRecord, TaskRecord},
+    record::{AssignmentRecord, FilesRecord, Record, Removed, ResultRecord, TaskRecord},
 };
 use tokio::{
     sync::{Mutex, RwLock, mpsc, watch},
@@ -50,7 +50,7 @@ use self::{
     shared::{Condition, Shared, Turn},
 };
 use crate::{
-    CommitError, Highest, MongoSettings, ReadError, Store, TaskQuery,
+    CommitError, EndedQuery, EndedTask, Highest, MongoSettings, ReadError, Store, TaskQuery,
     sqlite::lock::{DataDirLock, LOCK_FILE, LockError},
 };
 
@@ -247,6 +247,22 @@ impl Store for JournaledStore {
 
     async fn files_of_user(&self, user: &UserName) -> Result<Vec<FilesRecord>, ReadError> {
         self.shared.of_database()?.files_of_user(user).await
+    }
+
+    async fn ended(&self, query: &EndedQuery) -> Result<Vec<EndedTask>, ReadError> {
+        self.shared.of_database()?.ended(query).await
+    }
+
+    async fn removed(&self, tasks: &[TaskId]) -> Result<BTreeMap<TaskId, Removed>, ReadError> {
+        self.shared.removed(tasks).await
+    }
+
+    fn disk_files(&self) -> Vec<PathBuf> {
+        match self.shared.settings.required {
+            // Nothing is ever journaled.
+            true => Vec::new(),
+            false => vec![self.shared.journal.path().to_owned()],
+        }
     }
 
     async fn close(&self) -> Result<(), CommitError> {

@@ -1,12 +1,12 @@
 //! Reads: from the database while it lacks nothing, else from the journal, which knows all of a task
-//! that was added since, and the last state and result of others. What lies only in the database is
-//! answered with an error that says so.
+//! that was added or forgotten since, and the last state and result of others. What lies only in the
+//! database is answered with an error that says so.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use cloudai_model::{
     TaskId,
-    record::{AssignmentRecord, FilesRecord, Record, ResultRecord, TaskRecord},
+    record::{AssignmentRecord, FilesRecord, Record, Removed, ResultRecord, TaskRecord},
 };
 use tokio::sync::mpsc;
 
@@ -119,6 +119,7 @@ impl Shared {
             Look::Database(reached) => reached.task(task).await,
             Look::Journal(known, away) => match known.added {
                 Some(place) => self.added(place, &known).await.map(Some),
+                None if known.is_forgotten => Ok(None),
                 None => Err(away),
             },
         }
@@ -132,7 +133,7 @@ impl Shared {
             Look::Database(reached) => return reached.assignments(task).await,
             Look::Journal(known, away) => (known, away),
         };
-        if known.added.is_none() {
+        if !known.is_whole() {
             return Err(away);
         }
         let places = known.assignments.values().copied().collect();
@@ -149,13 +150,13 @@ impl Shared {
             Look::Database(reached) => return reached.result(task).await,
             Look::Journal(known, away) => (known, away),
         };
-        match (known.result, known.added) {
-            (Some(place), _) => match self.records(vec![place]).await?.pop() {
+        match known.result {
+            Some(place) => match self.records(vec![place]).await?.pop() {
                 Some(Record::Result(result)) => Ok(Some(*result)),
                 _ => Err(self.misread()),
             },
-            (None, Some(_)) => Ok(None),
-            (None, None) => Err(away),
+            None if known.is_whole() => Ok(None),
+            None => Err(away),
         }
     }
 
@@ -164,14 +165,45 @@ impl Shared {
             Look::Database(reached) => return reached.files(task).await,
             Look::Journal(known, away) => (known, away),
         };
-        match (known.files, known.added) {
-            (Some(place), _) => match self.records(vec![place]).await?.pop() {
+        match known.files {
+            Some(place) => match self.records(vec![place]).await?.pop() {
                 Some(Record::Files(files)) => Ok(Some(*files)),
                 _ => Err(self.misread()),
             },
-            (None, Some(_)) => Ok(None),
-            (None, None) => Err(away),
+            None if known.is_whole() => Ok(None),
+            None => Err(away),
         }
+    }
+
+    pub(super) async fn removed(
+        &self,
+        tasks: &[TaskId],
+    ) -> Result<BTreeMap<TaskId, Removed>, ReadError> {
+        let away = match self.of_database() {
+            Ok(reached) => return reached.removed(tasks).await,
+            Err(error @ ReadError::OutOfReach { .. }) => error,
+            Err(error) => return Err(error),
+        };
+        let mut places = Vec::new();
+        {
+            let content = self.journal.content();
+            for task in tasks {
+                match content.tasks.get(task) {
+                    Some(known) if known.removed.is_some() => places.extend(known.removed),
+                    Some(known) if known.is_whole() => {}
+                    _ => return Err(away),
+                }
+            }
+        }
+        if places.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let removed = |record| match record {
+            Record::Removed(record) => Ok((record.task, record.removed)),
+            _ => Err(self.misread()),
+        };
+        let records = self.records(places).await?.into_iter();
+        records.map(removed).collect()
     }
 
     /// Reads the store once the database is there and lacks nothing. If it is lost on the way the

@@ -14,7 +14,9 @@ use mongodb::{
 use tokio::{sync::mpsc, time::sleep};
 
 use super::{
-    documents::{ORDER, assignments, cluster, files, results, stop_orders, tasks, workers},
+    documents::{
+        ORDER, assignments, cluster, files, removed, results, stop_orders, tasks, workers,
+    },
     failure::Failure,
     head::{self, Head},
     link::{How, Link},
@@ -161,6 +163,10 @@ impl<'a> Export<'a> {
             tasks::read(document).map(|task| Record::TaskAdded(Box::new(task)))
         })
         .await?;
+        self.each(removed::COLLECTION, by_order.clone(), |document| {
+            removed::read(document).map(Record::Removed)
+        })
+        .await?;
         self.each(assignments::COLLECTION, by_attempt, |document| {
             assignments::read(document).map(Record::Assignment)
         })
@@ -173,6 +179,10 @@ impl<'a> Export<'a> {
         let by_attempt = doc! { "task_id": 1, "attempt": 1 };
         self.each(stop_orders::COLLECTION, by_attempt, |document| {
             stop_orders::read(document).map(Record::StopOrder)
+        })
+        .await?;
+        self.each(removed::FORGOTTEN, doc! { "_id": 1 }, |document| {
+            removed::read_forgotten(document).map(Record::Forgotten)
         })
         .await?;
         let rest = self.chunk.take();
@@ -297,6 +307,8 @@ pub(super) async fn holdings(link: &Link) -> Result<Holdings, Failure> {
         results: count(results::COLLECTION, ours()).await?,
         files: count(files::COLLECTION, ours()).await?,
         stop_orders: count(stop_orders::COLLECTION, ours()).await?,
+        removed: count(removed::COLLECTION, ours()).await?,
+        has_forgotten: count(removed::FORGOTTEN, ours()).await? > 0,
         not_taken_up,
     })
 }

@@ -7,7 +7,7 @@ use mongodb::bson::doc;
 
 use super::{
     MongoReader, MongoStore,
-    documents::{assignments, cluster, files, results, stop_orders, tasks, workers},
+    documents::{assignments, cluster, files, removed, results, stop_orders, tasks, workers},
     export,
     failure::Failure,
     head::{self, Claim},
@@ -21,7 +21,7 @@ use crate::Store as _;
 const ID: &str = "unfinished";
 
 /// All that a store keeps its records in.
-const COLLECTIONS: [&str; 8] = [
+const COLLECTIONS: [&str; 10] = [
     cluster::COLLECTION,
     workers::COLLECTION,
     tasks::COLLECTION,
@@ -30,6 +30,8 @@ const COLLECTIONS: [&str; 8] = [
     files::COLLECTION,
     files::PAGES,
     stop_orders::COLLECTION,
+    removed::COLLECTION,
+    removed::FORGOTTEN,
 ];
 
 /// A store that no master takes for one before it is [finished](Self::finish).

@@ -11,7 +11,7 @@ use mongodb::{
 use tokio::sync::mpsc;
 
 use super::{
-    documents::{ORDER, assignments, cluster, stop_orders, tasks, workers},
+    documents::{ORDER, assignments, cluster, removed, stop_orders, tasks, workers},
     failure::Failure,
     head::Head,
     link::Link,
@@ -138,17 +138,29 @@ impl Load<'_> {
     }
 
     /// The highest numbers, each from the end of an index. A number beyond 2^63 is kept as a
-    /// negative one: if there are any, the highest is among them.
+    /// negative one: if there are any, the highest is among them. Forgotten tasks count.
     async fn highest(&mut self) -> Result<Highest, Failure> {
         let order = self.last(ORDER, doc! { "$gte": 0_i64 }).await?;
         let number = match self.last("task_number", doc! { "$lt": 0_i64 }).await? {
             Some(number) => Some(number),
             None => self.last("task_number", doc! { "$gte": 0_i64 }).await?,
         };
-        Ok(Highest {
+        let stored = Highest {
             task_number: number.map(i64::cast_unsigned),
             order: order.map_or(0, i64::cast_unsigned),
-        })
+        };
+        Ok(stored.and(self.forgotten().await?))
+    }
+
+    /// Those of forgotten tasks.
+    async fn forgotten(&mut self) -> Result<Highest, Failure> {
+        let collection = self.link.plain_collection(removed::FORGOTTEN);
+        let find = collection
+            .find_one(doc! { "_id": removed::HIGHEST })
+            .session(&mut self.session);
+        let found = self.link.within(find.into_future()).await?;
+        let numbers = found.as_ref().map(removed::read_forgotten).transpose()?;
+        Ok(numbers.map_or_else(Highest::default, Highest::from))
     }
 
     async fn last(&mut self, field: &str, range: Document) -> Result<Option<i64>, Failure> {

@@ -6,9 +6,11 @@
 mod adopt;
 mod commit;
 pub(crate) mod documents;
+mod ended;
 mod export;
 mod failure;
 mod filling;
+mod forget;
 mod head;
 mod link;
 mod load;
@@ -29,7 +31,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use cloudai_model::{
     TaskId, TaskStatus, UserName,
-    record::{AssignmentRecord, FilesRecord, Record, ResultRecord, TaskRecord},
+    record::{AssignmentRecord, FilesRecord, Record, Removed, ResultRecord, TaskRecord},
 };
 use mongodb::bson::oid::ObjectId;
 use tokio::sync::mpsc;
@@ -45,7 +47,7 @@ use self::{
     failure::Failure, head::Claim, link::Link, settings::Limits, sign_of_life::SignOfLife,
     writer::Writer,
 };
-use crate::{CommitError, Highest, ReadError, Store, TaskQuery};
+use crate::{CommitError, EndedQuery, EndedTask, Highest, ReadError, Store, TaskQuery};
 
 /// Keeps records in a database of MongoDB, which it takes over from any other master.
 pub struct MongoStore {
@@ -169,6 +171,14 @@ impl Store for MongoStore {
 
     async fn files_of_user(&self, user: &UserName) -> Result<Vec<FilesRecord>, ReadError> {
         self.read(query::files_of_user(&self.link, user).await)
+    }
+
+    async fn ended(&self, query: &EndedQuery) -> Result<Vec<EndedTask>, ReadError> {
+        self.read(ended::tasks(&self.link, query).await)
+    }
+
+    async fn removed(&self, tasks: &[TaskId]) -> Result<BTreeMap<TaskId, Removed>, ReadError> {
+        self.read(ended::removed(&self.link, tasks).await)
     }
 
     async fn close(&self) -> Result<(), CommitError> {

@@ -259,6 +259,11 @@ fn indexes() -> [(&'static str, Vec<Index>); 4] {
                 ("cloudai_user", doc! { "user_id": 1, ORDER: 1 }, any()),
                 ("cloudai_worker", doc! { "worker_id": 1, ORDER: 1 }, any()),
                 ("cloudai_number", doc! { "task_number": 1 }, any()),
+                (
+                    "cloudai_end",
+                    doc! { "status": 1, "completed_at": 1, ORDER: 1 },
+                    any(),
+                ),
             ],
         ),
         (

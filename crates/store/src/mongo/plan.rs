@@ -8,19 +8,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cloudai_model::{
     AttemptId, TaskId,
-    record::{AssignmentRecord, FilesRecord, Record, ResultRecord, TaskRecord, TaskState},
+    record::{
+        AssignmentRecord, FilesRecord, Record, RemovedRecord, ResultRecord, TaskRecord, TaskState,
+    },
 };
 use mongodb::bson::{Bson, Document, doc};
 
 use super::{
     documents::{
-        Fields, ORDER, assignments, bits, cluster, files, results, stop_orders, tasks, workers,
+        Fields, ORDER, assignments, bits, cluster, files, removed, results, stop_orders, tasks,
+        workers,
     },
     failure::Failure,
+    forget::Leaving,
     link::{How, Link},
     writes::{Change, Write},
 };
-use crate::{CommitError, HIGHEST_ORDER, ReadError, same_submit};
+use crate::{CommitError, HIGHEST_ORDER, Highest, ReadError, same_submit};
 
 /// How many ids one question to the database names.
 const IDS_AT_ONCE: usize = 10_000;
@@ -41,6 +45,7 @@ struct Plan {
     /// Whose an order is.
     orders: BTreeMap<u64, TaskId>,
     results: BTreeMap<TaskId, ResultRecord>,
+    leaving: Leaving,
     changes: BTreeMap<(&'static str, String), Change>,
 }
 
@@ -59,6 +64,8 @@ impl Plan {
         let (mut added, mut spoken_of, mut with_result) =
             (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let mut orders = BTreeSet::new();
+        let (mut forgotten, mut without_files) = (BTreeSet::new(), BTreeSet::new());
+        let mut numbers = false;
         for record in batch {
             match record {
                 Record::TaskAdded(task) => {
@@ -77,7 +84,18 @@ impl Plan {
                 }
                 Record::Files(files) => {
                     spoken_of.insert(files.attempt.task.to_string());
+                    if files.files.is_empty() {
+                        without_files.insert(files.attempt.task.to_string());
+                    }
                 }
+                Record::Removed(removed) => {
+                    spoken_of.insert(removed.task.to_string());
+                }
+                Record::TaskForgotten(task) => {
+                    spoken_of.insert(task.to_string());
+                    forgotten.insert(task.to_string());
+                }
+                Record::Forgotten(_) => numbers = true,
                 Record::Cluster(_)
                 | Record::Worker(_)
                 | Record::WorkerRemoved(_)
@@ -105,7 +123,10 @@ impl Plan {
                 doc! {}
             ),
         )?;
-        let mut plan = Self::default();
+        let mut plan = Self {
+            leaving: Leaving::read(link, forgotten, without_files, numbers).await?,
+            ..Self::default()
+        };
         for document in &whole {
             let task = tasks::read(document)?;
             plan.know(task.task.clone(), task.order, Some(task));
@@ -170,6 +191,9 @@ impl Plan {
             Record::StopOrderDone(attempt) => {
                 self.remove(stop_orders::COLLECTION, &AttemptId::to_string(attempt));
             }
+            Record::Removed(record) => self.put_removed(record)?,
+            Record::TaskForgotten(task) => self.forget(task),
+            Record::Forgotten(numbers) => self.raise_forgotten((*numbers).into()),
         }
         Ok(())
     }
@@ -212,6 +236,8 @@ impl Plan {
             return conflict("order", task.order.to_string());
         }
         self.orders.insert(task.order, task.task.clone());
+        self.changes
+            .remove(&(tasks::COLLECTION, task.task.to_string()));
         let added = Task {
             order: task.order,
             submitted: Some(task.clone()),
@@ -259,11 +285,68 @@ impl Plan {
         let order = self.task("files", &record.attempt.task)?.order;
         let id = record.attempt.task.to_string();
         let (document, pages) = files::write(record, order);
+        if pages.is_empty() {
+            for page in self.leaving.pages(&id) {
+                self.remove(files::PAGES, &page);
+            }
+        }
         for (number, page) in (1..).zip(pages) {
             self.put(files::PAGES, &files::page_id(&id, number), page);
         }
         self.put(files::COLLECTION, &id, document);
         Ok(())
+    }
+
+    fn put_removed(&mut self, record: &RemovedRecord) -> Result<(), Failure> {
+        let order = self.task("removal", &record.task)?.order;
+        let document = removed::write(record, order);
+        self.put(removed::COLLECTION, &record.task.to_string(), document);
+        Ok(())
+    }
+
+    fn forget(&mut self, task: &TaskId) {
+        let Some(known) = self.tasks.remove(task) else {
+            return;
+        };
+        self.orders.remove(&known.order);
+        self.results.remove(task);
+        let id = task.to_string();
+        let of_task = |document: &Document| document.get_str("task_id").is_ok_and(|it| it == id);
+        let just_put = self
+            .changes
+            .iter()
+            .filter_map(|(key, change)| match change {
+                Change::Put(document) if key.0 == assignments::COLLECTION && of_task(document) => {
+                    Some(key.1.clone())
+                }
+                _ => None,
+            });
+        let attempts: Vec<String> = just_put.chain(self.leaving.attempts(&id)).collect();
+        for attempt in attempts {
+            self.remove(assignments::COLLECTION, &attempt);
+        }
+        for page in self.leaving.pages(&id) {
+            self.remove(files::PAGES, &page);
+        }
+        for collection in [
+            files::COLLECTION,
+            removed::COLLECTION,
+            results::COLLECTION,
+            tasks::COLLECTION,
+        ] {
+            self.remove(collection, &id);
+        }
+        self.raise_forgotten(Highest {
+            task_number: task.number(),
+            order: known.order,
+        });
+    }
+
+    fn raise_forgotten(&mut self, numbers: Highest) {
+        if let Some(numbers) = self.leaving.raise(numbers) {
+            let document = removed::write_forgotten(numbers);
+            self.put(removed::FORGOTTEN, removed::HIGHEST, document);
+        }
     }
 
     fn writes(self) -> Vec<Write> {
@@ -294,12 +377,12 @@ impl Plan {
     }
 }
 
-fn texts(ids: BTreeSet<String>) -> Vec<Bson> {
+pub(super) fn texts(ids: BTreeSet<String>) -> Vec<Bson> {
     ids.into_iter().map(Bson::String).collect()
 }
 
 /// The documents whose field is one of these.
-async fn among(
+pub(super) async fn among(
     link: &Link,
     collection: &str,
     field: &str,

@@ -26,6 +26,9 @@ pub(super) fn export(db: &Connection, sink: &mpsc::Sender<Piece>) -> Result<(), 
     export.table(&tables::tasks::TABLE, "order_number", |row| {
         tables::tasks::read(row).map(|task| Record::TaskAdded(Box::new(task)))
     })?;
+    export.table(&tables::removed::TABLE, "order_number", |row| {
+        tables::removed::read(row).map(Record::Removed)
+    })?;
     let by_attempt = "order_number, attempt";
     export.table(&tables::assignments::TABLE, by_attempt, |row| {
         tables::assignments::read(row).map(Record::Assignment)
@@ -38,6 +41,9 @@ pub(super) fn export(db: &Connection, sink: &mpsc::Sender<Piece>) -> Result<(), 
     })?;
     export.table(&tables::stop_orders::TABLE, "1, 2", |row| {
         tables::stop_orders::read(row).map(Record::StopOrder)
+    })?;
+    export.table(&tables::forgotten::TABLE, "1", |row| {
+        tables::forgotten::read(row).map(Record::Forgotten)
     })?;
     let rest = export.chunk.take();
     export.send(rest)
@@ -110,6 +116,8 @@ pub(super) fn holdings(db: &Connection) -> Result<Holdings, RowError> {
         results: count(&tables::results::TABLE)?,
         files: count(&tables::files::TABLE)?,
         stop_orders: count(&tables::stop_orders::TABLE)?,
+        removed: count(&tables::removed::TABLE)?,
+        has_forgotten: count(&tables::forgotten::TABLE)? > 0,
         not_taken_up: 0,
     })
 }

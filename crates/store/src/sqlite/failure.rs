@@ -41,18 +41,24 @@ impl WriteError {
                 place: place.to_owned(),
                 cause: Box::new(error),
             },
-            Self::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
-                CommitError::Full {
-                    place: place.to_owned(),
-                    cause: Box::new(error),
-                }
-            }
+            Self::Sqlite(error) if is_no_room(&error) => CommitError::Full {
+                place: place.to_owned(),
+                cause: Box::new(error),
+            },
             Self::Sqlite(error) => CommitError::Failed {
                 place: place.to_owned(),
                 cause: Box::new(error),
             },
         }
     }
+}
+
+/// Whether SQLite found no room: for pages, or for the index of its write-ahead log, which it says
+/// with another code.
+fn is_no_room(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        || code == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 /// Why rows can't be read.

@@ -31,6 +31,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "retries and time-outs",
         sql: include_str!("../../migrations/0002_retries_and_time_outs.sql"),
     },
+    Migration {
+        version: 3,
+        name: "retention",
+        sql: include_str!("../../migrations/0003_retention.sql"),
+    },
 ];
 
 /// The version that all of them lead to.

@@ -2,6 +2,7 @@
 
 mod backups;
 mod columns;
+mod ended;
 mod export;
 mod failure;
 mod filling;
@@ -19,12 +20,16 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use cloudai_model::{
     TaskId, TaskStatus, UserName,
-    record::{AssignmentRecord, FilesRecord, Record, ResultRecord, TaskRecord},
+    record::{AssignmentRecord, FilesRecord, Record, Removed, ResultRecord, TaskRecord},
 };
 use tokio::sync::mpsc;
 
@@ -42,11 +47,12 @@ use self::{
     readers::Readers,
     writer::Writer,
 };
-use crate::{CommitError, Highest, ReadError, Store, TaskQuery};
+use crate::{CommitError, EndedQuery, EndedTask, Highest, ReadError, Store, TaskQuery};
 
 /// Keeps records in `cloudai.db` of a data directory, which it holds against other masters.
 pub struct SqliteStore {
     place: String,
+    path: PathBuf,
     // Before the writer: its connections close first, so that the writer's close empties the log.
     readers: Readers,
     writer: Writer,
@@ -90,9 +96,10 @@ impl SqliteStore {
             path: path.clone(),
             cause: Box::new(error),
         })?;
-        let readers = Readers::new(path, place.clone());
+        let readers = Readers::new(path.clone(), place.clone());
         Ok(Self {
             place,
+            path,
             readers,
             writer,
         })
@@ -155,6 +162,22 @@ impl Store for SqliteStore {
         self.readers
             .read(move |db| tables::files::of_user(db, &user))
             .await
+    }
+
+    async fn ended(&self, query: &EndedQuery) -> Result<Vec<EndedTask>, ReadError> {
+        let query = query.clone();
+        self.readers.read(move |db| ended::tasks(db, &query)).await
+    }
+
+    async fn removed(&self, tasks: &[TaskId]) -> Result<BTreeMap<TaskId, Removed>, ReadError> {
+        let tasks = tasks.to_vec();
+        self.readers
+            .read(move |db| tables::removed::of_tasks(db, &tasks))
+            .await
+    }
+
+    fn disk_files(&self) -> Vec<PathBuf> {
+        open::files(&self.path)
     }
 
     async fn close(&self) -> Result<(), CommitError> {

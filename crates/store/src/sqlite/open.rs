@@ -396,6 +396,13 @@ pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
+/// The files of a database that is open.
+pub(super) fn files(path: &Path) -> Vec<PathBuf> {
+    ["", "-wal", "-shm"]
+        .map(|suffix| beside(path, suffix))
+        .into()
+}
+
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

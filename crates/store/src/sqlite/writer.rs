@@ -144,5 +144,8 @@ fn write(db: &Connection, record: &Record) -> Result<(), WriteError> {
         Record::Files(files) => tables::files::put(db, files),
         Record::StopOrder(stop) => tables::stop_orders::put(db, stop),
         Record::StopOrderDone(attempt) => tables::stop_orders::remove(db, attempt),
+        Record::Removed(record) => tables::removed::put(db, record),
+        Record::TaskForgotten(task) => tables::forgotten::forget(db, task),
+        Record::Forgotten(numbers) => tables::forgotten::raise(db, (*numbers).into()),
     }
 }

@@ -59,7 +59,7 @@ impl StandingJson {
                 }),
             },
             Standing::Given { view, assigned_at } => Self {
-                task: TaskJson::new(&view.record, view.result.as_ref()),
+                task: TaskJson::new(&view.record, view.result.as_ref()).with_removed(&view.removed),
                 assigned_at: instant(*assigned_at),
                 waiting: None,
             },

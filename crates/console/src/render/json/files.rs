@@ -1,7 +1,7 @@
 //! What tasks left in `/output`, in JSON.
 
-use cloudai_model::record::{FileRecord, FilesRecord};
-use cloudai_operator::TaskFiles;
+use cloudai_model::record::{FileRecord, Removal};
+use cloudai_operator::{LeftFiles, TaskFiles};
 use serde::Serialize;
 
 use crate::render::files::total;
@@ -16,12 +16,32 @@ pub(crate) struct TaskWithFilesJson {
     files: usize,
     bytes: u64,
     uploaded_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<RemovalJson>,
+}
+
+/// When something was removed, and why.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct RemovalJson {
+    at: String,
+    by: String,
+}
+
+impl RemovalJson {
+    /// When something was removed, and why; `None` if it was not.
+    pub(crate) fn new(removal: &Option<Removal>) -> Option<Self> {
+        removal.as_ref().map(|removal| Self {
+            at: removal.at.to_string(),
+            by: removal.by.clone(),
+        })
+    }
 }
 
 impl TaskWithFilesJson {
     /// A task that left files.
     #[must_use]
-    pub(crate) fn new(record: &FilesRecord) -> Self {
+    pub(crate) fn new(left: &LeftFiles) -> Self {
+        let record = &left.record;
         Self {
             task_id: record.attempt.task.to_string(),
             name: record.task_name.clone(),
@@ -30,6 +50,7 @@ impl TaskWithFilesJson {
             files: record.files.len(),
             bytes: total(record),
             uploaded_at: record.uploaded_at.to_string(),
+            removed: RemovalJson::new(&left.removed),
         }
     }
 }
@@ -41,6 +62,8 @@ pub(crate) struct TaskFilesJson {
     files_complete: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     files_reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files_removed: Option<RemovalJson>,
 }
 
 impl TaskFilesJson {
@@ -51,6 +74,7 @@ impl TaskFilesJson {
             files: left.files.iter().map(FileJson::new).collect(),
             files_complete: left.whole.is_complete(),
             files_reason: left.whole.reason().map(str::to_owned),
+            files_removed: RemovalJson::new(&left.removed),
         }
     }
 }

@@ -19,7 +19,7 @@ use cloudai_files::{log::Frame, output::CopySummary};
 use cloudai_model::{
     AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
     WorkerAddress, WorkerId,
-    record::{FileRecord, FilesRecord, TaskRecord, WorkerRecord},
+    record::{FileRecord, FilesRecord, Removal, Removed, TaskRecord, WorkerRecord},
 };
 use cloudai_operator::*;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -40,6 +40,9 @@ pub(super) struct FakeMaster {
     pub(super) waiting: Mutex<Vec<(WorkerId, Vec<Obstacle>)>>,
     /// How the store is out of reach.
     pub(super) degraded: Mutex<Option<Degraded>>,
+    /// What is there no more of tasks that the test puts in.
+    pub(super) removed: Mutex<Removed>,
+    pub(super) disks: Mutex<Disks>,
 }
 
 impl FakeMaster {
@@ -61,6 +64,8 @@ impl FakeMaster {
             mended: Mutex::default(),
             waiting: Mutex::default(),
             degraded: Mutex::default(),
+            removed: Mutex::default(),
+            disks: Mutex::default(),
         }
     }
 
@@ -70,7 +75,12 @@ impl FakeMaster {
 
     pub(super) fn put(&self, record: TaskRecord) {
         let result = record.state.status.is_final().then(|| result_of(&record));
-        let view = TaskView { record, result };
+        let removed = self.removed.lock().unwrap().clone();
+        let view = TaskView {
+            record,
+            result,
+            removed,
+        };
         let mut tasks = self.tasks.lock().unwrap();
         tasks.insert(view.record.task.clone(), view);
     }
@@ -121,6 +131,10 @@ impl Operator for FakeMaster {
         let mut snapshot = snapshot_of([active]);
         snapshot.waiting = 12;
         Arc::new(snapshot)
+    }
+
+    fn disks(&self) -> Disks {
+        self.disks.lock().unwrap().clone()
     }
 
     fn events(&self) -> broadcast::Receiver<Event> {
@@ -232,14 +246,15 @@ impl Operator for FakeMaster {
         let view = view.ok_or_else(|| ExplainFailure::Unknown(task.clone()))?;
         if view.record.state.status != TaskStatus::Queued {
             let assigned_at = Some(NOW.wall);
+            let view = Box::new(view);
             return Ok(Standing::Given { view, assigned_at });
         }
         Ok(Standing::Waiting {
-            entry: QueueEntry {
+            entry: Box::new(QueueEntry {
                 position: 3,
                 record: view.record,
                 why: waiting_for("worker-1: CPU short by 2 cores"),
-            },
+            }),
             workers: self.waiting.lock().unwrap().clone(),
         })
     }
@@ -276,17 +291,24 @@ impl Operator for FakeMaster {
     }
 
     async fn follow_log(&self, attempt: &AttemptId) -> Result<Box<dyn FrameSource>, LogFailure> {
+        if let Some(removal) = self.removed.lock().unwrap().log.clone() {
+            let task = attempt.task.clone();
+            return Err(LogFailure::Removed { task, removal });
+        }
         Ok(Box::new(FakeLog(self.logs.lock().unwrap().remove(attempt))))
     }
 
-    async fn files_of_user(&self, user: &UserName) -> Result<Vec<FilesRecord>, ReadFailure> {
-        let record = |number| FilesRecord {
-            attempt: AttemptId::new(TaskId::numbered(number), 1),
-            user: user.clone(),
-            task_name: "training".to_owned(),
-            storage_path: String::new(),
-            files: files(),
-            uploaded_at: Wall(NOW.wall.0 - 3000),
+    async fn files_of_user(&self, user: &UserName) -> Result<Vec<LeftFiles>, ReadFailure> {
+        let record = |number| LeftFiles {
+            record: FilesRecord {
+                attempt: AttemptId::new(TaskId::numbered(number), 1),
+                user: user.clone(),
+                task_name: "training".to_owned(),
+                storage_path: String::new(),
+                files: files(),
+                uploaded_at: Wall(NOW.wall.0 - 3000),
+            },
+            removed: None,
         };
         let all = [8, 7].map(record).to_vec();
         Ok(if user.as_str() == "admin" {
@@ -301,10 +323,17 @@ impl Operator for FakeMaster {
             ("admin", Some(7)) => Ok(TaskFiles {
                 files: files(),
                 whole: Whole::Incomplete("disk full".to_owned()),
+                removed: None,
+            }),
+            ("admin", Some(10)) => Ok(TaskFiles {
+                files: Vec::new(),
+                whole: Whole::Complete,
+                removed: Some(removal()),
             }),
             ("admin", Some(9)) => Ok(TaskFiles {
                 files: Vec::new(),
                 whole: Whole::Complete,
+                removed: None,
             }),
             _ => {
                 let (task, user) = (task.clone(), user.clone());
@@ -321,6 +350,10 @@ impl Operator for FakeMaster {
         progress: watch::Sender<DownloadProgress>,
     ) -> Result<Downloaded, DownloadFailure> {
         let left = self.task_files(task, user).await?;
+        if let Some(removal) = left.removed {
+            let task = task.clone();
+            return Err(FilesFailure::Removed { task, removal }.into());
+        }
         assert_eq!(destination, std::path::absolute("./results").unwrap());
         progress.send_replace(DownloadProgress {
             path: "model/weights.bin".to_owned(),
@@ -337,6 +370,14 @@ impl Operator for FakeMaster {
                 unchanged: 1,
             },
         })
+    }
+}
+
+/// As retention says it.
+pub(super) fn removal() -> Removal {
+    Removal {
+        at: Wall(NOW.wall.0 - 3000),
+        by: "retention after 30 d".to_owned(),
     }
 }
 

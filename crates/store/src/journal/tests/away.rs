@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use cloudai_model::{TaskStatus, record::Record};
+use cloudai_model::{TaskStatus, Wall, record::Record};
 
 use super::{
     eventually, fake::FakeDatabase, is_degraded, is_well, kill, life, open, settings, try_open,
 };
 use crate::{
-    CommitError, JournaledOpenError, JournaledStore, ReadError, Store as _, TaskQuery,
+    CommitError, EndedQuery, JournaledOpenError, JournaledStore, ReadError, Store as _, TaskQuery,
     conformance::{commit, loaded, sample, worker},
 };
 
@@ -127,6 +127,81 @@ async fn a_crash_while_it_is_away_or_half_way_back_loses_nothing() {
     let orders = database.orders();
     assert!(orders.is_sorted(), "{orders:?}");
     store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_removed_and_forgotten_while_it_is_away_is_known_at_once_and_afterwards() {
+    // Given ended tasks in a database that is away, and two more in the journal,
+    let (folder, database) = (tempfile::tempdir().unwrap(), FakeDatabase::default());
+    let store = open(folder.path(), &database).await;
+    let [gone, bare, other, new, again] = [1, 2, 3, 4, 5].map(sample);
+    for number in 1..=3 {
+        store.commit(life(number)).await.unwrap();
+    }
+    database.goes_away();
+    store.commit(life(4)).await.unwrap();
+    store.commit(life(5)).await.unwrap();
+    assert_eq!(store.disk_files(), [folder.path().join("store-journal")]);
+
+    // when one is forgotten, of two others the logs are removed, and the id of one that was
+    // forgotten is used once more,
+    commit(&store, [gone.forgotten()]).await;
+    commit(&store, [bare.log_removed(), new.log_removed()]).await;
+    let mut once_more = again.clone();
+    once_more.task.order = 6;
+    once_more.task.spec.name = "once more".to_owned();
+    commit(&store, [again.forgotten(), once_more.added()]).await;
+
+    // then what the journal tells is told, also after a crash, and what it can't tell is an error.
+    let check = async |store: &JournaledStore| {
+        let id = gone.id();
+        assert_eq!(store.task(id).await.unwrap(), None);
+        assert_eq!(store.result(id).await.unwrap(), None);
+        assert_eq!(store.files(id).await.unwrap(), None);
+        assert_eq!(store.assignments(id).await.unwrap(), []);
+        let id = again.id();
+        assert_eq!(
+            store.task(id).await.unwrap().as_ref(),
+            Some(&once_more.task)
+        );
+        assert_eq!(store.result(id).await.unwrap(), None);
+        assert_eq!(store.assignments(id).await.unwrap(), []);
+        let all = [&gone, &bare, &new, &again].map(|it| it.id().clone());
+        let removed = store.removed(&all).await.unwrap();
+        let of: Vec<_> = removed.keys().collect();
+        assert_eq!(of, [bare.id(), new.id()]);
+        assert!(removed.values().all(|it| it.log.is_some()), "{removed:?}");
+    };
+    let is_out_of_reach = |error: ReadError| {
+        assert!(matches!(error, ReadError::OutOfReach { .. }), "{error}");
+    };
+    check(&store).await;
+    let unknown = [new.id().clone(), other.id().clone()];
+    is_out_of_reach(store.removed(&unknown).await.unwrap_err());
+    is_out_of_reach(store.ended(&all_ended()).await.unwrap_err());
+    kill(store).await;
+    let store = open(folder.path(), &database).await;
+    check(&store).await;
+
+    // and when the database is back, it knows the same.
+    database.comes_back();
+    is_well(&store).await;
+    check(&store).await;
+    assert!(store.removed(&unknown[1..]).await.unwrap().is_empty());
+    let ended = store.ended(&all_ended()).await.unwrap();
+    let orders: Vec<u64> = ended.iter().map(|task| task.place.order).collect();
+    assert_eq!(orders, [2, 3, 4]);
+    assert_eq!(loaded(&store).await.1.order, 6);
+    store.close().await.unwrap();
+}
+
+fn all_ended() -> EndedQuery {
+    EndedQuery {
+        statuses: [TaskStatus::Completed].into(),
+        before: Wall(i64::MAX),
+        after: None,
+        limit: 99,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -323,6 +398,7 @@ async fn a_required_database_is_never_gone_without() {
 
     database.comes_back();
     let store = open().await.unwrap();
+    assert!(store.disk_files().is_empty());
     store.commit(life(1)).await.unwrap();
     database.goes_away();
     let error = store.commit(life(2)).await.unwrap_err();

@@ -8,12 +8,12 @@ use std::{
 use async_trait::async_trait;
 use cloudai_model::{
     TaskId, TaskStatus, UserName,
-    record::{AssignmentRecord, FilesRecord, Record, ResultRecord, TaskRecord},
+    record::{AssignmentRecord, FilesRecord, Record, Removed, ResultRecord, TaskRecord},
 };
 use tokio::sync::mpsc;
 
 use crate::{
-    CommitError, Highest, MemoryStore, ReadError, Store, TaskQuery,
+    CommitError, EndedQuery, EndedTask, Highest, MemoryStore, ReadError, Store, TaskQuery,
     journal::database::{Database, NotOpened, Reached},
 };
 
@@ -238,6 +238,14 @@ impl Store for FakeReached {
 
     async fn files_of_user(&self, user: &UserName) -> Result<Vec<FilesRecord>, ReadError> {
         self.reads()?.files_of_user(user).await
+    }
+
+    async fn ended(&self, query: &EndedQuery) -> Result<Vec<EndedTask>, ReadError> {
+        self.reads()?.ended(query).await
+    }
+
+    async fn removed(&self, tasks: &[TaskId]) -> Result<BTreeMap<TaskId, Removed>, ReadError> {
+        self.reads()?.removed(tasks).await
     }
 
     async fn close(&self) -> Result<(), CommitError> {

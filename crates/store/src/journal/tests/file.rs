@@ -195,6 +195,9 @@ proptest! {
             Record::Files(Box::new(life.files)),
             Record::StopOrder(life.stop),
             Record::StopOrderDone(AttemptId::new(task.clone(), 3)),
+            Record::Removed(life.removed),
+            Record::TaskForgotten(task.clone()),
+            Record::Forgotten(life.forgotten),
         ];
         records.extend(life.assignments.into_iter().map(Record::Assignment));
         let entries = [

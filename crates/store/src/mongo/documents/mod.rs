@@ -12,6 +12,7 @@ pub(crate) mod assignments;
 pub(crate) mod cluster;
 mod fields;
 pub(crate) mod files;
+pub(crate) mod removed;
 pub(crate) mod results;
 pub(crate) mod stop_orders;
 pub(crate) mod tasks;

@@ -27,7 +27,16 @@ async fn what_is_half_filled_is_no_store_and_the_next_filling_begins_anew() {
     let filling = MongoFilling::begin(&settings, "a copy of it")
         .await
         .unwrap();
-    commit(&*filling.store(), [sample(1).added()]).await;
+    commit(
+        &*filling.store(),
+        [sample(1).added(), sample(1).log_removed()],
+    )
+    .await;
+    commit(
+        &*filling.store(),
+        [sample(9).added(), sample(9).forgotten()],
+    )
+    .await;
     filling.store().close().await.unwrap();
     drop(filling);
 
@@ -47,7 +56,8 @@ async fn what_is_half_filled_is_no_store_and_the_next_filling_begins_anew() {
     let filling = MongoFilling::begin(&settings, "a copy of it")
         .await
         .unwrap();
-    assert!(loaded(&*filling.store()).await.0.is_empty());
+    assert_eq!(loaded(&*filling.store()).await, Default::default());
+    assert_eq!(exported(&filling.reader()).await.unwrap(), []);
     commit(&*filling.store(), [sample(2).added()]).await;
     filling.finish().await.unwrap();
     let store = MongoStore::open(&settings).await.unwrap();

@@ -1,19 +1,22 @@
 //! That questions go along indexes, and that a document which can't be read is named.
 
-use cloudai_model::TaskStatus;
+use cloudai_model::{TaskStatus, Wall};
 use mongodb::bson::{Bson, Document, doc};
 
 use crate::mongod::Server;
 use crate::{
-    MongoStore, ReadError, Store as _, TaskQuery,
+    EndedAt, EndedQuery, MongoStore, ReadError, Store as _, TaskQuery,
     conformance::{commit, sample},
-    mongo::query,
+    mongo::{ended, query},
 };
 
 /// The stages of the plan that the server takes for a page.
 async fn plan(store: &MongoStore, filter: Document) -> String {
-    let find =
-        doc! { "find": "TASKS", "filter": filter, "sort": { "order_number": -1 }, "limit": 50 };
+    plan_sorted(store, filter, doc! { "order_number": -1 }).await
+}
+
+async fn plan_sorted(store: &MongoStore, filter: Document, sort: Document) -> String {
+    let find = doc! { "find": "TASKS", "filter": filter, "sort": sort, "limit": 50 };
     let explain = doc! { "explain": find, "verbosity": "queryPlanner" };
     let database = store.link.plain_collection("TASKS").namespace().db;
     let database = store.link.client.database(&database);
@@ -72,6 +75,34 @@ async fn no_page_of_tasks_sorts_or_reads_the_whole_collection() {
         let stages = plan(&store, query::filter(&query)).await;
         assert!(stages.contains("IXSCAN"), "{query:?}: {stages}");
         assert!(!stages.contains("COLLSCAN"), "{query:?}: {stages}");
+        let sorts = stages.split(' ').any(|stage| stage == "SORT");
+        assert!(!sorts, "{query:?}: {stages}");
+    }
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_step_of_a_sweep_sorts_or_reads_what_lies_behind_it() {
+    let server = Server::start(&[]);
+    let store = MongoStore::open(&server.settings()).await.unwrap();
+    for number in 1..=100 {
+        let it = sample(number);
+        commit(&store, [it.added(), it.now_done()]).await;
+    }
+    let place = |at| EndedAt {
+        at: Wall(at),
+        order: 7,
+    };
+    for after in [None, Some(place(3))] {
+        let query = EndedQuery {
+            statuses: [TaskStatus::Completed, TaskStatus::Cancelled].into(),
+            before: Wall(i64::MAX / 2),
+            after,
+            limit: 50,
+        };
+        let sort = doc! { "completed_at": 1, "order_number": 1 };
+        let stages = plan_sorted(&store, ended::filter(&query), sort).await;
+        assert!(stages.contains("IXSCAN"), "{query:?}: {stages}");
         let sorts = stages.split(' ').any(|stage| stage == "SORT");
         assert!(!sorts, "{query:?}: {stages}");
     }

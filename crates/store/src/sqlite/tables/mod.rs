@@ -4,6 +4,8 @@
 pub(super) mod assignments;
 pub(super) mod cluster;
 pub(super) mod files;
+pub(super) mod forgotten;
+pub(super) mod removed;
 pub(super) mod results;
 pub(super) mod stop_orders;
 pub(super) mod tasks;

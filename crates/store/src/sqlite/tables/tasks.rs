@@ -202,7 +202,7 @@ pub(crate) fn find(db: &Connection, task: &TaskId) -> Result<Option<TaskRecord>,
     Ok(found.transpose()?)
 }
 
-/// The highest numbers, each from the end of an index.
+/// The highest numbers, each from the end of an index; those of forgotten tasks count.
 pub(crate) fn highest(db: &Connection) -> Result<Highest, RowError> {
     let one = |sql: &str| db.query_row(sql, [], |row| row.get::<_, Option<i64>>(0));
     // Numbers beyond 2^63 are kept as negative ones: if there are any, the highest is among them.
@@ -211,10 +211,11 @@ pub(crate) fn highest(db: &Connection) -> Result<Highest, RowError> {
         None => one("SELECT max(task_number) FROM tasks WHERE task_number IS NOT NULL")?,
     };
     let order = one("SELECT max(order_number) FROM tasks")?;
-    Ok(Highest {
+    let stored = Highest {
         task_number: number.map(i64::cast_unsigned),
         order: order.map_or(0, i64::cast_unsigned),
-    })
+    };
+    Ok(stored.and(super::forgotten::highest(db)?))
 }
 
 pub(crate) fn read(row: &Row<'_>) -> Result<TaskRecord, ReadError> {

@@ -4,7 +4,10 @@
 //! that ran, one that waited, and one that had failed three times and was given to its worker a
 //! fourth time when the master was killed.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use cloudai_model::{
     Setting, TaskChange, TaskStatus, Wall,
@@ -13,7 +16,7 @@ use cloudai_model::{
 use rusqlite::Connection;
 
 use crate::{
-    SqliteStore, Store as _, TaskQuery,
+    EndedQuery, SqliteStore, Store as _, TaskQuery,
     conformance::{commit, loaded},
     sqlite::open::DATABASE_FILE,
 };
@@ -62,6 +65,18 @@ async fn a_store_of_version_1_is_brought_forward_after_a_copy() {
     assert_eq!(count(|record| matches!(record, Record::TaskAdded(_))), 3);
     assert_eq!(count(|record| matches!(record, Record::Assignment(_))), 2);
 
+    // what had ended is found,
+    let query = EndedQuery {
+        statuses: [TaskStatus::Completed, TaskStatus::Failed].into(),
+        before: Wall(i64::MAX),
+        after: None,
+        limit: 9,
+    };
+    let ended = store.ended(&query).await.unwrap();
+    let ended: BTreeSet<_> = ended.iter().map(|it| &it.task).collect();
+    let expected = ["done", "failed"].map(|name| &by_name[name].task);
+    assert_eq!(ended, expected.into());
+
     // what is new can be written,
     let id = &again.task;
     let mut state = again.state.clone();
@@ -74,11 +89,13 @@ async fn a_store_of_version_1_is_brought_forward_after_a_copy() {
     let batch = [
         Record::TaskChanged(id.clone(), state.clone()),
         Record::SpecChanged(id.clone(), change),
+        Record::TaskForgotten(by_name["failed"].task.clone()),
     ];
     commit(&store, batch).await;
     let read = store.task(id).await.unwrap().unwrap();
     assert_eq!(read.state, state);
     assert_eq!(read.spec.timeout.unwrap().as_secs(), 9);
+    assert_eq!(store.ended(&query).await.unwrap().len(), 1);
     store.close().await.unwrap();
 
     // and the copy beside it is what was there before.
