@@ -52,6 +52,9 @@ pub enum Refusal {
         /// The one held.
         newer: u32,
     },
+    /// A later assignment came first, and a heartbeat has told that this one is not held.
+    #[error("attempt {0} was overtaken by a later assignment and counted as not held here")]
+    Overtaken(AttemptId),
     /// It ran here before, and what is left of that is still being removed.
     #[error("what is left of an earlier run of it is being removed here; try again in a moment")]
     JustEnded,

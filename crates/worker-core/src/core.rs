@@ -22,6 +22,8 @@ pub struct WorkerCore {
     pub(crate) shutting_down: bool,
     pub(crate) cluster: Option<ClusterId>,
     pub(crate) last_sequence: u64,
+    /// The highest that a heartbeat has told of.
+    pub(crate) told_sequence: u64,
     /// At most one attempt of a task is not being stopped.
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
     pub(crate) memory: Memory,
@@ -65,6 +67,7 @@ impl WorkerCore {
             shutting_down: false,
             cluster: None,
             last_sequence: 0,
+            told_sequence: 0,
             attempts: BTreeMap::new(),
             memory: Memory::default(),
             tombstones_revision: 0,
@@ -113,6 +116,7 @@ impl WorkerCore {
             let of_this = self.attempts.values().map(|held| &held.record.order);
             let of_this = of_this.filter(|order| order.cluster == cluster);
             self.last_sequence = of_this.map(|order| order.sequence).max().unwrap_or(0);
+            self.told_sequence = 0;
         }
         self.cluster = Some(cluster);
     }
@@ -135,10 +139,15 @@ impl WorkerCore {
             .collect()
     }
 
-    /// The highest assignment number that was taken in.
+    /// The highest assignment number that was taken in, for a heartbeat that tells of
+    /// [`Self::held`] at this moment.
+    ///
+    /// Its master concludes that what has a lower number and is not held never will be. So it
+    /// won't: such an assignment, overtaken on its way, is refused from now on.
     #[must_use]
-    pub fn last_sequence(&self) -> u64 {
-        self.last_sequence
+    pub fn tell_sequence(&mut self) -> u64 {
+        self.told_sequence = self.last_sequence;
+        self.told_sequence
     }
 
     /// Why nothing new is taken just now.

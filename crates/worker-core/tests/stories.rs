@@ -108,7 +108,7 @@ fn what_does_not_fit_is_refused_with_what_is_missing() {
         "not enough free here: needs 2 cores, 1 free"
     );
     assert_eq!(
-        worker.core.last_sequence(),
+        worker.core.tell_sequence(),
         2,
         "it was taken in all the same"
     );
@@ -417,7 +417,7 @@ fn a_restart_takes_each_attempt_up_where_it_was() {
 
     // Then a heartbeat tells of all of them at once
     assert_eq!(worker.core.held().len(), 4);
-    assert_eq!(worker.core.last_sequence(), 4);
+    assert_eq!(worker.core.tell_sequence(), 4);
     assert_eq!(worker.phase(&running), Some(Phase::Running));
     worker.settle();
     for id in [&at_pull, &created, &running] {
@@ -498,14 +498,14 @@ fn another_clusters_assignment_is_refused() {
     // Then that changes nothing here,
     assert!(last_refusal(&worker).contains("belongs to cluster c-1"));
     assert_eq!(worker.phase(&attempt(7, 1)), Some(Phase::Running));
-    assert_eq!(worker.core.last_sequence(), 5);
+    assert_eq!(worker.core.tell_sequence(), 5);
     assert!(worker.pending.is_empty(), "{:?}", worker.pending);
 
     // and numbers begin anew with a new cluster.
     worker.step(mine("c-2"));
-    assert_eq!(worker.core.last_sequence(), 0);
+    assert_eq!(worker.core.tell_sequence(), 0);
     worker.step(mine("c-1"));
-    assert_eq!(worker.core.last_sequence(), 5);
+    assert_eq!(worker.core.tell_sequence(), 5);
 }
 
 #[test]
@@ -590,4 +590,29 @@ fn a_start_that_may_have_been_asked_for_before_says_so() {
     worker.settle_until(is_start);
     assert!(asked_before(&worker));
     worker.finish();
+}
+
+#[test]
+fn what_a_heartbeat_has_told_to_be_missing_is_not_taken_later() {
+    let mut worker = Worker::new();
+    // The second assignment overtakes the first, and a heartbeat tells of it.
+    worker.assign(order(&attempt(2, 1), 2, 1));
+    assert_eq!(worker.core.tell_sequence(), 2);
+    assert_eq!(worker.core.held().len(), 1);
+
+    worker.assign(order(&attempt(1, 1), 1, 1));
+    assert_eq!(
+        last_refusal(&worker),
+        format!(
+            "attempt {} was overtaken by a later assignment and counted as not held here",
+            attempt(1, 1)
+        )
+    );
+    // What it holds is confirmed all the same, and what was overtaken untold is taken.
+    worker.assign(order(&attempt(2, 1), 2, 1));
+    worker.assign(order(&attempt(4, 1), 4, 1));
+    worker.assign(order(&attempt(3, 1), 3, 1));
+    worker.finish();
+    let ended: Vec<_> = worker.acknowledged.keys().cloned().collect();
+    assert_eq!(ended, [attempt(2, 1), attempt(3, 1), attempt(4, 1)]);
 }

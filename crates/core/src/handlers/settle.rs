@@ -32,6 +32,8 @@ pub(crate) enum Ending {
     },
     /// The worker didn't take it.
     Refused(String),
+    /// It could not be sent, by no fault of its worker.
+    NotSent(String),
     /// The worker has shown that it doesn't hold it.
     Vanished,
     /// Its worker was silent for too long.
@@ -44,7 +46,7 @@ impl Ending {
     fn event(&self) -> AttemptEvent {
         match self {
             Self::Reported { .. } => AttemptEvent::Report,
-            Self::Refused(_) => AttemptEvent::Refuse,
+            Self::Refused(_) | Self::NotSent(_) => AttemptEvent::Refuse,
             Self::Vanished => AttemptEvent::Vanish,
             Self::Lost(_) | Self::Withdrawn(_) => AttemptEvent::Lose,
         }
@@ -55,6 +57,7 @@ impl Ending {
         match self {
             Self::Reported { report, .. } => report.end.reason(memory_bytes),
             Self::Refused(reason) => format!("refused: {reason}"),
+            Self::NotSent(reason) => format!("it could not be sent: {reason}"),
             Self::Vanished => "the worker does not hold it".to_owned(),
             Self::Lost(reason) | Self::Withdrawn(reason) => reason.clone(),
         }
@@ -194,7 +197,7 @@ fn took_its_worker_down(ending: &Ending, state: AttemptState) -> bool {
                 && matches!(state, S::Running | S::Uploading)
                 && report.end.started_at.is_none()
         }
-        Ending::Refused(_) | Ending::Withdrawn(_) => false,
+        Ending::Refused(_) | Ending::NotSent(_) | Ending::Withdrawn(_) => false,
     }
 }
 
@@ -281,8 +284,25 @@ impl Core {
             }
             Verdict::End(end) => self.finalise(step, id, end, Some(ending)),
             Verdict::Retry(reason) => self.retry(step, id, &reason),
+            Verdict::Requeue(reason) if matches!(ending, Ending::NotSent(_)) => {
+                self.try_later(step, id, &reason);
+            }
             Verdict::Requeue(reason) => self.requeue(step, id, &reason),
         }
+    }
+
+    /// Lets a task wait whose assignment could not be sent, longer each time in a row: what keeps
+    /// it from being sent is nothing that a free worker changes.
+    fn try_later(&mut self, step: &mut Step<'_>, id: &TaskId, reason: &str) {
+        let (first, longest) = (self.settings.first_hold_off, self.settings.longest_hold_off);
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        let wait = doubled(first, task.not_sent, longest);
+        let wait = jittered(wait, &id.to_string(), u64::from(task.not_sent));
+        task.not_sent = task.not_sent.saturating_add(1);
+        let words = format!("waiting again: {reason}");
+        self.back_off(step, id, wait, &words, &words);
     }
 
     /// Puts a task that is not to blame back into the queue.
@@ -303,27 +323,43 @@ impl Core {
 
     /// Lets a task that failed by itself wait for its next try.
     fn retry(&mut self, step: &mut Step<'_>, id: &TaskId, reason: &str) {
+        let (first, longest) = (self.settings.first_back_off, self.settings.longest_back_off);
+        let Some(task) = self.tasks.get_mut(id) else {
+            return;
+        };
+        task.failures += 1;
+        let wait = doubled(first, task.failures - 1, longest);
+        let wait = jittered(wait, &id.to_string(), u64::from(task.failures));
+        let words = retry_words(task.failures, task.max_retries, Some(wait), reason);
+        self.back_off(step, id, wait, reason, &words);
+    }
+
+    /// Takes a task from its worker and lets it wait before it is queued again. `reason` is stored
+    /// with it, `words` are told.
+    fn back_off(
+        &mut self,
+        step: &mut Step<'_>,
+        id: &TaskId,
+        wait: Duration,
+        reason: &str,
+        words: &str,
+    ) {
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
         let legal = task.apply(TaskEvent::Requeue);
         debug_assert!(legal, "a task with an attempt is pending or running");
-        task.failures += 1;
-        let (first, longest) = (self.settings.first_back_off, self.settings.longest_back_off);
-        let wait = doubled(first, task.failures - 1, longest);
-        let wait = jittered(wait, &id.to_string(), u64::from(task.failures));
         let pause = Pause {
             until: step.now.mono.after(wait),
             until_wall: step.now.wall.after(wait),
         };
         task.place = Place::BackingOff(pause);
         self.queue.back_off(pause.until, id.clone());
-        let words = retry_words(task.failures, task.max_retries, Some(wait), reason);
         step.out.push(Effect::Write(Record::TaskChanged(
             id.clone(),
             task.state(reason),
         )));
-        self.publish_task(step, id, &words);
+        self.publish_task(step, id, words);
     }
 
     /// Ends a task, with its one result.

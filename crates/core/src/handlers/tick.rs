@@ -14,7 +14,7 @@ use crate::{
 impl Core {
     pub(crate) fn tick(&mut self, step: &mut Step<'_>) {
         let now = step.now.mono;
-        if now.since(self.last_tick) > self.settings.longest_tick_gap {
+        if now.since(self.last_tick) > self.settings.tick_gap() {
             // This process stood still, and heard nobody meanwhile.
             self.forgive(now);
         }

@@ -413,6 +413,7 @@ impl Cluster {
     }
 
     /// The one assignment made since the last look.
+    #[track_caller]
     pub fn assigned(&mut self) -> Assignment {
         let mut assignments = self.take_assignments();
         assert_eq!(assignments.len(), 1, "{assignments:?}");

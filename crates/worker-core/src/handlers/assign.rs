@@ -65,6 +65,9 @@ impl WorkerCore {
                 newer: held.number,
             });
         }
+        if !order.is_of_old_master() && order.sequence <= self.told_sequence {
+            return Err(Refusal::Overtaken(order.attempt.clone()));
+        }
         if let Some(reason) = self.unwell() {
             return Err(Refusal::Unwell(reason));
         }
