@@ -19,9 +19,10 @@ test: ## every test; sets up the Docker Engine, the test images, old nodes' peer
 	cargo build -p cloudai-master -p cloudai-worker
 	cargo test --workspace
 
-test-all: test ## the same, then the property tests again with many more cases
+test-all: test ## the same, then what takes long: property tests with many more cases, full time spans
 	PROPTEST_CASES=20000 cargo test --workspace --lib --exclude cloudai-tests
 	PROPTEST_CASES=20000 cargo test -p cloudai-core -p cloudai-worker-core -p cloudai-files --tests
+	CLOUDAI_TESTS_FULL_SPANS=1 cargo test -p cloudai-tests --test recovery silence
 
 bench: ## figures of this machine beside what they are compared with
 	@scripts/bench
