@@ -46,6 +46,11 @@ impl Words {
             files: FilenameCompleter::new(),
         }
     }
+
+    /// Whether what follows these words is a folder of this machine.
+    pub(crate) fn looks_for_files(&self, typed: &str) -> bool {
+        Typed::read(typed).kind() == Kind::Folder
+    }
 }
 
 impl Completer for Words {

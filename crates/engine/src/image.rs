@@ -215,7 +215,7 @@ pub(crate) fn registry_of(image: &ImageRef) -> &str {
 }
 
 /// The digest under which the image's own repository knows it; of any, if it has none.
-fn digest_for(image: &ImageRef, repo_digests: Vec<String>) -> Option<String> {
+pub(crate) fn digest_for(image: &ImageRef, repo_digests: Vec<String>) -> Option<String> {
     let repository = repository_of(image.as_str());
     let digests = || repo_digests.iter().filter_map(|text| text.split_once('@'));
     digests()

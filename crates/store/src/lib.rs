@@ -8,6 +8,8 @@
 
 mod error;
 mod export;
+#[doc(hidden)]
+pub mod fuzzing;
 mod journal;
 mod memory;
 mod mongo;

@@ -58,6 +58,15 @@ impl Gate {
     }
 }
 
+/// Whether a call from another machine with this header is let in by a gate for this token.
+pub(crate) fn lets_in_from_afar(token: Option<&str>, authorization: Option<&str>) -> bool {
+    let caller = Caller {
+        from: None,
+        authorization,
+    };
+    Gate::new(token, false).check(caller).is_ok()
+}
+
 fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())

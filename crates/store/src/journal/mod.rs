@@ -13,6 +13,7 @@ mod entry;
 mod error;
 mod file;
 mod frame;
+pub(crate) mod fuzzing;
 mod intake;
 mod keeper;
 mod reads;

@@ -20,14 +20,14 @@ const USE_STEP: Duration = Duration::from_secs(60);
 
 /// An image that this worker has pulled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pulled {
-    pub(super) id: ImageId,
+pub(crate) struct Pulled {
+    pub(crate) id: ImageId,
     /// When a container was last seen that has it, or it was pulled.
-    pub(super) used_at: Wall,
+    pub(crate) used_at: Wall,
 }
 
 #[derive(Debug)]
-pub(super) struct ImageList {
+pub(crate) struct ImageList {
     folder: PathBuf,
     images: BTreeMap<ImageRef, Pulled>,
 }
@@ -47,7 +47,7 @@ struct ImageForm {
 
 impl ImageList {
     /// The list in this folder, and what is wrong with its file: then it is empty.
-    pub(super) fn read(folder: &Path) -> (Self, Option<String>) {
+    pub(crate) fn read(folder: &Path) -> (Self, Option<String>) {
         let path = folder.join(FILE);
         let (images, damage) = match read(&path) {
             Ok(images) => (images, None),
@@ -60,26 +60,26 @@ impl ImageList {
         (Self { folder, images }, damage)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.images.is_empty()
     }
 
-    pub(super) fn all(&self) -> BTreeMap<ImageRef, Pulled> {
+    pub(crate) fn all(&self) -> BTreeMap<ImageRef, Pulled> {
         self.images.clone()
     }
 
-    pub(super) fn insert(&mut self, image: ImageRef, pulled: Pulled) -> Result<(), SpoolError> {
+    pub(crate) fn insert(&mut self, image: ImageRef, pulled: Pulled) -> Result<(), SpoolError> {
         self.images.insert(image, pulled);
         self.save()
     }
 
-    pub(super) fn remove(&mut self, which: &BTreeSet<ImageRef>) -> Result<(), SpoolError> {
+    pub(crate) fn remove(&mut self, which: &BTreeSet<ImageRef>) -> Result<(), SpoolError> {
         self.images.retain(|image, _| !which.contains(image));
         self.save()
     }
 
     /// The images with these ids are in use now.
-    pub(super) fn used(&mut self, ids: &BTreeSet<ImageId>, now: Wall) -> Result<(), SpoolError> {
+    pub(crate) fn used(&mut self, ids: &BTreeSet<ImageId>, now: Wall) -> Result<(), SpoolError> {
         let mut is_news = false;
         for pulled in self.images.values_mut() {
             if ids.contains(&pulled.id) {
@@ -91,7 +91,7 @@ impl ImageList {
     }
 
     /// The one that was used longest ago of those that may go.
-    pub(super) fn oldest(
+    pub(crate) fn oldest(
         &self,
         may_go: impl Fn(&ImageRef, &Pulled) -> bool,
     ) -> Option<(ImageRef, Pulled)> {

@@ -17,6 +17,7 @@
 
 mod format;
 mod found;
+pub(crate) mod fuzzing;
 mod reserve;
 mod volume;
 mod write;

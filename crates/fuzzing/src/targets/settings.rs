@@ -1,0 +1,64 @@
+//! What surrounds a program at its start, out of the parts of an input: its arguments, one a line
+//! (`%%args`), its environment (`%%env`), and the files `.env` (`%%dotenv`) and `cloudai.toml`
+//! (`%%toml`) in the folder that it is started in.
+
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _};
+
+use cloudai_config::{LoadError, Surroundings};
+use tempfile::TempDir;
+
+use crate::{
+    Verdict,
+    said::{LONGEST, assert_said_within},
+    scratch, sections,
+};
+
+/// Of an input; the folder is removed with the second.
+pub(super) fn surroundings(program: &str, bytes: &[u8]) -> (Surroundings, TempDir) {
+    let folder = scratch::folder();
+    let mut surroundings = Surroundings {
+        args: vec![program.into()],
+        directory: folder.path().to_owned(),
+        ..Surroundings::default()
+    };
+    let lines = |part: &'static str| {
+        let parts = sections::split(bytes).into_iter();
+        let parts = parts.filter(move |(name, _)| *name == part);
+        parts.flat_map(|(_, lines)| lines.split(|byte| *byte == b'\n'))
+    };
+    // The system ends each of them with a NUL: none holds one.
+    let plain = |line: &&[u8]| !line.is_empty() && !line.contains(&0);
+    for line in lines("args").filter(plain) {
+        surroundings.args.push(OsStr::from_bytes(line).to_owned());
+    }
+    for line in lines("env").filter(plain) {
+        let equals = line.iter().position(|byte| *byte == b'=');
+        let (name, value) = line.split_at(equals.unwrap_or(line.len()));
+        let value = value.strip_prefix(b"=").unwrap_or(value);
+        let os = |bytes| OsStr::from_bytes(bytes).to_owned();
+        surroundings.env.insert(os(name), os(value));
+    }
+    for (part, content) in sections::split(bytes) {
+        let name = match part {
+            "dotenv" => ".env",
+            "toml" => "cloudai.toml",
+            _ => continue,
+        };
+        fs::write(folder.path().join(name), content).expect("a small file can be written");
+    }
+    (surroundings, folder)
+}
+
+/// What holds of a failure to load settings: it is said, and without any of these secrets.
+pub(super) fn refused(error: &LoadError, secrets: &[&str]) -> Verdict {
+    let words = error.to_string();
+    for secret in secrets {
+        assert!(!words.contains(secret), "a secret is shown: {words}");
+    }
+    match error {
+        // What clap prints has usage and help behind it, in several lines.
+        LoadError::Arguments(_) => assert!(!words.trim().is_empty()),
+        _ => assert_said_within(words, LONGEST),
+    }
+    Verdict::Refused
+}
