@@ -129,6 +129,28 @@ fn an_attempt_of_which_nothing_can_be_read_is_put_aside_and_given_up() {
 }
 
 #[test]
+fn an_order_in_a_folder_of_another_attempt_is_put_aside() {
+    // Given a folder that somebody copied, and one that somebody named anew
+    let folder = spool_with(&[accepted("job-1")]);
+    let order = fs::read(file(&folder, "job-1", ORDER)).unwrap();
+    for name in ["job-2-2", "job-1-02"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        fs::write(folder.path().join(name).join(ORDER), &order).unwrap();
+    }
+
+    let found = found(&folder);
+
+    // Then the attempt is there once, and what is done to it is done in its own folder
+    assert_eq!(found.records, [accepted("job-1")]);
+    let other = AttemptId::new("job-2".parse().unwrap(), 2);
+    assert_eq!(found.lost, [other]);
+    assert_eq!(found.notes.len(), 2, "{found:?}");
+    for name in ["job-2-2", "job-1-02"] {
+        assert!(folder.path().join("damaged").join(name).exists());
+    }
+}
+
+#[test]
 fn tombstones_cut_short_at_any_byte_are_forgotten_and_told() {
     let folder = spool_with(&[running("job-1")]);
     let spool = Spool::open(folder.path()).unwrap();

@@ -327,7 +327,9 @@ pub(super) fn state_from_json(path: &Path, text: &[u8]) -> Result<State, SpoolEr
 /// The attempt that a folder of the spool is named after.
 pub(super) fn attempt_of_folder(name: &str) -> Option<AttemptId> {
     let (task, number) = name.rsplit_once('-')?;
-    Some(AttemptId::new(task.parse().ok()?, number.parse().ok()?))
+    let attempt = AttemptId::new(task.parse().ok()?, number.parse().ok()?);
+    // `a-02` is no second name of attempt 2.
+    (attempt.to_string() == name).then_some(attempt)
 }
 
 pub(super) fn tombstones_to_json(attempts: &[AttemptId]) -> Vec<u8> {
