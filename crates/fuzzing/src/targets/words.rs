@@ -382,6 +382,8 @@ fn amount(text: &str) -> Verdict {
 fn span(text: &str) -> Verdict {
     match duration(text) {
         Ok(span) => {
+            // Whatever is added to it, or to a time, is one still.
+            assert!(span <= cloudai_config::span::LONGEST, "{span:?}");
             let seconds = span.as_secs();
             assert_eq!(
                 duration(&format!("{seconds}s")),
