@@ -408,8 +408,14 @@ mod tests {
                 "expected a number from 0 to 100",
             ),
             (["-output", "bind"], "expected auto, folder or volume"),
-            (["-token", ""], "expected what the master's `register` printed"),
-            (["-token", " "], "expected what the master's `register` printed"),
+            (
+                ["-token", ""],
+                "expected what the master's `register` printed",
+            ),
+            (
+                ["-token", " "],
+                "expected what the master's `register` printed",
+            ),
         ] {
             let error = load(&args, &[]).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

@@ -11,7 +11,7 @@ use cloudai_engine::ImageId;
 use cloudai_model::{ImageRef, Wall};
 use serde::{Deserialize, Serialize};
 
-use crate::spool::{SpoolError, write_whole};
+use crate::spool::{SpoolError, format::in_a_line, write_whole};
 
 const FILE: &str = "images.json";
 const VERSION: u32 = 1;
@@ -124,7 +124,7 @@ fn read(path: &Path) -> Result<BTreeMap<ImageRef, Pulled>, String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(error.to_string()),
     };
-    let form: ListForm = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    let form: ListForm = serde_json::from_slice(&text).map_err(|error| in_a_line(&error))?;
     if form.version != VERSION {
         let version = form.version;
         return Err(format!(

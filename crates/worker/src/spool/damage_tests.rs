@@ -151,6 +151,25 @@ fn an_order_in_a_folder_of_another_attempt_is_put_aside() {
 }
 
 #[test]
+fn what_is_said_of_a_damaged_file_is_one_line() {
+    let folder = spool_with(&[accepted("job-1")]);
+    let path = file(&folder, "job-1", ORDER);
+    let text = fs::read_to_string(&path).unwrap();
+    let long = format!("\"\\u001b[2J\\n{}\"", "x".repeat(5000));
+    let broken = text.replace("\"exec\"", &long);
+    assert_ne!(text, broken);
+    fs::write(&path, broken).unwrap();
+
+    let note = &found(&folder).notes[0];
+
+    assert!(
+        note.contains("unknown variant") && note.len() < 2000,
+        "{note}"
+    );
+    assert!(!note.contains(char::is_control), "{note}");
+}
+
+#[test]
 fn tombstones_cut_short_at_any_byte_are_forgotten_and_told() {
     let folder = spool_with(&[running("job-1")]);
     let spool = Spool::open(folder.path()).unwrap();

@@ -15,7 +15,7 @@
 //!
 //! Nothing is decided here.
 
-mod format;
+pub(crate) mod format;
 mod found;
 pub(crate) mod fuzzing;
 mod reserve;
