@@ -7,6 +7,7 @@ use crate::{
     command::{self, Command},
     complete::{Known, Words},
     piped,
+    render::text::safe,
 };
 
 /// A line as it was understood.
@@ -21,9 +22,9 @@ pub struct Understood {
 /// Reads a line; `None` if there is nothing on it.
 ///
 /// # Errors
-/// What the operator is told.
+/// What the operator is told, as it is printed.
 pub fn line(line: &str, now: Wall) -> Result<Option<Understood>, String> {
-    let command = command::parse(line, now).map_err(|error| error.to_string())?;
+    let command = command::parse(line, now).map_err(|error| safe(&error.to_string()))?;
     Ok(command.map(|command| Understood {
         shown: format!("{command:?}"),
         submits: match command {

@@ -93,6 +93,10 @@ pub(super) fn seeds() -> Vec<Seed> {
         format: FORMAT + 1,
         ..header()
     };
+    let steering = Header {
+        program: "\u{1b}[2J\n".repeat(2000),
+        ..later.clone()
+    };
     let mut changed = whole.clone();
     let place = changed.windows(3).position(|three| three == b"abc");
     changed[place.unwrap_or(0)] = b'x';
@@ -106,6 +110,7 @@ pub(super) fn seeds() -> Vec<Seed> {
         Seed::bad("changed", as_tar(&changed)),
         Seed::bad("cut", as_tar(&whole[..2000])),
         Seed::bad("later-format", as_tar(&tar_of(later, &parts))),
+        Seed::bad("later-format-that-steers", as_tar(&tar_of(steering, &[]))),
         Seed::bad("no-manifest", as_tar(&whole[..1024])),
         Seed::bad("no-zip", "zthis is no backup"),
         Seed::bad("zip-cut", &b"z\x1f\x8b\x08\0\0\0\0\0\0\xff"[..]),

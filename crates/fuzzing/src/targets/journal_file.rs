@@ -67,7 +67,7 @@ pub(super) fn seeds() -> Vec<Seed> {
     let raw = |bytes: &[u8]| [&[255], bytes].concat();
     vec![
         Seed::good("whole", raw(&whole)),
-        Seed::good("frames", [5]),
+        Seed::good("frames", [6]),
         Seed::good("torn", [&[2], &whole[begins..begins + 30]].concat()),
         Seed::good("torn-in-a-header", raw(&whole[..begins + 9])),
         Seed::good("zeros-behind", [&[1][..], &[0; 100]].concat()),

@@ -24,7 +24,10 @@ pub(super) fn check(bytes: &[u8]) -> Verdict {
         let mut words = name.split(' ');
         let (offset, piece) = match words.next().unwrap_or_default() {
             "log" => {
-                log = content;
+                // There is one log.
+                if log.is_empty() {
+                    log = content;
+                }
                 continue;
             }
             "lie" => {

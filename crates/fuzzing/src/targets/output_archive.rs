@@ -11,7 +11,7 @@ use cloudai_files::output::{LeftOut, RelativePath, unpack};
 
 use crate::{
     Seed, Verdict,
-    said::{LONGEST, assert_said_within},
+    said::{LONGEST, assert_said, assert_told},
     scratch,
 };
 
@@ -35,13 +35,13 @@ pub(super) fn check(bytes: &[u8]) -> Verdict {
         Ok(LeftOut { notes, count }) => {
             assert!(notes.len() as u64 <= count);
             for note in notes {
-                assert_said_within(note, 4 * LONGEST);
+                assert_told(note, 4 * LONGEST);
             }
             Verdict::accepted_if(found.files > 0)
         }
         Err(error) => {
             let root = root.to_string_lossy();
-            assert_said_within(error.to_string().replace(&*root, "ROOT"), LONGEST);
+            assert_said(error.to_string().replace(&*root, "ROOT"));
             Verdict::Refused
         }
     }

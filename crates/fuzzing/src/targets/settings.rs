@@ -49,6 +49,25 @@ pub(super) fn surroundings(program: &str, bytes: &[u8]) -> (Surroundings, TempDi
     (surroundings, folder)
 }
 
+/// Whether this secret stands in the input where it is nobody's fault that it is shown: not behind one
+/// of these names, or where another value is made of it.
+pub(super) fn is_shown_elsewhere(bytes: &[u8], secret: &str, names: &[&str]) -> bool {
+    let parts = sections::split(bytes).into_iter();
+    let holds = |line: &&str| line.contains(secret);
+    let mut lines = parts.flat_map(|(part, content)| {
+        let text = String::from_utf8_lossy(content).into_owned();
+        let lines = text.lines().filter(holds).map(str::to_owned);
+        lines.map(move |line| (part, line)).collect::<Vec<_>>()
+    });
+    bytes.contains(&b'$')
+        || lines.any(|(part, line)| {
+            let line = line.trim().trim_start_matches("export ");
+            let is_behind_its_name = names.iter().any(|name| line.starts_with(name));
+            // Of a line of `.env` that is none nothing is shown.
+            !is_behind_its_name && !(part == "dotenv" && line.starts_with(secret))
+        })
+}
+
 /// What holds of a failure to load settings: it is said, and without any of these secrets.
 pub(super) fn refused(error: &LoadError, secrets: &[&str]) -> Verdict {
     let words = error.to_string();

@@ -10,7 +10,7 @@ use cloudai_master::{
     store_tools::Tool,
 };
 
-use super::settings::{refused, surroundings};
+use super::settings::{is_shown_elsewhere, refused, surroundings};
 use crate::{Seed, Verdict, said::assert_said};
 
 /// Stands for a password: wherever it comes from, no error may show it.
@@ -31,20 +31,15 @@ pub(super) fn check(bytes: &[u8]) -> Verdict {
             usable(&settings);
             Verdict::Accepted
         }
-        Err(SettingsError::Load(error)) => refused(&error, &secrets(&surroundings.args)),
+        Err(SettingsError::Load(error)) => {
+            let shown = is_shown_elsewhere(bytes, SECRET, &["MONGODB_PASSWORD="]);
+            refused(&error, if shown { &[] } else { &[SECRET] })
+        }
         Err(error) => {
             assert_said(error);
             Verdict::Refused
         }
     }
-}
-
-/// On the command line it is shown already, to everybody who may list processes.
-fn secrets(args: &[std::ffi::OsString]) -> Vec<&'static str> {
-    let shown = args
-        .iter()
-        .any(|arg| arg.to_string_lossy().contains(SECRET));
-    if shown { Vec::new() } else { vec![SECRET] }
 }
 
 fn usable(settings: &Settings) {
@@ -61,7 +56,8 @@ fn usable(settings: &Settings) {
     assert!(disks.keep.results <= disks.keep_failed.results);
     assert!(disks.keep_bytes != Some(0));
     let shown = format!("{settings:?}");
-    assert!(!shown.contains("password: Some(\""), "{shown}");
+    let password = format!("password: Some(\"{SECRET}");
+    assert!(!shown.contains(&password), "{shown}");
 }
 
 /// Each source by itself, all together, and mistakes in each.

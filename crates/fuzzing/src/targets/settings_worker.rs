@@ -5,7 +5,7 @@
 
 use cloudai_worker::fuzzing;
 
-use super::settings::{refused, surroundings};
+use super::settings::{is_shown_elsewhere, refused, surroundings};
 use crate::{Seed, Verdict};
 
 /// Stands for a token: wherever it comes from but the command line, no error may show it.
@@ -20,9 +20,8 @@ pub(super) fn check(bytes: &[u8]) -> Verdict {
     match loaded {
         Ok(_) => Verdict::Accepted,
         Err(error) => {
-            let args = surroundings.args.iter();
-            let mut args = args.map(|arg| arg.to_string_lossy());
-            let shown = args.any(|arg| arg.contains(SECRET));
+            let names = ["WORKER_TOKEN=", "token ="];
+            let shown = is_shown_elsewhere(bytes, SECRET, &names);
             refused(&error, if shown { &[] } else { &[SECRET] })
         }
     }

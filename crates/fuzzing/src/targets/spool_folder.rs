@@ -35,7 +35,8 @@ pub(super) fn check(bytes: &[u8]) -> Verdict {
         let plain = path
             .components()
             .all(|part| matches!(part, Component::Normal(_)));
-        if name.is_empty() || !plain || path.components().count() > 3 || name.contains('\0') {
+        let odd = name.is_empty() || name.contains(char::is_control);
+        if odd || !plain || path.components().count() > 3 {
             continue;
         }
         let path = root.join(path);
@@ -75,7 +76,13 @@ pub(super) fn check(bytes: &[u8]) -> Verdict {
     assert_eq!(again.records, found.records);
     assert_eq!(again.stateless, found.stateless);
     assert_eq!(again.tombstones, found.tombstones);
-    assert_eq!(again.lost, [], "what is lost was put aside");
+    // What is given up was put aside, unless a file is in the way.
+    assert!(
+        again
+            .lost
+            .iter()
+            .all(|attempt| found.lost.contains(attempt))
+    );
     let beside: Vec<_> = fs::read_dir(outside.path()).expect("it is there").collect();
     assert_eq!(beside.len(), 1, "{beside:?}");
     Verdict::accepted_if(held.count() > 0)

@@ -128,6 +128,13 @@ pub(super) fn seeds() -> Vec<Seed> {
             "order-setting",
             file('o', &ORDER.replace("network", "netwrok")),
         ),
+        Seed::bad(
+            "order-that-steers",
+            file(
+                'o',
+                &ORDER.replace(r#"{"exec":["echo","a b"]}"#, "\"\\u001b[2J\\n\""),
+            ),
+        ),
         Seed::bad("order-cut", file('o', &ORDER[..80])),
         Seed::bad(
             "state-number",

@@ -15,7 +15,11 @@ use cloudai_proto::{FileDigest, UploadChunk, cluster};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
-use crate::{Seed, Verdict, said::assert_said_within, scratch};
+use crate::{
+    Seed, Verdict,
+    said::{assert_said, assert_told},
+    scratch,
+};
 
 /// Messages that are taken of one input.
 const MOST: usize = 40;
@@ -33,7 +37,7 @@ pub(super) fn check(bytes: &[u8]) -> Verdict {
     let user = UserName::admin();
     let mut staging = store.begin(&attempt).expect("a set is begun");
     let mut sent: BTreeMap<RelativePath, Vec<u8>> = BTreeMap::new();
-    let mut rest = bytes;
+    let (mut rest, mut given_up) = (bytes, false);
     for _ in 0..MOST {
         let Ok(wire) = cluster::FileChunk::decode_length_delimited(&mut rest) else {
             break;
@@ -44,7 +48,7 @@ pub(super) fn check(bytes: &[u8]) -> Verdict {
         let path: RelativePath = match chunk.path_text.parse() {
             Ok(path) => path,
             Err(error) => {
-                assert_said_within(error, LONGEST_REFUSAL);
+                assert_said(error);
                 continue;
             }
         };
@@ -62,10 +66,15 @@ pub(super) fn check(bytes: &[u8]) -> Verdict {
             taken = staging.finish_file(&path, expected.as_ref()).map(drop);
         }
         if let Err(error) = taken {
-            // The upload is given up.
-            assert_said_within(error, LONGEST_REFUSAL);
+            assert_told(error, LONGEST_REFUSAL);
+            given_up = true;
             break;
         }
+    }
+    if given_up {
+        drop(staging);
+        assert!(!store.has_any(&user, &attempt.task), "nothing is left");
+        return Verdict::Refused;
     }
     let published = match staging.publish(&user) {
         Ok(records) => {
@@ -78,7 +87,7 @@ pub(super) fn check(bytes: &[u8]) -> Verdict {
             !records.is_empty()
         }
         Err(error) => {
-            assert_said_within(error, LONGEST_REFUSAL);
+            assert_told(error, LONGEST_REFUSAL);
             assert!(!store.has_any(&user, &attempt.task), "nothing is left");
             false
         }

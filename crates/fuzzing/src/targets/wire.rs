@@ -7,7 +7,7 @@ use prost::Message;
 use crate::{Seed, Verdict, said::assert_said_within};
 
 /// Of a task several things may be wrong at once; each is told.
-pub(super) const LONGEST_REFUSAL: usize = 16 << 10;
+pub(super) const LONGEST_REFUSAL: usize = 20 << 10;
 
 /// The kind of message that an input is of, by its first byte, and the message.
 pub(super) fn kind(bytes: &[u8]) -> Option<(u8, &[u8])> {

@@ -47,8 +47,10 @@ pub(super) fn check(bytes: &[u8]) -> Verdict {
             |read| read.old.is_none(),
         ),
         4 => survives(message, UploadChunk::from_wire, chunk, |read| {
-            // An old node's attempt was told from the task's id, and is never sent on.
-            read.worker.is_some() && read.finish.is_some() == read.last_chunk
+            // What an old node left out or meant by its id is never sent on.
+            let has_place = read.offset.is_some() || read.empty_set;
+            let says_all = read.worker.is_some() && read.finish.is_some() == read.last_chunk;
+            read.attempt.number > 0 && has_place && says_all
         }),
         5 => client_task(message),
         6 => survives(message, CancelRequest::from_wire, cancel, |_| true),

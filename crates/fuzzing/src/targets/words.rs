@@ -280,8 +280,10 @@ fn image(text: &str) -> Verdict {
         ':'
     };
     let asked = format!("{name}{separator}{version}");
-    let asked: ImageRef = asked.parse().expect("the full name is one, too");
-    assert_eq!(asked.registry(), image.registry(), "the engine asks there");
+    match asked.parse::<ImageRef>() {
+        Ok(asked) => assert_eq!(asked.registry(), image.registry(), "the engine asks there"),
+        Err(error) => assert!(name.len() > 255, "{asked} is none: {error}"),
+    }
     // Credentials go where the image comes from, and nowhere else.
     let given = cloudai_engine::fuzzing::registry(&image);
     let hub = |registry: &str| registry == "docker.io" || registry == "index.docker.io";
@@ -351,7 +353,10 @@ fn time(text: &str) -> Verdict {
     let Some(at) = rfc3339::wall(text) else {
         return Verdict::Refused;
     };
-    assert_eq!(rfc3339::wall(&at.to_string()), Some(at), "shown as {at}");
+    // The first millisecond begins before the first nanosecond that there is.
+    if at.0 > i64::MIN / 1_000_000 {
+        assert_eq!(rfc3339::wall(&at.to_string()), Some(at), "shown as {at}");
+    }
     let earlier = Wall(at.0 - 1);
     assert!(
         earlier.to_string() < at.to_string(),

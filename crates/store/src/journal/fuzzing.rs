@@ -2,7 +2,13 @@
 
 use std::{path::Path, sync::Arc};
 
-use cloudai_model::TaskId;
+use cloudai_model::{
+    AttemptId, Command, Grant, TaskChange, TaskDraft, TaskId, UserName, Wall, WorkerId,
+    record::{
+        AssignmentRecord, ClusterRecord, FileRecord, FilesRecord, Record, Removal, Removed,
+        RemovedRecord, TaskRecord, TaskState,
+    },
+};
 
 use super::{
     content::Content,
@@ -26,7 +32,7 @@ pub fn entries(content: &[u8]) -> Result<Vec<u8>, String> {
     Ok(again)
 }
 
-/// Contents of frames: one of each kind of entry that needs no record.
+/// Contents of frames: one of each kind of entry, with records of most kinds.
 ///
 /// # Errors
 /// None, unless the encoding is broken.
@@ -34,10 +40,9 @@ pub fn sample() -> Result<Vec<Vec<u8>>, String> {
     let task = TaskId::numbered(7);
     let entries = [
         Entry::Owner("master-1".to_owned()),
-        Entry::Batch(Arc::new(vec![
-            cloudai_model::record::Record::TaskForgotten(task.clone()),
-        ])),
+        Entry::Batch(Arc::new(records(&task)?)),
         Entry::Done,
+        Entry::Submitted(Box::new(task_record(&task)?)),
         Entry::Cancelled(task.clone()),
         Entry::HandedOver(task),
     ];
@@ -46,6 +51,74 @@ pub fn sample() -> Result<Vec<Vec<u8>>, String> {
         entry::encode(entry, &mut content).map(|_| content)
     });
     encoded.collect()
+}
+
+fn task_record(task: &TaskId) -> Result<TaskRecord, String> {
+    let draft = TaskDraft {
+        docker_image: "alpine:3.22".to_owned(),
+        command: Command::Exec(vec!["echo".to_owned(), "a b".to_owned()]),
+        env: [("A".to_owned(), "1".to_owned())].into(),
+        timeout_s: Some(0.5),
+        retry_on: Some("1,75-80,oom".to_owned()),
+        ..TaskDraft::default()
+    };
+    let (_, spec) = draft.check().map_err(|errors| errors.to_string())?;
+    Ok(TaskRecord {
+        task: task.clone(),
+        order: 0,
+        spec,
+        submitted_at: Wall(1_700_000_000_000),
+        state: TaskState::queued("waits for a worker"),
+    })
+}
+
+fn records(task: &TaskId) -> Result<Vec<Record>, String> {
+    let said = |error: &dyn std::fmt::Display| error.to_string();
+    let worker: WorkerId = "worker-1".parse().map_err(|error| said(&error))?;
+    let attempt = AttemptId::new(task.clone(), 1);
+    let at = Wall(1_700_000_001_000);
+    let removal = Removal {
+        at,
+        by: "retention after 30 d".to_owned(),
+    };
+    Ok(vec![
+        Record::Cluster(ClusterRecord {
+            cluster: "c-1".parse().map_err(|error| said(&error))?,
+            epoch: 3,
+        }),
+        Record::TaskAdded(Box::new(task_record(task)?)),
+        Record::SpecChanged(task.clone(), TaskChange::default()),
+        Record::TaskChanged(task.clone(), TaskState::queued("again")),
+        Record::Assignment(AssignmentRecord {
+            attempt: attempt.clone(),
+            worker: worker.clone(),
+            sequence: 1 << 33,
+            grant: Grant::default(),
+            assigned_at: at,
+            ended: None,
+        }),
+        Record::Files(Box::new(FilesRecord {
+            attempt,
+            user: UserName::admin(),
+            task_name: String::new(),
+            storage_path: "admin/task-7".to_owned(),
+            files: vec![FileRecord {
+                path: "out.txt".to_owned(),
+                size: 3,
+                sha256: "ab".repeat(32),
+            }],
+            uploaded_at: at,
+        })),
+        Record::Removed(RemovedRecord {
+            task: task.clone(),
+            removed: Removed {
+                log: Some(removal),
+                files: None,
+            },
+        }),
+        Record::TaskForgotten(task.clone()),
+        Record::WorkerRemoved(worker),
+    ])
 }
 
 /// A journal's file of these frames, in order.
