@@ -105,10 +105,7 @@ pub(super) fn seeds() -> Vec<Seed> {
         Seed::good("empty", as_tar(&tar_of(header(), &[]))),
         Seed::good(
             "names-of-no-place",
-            as_tar(&tar_of(
-                header(),
-                &[("elsewhere/x", b"1"), ("etc/y", b"2")],
-            )),
+            as_tar(&tar_of(header(), &[("elsewhere/x", b"1"), ("etc/y", b"2")])),
         ),
         Seed::bad("changed", as_tar(&changed)),
         Seed::bad("cut", as_tar(&whole[..2000])),
