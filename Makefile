@@ -22,6 +22,7 @@ test: ## every test; sets up the Docker Engine, the test images, old nodes' peer
 test-all: test ## the same, then what takes long: property tests with many more cases, full time spans
 	PROPTEST_CASES=20000 cargo test --workspace --lib --exclude cloudai-tests
 	PROPTEST_CASES=20000 cargo test -p cloudai-core -p cloudai-worker-core -p cloudai-files --tests
+	CLOUDAI_FUZZ_ROUNDS=20 cargo test -p cloudai-fuzzing --test short
 	CLOUDAI_TESTS_FULL_SPANS=1 cargo test -p cloudai-tests --test recovery silence
 
 bench: ## figures of this machine beside what they are compared with

@@ -63,11 +63,21 @@ fn run(target: &Target) -> Result<(), String> {
     let inputs: Vec<Vec<u8>> = inputs.into_iter().map(|(_, bytes)| bytes).collect();
     // Each target has numbers of its own, so that one more target changes no other's inputs.
     let mut random = Random::new(hash(target.name.as_bytes()));
-    for _ in 0..target.mutations {
+    for _ in 0..u64::from(target.mutations) * rounds() {
         let input = &inputs[random.below(inputs.len())];
         holds(target, &mutated(input, &inputs, &mut random))?;
     }
     Ok(())
+}
+
+/// How many times as long the run is: `make test-all` asks for more.
+fn rounds() -> u64 {
+    let asked = std::env::var("CLOUDAI_FUZZ_ROUNDS");
+    asked.map_or(1, |rounds| {
+        rounds
+            .parse()
+            .expect("CLOUDAI_FUZZ_ROUNDS is a number, such as 20")
+    })
 }
 
 fn holds(target: &Target, input: &[u8]) -> Result<(), String> {
