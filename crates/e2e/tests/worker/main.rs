@@ -11,6 +11,4 @@ mod limits;
 mod orphans;
 mod outputs;
 mod pulls;
-mod registry;
-mod relay;
 mod volumes;
