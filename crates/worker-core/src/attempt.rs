@@ -12,7 +12,7 @@ use crate::{
     input::{Call, PulledImage, SealedLog, SentFiles},
     lifecycle::{AttemptEvent, AttemptState, next},
     order::Order,
-    record::{EndRecord, SpoolRecord},
+    record::{EndRecord, HostRun, SpoolRecord},
 };
 
 /// However long it took, so many refusals at least mean "never". A master that was away nearly all
@@ -74,6 +74,7 @@ impl Attempt {
             revision: 1,
             order,
             started: false,
+            host_run: HostRun::default(),
             image_digest: None,
             stop: None,
             end: None,
