@@ -10,6 +10,7 @@ use cloudai_tests::{
     own_engine::OwnEngine,
     wait::until,
 };
+use serde_json::json;
 
 use crate::task::{gated, let_go, shell};
 
@@ -54,7 +55,8 @@ async fn engine_ends_and_comes_back(kill: bool) {
     assert_eq!(cluster.task(&waits).await["status"], "queued");
     engine.start().await;
 
-    // Then that is no failure of the task, which runs again as soon as there is an engine,
+    // Then that is no failure of the task, which runs again as soon as there is an engine, and is
+    // counted with what takes its workers down,
     let worker = cluster.workers.get_mut("worker-1").unwrap();
     worker.says("✓ Docker Engine is back").await;
     until("the second attempt to run", async || {
@@ -64,9 +66,10 @@ async fn engine_ends_and_comes_back(kill: bool) {
     })
     .await;
     let_go(&cluster, "worker-1", &AttemptId::new(task.clone(), 2));
-    cluster
+    let entry = cluster
         .has_status_within(PATIENCE, &task, "completed")
         .await;
+    assert_eq!(entry["taken_down"], json!(["worker-1"]), "{entry}");
 
     // and so does what came meanwhile; nothing is left behind.
     let entry = cluster.has_status_within(PATIENCE, &waits, "running").await;
@@ -129,9 +132,10 @@ async fn engine_ends_unseen_and_comes_back(kill: bool) {
     })
     .await;
     let_go(&cluster, "worker-1", &AttemptId::new(task.clone(), 2));
-    cluster
+    let entry = cluster
         .has_status_within(PATIENCE, &task, "completed")
         .await;
+    assert_eq!(entry["taken_down"], json!(["worker-1"]), "{entry}");
     cluster.end().await;
 }
 
