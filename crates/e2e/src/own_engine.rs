@@ -104,31 +104,45 @@ impl OwnEngine {
         self.end("TERM").await;
     }
 
-    /// Ends it without a warning.
+    /// Ends it without a warning, and the containerd that it started, which would end a little later.
     pub async fn kill(&self) {
+        let containerd = self.running("exec/containerd/containerd.pid", "containerd");
         self.end("KILL").await;
+        if let Some(pid) = containerd {
+            send("KILL", &pid);
+            has_ended(&pid).await;
+        }
     }
 
     async fn end(&self, signal: &str) {
         let Some(pid) = self.pid() else { return };
         send(signal, &pid);
-        until("the test's own engine to end", async || {
-            (!PathBuf::from(format!("/proc/{pid}")).exists()).then_some(())
-        })
-        .await;
+        has_ended(&pid).await;
     }
 
     fn pid(&self) -> Option<String> {
-        let pid = fs::read_to_string(self.path("pid")).ok()?;
+        self.running("pid", "dockerd")
+    }
+
+    /// The process that a file names, if it runs.
+    fn running(&self, pid_file: &str, program: &str) -> Option<String> {
+        let pid = fs::read_to_string(self.path(pid_file)).ok()?;
         let pid = pid.trim().to_owned();
         // A number that another process has by now is not to be killed.
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-        (name.trim() == "dockerd").then_some(pid)
+        (name.trim() == program).then_some(pid)
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
+}
+
+async fn has_ended(pid: &str) {
+    until("the test's own engine to end", async || {
+        (!PathBuf::from(format!("/proc/{pid}")).exists()).then_some(())
+    })
+    .await;
 }
 
 fn send(signal: &str, pid: &str) {

@@ -10,6 +10,7 @@ use crate::{
     effect::Effect,
     input::{Call, Input, Labelled},
     memory::Memory,
+    record::HostRun,
     settings::Settings,
 };
 
@@ -31,6 +32,8 @@ pub struct WorkerCore {
     /// Answers that leave when the tombstones of their revision are on disk.
     pub(crate) waiting_for_tombstones: VecDeque<(u64, Call)>,
     pub(crate) engine_unwell: Option<String>,
+    /// What is known of the run of machine and engine.
+    pub(crate) host_run: HostRun,
     /// When and why the disk last refused a record.
     pub(crate) spool_unwell: Option<(Mono, String)>,
     /// A disk that has no room, and which.
@@ -73,6 +76,7 @@ impl WorkerCore {
             tombstones_revision: 0,
             waiting_for_tombstones: VecDeque::new(),
             engine_unwell: None,
+            host_run: HostRun::default(),
             spool_unwell: None,
             disk_full: None,
             orphans: BTreeMap::new(),
@@ -103,6 +107,7 @@ impl WorkerCore {
             Input::Containers(found) => self.containers(&mut step, found),
             Input::EngineWell => self.engine_unwell = None,
             Input::EngineUnwell(reason) => self.engine_unwell = Some(reason),
+            Input::HostRun(run) => self.host_run = run,
             Input::DiskFull(reason) => self.disk_full = Some(reason),
             Input::DiskHasRoom => self.disk_has_room(),
             Input::Shutdown { stop_tasks } => self.shutdown(&mut step, stop_tasks),

@@ -4,7 +4,8 @@ mod support;
 
 use cloudai_model::{Exit, Phase};
 use cloudai_worker_core::{
-    Answer, AssignAnswer, Blame, CancelAnswer, Effect, Failure, Found, Input, Outcome, Refusal,
+    Answer, AssignAnswer, Blame, CancelAnswer, Effect, Failure, Found, HostRun, Input, Outcome,
+    Refusal, SpoolRecord,
 };
 use support::{Container, Worker, attempt, order};
 
@@ -475,8 +476,87 @@ fn a_worker_that_shuts_down_takes_nothing_and_stops_only_if_told_to() {
     assert_eq!(worker.phase(&id), Some(Phase::Running));
 
     worker.step(Input::Shutdown { stop_tasks: true });
+    worker.settle_until(is_report);
+    assert!(is_in_order(&worker));
+    // What the next process reports of it is the same.
+    worker.restart();
+    worker.settle_until(is_report);
+    assert!(is_in_order(&worker));
     worker.finish();
     assert!(matches!(worker.acknowledged[&id], Exit::Interrupted(_)));
+
+    // Given one that goes down with its machine
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    worker.settle();
+    worker.containers.clear();
+    worker.restart();
+    worker.settle_until(is_report);
+    assert!(!is_in_order(&worker));
+    worker.finish();
+    assert!(matches!(worker.acknowledged[&id], Exit::Interrupted(_)));
+}
+
+/// Whether what is reported next was stopped as its worker was told to end.
+fn is_in_order(worker: &Worker) -> bool {
+    let next = worker.pending.first();
+    matches!(next, Some(Effect::Report { report, .. }) if report.report.in_order)
+}
+
+fn run(engine: &str) -> HostRun {
+    HostRun {
+        boot: Some("boot".to_owned()),
+        engine: Some(engine.to_owned()),
+    }
+}
+
+#[test]
+fn an_attempt_remembers_the_run_of_the_engine_in_which_it_was_started() {
+    // Given an attempt that was started in one run
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.step(Input::HostRun(run("first")));
+    worker.assign(order(&id, 1, 1));
+    worker.settle();
+    assert_eq!(worker.disk[&id].host_run, run("first"));
+
+    // When there is another, then it goes on being of the first, also in the next process.
+    worker.step(Input::HostRun(run("second")));
+    worker.restart();
+    worker.step(Input::HostRun(run("third")));
+    worker.settle();
+    worker.cancel(&id);
+    worker.settle_until(is_report);
+    assert_eq!(worker.disk[&id].host_run, run("first"));
+    worker.finish();
+}
+
+#[test]
+fn an_attempt_whose_start_was_in_vain_is_of_the_run_in_which_it_is_started_after_all() {
+    // Given a worker that is killed when its attempt is about to be started
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.step(Input::HostRun(run("first")));
+    worker.assign(order(&id, 1, 1));
+    worker.settle_until(|effect| matches!(effect, Effect::Start { .. }));
+    let Some(Effect::Start { record, .. }) = worker.pending.first() else {
+        panic!("it is about to be started");
+    };
+    let record = SpoolRecord::clone(record);
+    let before = record.revision;
+    worker.disk.insert(id.clone(), record);
+    worker.restart();
+
+    // When the next one starts it in another
+    worker.step(Input::HostRun(run("second")));
+    worker.settle();
+
+    // Then it is of that, on disk, too.
+    let record = &worker.disk[&id];
+    assert_eq!(record.host_run, run("second"));
+    assert!(record.revision > before, "an older one is not written");
+    worker.finish();
 }
 
 #[test]

@@ -183,8 +183,8 @@ fn verdict(
 
 /// Whether the worker, or its machine, failed while the attempt was there: perhaps because of it.
 ///
-/// What a worker stopped in order, it saw ended, and reports when it had begun; of a container that
-/// went away under it, it can't say that.
+/// What never ran was at most not created: its start may not have been heard of, so the report tells
+/// that, too.
 fn took_its_worker_down(ending: &Ending, state: AttemptState) -> bool {
     use AttemptState as S;
     match ending {
@@ -193,9 +193,8 @@ fn took_its_worker_down(ending: &Ending, state: AttemptState) -> bool {
             S::Accepted | S::Pulling | S::Creating | S::Running | S::Uploading
         ),
         Ending::Reported { report, .. } => {
-            matches!(report.end.exit, Exit::Interrupted(_))
-                && matches!(state, S::Running | S::Uploading)
-                && report.end.started_at.is_none()
+            let ran = matches!(state, S::Running | S::Uploading) || report.end.started_at.is_some();
+            matches!(report.end.exit, Exit::Interrupted(_)) && ran && !report.in_order
         }
         Ending::Refused(_) | Ending::NotSent(_) | Ending::Withdrawn(_) => false,
     }
@@ -445,6 +444,7 @@ mod tests {
             end,
             log: Whole::Complete,
             files: Whole::Complete,
+            in_order: false,
         });
         Ending::Reported {
             report,
@@ -570,21 +570,27 @@ mod tests {
         ] {
             assert_eq!(took_its_worker_down(&lost, state), expected, "{state:?}");
         }
-        let interrupted = |started_at| {
+        let interrupted = |started_at, in_order| {
             let mut ending = reported(Exit::Interrupted("x".into()));
             if let Ending::Reported { report, .. } = &mut ending {
                 report.end.started_at = started_at;
+                report.in_order = in_order;
             }
             ending
         };
-        assert!(took_its_worker_down(&interrupted(None), S::Running));
-        // A worker that was shut down with its tasks has seen them end.
-        assert!(!took_its_worker_down(
-            &interrupted(Some(Wall(1))),
-            S::Running
-        ));
+        let began = Some(Wall(1));
+        for started_at in [None, began] {
+            let went_away = interrupted(started_at, false);
+            assert!(took_its_worker_down(&went_away, S::Running));
+            let shut_down = interrupted(started_at, true);
+            assert!(!took_its_worker_down(&shut_down, S::Running));
+        }
+        // That it ran had not been heard of.
+        let went_away = interrupted(began, false);
+        assert!(took_its_worker_down(&went_away, S::Creating));
         // It never ran: the engine couldn't create it.
-        assert!(!took_its_worker_down(&interrupted(None), S::Creating));
+        let not_created = interrupted(None, false);
+        assert!(!took_its_worker_down(&not_created, S::Creating));
         for ending in [
             Ending::Withdrawn("unregistered".into()),
             Ending::Refused("full".into()),

@@ -88,6 +88,7 @@ pub fn report(attempt: &AttemptId, exit: Exit) -> AttemptReport {
         end,
         log: Whole::Complete,
         files: Whole::Complete,
+        in_order: false,
     }
 }
 
