@@ -10,12 +10,12 @@ use crate::{
     answer::{Answer, Reported, WorkerCallError},
     core::{Core, Step},
     effect::Effect,
-    handlers::settle::Ending,
     input::{AssignAnswer, Call, StopAnswer},
     lifecycle::{AttemptEvent, AttemptState, TaskEvent, next_attempt},
     registry::HoldOff,
     settings::doubled,
     task::{Attempt, StopCause},
+    verdict::Ending,
 };
 
 impl Core {
