@@ -14,7 +14,7 @@ use cloudai_model::{
 
 use super::entry::{Entry, Placed};
 
-/// Where the document of a record begins in the file.
+/// Where a batch, or the document of a record, begins in the file.
 pub(super) type Place = u64;
 
 /// See the module.
@@ -34,6 +34,14 @@ pub(super) struct Content {
     pub(super) submitted: BTreeMap<TaskId, Submitted>,
     /// The highest number among the ids of all that were accepted so.
     pub(super) highest_submitted: Option<u64>,
+}
+
+/// What the journal knows of a task, and the file in which it stands: one that is begun meanwhile
+/// has other things in these places.
+#[derive(Debug, Default)]
+pub(super) struct Noted {
+    pub(super) known: Known,
+    pub(super) file: Option<Arc<File>>,
 }
 
 /// A batch in the file.
@@ -104,7 +112,7 @@ impl Content {
                     self.learn(record, base + place as u64);
                 }
             }
-            Entry::Done => self.done(),
+            Entry::Done(last) => self.done(last),
             Entry::Submitted(task) => {
                 let number = task.task.number();
                 self.highest_submitted = self.highest_submitted.max(number);
@@ -124,9 +132,11 @@ impl Content {
         }
     }
 
-    /// The oldest batch is in the database.
-    pub(super) fn done(&mut self) {
-        self.batches.pop_front();
+    /// Every batch up to the one that begins there is in the database.
+    fn done(&mut self, last: Place) {
+        while self.batches.front().is_some_and(|batch| batch.at <= last) {
+            self.batches.pop_front();
+        }
         if self.batches.is_empty() {
             self.tasks.clear();
         }
@@ -160,6 +170,14 @@ impl Content {
             | Record::StopOrder(_)
             | Record::StopOrderDone(_)
             | Record::Forgotten(_) => {}
+        }
+    }
+
+    /// What it knows of a task.
+    pub(super) fn noted(&self, task: &TaskId) -> Noted {
+        Noted {
+            known: self.tasks.get(task).cloned().unwrap_or_default(),
+            file: self.file.clone(),
         }
     }
 

@@ -9,12 +9,14 @@
 
 mod content;
 mod database;
+mod disk;
 mod entry;
 mod error;
 mod file;
 mod frame;
 mod intake;
 mod keeper;
+mod pace;
 mod reads;
 mod shared;
 
@@ -47,6 +49,7 @@ pub use self::{
 use self::{
     database::{Database, MongoDatabase, NotOpened, in_words},
     file::Journal,
+    pace::Pace,
     shared::{Condition, Shared, Turn},
 };
 use crate::{
@@ -116,6 +119,7 @@ impl JournaledStore {
             journal,
             reached: OnceLock::new(),
             turn: Mutex::new(Turn::Keeper),
+            pace: Pace::default(),
             intake: RwLock::new(true),
             condition: watch::Sender::new(Condition::default()),
             lock: std::sync::Mutex::new(Some(lock)),

@@ -304,6 +304,23 @@ async fn a_database_taken_over_meanwhile_ends_it_and_the_journal_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_taken_over_ends_it_also_when_nothing_is_committed() {
+    for required in [false, true] {
+        let (folder, database) = (tempfile::tempdir().unwrap(), FakeDatabase::default());
+        let mut settings = settings(folder.path());
+        settings.required = required;
+        let store = JournaledStore::open_over(settings, Arc::new(database.clone())).await;
+        let store = store.unwrap();
+        store.commit(life(1)).await.unwrap();
+        database.how().owner = Some("somebody else".to_owned());
+        let broken = tokio::time::timeout(std::time::Duration::from_secs(60), store.broken());
+        let reason = broken.await.expect("it is seen");
+        assert!(reason.contains("another master has taken"), "{reason}");
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_database_refuses_for_good_ends_it_with_the_reason() {
     let (folder, database) = (tempfile::tempdir().unwrap(), FakeDatabase::default());
     let store = open(folder.path(), &database).await;

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -31,6 +32,8 @@ struct Inner {
 pub(super) struct How {
     /// Nobody answers.
     pub(super) away: bool,
+    /// How long it takes for a commit.
+    pub(super) takes: Duration,
     /// Commits are taken, and not answered.
     pub(super) silent: bool,
     /// It goes away after so many commits more.
@@ -168,6 +171,8 @@ impl Store for FakeReached {
                 key: "task-1".to_owned(),
             });
         }
+        let takes = self.database.how().takes;
+        tokio::time::sleep(takes).await;
         self.database.kept().commit(Arc::clone(&batch)).await?;
         let silent = {
             let mut how = self.database.how();

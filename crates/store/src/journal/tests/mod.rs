@@ -1,6 +1,7 @@
 //! The journal over a database that fails when it is told to, and over real servers.
 
 mod away;
+mod catching_up;
 mod fake;
 mod file;
 mod intake;
