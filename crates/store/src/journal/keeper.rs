@@ -96,15 +96,18 @@ async fn reach(shared: &Shared) -> Result<(), Broken> {
 
 /// Carries the journal over, however long that takes, and hands the turn to the commits.
 async fn catch_up(shared: &Shared, reached: &Arc<dyn Reached>) -> Result<(), Broken> {
+    // A batch that takes longer than commits wait is carried over while they don't.
+    let mut is_slow = false;
     loop {
         let left = shared.journal.content().batches.len();
         let outcome = match left {
-            0..=LAST_BATCHES => finish(shared, reached).await,
-            _ => carry_over(shared, reached).await.map(|()| false),
+            0..=LAST_BATCHES if !is_slow => finish(shared, reached).await,
+            _ => carry_over(shared, reached).await.map(|()| Finish::Later),
         };
+        is_slow = matches!(outcome, Ok(Finish::NotInTime));
         match outcome {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
+            Ok(Finish::Done) => return Ok(()),
+            Ok(Finish::NotInTime | Finish::Later) => {}
             Err(error) => {
                 shared.pace.stands();
                 match error {
@@ -134,13 +137,23 @@ fn cannot_be_used(shared: &Shared, error: &CommitError) -> Result<(), Broken> {
     }
 }
 
-/// Carries the last batches over while commits wait; whether it came to its end. Then the journal's
+/// How far catching up has come.
+enum Finish {
+    /// Commits go to the database again.
+    Done,
+    /// Commits have waited long enough, and go into the journal.
+    NotInTime,
+    /// There is more.
+    Later,
+}
+
+/// Carries the last batches over while commits wait. When it is done the journal's
 /// file is gone, or says itself that the database has all of it.
-async fn finish(shared: &Shared, reached: &Arc<dyn Reached>) -> Result<bool, NotCarried> {
+async fn finish(shared: &Shared, reached: &Arc<dyn Reached>) -> Result<Finish, NotCarried> {
     reached.ping().await.map_err(NotCarried::Commit)?;
     let mut turn = shared.turn.lock().await;
     if *turn != Turn::Keeper {
-        return Ok(true);
+        return Ok(Finish::Done);
     }
     while !shared.journal.content().batches.is_empty() {
         // For each of the few batches a commit waits no longer than it would for the database.
@@ -149,7 +162,7 @@ async fn finish(shared: &Shared, reached: &Arc<dyn Reached>) -> Result<bool, Not
             Ok(outcome) => outcome?,
             Err(_) => {
                 shared.pace.stands();
-                return Ok(false);
+                return Ok(Finish::NotInTime);
             }
         }
     }
@@ -159,7 +172,7 @@ async fn finish(shared: &Shared, reached: &Arc<dyn Reached>) -> Result<bool, Not
     shared
         .condition
         .send_modify(|condition| condition.away = None);
-    Ok(true)
+    Ok(Finish::Done)
 }
 
 /// Carries the oldest batch over, as it was sent before, and strikes it off.

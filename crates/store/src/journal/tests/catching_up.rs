@@ -151,6 +151,7 @@ async fn commits_are_not_held_up_by_a_database_that_takes_nothing() {
     database.how().away = false;
     eventually("five to be carried over", async || database.how().away).await;
     database.how().silent = true;
+    database.how().commits_left = None;
     database.how().away = false;
     let began = tokio::time::Instant::now();
     for number in 21..=40 {
@@ -160,5 +161,18 @@ async fn commits_are_not_held_up_by_a_database_that_takes_nothing() {
     assert!(began.elapsed() < 20 * super::PATIENCE / 2);
     database.comes_back();
     is_well(&store).await;
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_takes_longer_than_commits_wait_is_carried_over_all_the_same() {
+    let (folder, database) = (tempfile::tempdir().unwrap(), FakeDatabase::default());
+    let store = open(folder.path(), &database).await;
+    database.goes_away();
+    store.commit(life(1)).await.unwrap();
+    database.how().takes = 2 * super::PATIENCE;
+    database.comes_back();
+    is_well(&store).await;
+    assert_eq!(database.orders().last(), Some(&1));
     store.close().await.unwrap();
 }

@@ -34,7 +34,7 @@ pub(super) struct How {
     pub(super) away: bool,
     /// How long it takes for a commit.
     pub(super) takes: Duration,
-    /// Commits are taken, and not answered.
+    /// Commits are taken, and for as long as this lasts not answered.
     pub(super) silent: bool,
     /// It goes away after so many commits more.
     pub(super) commits_left: Option<usize>,
@@ -183,10 +183,14 @@ impl Store for FakeReached {
             }
             how.silent
         };
-        if silent {
-            std::future::pending::<()>().await;
+        if !silent {
+            return Ok(());
         }
-        Ok(())
+        while self.database.how().silent {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (place, cause) = (PLACE.to_owned(), "no answer came".into());
+        Err(CommitError::OutOfReach { place, cause })
     }
 
     async fn load(&self, sink: mpsc::Sender<Vec<Record>>) -> Result<Highest, ReadError> {
