@@ -33,6 +33,8 @@ use cloudai_model::{
 };
 use tokio::sync::mpsc;
 
+#[cfg(any(test, feature = "fakes"))]
+pub use self::journal::FakeDatabase;
 pub use self::{
     error::{CommitError, ReadError},
     export::{Export, Holdings, Piece},

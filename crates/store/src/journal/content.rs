@@ -32,6 +32,8 @@ pub(super) struct Content {
     pub(super) tasks: BTreeMap<TaskId, Known>,
     /// Tasks that were accepted before the store had been read, by rising id.
     pub(super) submitted: BTreeMap<TaskId, Submitted>,
+    /// How many of these were not cancelled.
+    pub(super) waiting_submitted: usize,
     /// The highest number among the ids of all that were accepted so.
     pub(super) highest_submitted: Option<u64>,
 }
@@ -120,15 +122,28 @@ impl Content {
                     task: *task,
                     cancelled: false,
                 };
-                self.submitted
-                    .insert(submitted.task.task.clone(), submitted);
+                let id = submitted.task.task.clone();
+                self.waiting_submitted += 1;
+                let before = self.submitted.insert(id, submitted);
+                self.waits_no_more(before.as_ref());
             }
             Entry::Cancelled(task) => {
                 if let Some(submitted) = self.submitted.get_mut(&task) {
+                    let before = submitted.clone();
                     submitted.cancelled = true;
+                    self.waits_no_more(Some(&before));
                 }
             }
-            Entry::HandedOver(task) => drop(self.submitted.remove(&task)),
+            Entry::HandedOver(task) => {
+                let before = self.submitted.remove(&task);
+                self.waits_no_more(before.as_ref());
+            }
+        }
+    }
+
+    fn waits_no_more(&mut self, before: Option<&Submitted>) {
+        if before.is_some_and(|it| !it.cancelled) {
+            self.waiting_submitted -= 1;
         }
     }
 

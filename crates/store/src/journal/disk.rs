@@ -10,12 +10,12 @@ use std::{
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Disk {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fakes"))]
     faults: std::sync::Arc<Faults>,
 }
 
 /// What fails, as on a disk that is full, broken or mounted read-only.
-#[cfg(test)]
+#[cfg(any(test, feature = "fakes"))]
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     pub(super) no_write: std::sync::atomic::AtomicBool,
@@ -24,28 +24,28 @@ pub(super) struct Faults {
 }
 
 impl Disk {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fakes"))]
     pub(super) fn faults(&self) -> &Faults {
         &self.faults
     }
 
     /// Writes at a place of the file, on the disk when it returns.
     pub(super) fn write(&self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
-        #[cfg(test)]
+        #[cfg(any(test, feature = "fakes"))]
         fails_if(&self.faults.no_write)?;
         file.write_all_at(bytes, at)?;
         file.sync_data()
     }
 
     pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
-        #[cfg(test)]
+        #[cfg(any(test, feature = "fakes"))]
         fails_if(&self.faults.no_remove)?;
         fs::remove_file(path)
     }
 
     /// Flushes which files a folder holds.
     pub(super) fn sync_folder_of(&self, path: &Path) -> io::Result<()> {
-        #[cfg(test)]
+        #[cfg(any(test, feature = "fakes"))]
         fails_if(&self.faults.no_sync_of_folder)?;
         match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
@@ -54,7 +54,7 @@ impl Disk {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fakes"))]
 fn fails_if(fault: &std::sync::atomic::AtomicBool) -> io::Result<()> {
     match fault.load(std::sync::atomic::Ordering::Relaxed) {
         true => Err(io::Error::other("the disk fails, as the test wants")),

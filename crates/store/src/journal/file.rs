@@ -80,7 +80,7 @@ pub(super) struct Journal {
     path: PathBuf,
     asks: mpsc::Sender<Ask>,
     content: Arc<Mutex<Content>>,
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fakes"))]
     disk: Disk,
 }
 
@@ -108,7 +108,7 @@ impl Journal {
         }
         let (asks, asked) = mpsc::channel();
         let content = Arc::clone(&writer.content);
-        #[cfg(test)]
+        #[cfg(any(test, feature = "fakes"))]
         let disk = writer.disk.clone();
         thread::Builder::new()
             .name("journal".to_owned())
@@ -118,13 +118,13 @@ impl Journal {
             path,
             asks,
             content,
-            #[cfg(test)]
+            #[cfg(any(test, feature = "fakes"))]
             disk,
         })
     }
 
     /// What of its disk fails.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fakes"))]
     pub(super) fn faults(&self) -> &super::disk::Faults {
         self.disk.faults()
     }

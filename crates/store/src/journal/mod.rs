@@ -12,6 +12,8 @@ mod database;
 mod disk;
 mod entry;
 mod error;
+#[cfg(any(test, feature = "fakes"))]
+mod fake;
 mod file;
 mod frame;
 mod intake;
@@ -40,6 +42,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+#[cfg(any(test, feature = "fakes"))]
+pub use self::fake::FakeDatabase;
 pub use self::{
     content::Submitted,
     error::{JournalError, JournaledOpenError},
@@ -105,6 +109,25 @@ impl JournaledStore {
         mongodb: MongoSettings,
     ) -> Result<Self, JournaledOpenError> {
         Self::open_over(settings, Arc::new(MongoDatabase::new(mongodb))).await
+    }
+
+    /// The same over a database that is away as told.
+    ///
+    /// # Errors
+    /// As of [`Self::open`].
+    #[cfg(feature = "fakes")]
+    pub async fn open_over_fake(
+        settings: JournalSettings,
+        database: &FakeDatabase,
+    ) -> Result<Self, JournaledOpenError> {
+        Self::open_over(settings, Arc::new(database.clone())).await
+    }
+
+    /// Whether the journal can't be written from here on.
+    #[cfg(feature = "fakes")]
+    pub fn journal_fails(&self, fails: bool) {
+        let fault = &self.shared.journal.faults().no_write;
+        fault.store(fails, std::sync::atomic::Ordering::Relaxed);
     }
 
     async fn open_over(

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use cloudai_model::{TaskStatus, Wall, record::Record};
 
-use super::{
-    eventually, fake::FakeDatabase, is_degraded, is_well, kill, life, open, settings, try_open,
-};
+use super::{FakeDatabase, eventually, is_degraded, is_well, kill, life, open, settings, try_open};
 use crate::{
     CommitError, EndedQuery, JournaledOpenError, JournaledStore, ReadError, Store as _, TaskQuery,
     conformance::{commit, loaded, sample, worker},

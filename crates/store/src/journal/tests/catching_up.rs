@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::{eventually, fake::FakeDatabase, is_well, kill, life, open};
+use super::{FakeDatabase, eventually, is_well, kill, life, open};
 use crate::{JournaledStore, Store as _};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

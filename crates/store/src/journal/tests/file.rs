@@ -10,7 +10,7 @@ use std::{
 use cloudai_model::{AttemptId, record::Record};
 use proptest::prelude::*;
 
-use super::{fake::FakeDatabase, kill, life, open};
+use super::{FakeDatabase, kill, life, open};
 use crate::{
     JournalError, JournaledStore, Store as _,
     conformance::{arbitrary, commit, sample},

@@ -2,7 +2,7 @@
 
 mod away;
 mod catching_up;
-mod fake;
+mod conforming;
 mod file;
 mod intake;
 mod servers;
@@ -11,8 +11,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use cloudai_model::record::Record;
 
-use self::fake::FakeDatabase;
-use super::{JournalSettings, JournaledOpenError, JournaledStore};
+use super::{FakeDatabase, JournalSettings, JournaledOpenError, JournaledStore};
 use crate::conformance::sample;
 
 /// A commit waits so long in these tests.

@@ -13,14 +13,14 @@ use cloudai_model::{
 };
 use tokio::sync::mpsc;
 
+use super::database::{Database, NotOpened, Reached};
 use crate::{
     CommitError, EndedQuery, EndedTask, Highest, MemoryStore, ReadError, Store, TaskQuery,
-    journal::database::{Database, NotOpened, Reached},
 };
 
 /// See the module. Clones are the same database, and it outlives those who open it.
 #[derive(Clone, Default)]
-pub(super) struct FakeDatabase(Arc<Inner>);
+pub struct FakeDatabase(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -56,21 +56,25 @@ impl FakeDatabase {
         self.0.how.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn goes_away(&self) {
+    /// Nobody answers from here on.
+    pub fn goes_away(&self) {
         self.how().away = true;
     }
 
-    pub(super) fn comes_back(&self) {
+    /// All is well from here on.
+    pub fn comes_back(&self) {
         let mut how = self.how();
         (how.away, how.silent, how.commits_left) = (false, false, None);
     }
 
     /// What is really there.
-    pub(super) fn kept(&self) -> &MemoryStore {
+    #[must_use]
+    pub fn kept(&self) -> &MemoryStore {
         &self.0.kept
     }
 
     /// The order of the first task of each batch, as they came.
+    #[cfg(test)]
     pub(super) fn orders(&self) -> Vec<u64> {
         let order = |batch: &Arc<Vec<Record>>| match &batch[0] {
             Record::TaskAdded(task) => task.order,
@@ -260,31 +264,4 @@ impl Store for FakeReached {
     async fn close(&self) -> Result<(), CommitError> {
         Ok(())
     }
-}
-
-/// The conformance suite over a journal before a database that is there.
-mod conformance_over_a_database_that_is_there {
-    use std::sync::Arc;
-
-    use super::FakeDatabase;
-    use crate::conformance::Place;
-
-    fn place() -> (Place, tempfile::TempDir) {
-        let folder = tempfile::tempdir().unwrap();
-        let (data_dir, database) = (folder.path().to_owned(), FakeDatabase::default());
-        let open = move || {
-            // A slow machine makes no outage here.
-            let opening = super::super::open_patiently(&data_dir, &database);
-            let runtime = tokio::runtime::Handle::current();
-            let store = tokio::task::block_in_place(|| runtime.block_on(opening));
-            Arc::new(store) as Arc<dyn crate::Store>
-        };
-        let place = Place {
-            open: Box::new(open),
-            keeps: true,
-        };
-        (place, folder)
-    }
-
-    crate::conformance::suite!(super::place);
 }
