@@ -13,6 +13,7 @@ use cloudai_model::{
 };
 
 use super::entry::{Entry, Placed};
+use crate::batch::task_of;
 
 /// Where a batch, or the document of a record, begins in the file.
 pub(super) type Place = u64;
@@ -204,25 +205,5 @@ impl Content {
     /// How many records the database lacks.
     pub(super) fn records(&self) -> usize {
         self.batches.iter().map(|batch| batch.records).sum()
-    }
-}
-
-/// The task that a record is about, if what is kept of it hangs on one.
-fn task_of(record: &Record) -> Option<&TaskId> {
-    match record {
-        Record::TaskAdded(task) => Some(&task.task),
-        Record::TaskChanged(task, _)
-        | Record::SpecChanged(task, _)
-        | Record::TaskForgotten(task) => Some(task),
-        Record::Assignment(assignment) => Some(&assignment.attempt.task),
-        Record::Result(result) => Some(&result.attempt.task),
-        Record::Files(files) => Some(&files.attempt.task),
-        Record::Removed(removed) => Some(&removed.task),
-        Record::Cluster(_)
-        | Record::Worker(_)
-        | Record::WorkerRemoved(_)
-        | Record::StopOrder(_)
-        | Record::StopOrderDone(_)
-        | Record::Forgotten(_) => None,
     }
 }
