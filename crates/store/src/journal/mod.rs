@@ -9,12 +9,16 @@
 
 mod content;
 mod database;
+mod disk;
 mod entry;
 mod error;
+#[cfg(any(test, feature = "fakes"))]
+mod fake;
 mod file;
 mod frame;
 mod intake;
 mod keeper;
+mod pace;
 mod reads;
 mod shared;
 
@@ -38,6 +42,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+#[cfg(any(test, feature = "fakes"))]
+pub use self::fake::FakeDatabase;
 pub use self::{
     content::Submitted,
     error::{JournalError, JournaledOpenError},
@@ -47,6 +53,7 @@ pub use self::{
 use self::{
     database::{Database, MongoDatabase, NotOpened, in_words},
     file::Journal,
+    pace::Pace,
     shared::{Condition, Shared, Turn},
 };
 use crate::{
@@ -104,6 +111,25 @@ impl JournaledStore {
         Self::open_over(settings, Arc::new(MongoDatabase::new(mongodb))).await
     }
 
+    /// The same over a database that is away as told.
+    ///
+    /// # Errors
+    /// As of [`Self::open`].
+    #[cfg(feature = "fakes")]
+    pub async fn open_over_fake(
+        settings: JournalSettings,
+        database: &FakeDatabase,
+    ) -> Result<Self, JournaledOpenError> {
+        Self::open_over(settings, Arc::new(database.clone())).await
+    }
+
+    /// Whether the journal can't be written from here on.
+    #[cfg(feature = "fakes")]
+    pub fn journal_fails(&self, fails: bool) {
+        let fault = &self.shared.journal.faults().no_write;
+        fault.store(fails, std::sync::atomic::Ordering::Relaxed);
+    }
+
     async fn open_over(
         settings: JournalSettings,
         database: Arc<dyn Database>,
@@ -116,6 +142,7 @@ impl JournaledStore {
             journal,
             reached: OnceLock::new(),
             turn: Mutex::new(Turn::Keeper),
+            pace: Pace::default(),
             intake: RwLock::new(true),
             condition: watch::Sender::new(Condition::default()),
             lock: std::sync::Mutex::new(Some(lock)),

@@ -14,6 +14,7 @@ use super::{
     database::{Database, NotOpened, Reached, in_words},
     entry::Entry,
     file::Journal,
+    pace::Pace,
 };
 use crate::{CommitError, ReadError, sqlite::lock::DataDirLock};
 
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub(super) journal: Journal,
     pub(super) reached: OnceLock<Arc<dyn Reached>>,
     pub(super) turn: Mutex<Turn>,
+    pub(super) pace: Pace,
     /// Whether tasks are taken in before the store has been read.
     pub(super) intake: RwLock<bool>,
     pub(super) condition: watch::Sender<Condition>,
@@ -156,6 +158,12 @@ impl Shared {
 
     pub(super) async fn commit(&self, batch: Arc<Vec<Record>>) -> Result<(), CommitError> {
         let mut turn = self.turn.lock().await;
+        if *turn == Turn::Keeper {
+            // The keeper may need the turn for that.
+            drop(turn);
+            self.pace.keep(self.settings.journal_after).await;
+            turn = self.turn.lock().await;
+        }
         let reason = match (*turn, self.reached.get()) {
             (Turn::Closed, _) | (_, None) => return Err(CommitError::Closed),
             (Turn::Keeper, Some(_)) => {
