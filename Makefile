@@ -1,5 +1,8 @@
 # The doors to the project; each is one script or one cargo command. `make` alone lists them.
 
+# Most of the tests that take long wait for something: twice as many at once as there are cores keep few cores busy.
+export RUST_TEST_THREADS ?= $(shell n=$$(nproc); echo $$((n < 8 ? 2 * n : n)))
+
 .PHONY: help demo build test test-all bench fmt lint clean
 
 help: ## this list
