@@ -344,6 +344,9 @@ impl Engine {
         let state = self.inspect(id).await?;
         match (state.running, state.end) {
             (true, _) => Ok(Seen::Running),
+            (false, Some(end)) if end.is_by_removal() => Err(EngineError::NoSuchContainer(
+                "it is being removed".to_owned(),
+            )),
             (false, Some(end)) => Ok(Seen::Ended(self.with_late_memory_kill(id, end).await?)),
             (false, None) => Ok(Seen::NotStarted),
         }
@@ -485,6 +488,7 @@ fn state_of(state: bollard::models::ContainerState, stop_signal: Option<&str>) -
         started_at,
         finished_at,
         stop_signal: stop_signal.map_or(SIGTERM, signal_number),
+        removing: state.status == Some(ContainerStateStatusEnum::REMOVING),
     });
     ContainerState {
         running,

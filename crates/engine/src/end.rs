@@ -35,9 +35,16 @@ pub struct RawEnd {
     pub finished_at: Option<Wall>,
     /// The signal that asks it to end, by number: what a stop sends first, the engine's own as well.
     pub stop_signal: i64,
+    /// Whether somebody is about to remove it.
+    pub removing: bool,
 }
 
 impl RawEnd {
+    /// Whether it was ended in order to be removed: that begins with SIGKILL.
+    pub(crate) fn is_by_removal(&self) -> bool {
+        self.removing && self.exit_code - 128 == SIGKILL && !self.oom_killed
+    }
+
     /// Whether it ended as an engine ends its containers when it is stopped, killed or started
     /// again, or as a machine does that goes down: by the container's stop signal, SIGTERM or SIGKILL, or
     /// with the code that an engine gives to what it finds dead.
@@ -115,6 +122,7 @@ mod tests {
             started_at: Some(Wall(1)),
             finished_at: Some(Wall(2)),
             stop_signal: 2,
+            removing: false,
         }
     }
 
@@ -148,6 +156,21 @@ mod tests {
             !ended(137, true).is_like_an_engines(),
             "the memory killer's"
         );
+    }
+
+    #[test]
+    fn an_end_for_a_removal_is_told_from_one_that_was_before_it() {
+        for (code, oom_killed, expected) in
+            [(137, false, true), (137, true, false), (0, false, false)]
+        {
+            let end = ended(code, oom_killed);
+            assert!(!end.is_by_removal());
+            let removing = RawEnd {
+                removing: true,
+                ..end
+            };
+            assert_eq!(removing.is_by_removal(), expected, "{code}");
+        }
     }
 
     #[test]

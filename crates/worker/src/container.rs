@@ -304,7 +304,8 @@ fn engine_cause(cause: &StopCause) -> EngineCause {
 
 fn gone() -> ContainerEnd {
     ContainerEnd {
-        exit: Exit::Stopped("its container was removed by someone else".to_owned()),
+        // No doing of the task's, whether its worker was there to see it or not.
+        exit: Exit::Interrupted("its container was removed by someone else".to_owned()),
         started_at: None,
         finished_at: cloudai_clock::now().wall,
         usage: PeakUsage::default(),
