@@ -35,17 +35,22 @@ pub struct Registry {
 impl Registry {
     /// One that anybody may read.
     pub async fn open() -> Self {
-        Self::start(false).await
+        Self::start("127.0.0.1", false).await
+    }
+
+    /// The same at another address of this machine.
+    pub async fn open_at(host: &str) -> Self {
+        Self::start(host, false).await
     }
 
     /// One that wants [`USER`] and [`PASSWORD`].
     pub async fn with_password() -> Self {
-        Self::start(true).await
+        Self::start("127.0.0.1", true).await
     }
 
-    async fn start(needs_password: bool) -> Self {
+    async fn start(host: &str, needs_password: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let address: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+        let address = SocketAddr::new(host.parse().unwrap(), free_port());
         let config = folder.path().join("config.yml");
         std::fs::write(
             &config,

@@ -40,6 +40,8 @@ pub struct WorkerCore {
     pub(crate) disk_full: Option<String>,
     /// When containers that no record knows were first seen.
     pub(crate) orphans: BTreeMap<Labelled, Mono>,
+    /// Those that are being removed.
+    pub(crate) removing: BTreeSet<Labelled>,
     /// Attempts whose containers are known to be nobody's: they need no grace.
     pub(crate) disowned: BTreeSet<AttemptId>,
 }
@@ -80,6 +82,7 @@ impl WorkerCore {
             spool_unwell: None,
             disk_full: None,
             orphans: BTreeMap::new(),
+            removing: BTreeSet::new(),
             disowned: BTreeSet::new(),
         }
     }
@@ -105,6 +108,7 @@ impl WorkerCore {
             Input::Outcome(attempt, outcome) => self.outcome(&mut step, &attempt, outcome),
             Input::TombstonesSaved { revision } => self.tombstones_saved(&mut step, revision),
             Input::Containers(found) => self.containers(&mut step, found),
+            Input::OrphanDone(orphan) => drop(self.removing.remove(&orphan)),
             Input::EngineWell => self.engine_unwell = None,
             Input::EngineUnwell(reason) => self.engine_unwell = Some(reason),
             Input::HostRun(run) => self.host_run = run,

@@ -62,6 +62,8 @@ pub enum Input {
     },
     /// What the engine has with the labels of this worker.
     Containers(Vec<Labelled>),
+    /// One of them that was to be removed is, or can't be just now.
+    OrphanDone(Labelled),
     /// The Docker Engine answers and can work.
     EngineWell,
     /// The Docker Engine doesn't answer or can't work, and why.

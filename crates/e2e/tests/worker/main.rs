@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 mod ending;
+mod engine_disk;
 mod engines;
 mod full_disk;
 mod images;

@@ -37,6 +37,10 @@ impl WorkerCore {
             let answer = held.answer_when_saved(call, Answer::Assign(answer));
             return step.out.extend(answer);
         }
+        // It would take what is on its way out for its own container.
+        if self.removing.contains(&order.labelled()) {
+            return step.answer_assign(call, AssignAnswer::NotReady);
+        }
         let judged = self.judge(&order);
         self.stop_older_attempts(step, &order);
         if let Err(refusal) = judged {

@@ -477,6 +477,7 @@ impl Worker {
             }
             Effect::RemoveOrphan(found) => {
                 self.containers.remove(&found.attempt);
+                self.step(Input::OrphanDone(found));
             }
             other => panic!("{other:?} is never pending"),
         }
