@@ -55,6 +55,7 @@ impl AppendError {
         match &self {
             Self::Full { path } => CommitError::Full {
                 place: format!("the journal {}", path.display()),
+                is_here: true,
                 cause: io::Error::from(io::ErrorKind::StorageFull).into(),
             },
             Self::Failed { path, .. } => CommitError::Failed {

@@ -222,6 +222,7 @@ impl Failure {
             Self::TakenOver => CommitError::TakenOver { place },
             failure if failure.is_one_of(&[code::OUT_OF_DISK_SPACE]) => CommitError::Full {
                 place,
+                is_here: false,
                 cause: failure.cause(),
             },
             failure if failure.is_about_reach() || failure.is_about_credentials() => {
