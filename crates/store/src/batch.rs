@@ -11,7 +11,7 @@ use cloudai_model::{
 use crate::HIGHEST_ORDER;
 
 /// The records that count, in their order.
-pub(crate) fn that_count(batch: &[Record]) -> impl Iterator<Item = Cow<'_, Record>> {
+pub(crate) fn that_count<'a>(batch: &'a [Record]) -> impl Iterator<Item = Cow<'a, Record>> {
     let places = batch.iter().enumerate();
     let forgotten: BTreeMap<&TaskId, usize> = places
         .filter_map(|(place, record)| match record {
@@ -19,7 +19,7 @@ pub(crate) fn that_count(batch: &[Record]) -> impl Iterator<Item = Cow<'_, Recor
             _ => None,
         })
         .collect();
-    let counts = move |(place, record)| {
+    let counts = move |(place, record): (usize, &'a Record)| {
         let is_forgotten = |task: &TaskId| forgotten.get(task).is_some_and(|at| place < *at);
         match record {
             Record::TaskAdded(task) if is_forgotten(&task.task) && task.order <= HIGHEST_ORDER => {

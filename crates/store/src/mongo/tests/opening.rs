@@ -165,15 +165,25 @@ async fn a_newer_schema_is_refused_and_left_as_it_is() {
 async fn an_older_schema_is_this_ones_from_the_start_on_which_takes_it() {
     let server = Server::start(&[]);
     let settings = server.settings();
-    MongoStore::open(&settings).await.unwrap().close().await.unwrap();
+    MongoStore::open(&settings)
+        .await
+        .unwrap()
+        .close()
+        .await
+        .unwrap();
     let database = client(&server.uri()).await;
     let database = database.database(settings.database.as_deref().unwrap());
     let heads = database.collection::<mongodb::bson::Document>("BATCHES");
     let older = doc! { "$set": { "schema": head::SCHEMA - 1 } };
     heads.update_one(doc! {}, older).await.unwrap();
-    MongoStore::open(&settings).await.unwrap().close().await.unwrap();
-    let head = heads.find_one(doc! {}).await.unwrap().unwrap();
-    assert_eq!(head.get_i64("schema"), Ok(head::SCHEMA));
+    MongoStore::open(&settings)
+        .await
+        .unwrap()
+        .close()
+        .await
+        .unwrap();
+    let found = heads.find_one(doc! {}).await.unwrap().unwrap();
+    assert_eq!(found.get_i64("schema").unwrap(), head::SCHEMA);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
