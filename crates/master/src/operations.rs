@@ -102,16 +102,7 @@ impl Operator for Master {
     }
 
     fn degraded(&self) -> Option<Degraded> {
-        let degraded = self.journaled.as_ref()?.store.degraded()?;
-        Some(Degraded {
-            place: degraded.place,
-            since: degraded.since,
-            reason: degraded.reason,
-            read: degraded.read,
-            changes: degraded.changes,
-            submitted: degraded.submitted,
-            journal_bytes: degraded.journal_bytes,
-        })
+        self.journaled.as_ref()?.store.degraded()
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {

@@ -40,8 +40,8 @@ pub use self::{
     error::{CommitError, ReadError},
     export::{Export, Holdings, Piece},
     journal::{
-        AppendError, Changes, Degraded, JournalError, JournalSettings, JournaledOpenError,
-        JournaledStore, Submitted, TakeInError,
+        AppendError, Changes, JournalError, JournalSettings, JournaledOpenError, JournaledStore,
+        Submitted, TakeInError,
     },
     memory::MemoryStore,
     mongo::{
@@ -49,8 +49,8 @@ pub use self::{
         MongoStore,
     },
     sqlite::{
-        DATABASE_FILE, DataDirLock, LOCK_FILE, OpenError, SqliteFilling, SqliteReader, SqliteStore,
-        Unfinished, note_backup,
+        DATABASE_FILE, DataDirLock, InUse, LOCK_FILE, OpenError, SqliteFilling, SqliteReader,
+        SqliteStore, Unfinished, note_backup,
     },
 };
 

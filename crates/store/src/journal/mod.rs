@@ -34,7 +34,7 @@ use std::{
 
 use async_trait::async_trait;
 use cloudai_model::{
-    TaskId, TaskStatus, UserName, Wall,
+    Degraded, TaskId, TaskStatus, UserName,
     record::{AssignmentRecord, FilesRecord, Record, Removed, ResultRecord, TaskRecord},
 };
 use tokio::{
@@ -70,25 +70,6 @@ pub struct JournalSettings {
     pub required: bool,
     /// How long a commit may wait for the database before it goes into the journal.
     pub journal_after: Duration,
-}
-
-/// The database is out of reach, and what that comes to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Degraded {
-    /// Which database.
-    pub place: String,
-    /// Since when.
-    pub since: Wall,
-    /// What came instead of an answer; what is being done, once it is there again.
-    pub reason: String,
-    /// Whether the store has been read since the start: before, nobody knows what is in it.
-    pub read: bool,
-    /// How many changes the journal holds that the database lacks.
-    pub changes: usize,
-    /// How many tasks were accepted before the store had been read, and wait for that.
-    pub submitted: usize,
-    /// Bytes of the journal's file.
-    pub journal_bytes: u64,
 }
 
 /// See the module.
@@ -225,10 +206,7 @@ fn hold(data_dir: &Path) -> Result<(DataDirLock, Journal), JournalError> {
     let unreadable = |path: PathBuf| move |cause| JournalError::Unreadable { path, cause };
     std::fs::create_dir_all(data_dir).map_err(unreadable(data_dir.to_owned()))?;
     let lock = DataDirLock::take(data_dir).map_err(|error| match error {
-        LockError::Held(holder) => JournalError::InUse {
-            path: data_dir.to_owned(),
-            holder,
-        },
+        LockError::Held(in_use) => in_use.into(),
         LockError::Io(cause) => unreadable(data_dir.join(LOCK_FILE))(cause),
     })?;
     Ok((lock, Journal::open(data_dir)?))

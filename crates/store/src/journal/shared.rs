@@ -3,14 +3,14 @@
 
 use std::sync::{Arc, OnceLock};
 
-use cloudai_model::{Wall, record::Record};
+use cloudai_model::{Degraded, Wall, record::Record};
 use tokio::{
     sync::{Mutex, RwLock, watch},
     time::timeout,
 };
 
 use super::{
-    AppendError, Degraded, JournalSettings, JournaledOpenError,
+    AppendError, JournalSettings, JournaledOpenError,
     database::{Database, NotOpened, Reached, in_words},
     entry::Entry,
     file::Journal,

@@ -149,7 +149,7 @@ async fn attempts_keep_their_numbers_when_taking_them_up_is_broken_off_between_t
     // when a start ended after the first of them, as a crash there leaves it, or after the second,
     for left in [vec![2, 3], vec![3]] {
         for number in left {
-            let ours = doc! { "_id": format!("task-5/{number}") };
+            let ours = doc! { "_id": format!("task-5-{number}") };
             let removed = assignments.delete_one(ours).await.unwrap();
             assert_eq!(removed.deleted_count, 1);
             assignments.insert_one(attempt(number)).await.unwrap();
