@@ -11,6 +11,7 @@ use crate::{
     input::{Call, Input, Labelled},
     memory::Memory,
     settings::Settings,
+    simulation::Sabotage,
 };
 
 /// The worker's core. See the crate's documentation.
@@ -37,6 +38,8 @@ pub struct WorkerCore {
     pub(crate) orphans: BTreeMap<Labelled, Mono>,
     /// Attempts whose containers are known to be nobody's: they need no grace.
     pub(crate) disowned: BTreeSet<AttemptId>,
+    /// Nothing, but in a simulation.
+    pub(crate) sabotage: Sabotage,
 }
 
 /// What a handler has at hand besides the core: the time, and where its effects go.
@@ -74,6 +77,7 @@ impl WorkerCore {
             disk_full: None,
             orphans: BTreeMap::new(),
             disowned: BTreeSet::new(),
+            sabotage: Sabotage::default(),
         }
     }
 
