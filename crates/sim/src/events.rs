@@ -43,7 +43,15 @@ impl World {
         if let What::Fault(fault) = item.what {
             return self.break_something(item.at_ms, fault).await;
         }
-        self.users.busy.set(self.users.busy.get() + 1);
+        let is_admin = matches!(
+            item.what,
+            What::Register { .. } | What::Unregister { .. } | What::Drain { .. }
+        );
+        let busy = match is_admin {
+            true => &self.users.admins_busy,
+            false => &self.users.busy,
+        };
+        busy.set(busy.get() + 1);
         match item.what {
             What::Submit(task) => self.submit(&task).await,
             What::Cancel { task } => self.cancel(task).await,
@@ -60,7 +68,7 @@ impl World {
             What::Mend => self.mend().await,
             What::Fault(_) => {}
         }
-        self.users.busy.set(self.users.busy.get() - 1);
+        busy.set(busy.get() - 1);
     }
 
     async fn shut_down(self: &Rc<Self>, worker: usize, stop_tasks: bool, until_ms: u64) {

@@ -127,6 +127,12 @@ impl World {
         self.start_master();
         for worker in 0..self.workers.len() {
             self.start_worker(worker);
+        }
+        // What admins asked for before comes first.
+        while self.users.admins_busy.get() > 0 {
+            self.sim.sleep(1_000).await;
+        }
+        for worker in 0..self.workers.len() {
             self.register(worker).await;
             self.drain(worker, false).await;
         }

@@ -32,6 +32,8 @@ pub(crate) struct Users {
     ids: RefCell<BTreeMap<u64, TaskId>>,
     /// How many wait for something.
     pub(crate) busy: Cell<u64>,
+    /// How many admins do.
+    pub(crate) admins_busy: Cell<u64>,
     registrations: Cell<u64>,
 }
 

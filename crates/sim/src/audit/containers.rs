@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cloudai_model::{AttemptId, Capacity, Grant};
+use cloudai_model::{AttemptId, Capacity, Exit, Grant};
 
 use super::{
     Seen,
@@ -22,6 +22,12 @@ type Place = (usize, AttemptId);
 #[derive(Debug, Default)]
 pub(super) struct Containers {
     offers: Vec<Capacity>,
+    /// Workers whose disk may refuse to take why a container is stopped. One that is killed then takes
+    /// the end by a stop's signal for a failure: known, and better than not to stop it.
+    forgetful: BTreeSet<usize>,
+    /// Attempts that were given to a worker before it lost its disk: what became of them it can't
+    /// know.
+    forgotten: BTreeSet<Place>,
     /// Workers whose engine fails now and then: what a worker did not hear of, it stops.
     failing: BTreeSet<usize>,
     /// Tasks whose containers take more disk than they were given, somewhere.
@@ -38,12 +44,21 @@ pub(super) struct Containers {
     orphans: BTreeSet<Place>,
 }
 
+/// What a container takes for as long as it runs: its disk is taken for longer.
+fn storage_apart(grant: &Grant) -> Grant {
+    Grant {
+        storage_bytes: 0,
+        ..grant.clone()
+    }
+}
+
 impl Containers {
     pub(super) fn new(plan: &Plan) -> Self {
         let faults = plan.items.iter().filter_map(|item| match &item.what {
             What::Fault(fault) => Some(fault),
             _ => None,
         });
+        let disk_errors = faults.clone().filter(|fault| fault.kind == FaultKind::DiskErrors);
         let engine_faults = [
             FaultKind::EngineAway,
             FaultKind::EngineStop,
@@ -55,19 +70,25 @@ impl Containers {
         let mut tasks = plan.tasks();
         Self {
             offers: plan.workers.iter().map(crate::plan::Offer::capacity).collect(),
+            forgetful: disk_errors.filter_map(|fault| fault.worker).collect(),
             failing: failing.filter_map(|fault| fault.worker).collect(),
             overflowing: tasks.any(|task| task.does.overflows_after_ms.is_some()),
             ..Self::default()
         }
     }
 
-    /// How the container of an attempt ended.
-    pub(super) fn end_of(&self, worker: &str, attempt: &AttemptId) -> Option<&RawEnd> {
+    /// Whether an attempt's container ended so on this worker, as far as that can know.
+    pub(super) fn ended_so(&self, worker: &str, attempt: &AttemptId, exit: &Exit) -> bool {
         let mut ends = self.ends.iter();
         let found = ends.find(|((index, of), _)| {
             of == attempt && Plan::worker_name(*index) == worker
         });
-        found.map(|(_, end)| end)
+        let Some(((index, _), end)) = found else {
+            return false;
+        };
+        let by_stop = end.cause == EndCause::Stop && end.is_by_stop_signal();
+        let known = end.cause == EndCause::Itself || (by_stop && self.forgetful.contains(index));
+        known && end.exit() == *exit
     }
 
     pub(super) fn see(&mut self, seen: &Seen<'_>) -> Result<(), Violation> {
@@ -142,7 +163,8 @@ impl Containers {
     fn disk_lost(&mut self, worker: usize) {
         let there = |place: &Place| place.0 == worker;
         self.cancelled.retain(|place| !there(place));
-        self.started.retain(|place| !there(place));
+        let given: Vec<_> = self.grants.keys().filter(|it| there(it)).cloned().collect();
+        self.forgotten.extend(given);
         let running: Vec<_> = self.running.iter().filter(|it| there(it)).cloned().collect();
         self.orphans.extend(running);
     }
@@ -150,7 +172,8 @@ impl Containers {
     fn begins(&mut self, worker: usize, attempt: &AttemptId) -> Result<(), Violation> {
         let place = (worker, attempt.clone());
         let first = self.started.insert(place.clone());
-        ensure(first, Kind::StartedTwice, || format!("{attempt} on w{worker}"))?;
+        let forgotten = self.forgotten.contains(&place);
+        ensure(first || forgotten, Kind::StartedTwice, || format!("{attempt} on w{worker}"))?;
         self.running.insert(place);
         let mut sum = Sum::default();
         let here = self.running.iter().filter(|(at, _)| *at == worker);
@@ -160,7 +183,9 @@ impl Containers {
             }
         }
         let offer = &self.offers[worker];
-        ensure(sum.fits(offer), Kind::MachineOvercommitted, || {
+        let grant = self.grants.get(&(worker, attempt.clone()));
+        let fits = grant.is_none_or(|grant| sum.has_room_for(&storage_apart(grant), offer));
+        ensure(fits, Kind::MachineOvercommitted, || {
             format!("with {attempt} w{worker} runs {sum:?} and has {offer:?}")
         })
     }

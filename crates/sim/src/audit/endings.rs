@@ -13,7 +13,7 @@ use super::{
     ledger::Ledger,
     violation::{Kind, Violation, ensure},
 };
-use crate::{engine::EndCause, wire::ToMaster};
+use crate::wire::ToMaster;
 
 /// After so many failures of machines under it a task is given up.
 const MACHINE_FAILURE_LIMIT: usize = 5;
@@ -153,10 +153,9 @@ fn check_truth(
     }
     let attempt = &result.attempt;
     let worker = result.worker.as_ref().map(ToString::to_string);
-    let truth = worker.and_then(|worker| containers.end_of(&worker, attempt));
-    let told = truth.is_some_and(|end| end.cause == EndCause::Itself && end.exit() == *exit);
+    let told = worker.is_some_and(|worker| containers.ended_so(&worker, attempt, exit));
     ensure(told, Kind::WrongResult, || {
-        format!("{attempt} is said to have ended by {exit}; in truth: {truth:?}")
+        format!("{attempt} is said to have ended: {exit}, and did not")
     })
 }
 

@@ -72,18 +72,20 @@ impl Kept {
                 });
                 ensure(changed, Kind::AnswerNotTrue, untrue)
             }
+            // It may have been changed again before the answer was heard.
             Told::Registered(worker) => {
-                let known = ledger.workers.contains_key(worker);
-                ensure(known, Kind::AnswerNotTrue, untrue)
+                let said = |draining| ledger.said_of_workers.contains(&(worker.clone(), draining));
+                let holds = said(Some(false)) || said(Some(true));
+                ensure(holds, Kind::AnswerNotTrue, untrue)
             }
             Told::Unregistered(worker) => {
-                let known = ledger.workers.contains_key(worker);
-                ensure(!known, Kind::AnswerNotTrue, untrue)
+                let said = ledger.said_of_workers.contains(&(worker.clone(), None));
+                ensure(said, Kind::AnswerNotTrue, untrue)
             }
             Told::Drained(worker, draining) => {
-                let known = ledger.workers.get(worker);
-                let so = known.is_some_and(|worker| worker.draining == *draining);
-                ensure(so, Kind::AnswerNotTrue, untrue)
+                let said = (worker.clone(), Some(*draining));
+                let holds = ledger.said_of_workers.contains(&said);
+                ensure(holds, Kind::AnswerNotTrue, untrue)
             }
         }
     }
@@ -115,9 +117,13 @@ fn sent(ledger: &Ledger, worker: usize, request: &ToWorker) -> Result<(), Violat
                 return Ok(());
             }
             let task = ledger.tasks.get(&attempt.task);
-            let phase = task.map(|task| task.state.phase);
-            ensure(phase == Some(Phase::Cancelling), Kind::StopBeforePersisted, || {
-                format!("{attempt} on {name}, which is {phase:?} in the store")
+            let said = task.is_some_and(|task| {
+                let state = &task.state;
+                let stopping = state.phase == Phase::Cancelling;
+                stopping || state.cancel_requested || state.time_out.is_some()
+            });
+            ensure(said, Kind::StopBeforePersisted, || {
+                format!("{attempt} on {name}; in the store: {:?}", task.map(|it| &it.state))
             })
         }
     }

@@ -38,6 +38,8 @@ pub(super) struct Ledger {
     /// The attempts of each worker that have not ended.
     pub(super) open: BTreeMap<WorkerId, BTreeSet<AttemptId>>,
     pub(super) results: BTreeMap<TaskId, ResultRecord>,
+    /// What was ever said of a worker: registered, or not, and whether it drains.
+    pub(super) said_of_workers: BTreeSet<(WorkerId, Option<bool>)>,
     pub(super) status_changes: BTreeSet<(TaskStatus, TaskStatus)>,
     epoch: u64,
     last_sequence: u64,
@@ -134,9 +136,14 @@ impl Ledger {
         match record {
             Record::Cluster(cluster) => self.epoch = cluster.epoch,
             Record::Worker(worker) => {
+                let said = (worker.worker.clone(), Some(worker.draining));
+                self.said_of_workers.insert(said);
                 self.workers.insert(worker.worker.clone(), worker.clone());
             }
-            Record::WorkerRemoved(worker) => drop(self.workers.remove(worker)),
+            Record::WorkerRemoved(worker) => {
+                self.said_of_workers.insert((worker.clone(), None));
+                self.workers.remove(worker);
+            }
             Record::TaskAdded(task) => {
                 if task.state.status == TaskStatus::Pending {
                     // Placed at once.

@@ -78,7 +78,8 @@ impl Promises {
         for open in self.open(ledger, worker) {
             taken.add(&open);
         }
-        ensure(taken.fits(&capacity), Kind::Oversubscribed, || {
+        let fits = taken.has_room_for(&assignment.grant, &capacity);
+        ensure(fits, Kind::Oversubscribed, || {
             format!("with {attempt} {worker} is to hold {taken:?} and offers {capacity:?}")
         })
     }
@@ -118,13 +119,16 @@ impl Sum {
         }
     }
 
-    pub(super) fn fits(&self, capacity: &Capacity) -> bool {
-        let device = |(device, milli): (&u16, &u32)| {
-            *device < capacity.gpus && *milli <= WHOLE_DEVICE
-        };
-        self.cpu_milli <= capacity.cpu_milli
-            && self.memory_bytes <= capacity.memory_bytes
-            && self.storage_bytes <= capacity.storage_bytes
-            && self.devices.iter().all(device)
+    /// Whether this sum, of which `last` is a part, fits into the capacity in all that `last` takes.
+    /// A worker that came back smaller may hold more than it offers of what `last` doesn't want.
+    pub(super) fn has_room_for(&self, last: &Grant, capacity: &Capacity) -> bool {
+        let taken = |device: u16| self.devices.get(&device).copied().unwrap_or(0);
+        let fits = |wanted: u64, sum: u64, whole: u64| wanted == 0 || sum <= whole;
+        fits(last.cpu_milli, self.cpu_milli, capacity.cpu_milli)
+            && fits(last.memory_bytes, self.memory_bytes, capacity.memory_bytes)
+            && fits(last.storage_bytes, self.storage_bytes, capacity.storage_bytes)
+            && last.devices.iter().all(|share| {
+                share.device < capacity.gpus && taken(share.device) <= WHOLE_DEVICE
+            })
     }
 }

@@ -82,8 +82,9 @@ impl World {
     pub fn kill_master(self: &Rc<Self>, why: &str) {
         if self.master.life.end(&self.sim) {
             self.note("master", || format!("is gone: {why}"));
-            let shell = self.master.shell.borrow_mut().take();
-            drop(shell);
+            if let Some(shell) = self.master.shell.borrow_mut().take() {
+                shell.inbox.close();
+            }
             self.store_loses_its_master();
             self.see(&crate::audit::Seen::MasterGone);
         }

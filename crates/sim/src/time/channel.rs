@@ -84,6 +84,7 @@ impl<T> Future for Receiver<T> {
 struct Queue<T> {
     waiting: VecDeque<T>,
     waker: Option<Waker>,
+    closed: bool,
 }
 
 /// Many values in a row, for one that takes them. Cheap to clone.
@@ -100,21 +101,35 @@ impl<T> Default for Inbox<T> {
         Self(Rc::new(RefCell::new(Queue {
             waiting: VecDeque::new(),
             waker: None,
+            closed: false,
         })))
     }
 }
 
 impl<T> Inbox<T> {
-    /// Puts one in.
+    /// Puts one in, unless it is closed.
     pub fn send(&self, value: T) {
         let waker = {
             let mut queue = self.0.borrow_mut();
+            if queue.closed {
+                return;
+            }
             queue.waiting.push_back(value);
             queue.waker.take()
         };
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    /// Nobody takes anything out any more: what is in it is dropped, and what comes later, too.
+    pub fn close(&self) {
+        let dropped = {
+            let mut queue = self.0.borrow_mut();
+            queue.closed = true;
+            std::mem::take(&mut queue.waiting)
+        };
+        drop(dropped);
     }
 
     /// Takes the next out, if it is there.

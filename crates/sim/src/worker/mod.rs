@@ -157,9 +157,10 @@ impl World {
         if node.life.end(&self.sim) {
             self.note(node.id.as_str(), || format!("is gone: {why}"));
             let shell = node.shell.borrow_mut().take();
+            let Some(shell) = shell else { return };
+            shell.inbox.close();
             // Each pull is a process of its own.
-            let pulls = shell.map(|shell| shell.pulls.take());
-            for pull in pulls.unwrap_or_default().values() {
+            for pull in shell.pulls.take().values() {
                 self.sim.kill(pull);
             }
         }
