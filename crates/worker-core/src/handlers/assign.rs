@@ -23,7 +23,10 @@ impl WorkerCore {
         let id = order.attempt.clone();
         let numbered = !order.is_of_old_master();
         let forgetful = self.sabotage.no_deduplication;
-        if numbered && !forgetful && let Some(answer) = self.memory.answer(&id) {
+        if numbered
+            && !forgetful
+            && let Some(answer) = self.memory.answer(&id)
+        {
             return step.answer_assign(call, answer.clone());
         }
         let held = self.attempts.get_mut(&id);
