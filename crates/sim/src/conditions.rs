@@ -34,7 +34,9 @@ impl Conditions {
 
     /// The fault with this number is over.
     pub fn end(&self, number: u64) {
-        self.active.borrow_mut().retain(|(known, _)| *known != number);
+        self.active
+            .borrow_mut()
+            .retain(|(known, _)| *known != number);
         self.changes.set(self.changes.get() + 1);
     }
 
@@ -61,9 +63,12 @@ impl Conditions {
     pub fn is_cut(&self, worker: usize, to_worker: bool) -> bool {
         let direction = u64::from(!to_worker);
         self.is(FaultKind::Partition, Some(worker))
-            || self.fold(FaultKind::PartitionOneWay, Some(worker), false, |cut, way| {
-                cut || way == direction
-            })
+            || self.fold(
+                FaultKind::PartitionOneWay,
+                Some(worker),
+                false,
+                |cut, way| cut || way == direction,
+            )
     }
 
     /// How far the wall clock of the master, or of a worker, is off.
@@ -76,9 +81,7 @@ impl Conditions {
 
     /// Waits until this is so; looks each time that something changes.
     pub async fn wait_until(&self, wanted: impl Fn(&Self) -> bool) {
-        self.changes
-            .wait_for(|_| wanted(self).then_some(()))
-            .await;
+        self.changes.wait_for(|_| wanted(self).then_some(())).await;
     }
 
     /// Folds the strengths of what is active of this kind there.

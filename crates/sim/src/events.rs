@@ -64,7 +64,10 @@ impl World {
                 worker,
                 stop_tasks,
                 for_ms,
-            } => self.shut_down(worker, stop_tasks, item.at_ms + for_ms).await,
+            } => {
+                self.shut_down(worker, stop_tasks, item.at_ms + for_ms)
+                    .await
+            }
             What::Mend => self.mend().await,
             What::Fault(_) => {}
         }
@@ -73,7 +76,9 @@ impl World {
 
     async fn shut_down(self: &Rc<Self>, worker: usize, stop_tasks: bool, until_ms: u64) {
         let node = &self.workers[worker];
-        self.note("admin", || format!("shuts {} down, stopping: {stop_tasks}", node.id));
+        self.note("admin", || {
+            format!("shuts {} down, stopping: {stop_tasks}", node.id)
+        });
         if stop_tasks {
             self.see(&Seen::ShutDown { worker });
         }

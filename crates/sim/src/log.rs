@@ -56,7 +56,11 @@ fn words(record: &Record) -> String {
             format!("{id} ({name}) added, {status}")
         }
         Record::TaskChanged(task, state) => {
-            let cancel = if state.cancel_requested { ", to be cancelled" } else { "" };
+            let cancel = if state.cancel_requested {
+                ", to be cancelled"
+            } else {
+                ""
+            };
             let (status, attempt, reason) = (state.status, state.attempt, &state.reason);
             format!("{task} {status}, attempt {attempt}{cancel}: {reason}")
         }

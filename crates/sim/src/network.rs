@@ -88,9 +88,14 @@ impl Default for Network {
 
 /// What becomes of one message.
 enum Fate {
-    Arrives { after_ms: u64, again_ms: Option<u64> },
+    Arrives {
+        after_ms: u64,
+        again_ms: Option<u64>,
+    },
     /// It waits in the sender's machine until the way is open again.
-    Held { after_ms: u64 },
+    Held {
+        after_ms: u64,
+    },
     Lost,
 }
 
@@ -173,7 +178,12 @@ impl World {
         arrive: Arrive<A>,
         answer: Sender<Result<A, CallError>>,
     ) {
-        let called = self.network.connections.borrow().get(&way).map(|(_, to)| *to);
+        let called = self
+            .network
+            .connections
+            .borrow()
+            .get(&way)
+            .map(|(_, to)| *to);
         let answer = Rc::new(RefCell::new(Some(answer)));
         let there = self.fate(way.worker, way.to_worker, chance.of("there"));
         let (first_ms, again_ms) = match there {
@@ -190,7 +200,9 @@ impl World {
         for (copy, after_ms) in (0..).zip([Some(first_ms), again_ms]) {
             let Some(after_ms) = after_ms else { continue };
             if copy > 0 {
-                self.network.duplicated.set(self.network.duplicated.get() + 1);
+                self.network
+                    .duplicated
+                    .set(self.network.duplicated.get() + 1);
             }
             let (world, arrive, answer) = (self.clone(), arrive.clone(), answer.clone());
             let back = chance.of("back").nth(copy);
@@ -201,7 +213,10 @@ impl World {
                 world.sim.sleep(after_ms).await;
                 let outcome = match world.ends(way).1 == called {
                     true => {
-                        world.network.delivered.set(world.network.delivered.get() + 1);
+                        world
+                            .network
+                            .delivered
+                            .set(world.network.delivered.get() + 1);
                         let (reply, replied) = oneshot();
                         arrive(reply);
                         world.come_back(way, back, replied).await
@@ -283,7 +298,11 @@ impl World {
         let again_ms = after_ms + chance.between(0, 2_000);
         let kept = chance.percent(50);
         if conditions.is_cut(worker, to_worker) {
-            return if kept { Fate::Held { after_ms } } else { Fate::Lost };
+            return if kept {
+                Fate::Held { after_ms }
+            } else {
+                Fate::Lost
+            };
         }
         if lost {
             return Fate::Lost;

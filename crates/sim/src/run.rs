@@ -50,7 +50,11 @@ pub struct Outcome {
 /// Runs a plan, with a bug put in if one is wanted.
 #[must_use]
 pub fn run(plan: &Plan, bug: Option<Bug>, with_log: bool) -> Outcome {
-    let log = if with_log { Log::kept() } else { Log::default() };
+    let log = if with_log {
+        Log::kept()
+    } else {
+        Log::default()
+    };
     // What was noted on this thread before is of another run.
     drop(lifecycle_transitions());
     let world = World::new(plan.clone(), bug, log);
@@ -76,7 +80,8 @@ pub fn run(plan: &Plan, bug: Option<Bug>, with_log: bool) -> Outcome {
         steps: world.steps(),
         simulated_ms: world.sim.now_ms(),
         faults: world.faults_begun.borrow().clone(),
-        messages: [&network.lost, &network.duplicated, &network.delivered].map(std::cell::Cell::get),
+        messages: [&network.lost, &network.duplicated, &network.delivered]
+            .map(std::cell::Cell::get),
         ends,
         task_transitions: world.status_changes(),
         attempt_transitions,
@@ -169,7 +174,10 @@ impl World {
             }
         }
         if self.users.busy.get() > 0 {
-            return owed(format!("{} users wait for an answer", self.users.busy.get()));
+            return owed(format!(
+                "{} users wait for an answer",
+                self.users.busy.get()
+            ));
         }
         let inspected = self.ask_master(|call| Input::Inspect { call }).await;
         let Ok(Answer::Inspected(Ok(inspection))) = inspected else {

@@ -146,7 +146,9 @@ impl World {
         match seen {
             Seen::Flushed(batch) => self.log.records(self.sim.now_ms(), self.steps(), batch),
             Seen::ContainerStarted { worker, attempt } => {
-                self.note(&Plan::worker_name(*worker), || format!("container of {attempt} runs"));
+                self.note(&Plan::worker_name(*worker), || {
+                    format!("container of {attempt} runs")
+                });
             }
             Seen::ContainerEnded {
                 worker,

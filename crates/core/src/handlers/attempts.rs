@@ -192,13 +192,15 @@ impl Core {
         }
         let live = self.live_attempt(attempt);
         let anyone = self.sabotage.no_fencing;
-        Ok(if live.is_some_and(|live| anyone || live.worker == *worker) {
-            Reported::Live
-        } else if self.ended.worker_of(attempt) == Some(worker) {
-            Reported::Ended
-        } else {
-            Reported::Superseded
-        })
+        Ok(
+            if live.is_some_and(|live| anyone || live.worker == *worker) {
+                Reported::Live
+            } else if self.ended.worker_of(attempt) == Some(worker) {
+                Reported::Ended
+            } else {
+                Reported::Superseded
+            },
+        )
     }
 
     /// The attempt that a last word on this one counts for: this one.

@@ -58,7 +58,9 @@ impl Containers {
             What::Fault(fault) => Some(fault),
             _ => None,
         });
-        let disk_errors = faults.clone().filter(|fault| fault.kind == FaultKind::DiskErrors);
+        let disk_errors = faults
+            .clone()
+            .filter(|fault| fault.kind == FaultKind::DiskErrors);
         let engine_faults = [
             FaultKind::EngineAway,
             FaultKind::EngineStop,
@@ -69,7 +71,11 @@ impl Containers {
         let failing = faults.filter(|fault| engine_faults.contains(&fault.kind));
         let mut tasks = plan.tasks();
         Self {
-            offers: plan.workers.iter().map(crate::plan::Offer::capacity).collect(),
+            offers: plan
+                .workers
+                .iter()
+                .map(crate::plan::Offer::capacity)
+                .collect(),
             forgetful: disk_errors.filter_map(|fault| fault.worker).collect(),
             failing: failing.filter_map(|fault| fault.worker).collect(),
             overflowing: tasks.any(|task| task.does.overflows_after_ms.is_some()),
@@ -80,9 +86,8 @@ impl Containers {
     /// Whether an attempt's container ended so on this worker, as far as that can know.
     pub(super) fn ended_so(&self, worker: &str, attempt: &AttemptId, exit: &Exit) -> bool {
         let mut ends = self.ends.iter();
-        let found = ends.find(|((index, of), _)| {
-            of == attempt && Plan::worker_name(*index) == worker
-        });
+        let found =
+            ends.find(|((index, of), _)| of == attempt && Plan::worker_name(*index) == worker);
         let Some(((index, _), end)) = found else {
             return false;
         };
@@ -97,7 +102,8 @@ impl Containers {
                 worker,
                 request: ToWorker::Assign { attempt, grant, .. },
             } => {
-                self.grants.insert((*worker, attempt.clone()), grant.clone());
+                self.grants
+                    .insert((*worker, attempt.clone()), grant.clone());
             }
             Seen::ArrivedAtWorker { worker, request } => self.arrived(*worker, request),
             Seen::AnsweredByWorker {
@@ -165,7 +171,12 @@ impl Containers {
         self.cancelled.retain(|place| !there(place));
         let given: Vec<_> = self.grants.keys().filter(|it| there(it)).cloned().collect();
         self.forgotten.extend(given);
-        let running: Vec<_> = self.running.iter().filter(|it| there(it)).cloned().collect();
+        let running: Vec<_> = self
+            .running
+            .iter()
+            .filter(|it| there(it))
+            .cloned()
+            .collect();
         self.orphans.extend(running);
     }
 
@@ -173,7 +184,9 @@ impl Containers {
         let place = (worker, attempt.clone());
         let first = self.started.insert(place.clone());
         let forgotten = self.forgotten.contains(&place);
-        ensure(first || forgotten, Kind::StartedTwice, || format!("{attempt} on w{worker}"))?;
+        ensure(first || forgotten, Kind::StartedTwice, || {
+            format!("{attempt} on w{worker}")
+        })?;
         self.running.insert(place);
         let mut sum = Sum::default();
         let here = self.running.iter().filter(|(at, _)| *at == worker);
@@ -199,12 +212,7 @@ impl Containers {
         })
     }
 
-    fn ended(
-        &mut self,
-        worker: usize,
-        attempt: &AttemptId,
-        end: &RawEnd,
-    ) -> Result<(), Violation> {
+    fn ended(&mut self, worker: usize, attempt: &AttemptId, end: &RawEnd) -> Result<(), Violation> {
         let place = (worker, attempt.clone());
         self.running.remove(&place);
         self.orphans.remove(&place);

@@ -65,7 +65,9 @@ impl Endings {
     ) -> Result<(), Violation> {
         let cancelled = state.cancel_requested || state.status == TaskStatus::Cancelled;
         let asked = self.cancels_asked.contains(task);
-        ensure(!cancelled || asked, Kind::CancelledUnasked, || task.to_string())?;
+        ensure(!cancelled || asked, Kind::CancelledUnasked, || {
+            task.to_string()
+        })?;
         let Some(known) = ledger.tasks.get(task) else {
             return Ok(());
         };
@@ -148,7 +150,10 @@ fn check_truth(
     result: &ResultRecord,
     exit: &Exit,
 ) -> Result<(), Violation> {
-    if !matches!(exit, Exit::Exited(_) | Exit::Signalled(_) | Exit::OutOfMemory) {
+    if !matches!(
+        exit,
+        Exit::Exited(_) | Exit::Signalled(_) | Exit::OutOfMemory
+    ) {
         return Ok(());
     }
     let attempt = &result.attempt;
@@ -181,6 +186,9 @@ fn check_failure(
     let retried = left && known.spec.retry_on.counts(Failure::Ended(exit));
     ensure(!retried, Kind::RetryNotTaken, || {
         let (taken, most) = (state.failures, known.spec.max_retries);
-        format!("{}: {exit}, {taken} of {most} retries taken", result.attempt)
+        format!(
+            "{}: {exit}, {taken} of {most} retries taken",
+            result.attempt
+        )
     })
 }

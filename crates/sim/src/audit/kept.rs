@@ -51,9 +51,7 @@ impl Kept {
                 let state = &known.state;
                 let holds = match outcome {
                     CancelOutcome::Cancelled => state.status == TaskStatus::Cancelled,
-                    CancelOutcome::Stopping(_) => {
-                        state.cancel_requested || state.status.is_final()
-                    }
+                    CancelOutcome::Stopping(_) => state.cancel_requested || state.status.is_final(),
                     CancelOutcome::AlreadyEnded => true,
                 };
                 ensure(holds, Kind::AnswerNotTrue, untrue)
@@ -123,7 +121,10 @@ fn sent(ledger: &Ledger, worker: usize, request: &ToWorker) -> Result<(), Violat
                 stopping || state.cancel_requested || state.time_out.is_some()
             });
             ensure(said, Kind::StopBeforePersisted, || {
-                format!("{attempt} on {name}; in the store: {:?}", task.map(|it| &it.state))
+                format!(
+                    "{attempt} on {name}; in the store: {:?}",
+                    task.map(|it| &it.state)
+                )
             })
         }
     }

@@ -74,9 +74,11 @@ impl Ledger {
                 let first = !self.results.contains_key(task);
                 ensure(first, Kind::SecondResult, || task.to_string())?;
                 let status = self.tasks.get(task).map(|task| task.state.status);
-                ensure(status == Some(result.status), Kind::EndWithoutResult, || {
-                    format!("{task} is {status:?} and has the result {}", result.status)
-                })
+                ensure(
+                    status == Some(result.status),
+                    Kind::EndWithoutResult,
+                    || format!("{task} is {status:?} and has the result {}", result.status),
+                )
             }
             _ => Ok(()),
         }
@@ -116,7 +118,10 @@ impl Ledger {
         let mut others = self.assignments.range(others);
         let open = others.find(|(_, other)| other.ended.is_none());
         ensure(open.is_none(), Kind::TwoLiveAttempts, || {
-            format!("{attempt} begins while {:?} is open", open.map(|(id, _)| id))
+            format!(
+                "{attempt} begins while {:?} is open",
+                open.map(|(id, _)| id)
+            )
         })?;
         // A task that was placed at once is added with its first attempt.
         let before = task.state.attempt.min(attempt.number.saturating_sub(1));
@@ -150,7 +155,8 @@ impl Ledger {
                     let change = (TaskStatus::Queued, TaskStatus::Pending);
                     self.status_changes.insert(change);
                 }
-                self.tasks.insert(task.task.clone(), TaskRecord::clone(task));
+                self.tasks
+                    .insert(task.task.clone(), TaskRecord::clone(task));
             }
             Record::TaskChanged(task, state) => {
                 if let Some(known) = self.tasks.get_mut(task) {
@@ -198,9 +204,11 @@ impl Ledger {
             };
             let status = known.state.status;
             let has_result = self.results.contains_key(task);
-            ensure(status.is_final() == has_result, Kind::EndWithoutResult, || {
-                format!("{task} is {status}, with a result: {has_result}")
-            })?;
+            ensure(
+                status.is_final() == has_result,
+                Kind::EndWithoutResult,
+                || format!("{task} is {status}, with a result: {has_result}"),
+            )?;
             let given = matches!(status, TaskStatus::Pending | TaskStatus::Running);
             let last = AttemptId::new(task.clone(), known.state.attempt);
             let open = self.live(&last).is_some();

@@ -66,7 +66,10 @@ impl Promises {
         if known.draining {
             return Err(wrong("its worker drains"));
         }
-        let target = ledger.tasks.get(&attempt.task).map(|task| &task.spec.target);
+        let target = ledger
+            .tasks
+            .get(&attempt.task)
+            .map(|task| &task.spec.target);
         if target.is_some_and(|target| target.as_ref().is_some_and(|target| target != worker)) {
             return Err(wrong("its task names another worker"));
         }
@@ -126,9 +129,14 @@ impl Sum {
         let fits = |wanted: u64, sum: u64, whole: u64| wanted == 0 || sum <= whole;
         fits(last.cpu_milli, self.cpu_milli, capacity.cpu_milli)
             && fits(last.memory_bytes, self.memory_bytes, capacity.memory_bytes)
-            && fits(last.storage_bytes, self.storage_bytes, capacity.storage_bytes)
-            && last.devices.iter().all(|share| {
-                share.device < capacity.gpus && taken(share.device) <= WHOLE_DEVICE
-            })
+            && fits(
+                last.storage_bytes,
+                self.storage_bytes,
+                capacity.storage_bytes,
+            )
+            && last
+                .devices
+                .iter()
+                .all(|share| share.device < capacity.gpus && taken(share.device) <= WHOLE_DEVICE)
     }
 }

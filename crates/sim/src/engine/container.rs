@@ -90,7 +90,11 @@ impl Container {
     /// The exit code of one that was stopped.
     #[must_use]
     pub fn stopped_code(&self) -> i64 {
-        128 + if self.does.ignores_stop { SIGKILL } else { SIGTERM }
+        128 + if self.does.ignores_stop {
+            SIGKILL
+        } else {
+            SIGTERM
+        }
     }
 }
 

@@ -115,11 +115,21 @@ impl World {
         engine.asked.set(engine.asked.get() + 1);
         let mut chance = self.chance.of("engine").nth(worker as u64).of(what);
         chance = chance.of(&name).nth(about).nth(self.sim.now_ms());
-        let slow = self.conditions.strength(FaultKind::Slow, Some(worker)).max(1);
+        let slow = self
+            .conditions
+            .strength(FaultKind::Slow, Some(worker))
+            .max(1);
         let (there_ms, back_ms) = (chance.between(1, 8) * slow, chance.between(0, 3) * slow);
-        let fails = chance.percent(self.conditions.percent(FaultKind::EngineErrors, Some(worker)));
+        let fails = chance.percent(
+            self.conditions
+                .percent(FaultKind::EngineErrors, Some(worker)),
+        );
         let done_all_the_same = chance.percent(30);
-        let Some(process) = engine.life.process().filter(|_| self.engine_answers(worker)) else {
+        let Some(process) = engine
+            .life
+            .process()
+            .filter(|_| self.engine_answers(worker))
+        else {
             self.sim.sleep(1).await;
             return Err(EngineError::Unavailable);
         };
@@ -166,7 +176,10 @@ impl World {
         task: u64,
         does: &Behaviour,
     ) -> Result<bool, EngineError> {
-        let slow = self.conditions.strength(FaultKind::Slow, Some(worker)).max(1);
+        let slow = self
+            .conditions
+            .strength(FaultKind::Slow, Some(worker))
+            .max(1);
         self.sim.sleep(does.pull_ms * slow.min(5)).await;
         let known = !does.unknown_image;
         let act = move |world: &Rc<Self>| {

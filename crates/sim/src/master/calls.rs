@@ -99,7 +99,9 @@ async fn call(
         request: &request,
     });
     world.note("master", || format!("-> w{index}: {request}"));
-    let answer = world.call_worker(index, request.clone(), ANSWER_WITHIN_MS).await;
+    let answer = world
+        .call_worker(index, request.clone(), ANSWER_WITHIN_MS)
+        .await;
     world.note("master", || match &answer {
         Ok(answer) => format!("<- w{index} on {request}: {answer:?}"),
         Err(error) => format!("<- w{index} on {request}: {error}"),

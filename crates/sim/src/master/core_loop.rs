@@ -84,7 +84,10 @@ impl Loop {
             for record in chunk {
                 if let Record::TaskAdded(task) = record {
                     let spec = std::sync::Arc::new(task.spec.clone());
-                    self.shell.specs.borrow_mut().insert(task.task.clone(), spec);
+                    self.shell
+                        .specs
+                        .borrow_mut()
+                        .insert(task.task.clone(), spec);
                 }
                 self.step(Input::Restore(Box::new(record.clone())));
             }
@@ -127,7 +130,9 @@ impl Loop {
                 First::Other(First::Other(message)) => {
                     self.take(message);
                     for _ in 0..STRIDE {
-                        let Some(message) = inbox.try_recv() else { break };
+                        let Some(message) = inbox.try_recv() else {
+                            break;
+                        };
                         self.take(message);
                     }
                 }
@@ -192,7 +197,10 @@ impl Loop {
         if self.commit.is_some() || is_empty {
             return;
         }
-        let Batch { records, mut effects } = std::mem::take(&mut self.gathering);
+        let Batch {
+            records,
+            mut effects,
+        } = std::mem::take(&mut self.gathering);
         let snapshot = self.core.snapshot(self.shell.now());
         if records.is_empty() {
             return self.publish(effects, snapshot);

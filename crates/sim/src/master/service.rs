@@ -4,10 +4,7 @@
 use std::rc::Rc;
 
 use cloudai_core::{Answer, Input, Reported, WorkerCallError};
-use cloudai_model::{
-    AttemptId, AttemptReport, UserName, WorkerId,
-    record::FilesRecord,
-};
+use cloudai_model::{AttemptId, AttemptReport, UserName, WorkerId, record::FilesRecord};
 
 use super::MasterShell;
 use crate::{
@@ -61,16 +58,14 @@ async fn serve(
     request: ToMaster,
 ) -> Result<FromMaster, Gone> {
     Ok(match request {
-        ToMaster::Hello(hello) => {
-            match shell.call(|call| Input::Hello { call, hello }).await? {
-                Answer::Welcomed(Ok(welcome)) => FromMaster::Welcome {
-                    cluster: welcome.cluster,
-                    interval_ms: welcome.heartbeat_interval.as_millis() as u64,
-                },
-                Answer::Welcomed(Err(error)) => refusal(&error),
-                answer => mixed_up(&answer),
-            }
-        }
+        ToMaster::Hello(hello) => match shell.call(|call| Input::Hello { call, hello }).await? {
+            Answer::Welcomed(Ok(welcome)) => FromMaster::Welcome {
+                cluster: welcome.cluster,
+                interval_ms: welcome.heartbeat_interval.as_millis() as u64,
+            },
+            Answer::Welcomed(Err(error)) => refusal(&error),
+            answer => mixed_up(&answer),
+        },
         ToMaster::Heartbeat(heartbeat) => {
             let taken = shell.call(|call| Input::Heartbeat { call, heartbeat });
             match taken.await? {
@@ -98,10 +93,7 @@ async fn serve(
             heard(told.await?)
         }
         ToMaster::Upload { worker, attempt } => upload(shell, worker, attempt).await?,
-        ToMaster::Report {
-            worker: id,
-            report,
-        } => complete(shell, worker, id, *report).await?,
+        ToMaster::Report { worker: id, report } => complete(shell, worker, id, *report).await?,
     })
 }
 

@@ -47,9 +47,7 @@ pub fn read(text: &str) -> Result<Plan, FileError> {
     let items = (2..)
         .zip(lines)
         .filter(|(_, text)| !text.trim().is_empty())
-        .map(|(line, text)| {
-            serde_json::from_str(text).map_err(|cause| FileError { line, cause })
-        });
+        .map(|(line, text)| serde_json::from_str(text).map_err(|cause| FileError { line, cause }));
     Ok(Plan {
         seed: head.seed,
         horizon_ms: head.horizon_ms,
@@ -79,6 +77,9 @@ mod tests {
         text += "rubbish\n";
         let error = read(&text).unwrap_err().to_string();
         let line = text.lines().count();
-        assert!(error.starts_with(&format!("line {line} of the plan")), "{error}");
+        assert!(
+            error.starts_with(&format!("line {line} of the plan")),
+            "{error}"
+        );
     }
 }

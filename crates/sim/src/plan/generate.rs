@@ -235,10 +235,16 @@ fn fault(
         _ => false,
     };
     let (for_ms, strength) = match kind {
-        K::Delay => (chance.between(5_000, 60_000), chance.pick(&[200, 3000, 9000])),
+        K::Delay => (
+            chance.between(5_000, 60_000),
+            chance.pick(&[200, 3000, 9000]),
+        ),
         K::Loss => (chance.between(5_000, 90_000), chance.pick(&[5, 20, 60])),
         K::Duplication => (chance.between(10_000, 90_000), chance.pick(&[10, 50, 100])),
-        K::Reorder => (chance.between(10_000, 90_000), chance.pick(&[50, 500, 4000])),
+        K::Reorder => (
+            chance.between(10_000, 90_000),
+            chance.pick(&[50, 500, 4000]),
+        ),
         K::Partition | K::EngineAway => (chance.between(200, 80_000), 0),
         K::PartitionOneWay => (chance.between(200, 80_000), chance.between(0, 1)),
         K::WorkerCrash | K::MachineCrash => {
@@ -289,10 +295,13 @@ mod tests {
         let mut generator = Generator::default();
         generator.faults.remove(&FaultKind::Partition);
         let cut = generate(5, &generator);
-        let kept = whole.items.iter().filter(|item| {
-            !matches!(&item.what, What::Fault(fault) if fault.kind == FaultKind::Partition)
-        });
-        assert_eq!(cut.items.iter().collect::<Vec<_>>(), kept.collect::<Vec<_>>());
+        let kept = whole.items.iter().filter(
+            |item| !matches!(&item.what, What::Fault(fault) if fault.kind == FaultKind::Partition),
+        );
+        assert_eq!(
+            cut.items.iter().collect::<Vec<_>>(),
+            kept.collect::<Vec<_>>()
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::{
 
 use cloudai_model::{TaskId, record::Record, record::TaskRecord};
 
-pub use tables::{Highest, Tables, TableError};
+pub use tables::{Highest, TableError, Tables};
 
 use crate::{audit::Seen, plan::FaultKind, world::World};
 
@@ -59,7 +59,8 @@ impl World {
         let mut chance = self.chance.of("commit").nth(self.sim.now_ms());
         *self.store.under_way.borrow_mut() = Some(batch.clone());
         self.sim.sleep(chance.between(1, 6)).await;
-        let stalls = |stalls: FaultKind| move |now: &crate::conditions::Conditions| !now.is(stalls, None);
+        let stalls =
+            |stalls: FaultKind| move |now: &crate::conditions::Conditions| !now.is(stalls, None);
         self.conditions
             .wait_until(stalls(FaultKind::StoreStall))
             .await;

@@ -74,7 +74,10 @@ impl Tables {
         for record in batch {
             match record {
                 Record::TaskAdded(task) => {
-                    let known = self.tasks.get(&task.task).or(added.get(&task.task).copied());
+                    let known = self
+                        .tasks
+                        .get(&task.task)
+                        .or(added.get(&task.task).copied());
                     if known.is_some_and(|known| !is_same_submit(task, known)) {
                         return Err(conflict("task", &task.task));
                     }
@@ -130,7 +133,8 @@ impl Tables {
                 self.results.insert(key, ResultRecord::clone(result));
             }
             Record::StopOrder(order) => {
-                self.stop_orders.insert(order.attempt.clone(), order.clone());
+                self.stop_orders
+                    .insert(order.attempt.clone(), order.clone());
             }
             Record::StopOrderDone(attempt) => drop(self.stop_orders.remove(attempt)),
             // Retention and the contents of files are no part of the simulation.
@@ -155,12 +159,21 @@ impl Tables {
         let records = self.cluster.iter().cloned().map(Record::Cluster);
         let records = records
             .chain(self.workers.values().cloned().map(Record::Worker))
-            .chain(tasks.into_iter().map(|task| Record::TaskAdded(Box::new(task.clone()))))
+            .chain(
+                tasks
+                    .into_iter()
+                    .map(|task| Record::TaskAdded(Box::new(task.clone()))),
+            )
             .chain(open.cloned().map(Record::Assignment))
             .chain(self.stop_orders.values().cloned().map(Record::StopOrder));
         let highest = Highest {
             task_number: self.tasks.keys().filter_map(TaskId::number).max(),
-            order: self.tasks.values().map(|task| task.order).max().unwrap_or(0),
+            order: self
+                .tasks
+                .values()
+                .map(|task| task.order)
+                .max()
+                .unwrap_or(0),
         };
         (records.collect(), highest)
     }

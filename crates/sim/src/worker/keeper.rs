@@ -53,6 +53,7 @@ async fn introduce(shell: &Rc<WorkerShell>) -> Result<u64, Apart> {
         version: Some("simulated".to_owned()),
         labels: BTreeMap::new(),
         home: Some(shell.home.clone()),
+        incarnation: Some(shell.incarnation.clone()),
     };
     match call(shell, ToMaster::Hello(hello)).await? {
         FromMaster::Welcome {

@@ -394,7 +394,9 @@ impl WorkerShell {
             phase,
             end,
         };
-        let told = self.world.call_master(self.index, request, PROGRESS_LIMIT_MS);
+        let told = self
+            .world
+            .call_master(self.index, request, PROGRESS_LIMIT_MS);
         // What gets lost is in the next heartbeat.
         let _ = told.await.is_ok();
     }
