@@ -25,6 +25,7 @@ mod queue;
 pub mod registry;
 mod schedule;
 mod settings;
+pub mod simulation;
 mod snapshot;
 mod stop_orders;
 mod suspicion;

@@ -213,6 +213,19 @@ impl Attempt {
         None
     }
 
+    /// Answers a caller when no restart can start it any more: one whose command ran has ended, and
+    /// one that never ran is taken up again until its end is on disk.
+    pub(crate) fn answer_when_over(&mut self, call: Call, answer: Answer) -> Option<Effect> {
+        let with = match self.state {
+            // The next record has it.
+            AttemptState::Draining if !self.ran => self.record.revision + 1,
+            AttemptState::Securing if !self.ran => self.record.revision,
+            _ => return Some(Effect::Answer(call, answer)),
+        };
+        self.waiting.push_back((with, call, answer));
+        None
+    }
+
     /// The answers that may leave now that this revision is on disk.
     pub(crate) fn saved(&mut self, revision: u64) -> Vec<Effect> {
         self.saved_revision = self.saved_revision.max(revision);

@@ -12,6 +12,7 @@ use crate::{
     memory::Memory,
     record::HostRun,
     settings::Settings,
+    simulation::Sabotage,
 };
 
 /// The worker's core. See the crate's documentation.
@@ -44,6 +45,8 @@ pub struct WorkerCore {
     pub(crate) removing: BTreeSet<Labelled>,
     /// Attempts whose containers are known to be nobody's: they need no grace.
     pub(crate) disowned: BTreeSet<AttemptId>,
+    /// Nothing, but in a simulation.
+    pub(crate) sabotage: Sabotage,
 }
 
 /// What a handler has at hand besides the core: the time, and where its effects go.
@@ -84,6 +87,7 @@ impl WorkerCore {
             orphans: BTreeMap::new(),
             removing: BTreeSet::new(),
             disowned: BTreeSet::new(),
+            sabotage: Sabotage::default(),
         }
     }
 

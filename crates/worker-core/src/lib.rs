@@ -24,6 +24,7 @@ mod order;
 mod record;
 mod room;
 mod settings;
+pub mod simulation;
 
 pub use answer::{Answer, AssignAnswer, CancelAnswer, Refusal};
 pub use attempt::HeldAttempt;

@@ -131,10 +131,15 @@ pub const TRANSITIONS: &[(AttemptState, AttemptEvent, AttemptState)] = &[
 
 /// The state that `event` leads to; `None` if it leads nowhere: a message that comes late or twice.
 pub(crate) fn next(state: AttemptState, event: AttemptEvent) -> Option<AttemptState> {
-    TRANSITIONS
+    let next = TRANSITIONS
         .iter()
         .find(|(from, on, _)| *from == state && *on == event)
-        .map(|(_, _, to)| *to)
+        .map(|(_, _, to)| *to);
+    #[cfg(feature = "simulation")]
+    if next.is_some() {
+        crate::simulation::note(state, event);
+    }
+    next
 }
 
 impl AttemptState {

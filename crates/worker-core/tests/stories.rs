@@ -387,6 +387,36 @@ fn a_container_that_ended_before_the_stop_keeps_its_own_result() {
 }
 
 #[test]
+fn what_could_not_be_run_is_said_to_have_ended_when_no_restart_can_run_it() {
+    // Given an attempt whose pull has failed for good, and whose end is not on disk yet
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    worker.settle_until(|effect| matches!(effect, Effect::Pull { .. }));
+    let failure = Failure {
+        reason: "no registry has it".to_owned(),
+        blame: Blame::Task,
+    };
+    let failed = Outcome::PullFailed(failure);
+    worker.pending.clear();
+    worker.step(Input::Outcome(id.clone(), failed));
+
+    // When it is cancelled, before and after its log is sealed
+    let first = worker.cancel(&id);
+    worker.settle_until(|effect| matches!(effect, Effect::Save { .. }));
+    let second = worker.cancel(&id);
+
+    // Then nobody is told that it has ended, for a restart would pull and run it
+    assert!(!worker.is_answered(first) && !worker.is_answered(second));
+    let save = worker.pending_of(&id).unwrap();
+    worker.succeed(save);
+    assert!(worker.is_answered(first) && worker.is_answered(second));
+    worker.restart();
+    worker.finish();
+    assert!(!worker.starts.contains_key(&id));
+}
+
+#[test]
 fn a_restart_takes_each_attempt_up_where_it_was() {
     let at_pull = attempt(1, 1);
     let created = attempt(2, 1);

@@ -42,9 +42,11 @@ impl Core {
                 assigned_at: entry.assigned_at,
                 ended: Some((step.now.wall, attempt.died_of.clone())),
             })));
-        // A worker that was unregistered took its reservations with it.
-        let released = self.registry.release(id);
-        debug_assert!(released.is_ok() || matches!(ending, Ending::Withdrawn(_)));
+        if !(self.sabotage.no_release_at_cancel && attempt.stop == Some(StopCause::User)) {
+            // A worker that was unregistered took its reservations with it.
+            let released = self.registry.release(id);
+            debug_assert!(released.is_ok() || matches!(ending, Ending::Withdrawn(_)));
+        }
         self.blocked.clear();
         self.attempt_timers.clear(id);
 

@@ -126,6 +126,7 @@ impl Core {
             worker.version = hello.version;
             worker.labels = hello.labels;
             worker.home = hello.home;
+            worker.introduced_as = hello.incarnation;
             worker.introduced = true;
             worker.active = true;
             worker.hold_off = None;

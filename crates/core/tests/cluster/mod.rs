@@ -62,6 +62,7 @@ pub fn old_node(worker: &str, capacity: Capacity) -> Hello {
         version: None,
         labels: BTreeMap::new(),
         home: None,
+        incarnation: None,
     }
 }
 

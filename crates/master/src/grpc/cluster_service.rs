@@ -100,6 +100,7 @@ impl MasterWorker for ClusterService {
             version: hello.version,
             labels: hello.labels,
             home: hello.home,
+            incarnation: hello.incarnation,
         };
         let answer = self
             .master

@@ -22,10 +22,15 @@ impl WorkerCore {
         self.last_sequence = self.last_sequence.max(order.sequence);
         let id = order.attempt.clone();
         let numbered = !order.is_of_old_master();
-        if numbered && let Some(answer) = self.memory.answer(&id) {
+        let forgetful = self.sabotage.no_deduplication;
+        if numbered
+            && !forgetful
+            && let Some(answer) = self.memory.answer(&id)
+        {
             return step.answer_assign(call, answer.clone());
         }
-        if let Some(held) = self.attempts.get_mut(&id) {
+        let held = self.attempts.get_mut(&id);
+        if let Some(held) = held.filter(|_| !forgetful) {
             if !numbered && !held.state.is_owed() {
                 return step.answer_assign(call, AssignAnswer::Refused(Refusal::JustEnded));
             }
