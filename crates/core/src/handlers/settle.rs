@@ -13,7 +13,7 @@ use crate::{
     effect::{Effect, Event, TaskNews},
     lifecycle::{TaskEvent, next_attempt},
     settings::{doubled, jittered},
-    task::{Pause, Place},
+    task::{Pause, Place, StopCause},
     verdict::{Ended, Ending, Retries, TaskEnd, Verdict, given_up, took_its_worker_down, verdict},
 };
 
