@@ -66,7 +66,7 @@ impl World {
                 for_ms,
             } => {
                 self.shut_down(worker, stop_tasks, item.at_ms + for_ms)
-                    .await
+                    .await;
             }
             What::Mend => self.mend().await,
             What::Fault(_) => {}
