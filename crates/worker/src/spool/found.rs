@@ -216,10 +216,12 @@ fn forget_oldest(damaged: &Path) -> Option<String> {
         .collect();
     kept.sort();
     let surplus = kept.len().checked_sub(KEPT_DAMAGED).filter(|n| *n > 0)?;
-    let failed = kept[..surplus]
-        .iter()
-        .filter_map(|(_, path)| remove_tree(path).err());
-    let failed = failed.last().map(|error| format!(" ({error})"));
+    let mut failed = None;
+    for (_, path) in &kept[..surplus] {
+        if let Err(error) = remove_tree(path) {
+            failed = Some(format!(" ({error})"));
+        }
+    }
     Some(format!(
         "of what is kept in {} the oldest {surplus} had to go: expected {KEPT_DAMAGED} at most{}",
         damaged.display(),
