@@ -56,6 +56,8 @@ pub(crate) struct Attempt {
     /// Its container is to be stopped as soon as the reason is on disk.
     pub(crate) stop_waits: bool,
     pub(crate) image: Option<PulledImage>,
+    /// How often that was gone when a container was to be made of it.
+    pub(crate) image_losses: u32,
     /// Its end, before it is in the record.
     pub(crate) end: Option<ContainerEnd>,
     pub(crate) had_container: bool,
@@ -134,6 +136,7 @@ impl Attempt {
             save_tries: 0,
             stop_waits: false,
             image: None,
+            image_losses: 0,
             end: None,
             had_container: false,
             ran: false,

@@ -53,7 +53,7 @@ pub enum Effect {
     },
     /// The pull is no longer wanted.
     AbortPull(AttemptId),
-    /// Make the container: `Created` or `CreateFailed`.
+    /// Make the container: `Created`, `ImageGone` or `CreateFailed`.
     Create {
         /// The assignment.
         order: Order,

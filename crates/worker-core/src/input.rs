@@ -119,6 +119,8 @@ pub enum Outcome {
     PullFailed(Failure),
     /// The container stands ready.
     Created,
+    /// There is no container, since the image that was there is gone.
+    ImageGone,
     /// There is no container.
     CreateFailed(Failure),
     /// The command runs.

@@ -2,10 +2,10 @@
 
 mod support;
 
-use cloudai_model::{Exit, Phase};
+use cloudai_model::{AttemptId, Exit, Phase};
 use cloudai_worker_core::{
     Answer, AssignAnswer, Blame, CancelAnswer, Effect, Failure, Found, HostRun, Input, Outcome,
-    Refusal, SpoolRecord,
+    PulledImage, Refusal, SpoolRecord,
 };
 use support::{Container, Worker, attempt, order};
 
@@ -248,6 +248,75 @@ fn a_cancel_works_in_every_phase() {
         assert_eq!(worker.answers.iter().filter(stopping).count(), 2);
         assert_eq!(worker.acknowledged[&id], Exit::Cancelled, "in {phase}");
     }
+}
+
+/// The engine has lost the image of the attempt whose container is to be made.
+fn image_goes(worker: &mut Worker, id: &AttemptId) {
+    worker.settle_until(is_create);
+    worker.pending.remove(0);
+    worker.outcome(id, Outcome::ImageGone);
+}
+
+#[test]
+fn an_image_that_was_removed_before_it_was_used_is_pulled_again_as_at_first() {
+    // Given an attempt whose image is gone when its container is to be made
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    image_goes(&mut worker, &id);
+
+    // Then it is pulling again, for the master, too,
+    assert_eq!(worker.phase(&id), Some(Phase::Pulling));
+    assert_eq!(worker.progress.last(), Some(&(id.clone(), Phase::Pulling)));
+    // and what that brings is what runs, though its name stands for another one by now.
+    worker.settle_until(is_pull);
+    worker.pending.remove(0);
+    let newer = PulledImage {
+        id: "sha256:2".to_owned(),
+        digest: None,
+    };
+    worker.outcome(&id, Outcome::Pulled(newer.clone()));
+    let next = worker.pending.first();
+    assert!(
+        matches!(next, Some(Effect::Create { image, tries: 0, .. }) if *image == newer),
+        "{next:?}"
+    );
+    worker.finish();
+    assert_eq!(worker.acknowledged[&id], Exit::Exited(0));
+
+    // A cancel ends that pull as any other.
+    let id = attempt(8, 1);
+    worker.assign(order(&id, 2, 1));
+    image_goes(&mut worker, &id);
+    worker.settle_until(is_pull);
+    worker.cancel(&id);
+    assert!(!worker.pending.iter().any(is_pull), "{:?}", worker.pending);
+    worker.finish();
+    assert_eq!(worker.acknowledged[&id], Exit::Cancelled);
+}
+
+#[test]
+fn an_image_that_is_removed_each_time_is_no_failure_of_the_task() {
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    for _ in 0..6 {
+        image_goes(&mut worker, &id);
+    }
+    worker.finish();
+    let exit = worker.acknowledged[&id].clone();
+    let expected = "its image was removed 6 times before it could be used";
+    assert_eq!(exit, Exit::Interrupted(expected.to_owned()));
+
+    // One that is being stopped pulls nothing any more.
+    let id = attempt(8, 1);
+    worker.assign(order(&id, 2, 1));
+    worker.settle_until(is_create);
+    worker.cancel(&id);
+    image_goes(&mut worker, &id);
+    assert!(!worker.pending.iter().any(is_pull), "{:?}", worker.pending);
+    worker.finish();
+    assert_eq!(worker.acknowledged[&id], Exit::Cancelled);
 }
 
 #[test]

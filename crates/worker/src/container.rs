@@ -243,7 +243,7 @@ async fn follow(
 }
 
 /// Whether the engine or the machine has gone down since the container was started: either takes its
-/// containers with it. What neither tells, nobody has seen end: then that is assumed.
+/// containers with it. Where they don't tell, that is assumed of what nobody has seen end.
 async fn went_down(context: &Context, record: &SpoolRecord, sight: Sight) -> bool {
     let now = context.engine.host_run().await;
     let is_still = record.host_run.is_still(&now);

@@ -26,6 +26,7 @@ impl WorkerCore {
             Outcome::PullProgress(detail) => self.pull_progress(step, id, detail),
             Outcome::Pulled(image) => self.pulled(step, id, image),
             Outcome::Created => self.created(step, id),
+            Outcome::ImageGone => self.image_gone(step, id),
             Outcome::PullFailed(failure)
             | Outcome::CreateFailed(failure)
             | Outcome::StartFailed(failure) => self.failed(step, id, failure),
@@ -158,6 +159,26 @@ impl WorkerCore {
         } else {
             self.enter(step, id);
         }
+    }
+
+    /// Another worker of the engine, or a hand, has removed the image since it was pulled. It is pulled
+    /// again, as at first: what its name stands for by then is what runs.
+    fn image_gone(&mut self, step: &mut Step<'_>, id: &AttemptId) {
+        let limit = self.settings.engine_tries;
+        let held = self.attempt_mut(id);
+        held.image_losses += 1;
+        let losses = held.image_losses;
+        if losses >= limit || held.state != S::Creating {
+            let reason = format!("its image was removed {losses} times before it could be used");
+            let blame = Blame::Machine;
+            held.tries = limit;
+            return self.failed(step, id, Failure { reason, blame });
+        }
+        held.advance(E::MissImage);
+        held.tries = losses;
+        let detail = "its image was removed by someone else".to_owned();
+        step.out.push(progress(held, detail));
+        self.enter(step, id);
     }
 
     /// A pull, a create or a start has failed: again, or for good.
