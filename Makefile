@@ -1,6 +1,6 @@
 # The doors to the project; each is one script or one cargo command. `make` alone lists them.
 
-.PHONY: help demo build test test-all bench fmt lint clean
+.PHONY: help demo build test test-all sim bench fmt lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -9,7 +9,7 @@ demo: ## a cluster on this machine runs the sample task; Ctrl-C ends it
 	@scripts/demo
 
 build: ## the programs, optimised, in target/release
-	cargo build --release --workspace --bins
+	cargo build --release --workspace --exclude cloudai-sim --bins
 
 test: ## every test; sets up the Docker Engine, the test images, old nodes' peers and a mongod first
 	@scripts/engine-up
@@ -22,6 +22,9 @@ test: ## every test; sets up the Docker Engine, the test images, old nodes' peer
 test-all: test ## the same, then the property tests again with many more cases
 	PROPTEST_CASES=20000 cargo test --workspace --lib --exclude cloudai-tests
 	PROPTEST_CASES=20000 cargo test -p cloudai-core -p cloudai-worker-core -p cloudai-files --tests
+
+sim: ## seeds of the fault simulation, on all cores; SIM="--for 10m" or SIM="--seeds 20000" says how many
+	cargo run -p cloudai-sim -- run $(SIM)
 
 bench: ## figures of this machine beside what they are compared with
 	@scripts/bench

@@ -6,9 +6,7 @@ use cloudai_core::lifecycle::{
     ATTEMPT_TRANSITIONS, AttemptEvent as E, AttemptState as S, TASK_TRANSITIONS,
 };
 use cloudai_model::TaskStatus;
-use cloudai_worker_core::{
-    AttemptEvent as WorkerEvent, AttemptState as WorkerState, TRANSITIONS,
-};
+use cloudai_worker_core::{AttemptEvent as WorkerEvent, AttemptState as WorkerState, TRANSITIONS};
 
 use crate::run::Outcome;
 
@@ -56,7 +54,11 @@ impl Coverage {
         });
         let attempts = ATTEMPT_TRANSITIONS.iter().map(|(from, event, _)| {
             let taken = self.attempts.contains(&(*from, *event));
-            (words(from, event), taken, reason(OUT_OF_REACH, *from, *event))
+            (
+                words(from, event),
+                taken,
+                reason(OUT_OF_REACH, *from, *event),
+            )
         });
         let workers = TRANSITIONS.iter().map(|(from, event, _)| {
             let taken = self.workers.contains(&(*from, *event));
@@ -80,7 +82,9 @@ fn reason<State: PartialEq, Event: PartialEq>(
     from: State,
     event: Event,
 ) -> Option<&'static str> {
-    let found = known.iter().find(|(state, on, _)| *state == from && *on == event);
+    let found = known
+        .iter()
+        .find(|(state, on, _)| *state == from && *on == event);
     found.map(|(_, _, why)| *why)
 }
 

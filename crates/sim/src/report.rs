@@ -4,12 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use cloudai_model::TaskStatus;
 
-use crate::{
-    coverage::Coverage,
-    plan::FaultKind,
-    run::Outcome,
-    world::Finding,
-};
+use crate::{coverage::Coverage, plan::FaultKind, run::Outcome, world::Finding};
 
 /// See the module.
 #[derive(Debug, Clone, Default)]

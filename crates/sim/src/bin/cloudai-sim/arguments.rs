@@ -196,7 +196,11 @@ fn options_of(of: &ArgMatches) -> Options {
         generator.faults = only.copied().collect();
     }
     if of.contains_id("no-faults") {
-        let but: Vec<FaultKind> = of.get_many("no-faults").unwrap_or_default().copied().collect();
+        let but: Vec<FaultKind> = of
+            .get_many("no-faults")
+            .unwrap_or_default()
+            .copied()
+            .collect();
         let kept = |kind: &FaultKind| !but.is_empty() && !but.contains(kind);
         generator.faults.retain(kept);
     }
