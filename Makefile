@@ -1,5 +1,8 @@
 # The doors to the project; each is one script or one cargo command. `make` alone lists them.
 
+# Most of the tests that take long wait for something: twice as many at once as there are cores keep few cores busy.
+export RUST_TEST_THREADS ?= $(shell n=$$(nproc); echo $$((n < 8 ? 2 * n : n)))
+
 .PHONY: help demo build test test-all sim bench fmt lint clean
 
 help: ## this list
@@ -19,9 +22,10 @@ test: ## every test; sets up the Docker Engine, the test images, old nodes' peer
 	cargo build -p cloudai-master -p cloudai-worker
 	cargo test --workspace
 
-test-all: test ## the same, then the property tests again with many more cases
+test-all: test ## the same, then what takes long: property tests with many more cases, full time spans
 	PROPTEST_CASES=20000 cargo test --workspace --lib --exclude cloudai-tests
 	PROPTEST_CASES=20000 cargo test -p cloudai-core -p cloudai-worker-core -p cloudai-files --tests
+	CLOUDAI_TESTS_FULL_SPANS=1 cargo test -p cloudai-tests --test recovery silence
 
 sim: ## seeds of the fault simulation, on all cores; SIM="--for 10m" or SIM="--seeds 20000" says how many
 	cargo run -p cloudai-sim -- run $(SIM)

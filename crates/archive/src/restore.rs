@@ -40,8 +40,12 @@ const MARK: &str = "a restore of ";
 
 /// A master raises its epoch by one at each start. So many starts are allowed for, and
 const STARTS: u64 = 4096;
-/// one more for each such span since the backup was made.
+/// one more for each such span since the backup was made,
 const MS_A_START: i64 = 10_000;
+/// but never more than in a year: a clock may stand anywhere.
+const MOST_STARTS: u64 = 365 * 24 * 360;
+/// What the core numbers assignments with has 24 bits for it.
+const EPOCHS: u64 = 1 << 24;
 
 /// What is restored, and where to.
 #[derive(Debug, Clone)]
@@ -98,6 +102,20 @@ pub enum RestoreError {
         path: PathBuf,
         /// Some of it.
         holds: String,
+    },
+    /// Its cluster has had too many starts and restores.
+    #[error(
+        "{path:?} is of a cluster that was started and restored too often: its epoch {epoch} would \
+         become {wanted}, expected less than {EPOCHS}. Start a new cluster, and register its \
+         workers there"
+    )]
+    TooManyStarts {
+        /// The archive.
+        path: PathBuf,
+        /// The cluster's epoch when it was made.
+        epoch: u64,
+        /// What it would have to be.
+        wanted: u64,
     },
     /// The store can't be filled.
     #[error(transparent)]
@@ -220,6 +238,17 @@ pub async fn restore(
         });
     }
     let (header, at) = (manifest.header.clone(), request.at);
+    if let Some(epoch) = held.cluster.as_ref().map(|cluster| cluster.epoch) {
+        let wanted = above_all_sent(epoch, &header, at);
+        if wanted >= EPOCHS {
+            let path = request.from.clone();
+            return Err(RestoreError::TooManyStarts {
+                path,
+                epoch,
+                wanted,
+            });
+        }
+    }
     let raise = |record: &mut Record| {
         if let Record::Cluster(cluster) = record {
             cluster.epoch = above_all_sent(cluster.epoch, &header, at);
@@ -360,7 +389,7 @@ fn above_all_sent(epoch: u64, made: &Header, now: Wall) -> u64 {
     let since = now.0.saturating_sub(made.made_at_ms).max(0) / MS_A_START;
     epoch
         .saturating_add(STARTS)
-        .saturating_add(since.unsigned_abs())
+        .saturating_add(since.unsigned_abs().min(MOST_STARTS))
 }
 
 /// What unpacks an archive into a data directory.
@@ -524,8 +553,51 @@ mod tests {
         assert_eq!(above_all_sent(7, &made(0), Wall(0)), 7 + 4096);
         assert_eq!(above_all_sent(7, &made(0), Wall(day)), 7 + 4096 + 8640);
         assert_eq!(above_all_sent(7, &made(day), Wall(0)), 7 + 4096);
-        // The core keeps 24 bits for it.
-        let years_later = above_all_sent(1 << 20, &made(0), Wall(4 * 365 * day));
-        assert!(years_later < 1 << 24, "{years_later}");
+        // However far ahead the clock stands, and three times over.
+        let mut epoch = 1 << 20;
+        for _ in 0..3 {
+            epoch = above_all_sent(epoch, &made(0), Wall(i64::MAX));
+        }
+        assert!(epoch < EPOCHS, "{epoch}");
+    }
+
+    #[test]
+    fn a_backup_of_a_newer_program_is_refused_with_its_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = |name: &str, format, schema| {
+            let path = folder.path().join(name);
+            let header = Header {
+                format,
+                program: "9.8.7".to_owned(),
+                cluster: None,
+                made_at: String::new(),
+                made_at_ms: 0,
+                store: String::new(),
+                schema,
+                logs_and_files: true,
+            };
+            let mut writer = crate::writing::ArchiveWriter::begin(&path, header).unwrap();
+            writer.add(STORE, 3, &b"abc"[..]).unwrap();
+            writer
+                .finish([].into(), vec![])
+                .unwrap()
+                .name(&path)
+                .unwrap();
+            path
+        };
+        let refused = |path: PathBuf| {
+            let progress: Progress = Arc::new(|_, _| {});
+            verified(&path, &progress).unwrap_err().to_string()
+        };
+        let known = i64::from(SqliteStore::SCHEMA);
+        let schema = known + 1;
+        let shown = refused(made("schema.tar.gz", crate::format::FORMAT, schema));
+        for part in [format!("schema version {schema}"), format!("up to {known}")] {
+            assert!(shown.contains(&part) && shown.contains("9.8.7"), "{shown}");
+        }
+        let format = crate::format::FORMAT + 1;
+        let shown = refused(made("format.tar.gz", format, known));
+        assert!(shown.contains(&format!("format {format}")), "{shown}");
+        assert!(shown.contains("9.8.7"), "{shown}");
     }
 }

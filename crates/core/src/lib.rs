@@ -31,6 +31,7 @@ mod stop_orders;
 mod suspicion;
 mod task;
 mod timers;
+mod verdict;
 
 pub use answer::{
     AddWorkerError, Answer, CancelError, CancelOutcome, ChangeError, ChangeOutcome, DrainError,

@@ -77,6 +77,7 @@ impl Core {
         let sequence = (self.epoch << SEQUENCE_BITS) | self.assignments_sent;
         task.attempt = attempt.number;
         task.started_at = None;
+        task.heard_running = None;
         let legal = task.apply(TaskEvent::Assign);
         debug_assert!(legal, "only queued tasks are in the queue");
         task.place = Place::Given(Box::new(Attempt {

@@ -16,6 +16,7 @@ pub struct Settings {
     /// How often an inactive worker is called, before jitter of a fifth either way.
     pub invite_interval: Duration,
     /// Between ticks: a longer gap means that this process stood still, and forgives all silence.
+    /// Never more than a third of [`Self::lost_after`].
     pub longest_tick_gap: Duration,
     /// How long a worker that refused or could not be reached is left alone; doubles up to
     /// [`Self::longest_hold_off`].
@@ -61,6 +62,13 @@ impl Default for Settings {
             queue_limit: 2_000_000,
             remember_ended: Duration::from_secs(600),
         }
+    }
+}
+
+impl Settings {
+    /// The longest gap between ticks that is taken for time that passed.
+    pub(crate) fn tick_gap(&self) -> Duration {
+        self.longest_tick_gap.min(self.lost_after / 3)
     }
 }
 
@@ -112,7 +120,12 @@ mod tests {
         assert_eq!(settings.inactive_after, Duration::from_secs(15));
         assert_eq!(settings.lost_after, Duration::from_secs(30));
         // This process must notice that it stood still before it takes anybody for gone.
-        assert!(settings.longest_tick_gap < settings.inactive_after);
+        assert!(settings.tick_gap() < settings.inactive_after);
+        let hasty = Settings {
+            lost_after: Duration::from_secs(3),
+            ..settings
+        };
+        assert_eq!(hasty.tick_gap(), Duration::from_secs(1));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cloudai_model::{
-    Grant, Mono, Phase, Priority, RetryOn, TaskStatus, TimeOut, Wall, WorkerId,
+    Grant, Mono, Now, Phase, Priority, RetryOn, TaskStatus, TimeOut, Wall, WorkerId,
     record::{TaskRecord, TaskState},
 };
 
@@ -36,6 +36,10 @@ pub(crate) struct Task {
     pub(crate) started_at: Option<Wall>,
     /// When any attempt's container first did.
     pub(crate) first_started_at: Option<Wall>,
+    /// When the last attempt's container was first heard to run, if this process heard it.
+    pub(crate) heard_running: Option<Mono>,
+    /// How often in a row an assignment could not be sent.
+    pub(crate) not_sent: u32,
     pub(crate) cancel_requested: bool,
     /// For which time-out a master before this one had its attempt stopped.
     pub(crate) stopping_for: Option<TimeOut>,
@@ -57,13 +61,13 @@ pub(crate) struct Limits {
 pub(crate) enum Place {
     /// In the queue.
     Ready,
-    /// Waiting out the pause after a failure.
+    /// Waiting out the pause after a failure, or after an assignment that could not be sent.
     BackingOff(Pause),
     /// With a worker.
     Given(Box<Attempt>),
 }
 
-/// Until when a task waits after a failure, on both clocks.
+/// Until when a task waits before its next try, on both clocks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pause {
     /// For the timer.
@@ -145,6 +149,8 @@ impl Task {
             attempt: state.attempt,
             started_at: state.started_at,
             first_started_at: state.first_started_at,
+            heard_running: None,
+            not_sent: 0,
             cancel_requested: state.cancel_requested,
             stopping_for: state.time_out,
             status: state.status,
@@ -177,6 +183,15 @@ impl Task {
             self.status = status;
         }
         next.is_ok()
+    }
+
+    /// For how long the last attempt's container has run. The wall clock is asked only for what a
+    /// process before this one heard.
+    pub(crate) fn ran_for(&self, now: Now) -> Option<Duration> {
+        match self.heard_running {
+            Some(since) => Some(now.mono.since(since)),
+            None => self.started_at.map(|since| now.wall.since(since)),
+        }
     }
 
     /// The changing part of its record.

@@ -5,7 +5,7 @@
 mod cluster;
 
 use cloudai_core::{AssignAnswer, Input, SubmitError, WaitCause, Which, explain::Outlook};
-use cloudai_model::{ContainerDraft, Exit, Phase, TaskDraft, TaskId, TaskStatus};
+use cloudai_model::{AttemptId, ContainerDraft, Exit, Phase, TaskDraft, TaskId, TaskStatus};
 use cluster::{Cluster, capacity, cores, draft, id, old_node, spec};
 
 #[test]
@@ -276,17 +276,36 @@ fn a_refusal_is_no_failure_and_the_worker_is_left_alone_for_a_moment() {
 }
 
 #[test]
-fn what_could_not_be_sent_goes_back_and_the_worker_is_not_blamed() {
+fn what_could_not_be_sent_waits_longer_each_time_and_neither_worker_nor_other_tasks_are_blamed() {
     let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
-    cluster.submit(&cores(1.0));
-    let first = cluster.assigned().attempt;
-    cluster.step(Input::AssignAnswered {
-        attempt: first.clone(),
+    let task = cluster.submit(&cores(1.0)).task;
+    let next = cluster.submit(&cores(1.0)).task;
+    let not_sent = |attempt: &AttemptId| Input::AssignAnswered {
+        attempt: attempt.clone(),
         answer: AssignAnswer::NotSent("its spec can't be read".into()),
-    });
-    let again = cluster.assigned();
-    assert_eq!(again.attempt.number, first.number + 1);
-    assert_eq!(again.worker, id("a"));
+    };
+    let given = cluster.assigned().attempt;
+    cluster.step(not_sent(&given));
+    // What waits behind it has its place at once.
+    let other = cluster.assigned();
+    assert_eq!(other.attempt.task, next);
+    assert_eq!(other.worker, id("a"));
+    cluster.finish("a", &other.attempt, Exit::Exited(0));
+    assert!(cluster.take_assignments().is_empty());
+
+    let state = cluster.state(&task);
+    assert_eq!(
+        state.reason,
+        "waiting again: it could not be sent: its spec can't be read"
+    );
+    assert_eq!((state.failures, state.taken_down.len()), (0, 0));
+    cluster.pass_time(2500, &[]);
+    let given = cluster.assigned().attempt;
+    cluster.step(not_sent(&given));
+    cluster.pass_time(2500, &[]);
+    assert!(cluster.take_assignments().is_empty());
+    cluster.pass_time(2500, &[]);
+    assert_eq!(cluster.assigned().attempt.number, 3);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use cloudai_core::{AssignAnswer, ChangeError, ChangeOutcome, Input};
 use cloudai_model::{
     AttemptId, Exit, Phase, Setting, TaskDraft, TaskId, TaskStatus, TimeOut, record::TaskState,
 };
-use cluster::{Cluster, capacity, cores, draft, id, spec};
+use cluster::{Cluster, capacity, cores, draft, id, report, spec};
 
 fn submit(cluster: &mut Cluster, set: impl FnOnce(&mut TaskDraft)) -> TaskId {
     let mut draft = draft();
@@ -273,4 +273,58 @@ fn a_change_before_the_start_holds_for_the_run_and_for_those_after_it() {
     assert!(cluster.take_stops().is_empty());
     cluster.pass_time(1500, &["a"]);
     assert!(!cluster.take_stops().is_empty());
+}
+
+#[test]
+fn what_never_ran_is_not_taken_for_a_start_and_its_wait_goes_on() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    let task = submit(&mut cluster, |draft| {
+        draft.queue_timeout_s = Some(60.0);
+        draft.max_retries = Some(100);
+    });
+    // A heartbeat tells of its end before the report does, which can't be created there.
+    let attempt = cluster.assigned().attempt;
+    cluster.accepted(&attempt);
+    cluster.heartbeat("a", &[(&attempt, Phase::Uploading)]);
+    let state = cluster.state(&task);
+    assert_eq!(
+        (state.status, state.started_at),
+        (TaskStatus::Pending, None)
+    );
+    let mut report = report(&attempt, Exit::NotStarted("no such image".into()));
+    report.end.started_at = None;
+    cluster.call(|call| Input::Finished {
+        call,
+        worker: id("a"),
+        report: Box::new(report),
+        log_tail: String::new(),
+    });
+    assert_eq!(cluster.state(&task).first_started_at, None);
+
+    cluster.drain("a", true);
+    cluster.pass_time(61_000, &["a"]);
+    let state = cluster.state(&task);
+    assert_eq!(
+        (state.status, state.time_out),
+        (TaskStatus::Failed, Some(TimeOut::Queue))
+    );
+}
+
+#[test]
+fn a_clock_that_was_set_forth_shortens_no_run() {
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    let task = submit(&mut cluster, |draft| draft.timeout_s = Some(7200.0));
+    let attempt = cluster.assigned().attempt;
+    cluster.progress("a", &attempt, Phase::Running);
+    cluster.now.wall.0 += 24 * 3600 * 1000;
+    cluster.pass_time(1000, &["a"]);
+    assert_eq!(
+        cluster.change_timeout(&task, secs(3600)),
+        Ok(ChangeOutcome::Kept)
+    );
+    cluster.pass_time(3_590_000, &["a"]);
+    assert!(cluster.take_stops().is_empty());
+    cluster.pass_time(10_000, &["a"]);
+    // It is asked again with each heartbeat.
+    assert_eq!(cluster.take_stops()[0].attempt, attempt);
 }

@@ -70,6 +70,12 @@ impl Namespace {
         this
     }
 
+    /// What a command begins with that runs inside and sees everything else as from here.
+    pub(crate) fn entered(&self) -> [String; 2] {
+        let network = format!("--net=/run/netns/{}", self.name);
+        ["nsenter".to_owned(), network]
+    }
+
     /// A command that runs inside.
     #[must_use]
     pub fn command(&self, program: &std::path::Path) -> tokio::process::Command {

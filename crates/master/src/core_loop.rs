@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cloudai_core::{Answer, Call, Core, Effect, Input, Snapshot};
 use cloudai_model::{
-    TaskId,
+    Mono, TaskId,
     record::{Record, TaskRecord},
 };
 use cloudai_store::{CommitError, ReadError, Store};
@@ -23,6 +23,8 @@ use crate::{room::Room, snapshot::Snapshots};
 
 /// How often the core is told that time has passed.
 const TICK: Duration = Duration::from_millis(250);
+/// A commit that takes longer keeps everybody waiting.
+const STUCK: Duration = Duration::from_secs(1);
 /// Inputs that may wait for the loop; a caller beyond waits to hand its input in.
 const INBOX: usize = 16_384;
 /// Inputs stepped through before the loop looks at its commit again.
@@ -149,6 +151,8 @@ struct Commit {
     done: JoinHandle<Result<(), CommitError>>,
     effects: Vec<Effect>,
     snapshot: Snapshot,
+    /// When it began.
+    since: Mono,
 }
 
 struct Loop<E> {
@@ -257,7 +261,7 @@ impl<E: Effects> Loop<E> {
                 }
                 // Who takes nothing in must not find that everybody is silent, either: the core
                 // forgives a gap.
-                _ = tick.tick(), if open => self.step(Input::Tick),
+                _ = tick.tick(), if open && !self.is_stuck() => self.step(Input::Tick),
                 message = inbox.recv(), if open => match message {
                     Some(message) => {
                         self.take(message);
@@ -320,9 +324,18 @@ impl<E: Effects> Loop<E> {
         let done = tokio::spawn(commit(store, records, room, ending));
         self.commit = Some(Commit {
             done,
+            since: cloudai_clock::now().mono,
             effects,
             snapshot,
         });
+    }
+
+    /// Whether the store has kept everybody waiting. Workers' calls are answered when it has written,
+    /// and who gets no answer calls less often: that is no silence of theirs. Without ticks none is
+    /// noticed, and the gap is forgiven.
+    fn is_stuck(&self) -> bool {
+        let commit = self.commit.as_ref();
+        commit.is_some_and(|commit| cloudai_clock::now().mono.since(commit.since) > STUCK)
     }
 
     fn release(&mut self) {
@@ -379,8 +392,10 @@ async fn commit(
             }
             Err(failure) => failure,
         };
-        if failure.is_full() || (failure.may_retry() && room.store_disk_is_full()) {
-            if room.store_found_none(&failure) {
+        let is_here = failure.is_full_here() || (failure.may_retry() && room.store_disk_is_full());
+        if is_here || failure.is_full() {
+            // What this machine holds back makes no room on a database's own disk.
+            if room.store_found_none(&failure, is_here) {
                 continue;
             }
             began = cloudai_clock::now().mono;

@@ -5,6 +5,7 @@
 //! finds it missing without a reason. What a crash left between the two is found by the first count
 //! after the start, and removed. All of it goes in small steps, off the threads that serve calls.
 
+mod ages;
 mod count;
 mod sweep;
 
@@ -15,12 +16,15 @@ use std::{
 };
 
 use cloudai_files::{log::LogStore, output::OutputStore};
-use cloudai_model::TaskId;
+use cloudai_model::{TaskId, time::span_words};
 use cloudai_operator::{Disks, KeptBytes, Sweep, with_causes};
 use cloudai_store::Store;
 use tracing::{debug, info, warn};
 
-use self::sweep::{Cursors, Removal};
+use self::{
+    ages::Ages,
+    sweep::{Cursors, Removal},
+};
 use crate::{
     core_loop::CoreHandle,
     disk_settings::{DiskSettings, Keeping},
@@ -32,6 +36,8 @@ const STEP: usize = 256;
 /// Between two looks, at most and at least; the shorter the shortest span that something is kept.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+/// After a start, and after the wall clock was set forth, nothing is removed by age for so long.
+const GRACE: Duration = Duration::from_secs(3600);
 /// Counting takes no more than this part of the time: it reads every folder.
 const COUNTING_PART: u32 = 20;
 /// And is not done more often than this.
@@ -83,12 +89,17 @@ pub struct Retention {
     settings: DiskSettings,
     setup: RetentionSetup,
     cursors: Cursors,
+    ages: Ages,
+    /// See [`GRACE`].
+    grace: Duration,
     /// What could not be removed yet, for somebody reads or writes it.
     put_off: BTreeMap<TaskId, Removal>,
     /// Whether what a crash left has been looked for.
     looked_for_leftovers: bool,
     /// What was removed since it was last told.
     removed: Sweep,
+    /// What could not be removed or counted this time, although all else went on.
+    stuck: Option<String>,
     /// What went wrong last: said once.
     trouble: String,
 }
@@ -101,9 +112,12 @@ impl Retention {
             settings,
             setup,
             cursors: Cursors::default(),
+            ages: Ages::new(cloudai_clock::now()),
+            grace: GRACE,
             put_off: BTreeMap::new(),
             looked_for_leftovers: false,
             removed: Sweep::default(),
+            stuck: None,
             trouble: String::new(),
         }
     }
@@ -125,7 +139,10 @@ impl Retention {
                     (counted, counting) = (Some(end), end.since(now));
                 }
                 match outcome {
-                    Ok(()) => self.trouble.clear(),
+                    Ok(()) => match self.stuck.take() {
+                        Some(words) => self.tell_trouble(&words),
+                        None => self.trouble.clear(),
+                    },
                     Err(sweep::Failure::Stopped) => return,
                     Err(failure) => {
                         self.tell_trouble(&with_causes(&failure));
@@ -144,6 +161,13 @@ impl Retention {
     }
 
     async fn turn(&mut self, count: bool) -> Result<(), sweep::Failure> {
+        if let Some(ahead) = self.ages.look(cloudai_clock::now()) {
+            warn!(
+                "the clock was set forth by {}: for {} nothing is removed by age",
+                span_words(ahead),
+                span_words(self.grace)
+            );
+        }
         if count {
             self.count().await?;
         }
@@ -153,6 +177,13 @@ impl Retention {
             self.remove_above_limit().await?;
         }
         Ok(())
+    }
+
+    /// One that can't be removed or counted holds up no other.
+    fn stuck(&mut self, failure: &(dyn std::error::Error + 'static)) {
+        if self.stuck.is_none() {
+            self.stuck = Some(with_causes(failure));
+        }
     }
 
     /// Looks at everything again: something was left half done.

@@ -23,7 +23,8 @@ pub enum AssignAnswer {
     /// It is not taken, and never will be under this number. An old master, which has no numbers,
     /// may ask again.
     Refused(Refusal),
-    /// The spool is still being read; the same may be asked again in a moment.
+    /// The spool is still being read, or what an earlier process left of the same attempt is just
+    /// being removed; the same may be asked again in a moment.
     NotReady,
 }
 
@@ -52,6 +53,9 @@ pub enum Refusal {
         /// The one held.
         newer: u32,
     },
+    /// A later assignment came first, and a heartbeat has told that this one is not held.
+    #[error("attempt {0} was overtaken by a later assignment and counted as not held here")]
+    Overtaken(AttemptId),
     /// It ran here before, and what is left of that is still being removed.
     #[error("what is left of an earlier run of it is being removed here; try again in a moment")]
     JustEnded,

@@ -12,7 +12,7 @@ use crate::{
     input::{Call, PulledImage, SealedLog, SentFiles},
     lifecycle::{AttemptEvent, AttemptState, next},
     order::Order,
-    record::{EndRecord, SpoolRecord},
+    record::{EndRecord, HostRun, SpoolRecord, StopCause},
 };
 
 /// However long it took, so many refusals at least mean "never". A master that was away nearly all
@@ -74,6 +74,7 @@ impl Attempt {
             revision: 1,
             order,
             started: false,
+            host_run: HostRun::default(),
             image_digest: None,
             stop: None,
             end: None,
@@ -280,6 +281,7 @@ impl Attempt {
                 end: end.end.clone(),
                 log: end.log.whole.clone(),
                 files: self.files.whole.clone(),
+                in_order: self.record.stop == Some(StopCause::Shutdown),
             },
             log_length_bytes: end.log.length_bytes,
             file_names: self.files.names.clone(),

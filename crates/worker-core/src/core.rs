@@ -10,6 +10,7 @@ use crate::{
     effect::Effect,
     input::{Call, Input, Labelled},
     memory::Memory,
+    record::HostRun,
     settings::Settings,
     simulation::Sabotage,
 };
@@ -23,6 +24,8 @@ pub struct WorkerCore {
     pub(crate) shutting_down: bool,
     pub(crate) cluster: Option<ClusterId>,
     pub(crate) last_sequence: u64,
+    /// The highest that a heartbeat has told of.
+    pub(crate) told_sequence: u64,
     /// At most one attempt of a task is not being stopped.
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
     pub(crate) memory: Memory,
@@ -30,12 +33,16 @@ pub struct WorkerCore {
     /// Answers that leave when the tombstones of their revision are on disk.
     pub(crate) waiting_for_tombstones: VecDeque<(u64, Call)>,
     pub(crate) engine_unwell: Option<String>,
+    /// What is known of the run of machine and engine.
+    pub(crate) host_run: HostRun,
     /// When and why the disk last refused a record.
     pub(crate) spool_unwell: Option<(Mono, String)>,
     /// A disk that has no room, and which.
     pub(crate) disk_full: Option<String>,
     /// When containers that no record knows were first seen.
     pub(crate) orphans: BTreeMap<Labelled, Mono>,
+    /// Those that are being removed.
+    pub(crate) removing: BTreeSet<Labelled>,
     /// Attempts whose containers are known to be nobody's: they need no grace.
     pub(crate) disowned: BTreeSet<AttemptId>,
     /// Nothing, but in a simulation.
@@ -68,14 +75,17 @@ impl WorkerCore {
             shutting_down: false,
             cluster: None,
             last_sequence: 0,
+            told_sequence: 0,
             attempts: BTreeMap::new(),
             memory: Memory::default(),
             tombstones_revision: 0,
             waiting_for_tombstones: VecDeque::new(),
             engine_unwell: None,
+            host_run: HostRun::default(),
             spool_unwell: None,
             disk_full: None,
             orphans: BTreeMap::new(),
+            removing: BTreeSet::new(),
             disowned: BTreeSet::new(),
             sabotage: Sabotage::default(),
         }
@@ -102,8 +112,10 @@ impl WorkerCore {
             Input::Outcome(attempt, outcome) => self.outcome(&mut step, &attempt, outcome),
             Input::TombstonesSaved { revision } => self.tombstones_saved(&mut step, revision),
             Input::Containers(found) => self.containers(&mut step, found),
+            Input::OrphanDone(orphan) => drop(self.removing.remove(&orphan)),
             Input::EngineWell => self.engine_unwell = None,
             Input::EngineUnwell(reason) => self.engine_unwell = Some(reason),
+            Input::HostRun(run) => self.host_run = run,
             Input::DiskFull(reason) => self.disk_full = Some(reason),
             Input::DiskHasRoom => self.disk_has_room(),
             Input::Shutdown { stop_tasks } => self.shutdown(&mut step, stop_tasks),
@@ -117,6 +129,7 @@ impl WorkerCore {
             let of_this = self.attempts.values().map(|held| &held.record.order);
             let of_this = of_this.filter(|order| order.cluster == cluster);
             self.last_sequence = of_this.map(|order| order.sequence).max().unwrap_or(0);
+            self.told_sequence = 0;
         }
         self.cluster = Some(cluster);
     }
@@ -139,10 +152,15 @@ impl WorkerCore {
             .collect()
     }
 
-    /// The highest assignment number that was taken in.
+    /// The highest assignment number that was taken in, for a heartbeat that tells of
+    /// [`Self::held`] at this moment.
+    ///
+    /// Its master concludes that what has a lower number and is not held never will be. So it
+    /// won't: such an assignment, overtaken on its way, is refused from now on.
     #[must_use]
-    pub fn last_sequence(&self) -> u64 {
-        self.last_sequence
+    pub fn tell_sequence(&mut self) -> u64 {
+        self.told_sequence = self.last_sequence;
+        self.told_sequence
     }
 
     /// Why nothing new is taken just now.

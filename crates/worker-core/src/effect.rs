@@ -135,7 +135,9 @@ pub enum Effect {
         /// What it says.
         reason: String,
     },
-    /// Stop and remove a container of this worker that no record knows.
+    /// Stop and remove a container of this worker that no record knows, and say so with
+    /// [`crate::Input::OrphanDone`], whatever came of it. Until then no attempt is taken that it
+    /// could be mistaken for.
     RemoveOrphan(Labelled),
 }
 

@@ -45,7 +45,7 @@ fn run(actions: Vec<Action>) {
                 cores,
             } if worker.may_come(&attempt(task, number)) => {
                 worker.assign(order(&attempt(task, number), step as u64 + 1, cores));
-                assert!(worker.core.last_sequence() >= step as u64);
+                assert!(worker.core.tell_sequence() >= step as u64);
             }
             Action::Cancel { task, number } => {
                 worker.cancel(&attempt(task, number));

@@ -4,7 +4,8 @@ mod support;
 
 use cloudai_model::{Exit, Phase};
 use cloudai_worker_core::{
-    Answer, AssignAnswer, Blame, CancelAnswer, Effect, Failure, Found, Input, Outcome, Refusal,
+    Answer, AssignAnswer, Blame, CancelAnswer, Effect, Failure, Found, HostRun, Input, Outcome,
+    Refusal, SpoolRecord,
 };
 use support::{Container, Worker, attempt, order};
 
@@ -108,7 +109,7 @@ fn what_does_not_fit_is_refused_with_what_is_missing() {
         "not enough free here: needs 2 cores, 1 free"
     );
     assert_eq!(
-        worker.core.last_sequence(),
+        worker.core.tell_sequence(),
         2,
         "it was taken in all the same"
     );
@@ -447,7 +448,7 @@ fn a_restart_takes_each_attempt_up_where_it_was() {
 
     // Then a heartbeat tells of all of them at once
     assert_eq!(worker.core.held().len(), 4);
-    assert_eq!(worker.core.last_sequence(), 4);
+    assert_eq!(worker.core.tell_sequence(), 4);
     assert_eq!(worker.phase(&running), Some(Phase::Running));
     worker.settle();
     for id in [&at_pull, &created, &running] {
@@ -505,8 +506,87 @@ fn a_worker_that_shuts_down_takes_nothing_and_stops_only_if_told_to() {
     assert_eq!(worker.phase(&id), Some(Phase::Running));
 
     worker.step(Input::Shutdown { stop_tasks: true });
+    worker.settle_until(is_report);
+    assert!(is_in_order(&worker));
+    // What the next process reports of it is the same.
+    worker.restart();
+    worker.settle_until(is_report);
+    assert!(is_in_order(&worker));
     worker.finish();
     assert!(matches!(worker.acknowledged[&id], Exit::Interrupted(_)));
+
+    // Given one that goes down with its machine
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    worker.settle();
+    worker.containers.clear();
+    worker.restart();
+    worker.settle_until(is_report);
+    assert!(!is_in_order(&worker));
+    worker.finish();
+    assert!(matches!(worker.acknowledged[&id], Exit::Interrupted(_)));
+}
+
+/// Whether what is reported next was stopped as its worker was told to end.
+fn is_in_order(worker: &Worker) -> bool {
+    let next = worker.pending.first();
+    matches!(next, Some(Effect::Report { report, .. }) if report.report.in_order)
+}
+
+fn run(engine: &str) -> HostRun {
+    HostRun {
+        boot: Some("boot".to_owned()),
+        engine: Some(engine.to_owned()),
+    }
+}
+
+#[test]
+fn an_attempt_remembers_the_run_of_the_engine_in_which_it_was_started() {
+    // Given an attempt that was started in one run
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.step(Input::HostRun(run("first")));
+    worker.assign(order(&id, 1, 1));
+    worker.settle();
+    assert_eq!(worker.disk[&id].host_run, run("first"));
+
+    // When there is another, then it goes on being of the first, also in the next process.
+    worker.step(Input::HostRun(run("second")));
+    worker.restart();
+    worker.step(Input::HostRun(run("third")));
+    worker.settle();
+    worker.cancel(&id);
+    worker.settle_until(is_report);
+    assert_eq!(worker.disk[&id].host_run, run("first"));
+    worker.finish();
+}
+
+#[test]
+fn an_attempt_whose_start_was_in_vain_is_of_the_run_in_which_it_is_started_after_all() {
+    // Given a worker that is killed when its attempt is about to be started
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.step(Input::HostRun(run("first")));
+    worker.assign(order(&id, 1, 1));
+    worker.settle_until(|effect| matches!(effect, Effect::Start { .. }));
+    let Some(Effect::Start { record, .. }) = worker.pending.first() else {
+        panic!("it is about to be started");
+    };
+    let record = SpoolRecord::clone(record);
+    let before = record.revision;
+    worker.disk.insert(id.clone(), record);
+    worker.restart();
+
+    // When the next one starts it in another
+    worker.step(Input::HostRun(run("second")));
+    worker.settle();
+
+    // Then it is of that, on disk, too.
+    let record = &worker.disk[&id];
+    assert_eq!(record.host_run, run("second"));
+    assert!(record.revision > before, "an older one is not written");
+    worker.finish();
 }
 
 #[test]
@@ -528,14 +608,14 @@ fn another_clusters_assignment_is_refused() {
     // Then that changes nothing here,
     assert!(last_refusal(&worker).contains("belongs to cluster c-1"));
     assert_eq!(worker.phase(&attempt(7, 1)), Some(Phase::Running));
-    assert_eq!(worker.core.last_sequence(), 5);
+    assert_eq!(worker.core.tell_sequence(), 5);
     assert!(worker.pending.is_empty(), "{:?}", worker.pending);
 
     // and numbers begin anew with a new cluster.
     worker.step(mine("c-2"));
-    assert_eq!(worker.core.last_sequence(), 0);
+    assert_eq!(worker.core.tell_sequence(), 0);
     worker.step(mine("c-1"));
-    assert_eq!(worker.core.last_sequence(), 5);
+    assert_eq!(worker.core.tell_sequence(), 5);
 }
 
 #[test]
@@ -620,4 +700,29 @@ fn a_start_that_may_have_been_asked_for_before_says_so() {
     worker.settle_until(is_start);
     assert!(asked_before(&worker));
     worker.finish();
+}
+
+#[test]
+fn what_a_heartbeat_has_told_to_be_missing_is_not_taken_later() {
+    let mut worker = Worker::new();
+    // The second assignment overtakes the first, and a heartbeat tells of it.
+    worker.assign(order(&attempt(2, 1), 2, 1));
+    assert_eq!(worker.core.tell_sequence(), 2);
+    assert_eq!(worker.core.held().len(), 1);
+
+    worker.assign(order(&attempt(1, 1), 1, 1));
+    assert_eq!(
+        last_refusal(&worker),
+        format!(
+            "attempt {} was overtaken by a later assignment and counted as not held here",
+            attempt(1, 1)
+        )
+    );
+    // What it holds is confirmed all the same, and what was overtaken untold is taken.
+    worker.assign(order(&attempt(2, 1), 2, 1));
+    worker.assign(order(&attempt(4, 1), 4, 1));
+    worker.assign(order(&attempt(3, 1), 3, 1));
+    worker.finish();
+    let ended: Vec<_> = worker.acknowledged.keys().cloned().collect();
+    assert_eq!(ended, [attempt(2, 1), attempt(3, 1), attempt(4, 1)]);
 }

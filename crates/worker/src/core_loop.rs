@@ -120,7 +120,7 @@ pub(crate) async fn run(mut core: WorkerCore, mut inbox: Inbox, mut effects_to: 
             },
             Message::Look(reply) => {
                 // Whoever asked may be gone by now; so with all answers here.
-                let _ = reply.send(view(&core)).is_ok();
+                let _ = reply.send(view(&mut core)).is_ok();
                 continue;
             }
         };
@@ -136,10 +136,10 @@ pub(crate) async fn run(mut core: WorkerCore, mut inbox: Inbox, mut effects_to: 
     }
 }
 
-fn view(core: &WorkerCore) -> View {
+fn view(core: &mut WorkerCore) -> View {
     View {
         held: core.held(),
-        last_sequence: core.last_sequence(),
+        last_sequence: core.tell_sequence(),
         unwell: core.unwell(),
     }
 }

@@ -10,12 +10,12 @@ use crate::{
     answer::{Answer, Reported, WorkerCallError},
     core::{Core, Step},
     effect::Effect,
-    handlers::settle::Ending,
     input::{AssignAnswer, Call, StopAnswer},
     lifecycle::{AttemptEvent, AttemptState, TaskEvent, next_attempt},
     registry::HoldOff,
     settings::doubled,
     task::{Attempt, StopCause},
+    verdict::Ending,
 };
 
 impl Core {
@@ -36,6 +36,9 @@ impl Core {
                     .registry
                     .update(&worker, |worker| worker.hold_off = None);
                 debug_assert!(taken.is_ok(), "attempts are on registered workers");
+                if let Some(task) = self.tasks.get_mut(&attempt.task) {
+                    task.not_sent = 0;
+                }
                 self.advance(step, attempt, AttemptEvent::Accept, "");
             }
             AssignAnswer::Refused(reason) => {
@@ -51,7 +54,7 @@ impl Core {
             AssignAnswer::NotSent(reason) => {
                 let waited_for = next_attempt(entry.state, AttemptEvent::Refuse).is_ok();
                 if waited_for {
-                    self.end_attempt(step, attempt, Ending::Refused(reason));
+                    self.end_attempt(step, attempt, Ending::NotSent(reason));
                 }
             }
             AssignAnswer::Undelivered(reason) => self.hold_off(step, &worker, &reason),
@@ -117,13 +120,16 @@ impl Core {
         if reported != Ok(Reported::Live) {
             return;
         }
-        if let Some(started_at) = end.and_then(|end| end.started_at)
-            && let Some(task) = self.tasks.get_mut(&attempt.task)
-        {
+        let ran_since = end.and_then(|end| end.started_at);
+        if let (Some(started_at), Some(task)) = (ran_since, self.tasks.get_mut(&attempt.task)) {
             task.started_at = Some(started_at);
         }
         if let Some(event) = AttemptEvent::of_phase(phase) {
             self.advance(step, attempt, event, &detail);
+        }
+        if ran_since.is_some() {
+            // A heartbeat may have told that it is over, but not that it had begun.
+            self.started(step, attempt);
         }
     }
 
@@ -265,7 +271,10 @@ impl Core {
                 let freed = self.registry.release_compute(attempt);
                 debug_assert!(freed.is_ok(), "live attempts are reserved for");
                 self.blocked.clear();
-                self.started(step, attempt);
+                // Whether it ever ran, only its start tells.
+                if before == AttemptState::Running {
+                    self.started(step, attempt);
+                }
             }
             _ => {}
         }
@@ -276,7 +285,7 @@ impl Core {
         self.publish_task(step, id, detail);
     }
 
-    /// The container runs, or has run: the task is running until its files are in.
+    /// The container runs, or has run: the task is running until its files are in. Once is enough.
     fn started(&mut self, step: &mut Step<'_>, attempt: &AttemptId) {
         let Some(task) = self.tasks.get_mut(&attempt.task) else {
             return;
@@ -284,6 +293,7 @@ impl Core {
         if !task.apply(TaskEvent::Start) {
             return;
         }
+        task.heard_running = Some(step.now.mono);
         let started_at = *task.started_at.get_or_insert(step.now.wall);
         task.first_started_at.get_or_insert(started_at);
         let state = task.state("");

@@ -11,10 +11,10 @@ use crate::{
     answer::{Answer, HeartbeatTaken, WorkerCallError},
     core::{Core, Step},
     effect::{Assignment, Effect, Event, WorkerChange},
-    handlers::settle::Ending,
     input::{Call, Heartbeat, Held},
     lifecycle::{AttemptEvent, AttemptState},
     registry::HeldReport,
+    verdict::Ending,
 };
 
 /// Of what a worker holds and nobody wants, so many are stopped at a heartbeat. The rest waits for

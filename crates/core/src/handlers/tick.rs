@@ -5,16 +5,16 @@ use cloudai_model::Mono;
 use crate::{
     core::{Core, Invite, Step},
     effect::{Effect, Event, WorkerChange},
-    handlers::settle::Ending,
     registry::Worker,
     settings::jittered,
     task::{Place, StopCause},
+    verdict::Ending,
 };
 
 impl Core {
     pub(crate) fn tick(&mut self, step: &mut Step<'_>) {
         let now = step.now.mono;
-        if now.since(self.last_tick) > self.settings.longest_tick_gap {
+        if now.since(self.last_tick) > self.settings.tick_gap() {
             // This process stood still, and heard nobody meanwhile.
             self.forgive(now);
         }

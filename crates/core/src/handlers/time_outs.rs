@@ -11,10 +11,10 @@ use crate::{
     answer::{Answer, ChangeError, ChangeOutcome},
     core::{Core, Step},
     effect::Effect,
-    handlers::settle::TaskEnd,
     input::Call,
     lifecycle::{AttemptState, TaskEvent},
     task::{Overdue, Place, StopCause},
+    verdict::TaskEnd,
 };
 
 /// Ticks are further apart.
@@ -58,8 +58,8 @@ impl Core {
         let Some(task) = self.tasks.get(id) else {
             return;
         };
-        if let (Some(limit), Some(started_at)) = (task.limits.run, task.started_at) {
-            let left = limit.saturating_sub(now.wall.since(started_at));
+        if let (Some(limit), Some(ran)) = (task.limits.run, task.ran_for(now)) {
+            let left = limit.saturating_sub(ran);
             let attempt = AttemptId::new(id.clone(), task.attempt);
             self.attempt_timers
                 .set(attempt, now.mono.after(left), TimeOut::Run);
@@ -116,8 +116,8 @@ impl Core {
             let Some(limit) = task.limits.of(what) else {
                 continue;
             };
-            let ran = task.started_at.filter(|_| what == TimeOut::Run);
-            let took = ran.map_or(limit, |since| step.now.wall.since(since).max(limit));
+            let ran = task.ran_for(step.now).filter(|_| what == TimeOut::Run);
+            let took = ran.map_or(limit, |ran| ran.max(limit));
             let live = self.live_attempt(&attempt);
             if live.is_some_and(|live| live.stop.is_none()) {
                 let overdue = Overdue { what, limit, took };

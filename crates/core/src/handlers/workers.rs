@@ -9,9 +9,9 @@ use crate::{
     answer::{AddWorkerError, Answer, DrainError, RemoveWorkerError, Welcome, WorkerCallError},
     core::{Core, Invite, Step},
     effect::{Effect, Event, StopRequest, WorkerChange},
-    handlers::settle::Ending,
     input::{Call, Hello},
     registry::Worker,
+    verdict::Ending,
 };
 
 /// A worker that is gone for good is called no more often than this at a time.

@@ -89,6 +89,7 @@ pub fn report(attempt: &AttemptId, exit: Exit) -> AttemptReport {
         end,
         log: Whole::Complete,
         files: Whole::Complete,
+        in_order: false,
     }
 }
 
@@ -414,6 +415,7 @@ impl Cluster {
     }
 
     /// The one assignment made since the last look.
+    #[track_caller]
     pub fn assigned(&mut self) -> Assignment {
         let mut assignments = self.take_assignments();
         assert_eq!(assignments.len(), 1, "{assignments:?}");

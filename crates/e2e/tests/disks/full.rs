@@ -239,13 +239,26 @@ async fn files_wait_with_their_worker_while_the_disk_for_files_is_full() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_without_room_waits_as_long_as_it_takes_and_what_was_accepted_is_there() {
-    // Without a watermark, so that the store itself finds the disk full.
-    let (mut cluster, disk) = Cluster::start_prepared(LOCAL, &["-min-free", "0"], &[], |folder| {
+    // Without a watermark, so that the store itself finds the disk full. A worker is soon missed.
+    let settings = [
+        "-min-free 0",
+        "-heartbeat-interval 1s",
+        "-inactive-after 4s",
+        "-lost-after 9s",
+    ];
+    let settings = settings.map(|setting| setting.split_once(' ').unwrap());
+    let settings: Vec<&str> = settings.into_iter().flat_map(|(k, v)| [k, v]).collect();
+    let (mut cluster, disk) = Cluster::start_prepared(LOCAL, &settings, &[], |folder| {
         SmallDisk::at(&folder.join("master"), 32)
     })
     .await;
     let pid = cluster.master.pid();
-    let mut accepted = Vec::new();
+    // One task runs all the time, the others wait.
+    cluster.add_worker("worker-0", 1.0).await;
+    let running = submit(&mut cluster, "sleep 100; echo end").await;
+    cluster.has_status(&running, "running").await;
+    asks(&mut cluster, "drain worker-0").await;
+    let mut accepted = vec![running.clone()];
     for _ in 0..20 {
         accepted.push(submit(&mut cluster, "true").await);
     }
@@ -291,6 +304,11 @@ async fn a_store_without_room_waits_as_long_as_it_takes_and_what_was_accepted_is
     accepted.push(answered.unwrap().unwrap().expect("it is taken").task);
     health_is(&cluster, "ok").await;
     assert_eq!(cluster.master.pid(), pid);
+    // Whose calls waited with the store was not silent: its task was never given to another.
+    let lines = cluster.master.lines();
+    let lost = lines.iter().find(|line| line.contains("lost"));
+    assert_eq!(lost, None);
+    assert_eq!(cluster.task(&running).await["attempt"], 1);
 
     // A master that is to end doesn't wait for room for ever, and a start goes on from there.
     disk.fill();
@@ -321,6 +339,10 @@ async fn a_store_without_room_waits_as_long_as_it_takes_and_what_was_accepted_is
             "{id}"
         );
     }
+    let entry = cluster
+        .has_status_within(Duration::from_secs(90), &running, "completed")
+        .await;
+    assert_eq!(entry["attempt"], 1, "{entry}");
     cluster.add_worker("worker-1", 4.0).await;
     let next = cluster.submit_draft(test_task(&["echo", "on"])).await;
     cluster

@@ -1,5 +1,6 @@
 //! Workers that fall silent, a master that stands still: who is given up, who is not. The spans are
-//! a tenth of the defaults, which `cloudai-core` checks.
+//! a tenth of the defaults, which `cloudai-core` checks; with `CLOUDAI_TESTS_FULL_SPANS` set, as
+//! `make test-all` does, they are the defaults, and the master stands still for a minute.
 
 use std::time::Duration;
 
@@ -17,11 +18,19 @@ const SPANS: [&str; 6] = [
     "-lost-after",
     "3s",
 ];
-const LOST_AFTER: Duration = Duration::from_secs(3);
+
+fn has_full_spans() -> bool {
+    std::env::var_os("CLOUDAI_TESTS_FULL_SPANS").is_some()
+}
+
+fn lost_after() -> Duration {
+    Duration::from_secs(if has_full_spans() { 30 } else { 3 })
+}
 
 /// A cluster of two workers, of which the first runs a gated task.
 async fn with_task_on_the_first() -> (Cluster, AttemptId) {
-    let mut cluster = Cluster::start_with("127.0.0.1", &SPANS).await;
+    let spans: &[&str] = if has_full_spans() { &[] } else { &SPANS };
+    let mut cluster = Cluster::start_with("127.0.0.1", spans).await;
     cluster.add_worker("worker-1", 1.0).await;
     let task = cluster.submit_draft(gated()).await;
     let entry = cluster.has_status(&task, "running").await;
@@ -124,10 +133,10 @@ async fn a_master_that_stood_still_takes_no_worker_for_lost() {
     // When the master itself stands still for twice as long as a worker may be silent
     let seen = cluster.master.lines().len();
     cluster.master.signal("STOP").await;
-    sleep(LOST_AFTER * 2).await;
+    sleep(lost_after() * 2).await;
     cluster.master.signal("CONT").await;
     // and has looked at its workers often enough since
-    sleep(LOST_AFTER * 2).await;
+    sleep(lost_after() * 2).await;
 
     // Then it has taken nobody for gone
     let workers = cluster.json("workers").await;

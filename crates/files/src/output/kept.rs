@@ -92,9 +92,18 @@ impl Iterator for KeptFiles {
             if let Some(user) = name.to_str().and_then(|name| name.parse().ok()) {
                 match fs::read_dir(entry.path()) {
                     Ok(tasks) => self.tasks = Some((user, tasks)),
+                    // Somebody's own file, or the last of a user's tasks went just now.
+                    Err(error) if is_no_folder(&error) => {}
                     Err(error) => return Some(Err(error)),
                 }
             }
         }
     }
+}
+
+fn is_no_folder(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotADirectory | io::ErrorKind::NotFound
+    )
 }

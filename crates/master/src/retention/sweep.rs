@@ -118,6 +118,8 @@ struct Gone {
     files_bytes: Option<u64>,
     /// Something is still there.
     is_left: bool,
+    /// Why, if nobody reads it.
+    failure: Option<Failure>,
 }
 
 impl Retention {
@@ -148,8 +150,12 @@ impl Retention {
         let Some(span) = keep.span() else {
             return Ok(());
         };
+        let now = cloudai_clock::now();
+        if !self.ages.can_be_believed(now, self.grace, span) {
+            return Ok(());
+        }
         let span_ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-        let before = Wall(cloudai_clock::now().wall.0.saturating_sub(span_ms));
+        let before = Wall(now.wall.0.saturating_sub(span_ms));
         let by = format!("retention after {keep}");
         loop {
             let page = self.page(class, what, before).await?;
@@ -289,9 +295,10 @@ impl Retention {
         let refused = self.write_down(&there).await?;
         let there = there.into_iter();
         let there = there.filter(|it| !refused.contains(&it.removal.task.task));
-        let gone = self.carry_out(there.collect()).await?;
-
-        for it in gone {
+        for it in self.carry_out(there.collect()).await {
+            if let Some(failure) = &it.failure {
+                self.stuck(failure);
+            }
             self.count_removed(it.log_bytes, it.files_bytes);
             if it.is_left {
                 self.postpone([it.removal]);
@@ -372,27 +379,33 @@ impl Retention {
         Ok(self.retire(tasks).await?.into_iter().collect())
     }
 
-    async fn carry_out(&self, there: Vec<There>) -> Result<Vec<Gone>, Failure> {
+    async fn carry_out(&self, there: Vec<There>) -> Vec<Gone> {
         let (logs, files) = (self.setup.logs.clone(), self.setup.files.clone());
-        blocking(move || -> Result<Vec<Gone>, Failure> {
-            let mut gone = Vec::new();
-            for it in there {
+        blocking(move || {
+            let carry_out = |it: There| {
                 let EndedTask { task, user, .. } = &it.removal.task;
-                let (mut log_bytes, mut files_bytes) = (it.log_bytes, it.files_bytes);
-                if log_bytes.is_some() && !logs.remove(task)? {
-                    log_bytes = None;
-                }
-                if files_bytes.is_some() && !files.remove_unless_read(user, task)? {
-                    files_bytes = None;
-                }
-                gone.push(Gone {
+                let mut failure = None;
+                let mut is_gone = |removed: Result<bool, Failure>| {
+                    removed.unwrap_or_else(|error| {
+                        failure = Some(error);
+                        false
+                    })
+                };
+                let log_bytes = it
+                    .log_bytes
+                    .filter(|_| is_gone(logs.remove(task).map_err(Failure::from)));
+                let files_bytes = it.files_bytes.filter(|_| {
+                    is_gone(files.remove_unless_read(user, task).map_err(Failure::from))
+                });
+                Gone {
                     log_bytes,
                     files_bytes,
                     is_left: (log_bytes, files_bytes) != (it.log_bytes, it.files_bytes),
+                    failure,
                     removal: it.removal,
-                });
-            }
-            Ok(gone)
+                }
+            };
+            there.into_iter().map(carry_out).collect()
         })
         .await
     }
@@ -435,14 +448,20 @@ impl Retention {
             return Ok(());
         }
         let (logs, files) = (self.setup.logs.clone(), self.setup.files.clone());
-        let count = leftovers.len();
-        blocking(move || -> Result<(), Failure> {
-            for Found { task, user, .. } in leftovers {
-                remove_leftover(&logs, &files, &task, user.as_ref())?;
-            }
-            Ok(())
+        let outcomes: Vec<_> = blocking(move || {
+            let remove = |Found { task, user, .. }: Found| {
+                remove_leftover(&logs, &files, &task, user.as_ref())
+            };
+            leftovers.into_iter().map(remove).collect()
         })
-        .await?;
+        .await;
+        let mut count = 0_u32;
+        for outcome in outcomes {
+            match outcome {
+                Ok(()) => count += 1,
+                Err(failure) => self.stuck(&failure),
+            }
+        }
         tracing::info!(count, "removed what was left of a removal that broke off");
         Ok(())
     }

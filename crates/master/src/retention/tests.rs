@@ -37,7 +37,7 @@ impl core_loop::Effects for NoEffects {
 }
 
 struct World {
-    _folder: TempDir,
+    folder: TempDir,
     retention: Retention,
     store: Arc<dyn Store>,
     logs: Arc<LogStore>,
@@ -95,9 +95,12 @@ impl World {
             files: files.clone(),
             kept: Kept::new(settings.keep_bytes),
         };
+        let mut retention = Retention::new(settings, setup);
+        // Ends lie far back at once here.
+        retention.grace = Duration::ZERO;
         Self {
-            _folder: folder,
-            retention: Retention::new(settings, setup),
+            folder,
+            retention,
             store,
             logs,
             files,
@@ -341,4 +344,46 @@ async fn more_tasks_than_one_step_takes_are_all_looked_at() {
     let kept = world.retention.setup.kept.told().kept.unwrap();
     assert_eq!(kept.logs_bytes, 0);
     assert!(kept.files_bytes >= count, "{kept:?}");
+}
+
+#[tokio::test]
+async fn after_a_start_and_a_step_of_the_clock_nothing_goes_by_age_until_it_can_be_believed() {
+    let mut settings = settings();
+    settings.keep_bytes = Some(30_000);
+    let mut world = World::new(settings).await;
+    world.retention.grace = super::GRACE;
+    let small = world.task(1, TaskStatus::Completed, 31, 10).await;
+    world.turn().await;
+    assert_eq!(world.has(&small).await, (true, true));
+    // What takes too much room has nothing to do with clocks.
+    let large = world.task(2, TaskStatus::Completed, 32, 40_000).await;
+    world.turn().await;
+    assert_eq!(world.has(&large).await, (false, false));
+    assert_eq!(world.has(&small).await, (true, true));
+
+    world.retention.grace = Duration::ZERO;
+    world.turn().await;
+    assert_eq!(world.has(&small).await, (false, true));
+}
+
+#[tokio::test]
+async fn what_can_not_be_removed_holds_up_nothing_else_and_is_said() {
+    let mut world = World::new(settings()).await;
+    let stuck = world.task(1, TaskStatus::Completed, 32, 10).await;
+    let next = world.task(2, TaskStatus::Completed, 31, 10).await;
+    // Given a stray file among the users' folders, and a log that is no folder,
+    std::fs::write(world.folder.path().join("files/notes.txt"), "mine").unwrap();
+    let log = world.folder.path().join("logs").join(stuck.to_string());
+    std::fs::remove_dir_all(&log).unwrap();
+    std::fs::write(&log, "not a log").unwrap();
+
+    world.turn().await;
+    assert_eq!(world.has(&next).await, (false, true));
+    let said = world.retention.stuck.take().unwrap();
+    assert!(said.contains("not a directory"), "{said}");
+
+    // What is in the way is gone the next time: it was moved aside before.
+    world.turn().await;
+    assert_eq!(world.has(&stuck).await, (false, true));
+    assert_eq!(world.retention.stuck, None);
 }

@@ -65,7 +65,7 @@ pub(super) async fn run(shell: Rc<WorkerShell>, mut core: WorkerCore) {
             Message::Look(reply) => {
                 reply.send(View {
                     held: core.held(),
-                    last_sequence: core.last_sequence(),
+                    last_sequence: core.tell_sequence(),
                     unwell: core.unwell(),
                 });
                 continue;

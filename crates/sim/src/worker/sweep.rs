@@ -34,4 +34,5 @@ pub(super) async fn remove(shell: Rc<WorkerShell>, orphan: Labelled) {
         .await;
     // The next look finds it again.
     let _ = removed.is_ok();
+    shell.tell(Input::OrphanDone(orphan));
 }

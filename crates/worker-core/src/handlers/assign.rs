@@ -42,6 +42,10 @@ impl WorkerCore {
             let answer = held.answer_when_saved(call, Answer::Assign(answer));
             return step.out.extend(answer);
         }
+        // It would take what is on its way out for its own container.
+        if self.removing.contains(&order.labelled()) {
+            return step.answer_assign(call, AssignAnswer::NotReady);
+        }
         let judged = self.judge(&order);
         self.stop_older_attempts(step, &order);
         if let Err(refusal) = judged {
@@ -69,6 +73,9 @@ impl WorkerCore {
                 attempt: order.attempt.clone(),
                 newer: held.number,
             });
+        }
+        if !order.is_of_old_master() && order.sequence <= self.told_sequence {
+            return Err(Refusal::Overtaken(order.attempt.clone()));
         }
         if let Some(reason) = self.unwell() {
             return Err(Refusal::Unwell(reason));

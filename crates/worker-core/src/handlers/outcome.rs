@@ -90,6 +90,7 @@ impl WorkerCore {
 
     fn located(&mut self, step: &mut Step<'_>, id: &AttemptId, found: Found) {
         let now = step.now;
+        let host_run = self.host_run.clone();
         let held = self.attempt_mut(id);
         let event = match found {
             Found::Nothing if held.record.started => E::FindLoss,
@@ -101,6 +102,11 @@ impl WorkerCore {
             return;
         }
         held.had_container |= found != Found::Nothing;
+        if event == E::FindCreated && held.record.started {
+            // A start of it was asked for in vain; the next one is in this run.
+            held.record.host_run = host_run;
+            held.record.revision += 1;
+        }
         if held.state == S::Draining {
             held.is_lost = event == E::FindLoss;
             held.end_without_container(now, Exit::Interrupted(held.loss()));
@@ -324,7 +330,8 @@ impl WorkerCore {
 
     /// Asks for what the state that was just entered, or is tried again, needs done.
     fn enter(&mut self, step: &mut Step<'_>, id: &AttemptId) {
-        let held = self.attempt_mut(id);
+        let held = self.attempts.get_mut(id);
+        let held = held.expect("`outcome` has seen that it is held");
         let (order, tries) = (&held.record.order, held.tries);
         let effect = match held.state {
             S::Pulling => Effect::Pull {
@@ -343,6 +350,7 @@ impl WorkerCore {
                 let asked_before = std::mem::replace(&mut held.record.started, true);
                 if !asked_before {
                     held.record.revision += 1;
+                    held.record.host_run.clone_from(&self.host_run);
                 }
                 Effect::Start {
                     record: Box::new(held.record.clone()),

@@ -479,6 +479,7 @@ impl Worker {
             }
             Effect::RemoveOrphan(found) => {
                 self.containers.remove(&found.attempt);
+                self.step(Input::OrphanDone(found));
             }
             other => panic!("{other:?} is never pending"),
         }

@@ -12,7 +12,7 @@ use std::{
 
 use cloudai_files::{log::LogWriter, output::remove_tree};
 use cloudai_model::{AttemptId, Whole};
-use cloudai_worker_core::{Order, SpoolRecord};
+use cloudai_worker_core::{HostRun, Order, SpoolRecord};
 
 use super::{
     ORDER, STATE, Spool, SpoolError, TOMBSTONES, format, io_error, lock, write::write_whole,
@@ -150,6 +150,7 @@ fn read_attempt(folder: &Path, notes: &mut Vec<String>) -> Result<Reading, Spool
             revision: 1,
             order,
             started: false,
+            host_run: HostRun::default(),
             image_digest: None,
             stop: None,
             end: None,

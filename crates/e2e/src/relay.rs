@@ -18,12 +18,14 @@ use tokio::{
 };
 
 /// The engine's own socket.
-pub(crate) const ENGINE: &str = "/var/run/docker.sock";
+pub const ENGINE: &str = "/var/run/docker.sock";
 
 /// One end.
 #[derive(Debug, Clone)]
-pub(crate) enum End {
+pub enum End {
+    /// A port.
     Tcp(SocketAddr),
+    /// A socket in the file system.
     Unix(PathBuf),
 }
 
@@ -36,7 +38,7 @@ enum Listener {
 }
 
 /// See the module. Cut when it is dropped.
-pub(crate) struct Relay {
+pub struct Relay {
     near: End,
     far: End,
     /// How many bytes may come from the far end, over all connections.
@@ -49,12 +51,12 @@ pub(crate) struct Relay {
 
 impl Relay {
     /// From a port of its own on loopback.
-    pub(crate) async fn over_tcp(far: End) -> Self {
+    pub async fn over_tcp(far: End) -> Self {
         Self::new(End::Tcp(([127, 0, 0, 1], 0).into()), far).await
     }
 
     /// From this end to that.
-    pub(crate) async fn new(near: End, far: End) -> Self {
+    pub async fn new(near: End, far: End) -> Self {
         let mut relay = Self {
             near,
             far,
@@ -68,7 +70,7 @@ impl Relay {
     }
 
     /// Where it listens, if that is a port.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         match &self.near {
             End::Tcp(address) => *address,
             End::Unix(path) => panic!("it listens at {}", path.display()),
@@ -76,7 +78,7 @@ impl Relay {
     }
 
     /// As `DOCKER_HOST` takes it.
-    pub(crate) fn host(&self) -> String {
+    pub fn host(&self) -> String {
         match &self.near {
             End::Tcp(address) => format!("tcp://{address}"),
             End::Unix(path) => format!("unix://{}", path.display()),
@@ -84,18 +86,18 @@ impl Relay {
     }
 
     /// Lets so many bytes more come from the far end; what comes beyond waits.
-    pub(crate) fn allow(&self, bytes: u64) {
+    pub fn allow(&self, bytes: u64) {
         let passed = self.passed.load(Ordering::SeqCst);
         self.allowed.send_replace(passed + bytes);
     }
 
     /// Leaves every connection open and dead, as when a machine between vanishes. New ones are well.
-    pub(crate) fn freeze(&self) {
+    pub fn freeze(&self) {
         self.freezes.send_modify(|freezes| *freezes += 1);
     }
 
     /// Breaks every connection and takes no new one.
-    pub(crate) async fn cut(&mut self) {
+    pub async fn cut(&mut self) {
         if let Some(accepting) = self.accepting.take() {
             accepting.abort();
             drop(accepting.await);
@@ -106,7 +108,7 @@ impl Relay {
     }
 
     /// Takes connections again and holds nothing up.
-    pub(crate) async fn mend(&mut self) {
+    pub async fn mend(&mut self) {
         self.allowed.send_replace(u64::MAX);
         let listener = match &self.near {
             End::Tcp(address) => {
