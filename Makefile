@@ -3,7 +3,7 @@
 # Most of the tests that take long wait for something: twice as many at once as there are cores keep few cores busy.
 export RUST_TEST_THREADS ?= $(shell n=$$(nproc); echo $$((n < 8 ? 2 * n : n)))
 
-.PHONY: help demo build test test-all bench fmt lint clean
+.PHONY: help demo build test test-all sim bench fmt lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -12,7 +12,7 @@ demo: ## a cluster on this machine runs the sample task; Ctrl-C ends it
 	@scripts/demo
 
 build: ## the programs, optimised, in target/release
-	cargo build --release --workspace --bins
+	cargo build --release --workspace --exclude cloudai-sim --bins
 
 test: ## every test; sets up the Docker Engine, the test images, old nodes' peers and a mongod first
 	@scripts/engine-up
@@ -26,6 +26,9 @@ test-all: test ## the same, then what takes long: property tests with many more 
 	PROPTEST_CASES=20000 cargo test --workspace --lib --exclude cloudai-tests
 	PROPTEST_CASES=20000 cargo test -p cloudai-core -p cloudai-worker-core -p cloudai-files --tests
 	CLOUDAI_TESTS_FULL_SPANS=1 cargo test -p cloudai-tests --test recovery silence
+
+sim: ## seeds of the fault simulation, on all cores; SIM="--for 10m" or SIM="--seeds 20000" says how many
+	cargo run -p cloudai-sim -- run $(SIM)
 
 bench: ## figures of this machine beside what they are compared with
 	@scripts/bench

@@ -65,8 +65,8 @@ impl World {
                 stop_tasks,
                 for_ms,
             } => {
-                self.shut_down(worker, stop_tasks, item.at_ms + for_ms)
-                    .await;
+                let until_ms = item.at_ms + for_ms;
+                self.shut_down(worker, stop_tasks, until_ms).await;
             }
             What::Mend => self.mend().await,
             What::Fault(_) => {}
@@ -143,6 +143,10 @@ impl World {
                 }
             }
             FaultKind::EngineStop => self.end_containers(worker),
+            FaultKind::ContainersLost => {
+                self.see(&Seen::ContainersLost { worker });
+                self.lose_containers(worker);
+            }
             FaultKind::Smaller => {
                 self.kill_worker(worker, "it is started anew with less");
                 self.start_worker(worker);

@@ -295,7 +295,8 @@ impl World {
         }
         let lost = chance.percent(conditions.percent(FaultKind::Loss, Some(worker)));
         let twice = chance.percent(conditions.percent(FaultKind::Duplication, Some(worker)));
-        let again_ms = after_ms + chance.between(0, 2_000);
+        let most_ms = chance.pick(&[500, 2_000, 9_000]);
+        let again_ms = after_ms + chance.between(0, most_ms);
         let kept = chance.percent(50);
         if conditions.is_cut(worker, to_worker) {
             return if kept {

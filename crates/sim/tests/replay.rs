@@ -1,5 +1,12 @@
 //! A seed is the same run each time; a plan that is cut down still fails, and survives a file.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test may"
+)]
+
 use cloudai_sim::{
     bugs::Bug,
     plan::{self, Generator, What, generate},

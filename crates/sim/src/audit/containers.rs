@@ -25,8 +25,8 @@ pub(super) struct Containers {
     /// Workers whose disk may refuse to take why a container is stopped. One that is killed then takes
     /// the end by a stop's signal for a failure: known, and better than not to stop it.
     forgetful: BTreeSet<usize>,
-    /// Attempts that were given to a worker before it lost its disk: what became of them it can't
-    /// know.
+    /// Attempts that were given to a worker before it lost its disk or its containers: what became of
+    /// them it can't know.
     forgotten: BTreeSet<Place>,
     /// Workers whose engine fails now and then: what a worker did not hear of, it stops.
     failing: BTreeSet<usize>,
@@ -119,6 +119,8 @@ impl Containers {
                 self.to_stop.extend(running);
             }
             Seen::DiskLost { worker } => self.disk_lost(*worker),
+            // That one was started is flushed nowhere but in the engine.
+            Seen::ContainersLost { worker } => self.forget_starts(*worker),
             Seen::OrphanFound { worker, attempt } => {
                 self.to_stop.insert((*worker, (*attempt).clone()));
             }
@@ -169,8 +171,7 @@ impl Containers {
     fn disk_lost(&mut self, worker: usize) {
         let there = |place: &Place| place.0 == worker;
         self.cancelled.retain(|place| !there(place));
-        let given: Vec<_> = self.grants.keys().filter(|it| there(it)).cloned().collect();
-        self.forgotten.extend(given);
+        self.forget_starts(worker);
         let running: Vec<_> = self
             .running
             .iter()
@@ -178,6 +179,12 @@ impl Containers {
             .cloned()
             .collect();
         self.orphans.extend(running);
+    }
+
+    fn forget_starts(&mut self, worker: usize) {
+        let given = self.grants.keys().filter(|(at, _)| *at == worker);
+        let given: Vec<_> = given.cloned().collect();
+        self.forgotten.extend(given);
     }
 
     fn begins(&mut self, worker: usize, attempt: &AttemptId) -> Result<(), Violation> {

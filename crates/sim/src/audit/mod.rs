@@ -115,6 +115,11 @@ pub enum Seen<'a> {
         /// Whose.
         worker: usize,
     },
+    /// Somebody removes a worker's containers.
+    ContainersLost {
+        /// Whose.
+        worker: usize,
+    },
     /// There is a container.
     ContainerCreated {
         /// Where.

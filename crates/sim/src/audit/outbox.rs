@@ -44,6 +44,17 @@ impl Outbox {
                 })?;
                 self.accepted.insert(place);
             }
+            Seen::AnsweredByWorker {
+                worker,
+                request: ToWorker::Assign { attempt, .. },
+                answer: FromWorker::Refused(reason),
+            } => {
+                let place = (*worker, attempt.clone());
+                let taken = self.accepted.contains(&place);
+                return ensure(!taken, Kind::AnsweredOtherwise, || {
+                    format!("{attempt} on w{worker}: {reason}")
+                });
+            }
             Seen::AnsweredByMaster {
                 worker,
                 request,

@@ -128,6 +128,8 @@ kinds!(
     AssignedAfterCancel of CancelsEnd,
     /// A worker said that it has an assignment, and its disk hasn't.
     AcceptedUnkept of AcceptedMeansKept,
+    /// A worker refused an assignment that it had taken.
+    AnsweredOtherwise of OneEnding,
     /// A worker forgot an attempt that it owed a report of.
     ReportDropped of OneEnding,
     /// A worker is silent for longer than makes it lost, and has attempts still.

@@ -352,7 +352,10 @@ impl World {
     ) -> Result<Stopped, EngineError> {
         let wanted = id.clone();
         let act = move |world: &Rc<Self>| {
-            let container = world.workers[worker].engine.get(&wanted)?;
+            // One that is gone has ended.
+            let Ok(container) = world.workers[worker].engine.get(&wanted) else {
+                return Ok(None);
+            };
             if !matches!(container.state.get(), State::Running { .. }) {
                 return Ok(None);
             }
@@ -376,8 +379,11 @@ impl World {
         let Some(container) = asked.await? else {
             return Ok(Stopped::Already);
         };
-        self.wait_container(worker, &container).await?;
-        Ok(Stopped::ByUs)
+        match self.wait_container(worker, &container).await {
+            Ok(_) => Ok(Stopped::ByUs),
+            Err(EngineError::NoSuchContainer) => Ok(Stopped::Already),
+            Err(error) => Err(error),
+        }
     }
 
     /// Waits for a container's end. Breaks off if the engine is away by then.

@@ -74,6 +74,8 @@ fault_kinds!(
     EngineStop = "engine-stop",
     /// So many percent of what the engine is asked for fails.
     EngineErrors = "engine-errors",
+    /// Somebody removes the containers that the worker's engine has.
+    ContainersLost = "containers-lost",
     /// The worker's disk refuses what is written.
     DiskErrors = "disk-errors",
     /// The worker comes back smaller: with so many percent of what it offered.

@@ -240,7 +240,7 @@ fn fault(
             chance.pick(&[200, 3000, 9000]),
         ),
         K::Loss => (chance.between(5_000, 90_000), chance.pick(&[5, 20, 60])),
-        K::Duplication => (chance.between(10_000, 90_000), chance.pick(&[10, 50, 100])),
+        K::Duplication => (chance.between(10_000, 90_000), chance.pick(&[20, 60, 100])),
         K::Reorder => (
             chance.between(10_000, 90_000),
             chance.pick(&[50, 500, 4000]),
@@ -258,6 +258,7 @@ fn fault(
         K::Clock => (chance.between(5_000, 90_000), chance.between(0, 7200)),
         K::EngineStop => (chance.between(500, 40_000), 0),
         K::EngineErrors => (chance.between(5_000, 60_000), chance.pick(&[10, 40, 90])),
+        K::ContainersLost => (1, 0),
         K::DiskErrors => (chance.between(500, 50_000), 0),
         K::Smaller => (chance.between(5_000, 60_000), chance.pick(&[0, 30, 60])),
         K::MasterCrash => {
