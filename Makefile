@@ -3,7 +3,7 @@
 # Most of the tests that take long wait for something: twice as many at once as there are cores keep few cores busy.
 export RUST_TEST_THREADS ?= $(shell n=$$(nproc); echo $$((n < 8 ? 2 * n : n)))
 
-.PHONY: help demo build test test-all sim bench fmt lint clean
+.PHONY: help demo build test test-all sim bench fuzz fmt lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -33,16 +33,21 @@ sim: ## seeds of the fault simulation, on all cores; SIM="--for 10m" or SIM="--s
 bench: ## figures of this machine beside what they are compared with
 	@scripts/bench
 
+fuzz: ## libFuzzer over every reader of foreign bytes, FUZZ_SECONDS each (60); needs nightly
+	@scripts/fuzz
+
 fmt: ## formats the code
 	cargo fmt --all
 	cargo fmt --manifest-path sample_task/Cargo.toml
+	cargo fmt --manifest-path fuzz/Cargo.toml
 
 lint: ## what .ci/run checks before the tests
 	cargo fmt --all --check
 	cargo fmt --manifest-path sample_task/Cargo.toml --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --manifest-path sample_task/Cargo.toml --target-dir target/sample_task --all-targets -- -D warnings
 
 clean: ## removes what was built and what a demo left
 	cargo clean
-	rm -rf .demo sample_task/target
+	rm -rf .demo sample_task/target fuzz/target

@@ -9,6 +9,8 @@ mod backup;
 mod check;
 mod copy;
 mod format;
+#[doc(hidden)]
+pub mod fuzzing;
 mod place;
 mod restore;
 mod transfer;

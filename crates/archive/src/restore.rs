@@ -151,7 +151,7 @@ pub enum RestoreError {
 
 /// Where a part of an archive goes. Made of the model's own types: a name that would leave the data
 /// directory is none.
-enum Goes {
+pub(crate) enum Goes {
     Store,
     Secret(String),
     Log(AttemptId),
@@ -160,7 +160,7 @@ enum Goes {
 
 impl Goes {
     /// `None`: to no place that there is.
-    fn of(name: &str) -> Option<Self> {
+    pub(crate) fn of(name: &str) -> Option<Self> {
         if name == STORE {
             return Some(Self::Store);
         }

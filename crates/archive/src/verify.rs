@@ -109,7 +109,13 @@ fn read_header(path: &Path, name: &str, entry: impl Read) -> Result<Header, Arch
         return Err(ArchiveError::OtherFormat {
             path: path.to_owned(),
             found: any.format,
-            program: any.program,
+            // What it says of itself is shown, but not at any length.
+            program: any
+                .program
+                .chars()
+                .take(40)
+                .filter(|c| !c.is_control())
+                .collect(),
         });
     }
     serde_json::from_slice(&bytes).map_err(wrong)
@@ -185,7 +191,8 @@ fn first_difference<'a>(expected: &'a [Part], found: &'a [Part]) -> Option<&'a s
 fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "it ends too early".to_owned(),
-        _ => error.to_string(),
+        // It may quote what is in the archive, as it is.
+        _ => error.to_string().replace(char::is_control, "\u{fffd}"),
     }
 }
 

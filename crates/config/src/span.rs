@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The longest span that is believed, a hundred years: what is added to it is still a time.
+pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// A text that is no span of time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a span of time such as 15s, 500ms or 1h 30m, or a number of seconds")]
@@ -10,13 +13,14 @@ pub struct SpanError;
 /// Reads `15s`, `500ms`, `1h 30m`, or a plain number of seconds, which may have a fraction.
 ///
 /// # Errors
-/// If it is none of these, negative, or too long to be held.
+/// If it is none of these, negative, or longer than [`LONGEST`].
 pub fn duration(text: &str) -> Result<Duration, SpanError> {
     let text = text.trim();
-    if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).map_err(|_| SpanError);
-    }
-    humantime::parse_duration(text).map_err(|_| SpanError)
+    let span = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| SpanError),
+        Err(_) => humantime::parse_duration(text).map_err(|_| SpanError),
+    };
+    span.ok().filter(|span| *span <= LONGEST).ok_or(SpanError)
 }
 
 #[cfg(test)]
@@ -39,7 +43,18 @@ mod tests {
 
     #[test]
     fn what_is_no_span_is_refused() {
-        for text in ["", "-1", "soon", "15 parsecs", "NaN", "inf", "1e300", "-5s"] {
+        for text in [
+            "",
+            "-1",
+            "soon",
+            "15 parsecs",
+            "NaN",
+            "inf",
+            "1e300",
+            "-5s",
+            "101y",
+            "1e19",
+        ] {
             assert_eq!(duration(text), Err(SpanError), "{text}");
         }
     }

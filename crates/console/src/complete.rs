@@ -46,6 +46,11 @@ impl Words {
             files: FilenameCompleter::new(),
         }
     }
+
+    /// Whether what follows these words is a folder of this machine.
+    pub(crate) fn looks_for_files(&self, typed: &str) -> bool {
+        Typed::read(typed).kind() == Kind::Folder
+    }
 }
 
 impl Completer for Words {
@@ -103,7 +108,10 @@ enum Kind {
 
 impl<'a> Typed<'a> {
     fn read(typed: &'a str) -> Self {
-        let start = typed.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+        // A blank may be of several bytes, such as one that was pasted from a page.
+        let mut blanks = typed.char_indices().rev();
+        let blank = blanks.find(|(_, c)| c.is_whitespace());
+        let start = blank.map_or(0, |(at, c)| at + c.len_utf8());
         Self {
             word: &typed[start..],
             start,
@@ -336,6 +344,9 @@ mod tests {
         assert_eq!(of("change task-7 -t"), ["-timeout"]);
         assert_eq!(of("task img -type gpu"), ["gpu-inference", "gpu-training"]);
         assert_eq!(Typed::read("task  img -cm").start, 10);
+        // Pasted from a page, with blanks of several bytes.
+        assert_eq!(of("task img\u{a0}--cp"), ["--cpu_cores"]);
+        assert_eq!(of("list-tasks\u{3000}ru"), ["running"]);
     }
 
     #[test]

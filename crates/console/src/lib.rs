@@ -6,6 +6,8 @@
 
 mod command;
 mod complete;
+#[doc(hidden)]
+pub mod fuzzing;
 mod help;
 mod history;
 mod keys;

@@ -62,7 +62,7 @@ pub fn read(input: impl Read + Send + 'static) -> io::Result<Lines> {
     Ok(lines)
 }
 
-fn next_line(input: &mut impl BufRead) -> Option<Result<String, LineError>> {
+pub(crate) fn next_line(input: &mut impl BufRead) -> Option<Result<String, LineError>> {
     let mut bytes = Vec::new();
     let read = input
         .by_ref()

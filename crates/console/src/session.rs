@@ -123,7 +123,8 @@ impl Session {
             done = self.execute(command, &answer) => if let Err(Failed(why)) = done {
                 self.failures += 1;
                 answer.fresh_row();
-                answer.line(format!("❌ {why}")).await;
+                // It may name a file, and its name may hold anything.
+                answer.line(format!("❌ {}", safe(&why))).await;
             },
             () = pin!(left(leaving)) => if let Some(note) = note {
                 answer.calm();

@@ -467,7 +467,10 @@ fn ended(answer: Result<(), BollardError>) -> Result<Stopped, EngineError> {
 }
 
 /// From the engine's words, of a container that is asked to end with this signal.
-fn state_of(state: bollard::models::ContainerState, stop_signal: Option<&str>) -> ContainerState {
+pub(crate) fn state_of(
+    state: bollard::models::ContainerState,
+    stop_signal: Option<&str>,
+) -> ContainerState {
     let started_at = state.started_at.as_deref().and_then(rfc3339::wall);
     let finished_at = state.finished_at.as_deref().and_then(rfc3339::wall);
     // The two come from two processes, and the engine notes the start when it has heard of it:
@@ -505,7 +508,7 @@ fn signal_number(text: &str) -> i64 {
 }
 
 /// `None` for a container whose labels are not all there: not made by us.
-fn held_container(summary: bollard::models::ContainerSummary) -> Option<HeldContainer> {
+pub(crate) fn held_container(summary: bollard::models::ContainerSummary) -> Option<HeldContainer> {
     let labels = summary.labels?;
     let task = labels.get(labels::TASK)?.parse().ok()?;
     let number = labels.get(labels::ATTEMPT)?.parse().ok()?;

@@ -320,6 +320,15 @@ impl Config {
     }
 }
 
+/// What a config has itself for a registry; `None` if it is no config.
+pub(crate) fn in_config(
+    text: &[u8],
+    registry: &str,
+) -> Option<Result<Option<Credentials>, CredentialError>> {
+    let config: Config = serde_json::from_slice(text).ok()?;
+    Some(config.entry_for(registry))
+}
+
 struct Malformed;
 
 impl Entry {

@@ -99,7 +99,8 @@ pub fn end_of(end: &RawEnd, stop: Option<&StopCause>) -> Exit {
         Some(StopCause::Machine(reason)) => return Exit::Interrupted(reason.clone()),
         None => {}
     }
-    let signal = end.exit_code - 128;
+    // The engine's word: any number.
+    let signal = end.exit_code.saturating_sub(128);
     if end.oom_killed && signal == SIGKILL {
         Exit::OutOfMemory
     } else if (1..=LARGEST_SIGNAL).contains(&signal) {
@@ -138,6 +139,9 @@ mod tests {
             (143, false, Exit::Signalled(15)),
             (255, false, Exit::Exited(255)),
             (137, true, Exit::OutOfMemory),
+            // Nothing that an engine says.
+            (i64::MIN, false, Exit::Exited(i32::MAX)),
+            (i64::MAX, true, Exit::Exited(i32::MAX)),
         ] {
             let exit = end_of(&ended(code, oom_killed), None);
             assert_eq!(exit, expected, "code {code}, memory kill {oom_killed}");

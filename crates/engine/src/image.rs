@@ -207,15 +207,11 @@ fn full_name(image: &ImageRef) -> String {
 /// The registry that a name is fetched from, as a host with an optional port.
 #[must_use]
 pub(crate) fn registry_of(image: &ImageRef) -> &str {
-    match image.as_str().split_once('/') {
-        // Docker's own rule: the first part is a host if it can't be a user of Docker Hub.
-        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
-        _ => "docker.io",
-    }
+    image.registry()
 }
 
 /// The digest under which the image's own repository knows it; of any, if it has none.
-fn digest_for(image: &ImageRef, repo_digests: Vec<String>) -> Option<String> {
+pub(crate) fn digest_for(image: &ImageRef, repo_digests: Vec<String>) -> Option<String> {
     let repository = repository_of(image.as_str());
     let digests = || repo_digests.iter().filter_map(|text| text.split_once('@'));
     digests()
@@ -265,6 +261,8 @@ mod tests {
             ("localhost/app", "localhost"),
             ("registry.example.org/app:1", "registry.example.org"),
             ("127.0.0.1:5000/app", "127.0.0.1:5000"),
+            // Credentials of Docker Hub are not for a host of the worker's own network.
+            ("INTRANET/app", "INTRANET"),
         ] {
             assert_eq!(registry_of(&image(text)), registry, "{text}");
         }

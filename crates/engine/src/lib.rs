@@ -14,6 +14,8 @@ mod container;
 mod credentials;
 mod end;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod image;
 mod logs;
 mod memory_kill;

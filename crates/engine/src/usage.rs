@@ -84,7 +84,7 @@ impl Engine {
 }
 
 /// `None` if the figures are those of a container that doesn't run: all empty.
-fn usage_of(stats: &ContainerStatsResponse) -> Option<Usage> {
+pub(crate) fn usage_of(stats: &ContainerStatsResponse) -> Option<Usage> {
     let memory = stats.memory_stats.as_ref()?;
     let held = memory.usage?;
     let cache = reclaimable_cache(memory);

@@ -34,6 +34,10 @@ const PROGRAMS: &[&str] = &["cloudai-cli", "cloudai-master", "cloudai-worker"];
 /// The one crate that runs the programs.
 const END_TO_END_TESTS: &str = "cloudai-tests";
 
+/// The one crate that throws bytes at all the others' readers, those of the programs too; nothing but
+/// its own tests and the fuzzers are built upon it.
+const FUZZING: &str = "cloudai-fuzzing";
+
 /// The one crate that touches wire types.
 const WIRE: &str = "cloudai-proto";
 
@@ -118,7 +122,7 @@ impl Graph {
         for (package, dependencies) in &self.any {
             for dependency in dependencies.iter().map(String::as_str) {
                 let ours = package.starts_with("cloudai-");
-                if ours && package != WIRE && dependency == "prost" {
+                if ours && ![WIRE, FUZZING].contains(&package.as_str()) && dependency == "prost" {
                     violations.push(format!(
                         "{package} depends on prost: wire types are touched in {WIRE} alone"
                     ));
@@ -128,7 +132,13 @@ impl Graph {
                         "{package} depends on {dependency}: databases are behind the trait of {STORE}"
                     ));
                 }
-                if PROGRAMS.contains(&dependency) && package != END_TO_END_TESTS {
+                if dependency == FUZZING {
+                    violations.push(format!(
+                        "{package} depends on {FUZZING}, which is there for tests alone"
+                    ));
+                }
+                let may_run_programs = [END_TO_END_TESTS, FUZZING].contains(&package.as_str());
+                if PROGRAMS.contains(&dependency) && !may_run_programs {
                     violations.push(format!(
                         "{package} depends on {dependency}, which is a program: move what both need into a crate \
                          of its own"
@@ -214,18 +224,25 @@ fn wire_types_outside_and_programs_as_libraries_are_found() {
         ("cloudai-master", "prost"),
         ("cloudai-cli", "cloudai-master"),
         ("cloudai-tests", "cloudai-worker"),
+        ("cloudai-fuzzing", "cloudai-worker"),
+        ("cloudai-fuzzing", "prost"),
+        ("cloudai-store", "cloudai-fuzzing"),
         ("tonic-prost", "prost"),
     ]);
 
     let violations = graph.violations();
 
-    assert_eq!(violations.len(), 2, "{violations:?}");
+    assert_eq!(violations.len(), 3, "{violations:?}");
     assert!(
         violations[0].starts_with("cloudai-cli depends on cloudai-master"),
         "{violations:?}"
     );
     assert!(
         violations[1].starts_with("cloudai-master depends on prost"),
+        "{violations:?}"
+    );
+    assert!(
+        violations[2].starts_with("cloudai-store depends on cloudai-fuzzing"),
         "{violations:?}"
     );
 }

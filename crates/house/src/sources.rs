@@ -86,21 +86,20 @@ fn no_file_says_a_forbidden_word() {
 
 #[test]
 fn every_locked_package_comes_from_the_public_registry() {
-    let lock = text(Path::new("Cargo.lock")).expect("Cargo.lock is UTF-8");
-    let sources: Vec<&str> = lock
-        .lines()
-        .filter_map(|line| line.strip_prefix("source = "))
-        .collect();
-    assert!(
-        !sources.is_empty(),
-        "expected `source = ` lines in Cargo.lock"
-    );
-
-    let violations: Vec<String> = sources
-        .into_iter()
-        .filter(|source| source.trim_matches('"') != PUBLIC_REGISTRY)
-        .map(|source| format!("Cargo.lock names {source}: expected {PUBLIC_REGISTRY}"))
-        .collect();
-
+    let mut violations = Vec::new();
+    for file in ["Cargo.lock", "fuzz/Cargo.lock"] {
+        let lock = text(Path::new(file)).expect("a lock file is UTF-8");
+        let sources: Vec<&str> = lock
+            .lines()
+            .filter_map(|line| line.strip_prefix("source = "))
+            .collect();
+        assert!(!sources.is_empty(), "expected `source = ` lines in {file}");
+        let others = sources
+            .into_iter()
+            .filter(|source| source.trim_matches('"') != PUBLIC_REGISTRY);
+        violations.extend(
+            others.map(|source| format!("{file} names {source}: expected {PUBLIC_REGISTRY}")),
+        );
+    }
     assert_none(&violations);
 }

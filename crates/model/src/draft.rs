@@ -19,6 +19,11 @@ const LEAST_MEMORY_GB: f64 = 6.0 / 1024.0;
 /// The longest span of time that is believed: ten years, in seconds.
 const LONGEST_S: f64 = 10.0 * 365.0 * 86_400.0;
 
+/// So many mistakes of one field are named; nobody reads a thousand.
+const MOST_OF_A_FIELD: usize = 16;
+/// Behind so many bytes of words mistakes are only counted.
+const LONGEST_TOLD: usize = 8192;
+
 /// One field that can't be as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
@@ -33,9 +38,15 @@ pub struct FieldError {
 pub struct DraftErrors(pub Vec<FieldError>);
 
 impl fmt::Display for DraftErrors {
+    /// All of them, as long as a person would read on.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut written = 0;
         for (index, error) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { "; " };
+            if written > LONGEST_TOLD {
+                return write!(f, "{separator}and {} more", self.0.len() - index);
+            }
+            written += error.message.len();
             write!(f, "{separator}{}: {}", error.field, error.message)?;
         }
         Ok(())
@@ -204,10 +215,13 @@ impl Errors {
     }
 
     pub(crate) fn push(&mut self, field: &'static str, message: impl Into<String>) {
-        self.0.push(FieldError {
-            field,
-            message: message.into(),
-        });
+        let of_field = self.0.iter().filter(|error| error.field == field);
+        let message = match of_field.count() {
+            ..MOST_OF_A_FIELD => message.into(),
+            MOST_OF_A_FIELD => "and more of the kind".to_owned(),
+            _ => return,
+        };
+        self.0.push(FieldError { field, message });
     }
 
     pub(crate) fn take<T, E: fmt::Display>(
@@ -279,6 +293,8 @@ impl Errors {
         }
         for (name, value) in env {
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+                // A hostile text is shown, but not at any length.
+                let name: String = name.chars().take(80).collect();
                 self.push(
                     "env",
                     format!("{name:?} is not valid: expected NAME=value without NUL bytes"),
@@ -403,6 +419,24 @@ mod tests {
         assert_eq!(spec.resources.gpu, GpuRequest::None);
         assert_eq!(spec.priority.level(), 50);
         assert_eq!(spec.sla_multiplier.factor(), 2.0);
+    }
+
+    #[test]
+    fn a_thousand_mistakes_are_told_at_a_length_that_is_read() {
+        let env = (0..1000).map(|n| (format!("{n}={}", "x".repeat(5000)), String::new()));
+        let labels = (0..1000).map(|n| (format!("{n}\n"), String::new()));
+        let errors = TaskDraft {
+            env: env.collect(),
+            labels: labels.collect(),
+            priority: Some(101),
+            ..draft()
+        };
+        let errors = errors.check().unwrap_err();
+        let of = |field| errors.0.iter().filter(|error| error.field == field).count();
+        assert_eq!((of("env"), of("labels"), of("priority")), (17, 17, 1));
+        let told = errors.to_string();
+        assert!(told.contains("env: and more of the kind"), "{told}");
+        assert!(told.len() < 2 * LONGEST_TOLD, "{} bytes", told.len());
     }
 
     #[test]

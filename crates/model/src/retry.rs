@@ -135,12 +135,14 @@ impl FromStr for RetryOn {
         let mut rules: Vec<Rule> = Vec::new();
         for word in words {
             let rule = rule(word).ok_or_else(error)?;
-            if !rules.contains(&rule) {
-                rules.push(rule);
+            if rules.contains(&rule) {
+                continue;
             }
-        }
-        if rules.len() > MOST_RULES {
-            return Err(error());
+            // At once: each further word would be compared with all before it.
+            if rules.len() == MOST_RULES {
+                return Err(error());
+            }
+            rules.push(rule);
         }
         Ok(Self(rules.into()))
     }
@@ -289,6 +291,19 @@ mod tests {
             let error = text.parse::<RetryOn>().unwrap_err().to_string();
             assert!(error.contains("such as 1,75,100-110,oom"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_list_without_end_is_refused_before_it_is_read() {
+        let ranges = (1..=255).flat_map(|first| (first..=255).map(move |last| (first, last)));
+        let ranges = ranges.map(|(first, last)| format!("{first}-{last}"));
+        let every_range = ranges.collect::<Vec<_>>().join(",");
+        // What stands behind the limit is not looked at: it is not even a rule.
+        let error = format!("{every_range},nonsense").parse::<RetryOn>();
+        assert_eq!(error, every_range.parse::<RetryOn>());
+        assert!(error.is_err());
+        let repeated = vec!["137"; 100_000].join(",");
+        assert_eq!(on(&repeated), on("137"));
     }
 
     #[test]

@@ -9,6 +9,8 @@
 mod batch;
 mod error;
 mod export;
+#[doc(hidden)]
+pub mod fuzzing;
 mod journal;
 mod memory;
 mod mongo;

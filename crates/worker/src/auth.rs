@@ -23,7 +23,8 @@ impl Gate {
     /// A gate for this token; with `insecure` everyone is let in.
     pub(crate) fn new(token: Option<&str>, insecure: bool) -> Self {
         Self {
-            token: token.map(Into::into),
+            // One that is empty would be brought by everybody.
+            token: token.filter(|token| !token.is_empty()).map(Into::into),
             insecure,
         }
     }
@@ -56,6 +57,15 @@ impl Gate {
              if the worker was registered anew, start it with the new token",
         ))
     }
+}
+
+/// Whether a call from another machine with this header is let in by a gate for this token.
+pub(crate) fn lets_in_from_afar(token: Option<&str>, authorization: Option<&str>) -> bool {
+    let caller = Caller {
+        from: None,
+        authorization,
+    };
+    Gate::new(token, false).check(caller).is_ok()
 }
 
 fn bearer(header: &str) -> Option<&str> {
@@ -124,6 +134,14 @@ mod tests {
         assert_eq!(code, Code::PermissionDenied);
         assert!(message.contains("-token"), "{message}");
         assert_eq!(check(&Gate::new(None, true), "10.0.0.1", None), Ok(()));
+    }
+
+    #[test]
+    fn an_empty_token_is_none() {
+        let gate = Gate::new(Some(""), false);
+        let (code, message) = check(&gate, "10.0.0.1", Some("Bearer ")).unwrap_err();
+        assert_eq!(code, Code::PermissionDenied);
+        assert!(message.contains("has no token"), "{message}");
     }
 
     #[test]

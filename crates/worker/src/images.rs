@@ -10,7 +10,7 @@
 //! nothing that any container has; one that loses an image between its look and its create pulls it
 //! again.
 
-mod list;
+pub(crate) mod list;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -180,9 +180,13 @@ fn section() -> Section {
             amount("mem", "GB of memory to offer [default: all]"),
             amount("storage", "GB of disk to offer [default: what is free]"),
             amount("gpu", "GPUs to offer [default: 0]"),
-            Setting::flag(Arg::new("token").help("Token that the master's `register` printed"))
-                .env("WORKER_TOKEN")
-                .secret(),
+            Setting::flag(
+                Arg::new("token")
+                    .help("Token that the master's `register` printed")
+                    .value_parser(ValueParser::new(token)),
+            )
+            .env("WORKER_TOKEN")
+            .secret(),
             Setting::flag(
                 Arg::new("insecure")
                     .help("Take calls from other machines without a token")
@@ -284,6 +288,16 @@ fn percent(text: &str) -> Result<f64, Expected> {
     percent
         .filter(|percent| (0.0..=100.0).contains(percent))
         .ok_or(Expected("a number from 0 to 100, such as 85"))
+}
+
+/// An empty one, as a script gives it whose variable is not set, would let in whoever brings none.
+fn token(text: &str) -> Result<String, Expected> {
+    match text.trim() {
+        "" => Err(Expected(
+            "what the master's `register` printed; without a token leave -token out",
+        )),
+        token => Ok(token.to_owned()),
+    }
 }
 
 fn output_kind(text: &str) -> Result<OutputKind, Expected> {
@@ -394,6 +408,14 @@ mod tests {
                 "expected a number from 0 to 100",
             ),
             (["-output", "bind"], "expected auto, folder or volume"),
+            (
+                ["-token", ""],
+                "expected what the master's `register` printed",
+            ),
+            (
+                ["-token", " "],
+                "expected what the master's `register` printed",
+            ),
         ] {
             let error = load(&args, &[]).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

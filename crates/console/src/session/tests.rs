@@ -246,6 +246,11 @@ async fn a_download_is_told_in_one_line_where_there_is_no_screen() {
         answer("download task-7 eve ./results").await.0,
         "❌ Failed to download: there is no task task-7 of user eve\n"
     );
+    let refused = answer("download task-7 admin ./taken").await.0;
+    assert!(
+        refused.contains("taken/\\u{1b}[2Jmodel\\n.bin exists and differs"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

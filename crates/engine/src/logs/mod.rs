@@ -21,7 +21,7 @@ use bollard::{
 };
 use bytes::{Buf as _, Bytes};
 use cloudai_model::rfc3339;
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 
 use self::lines::Lines;
 use crate::{Engine, EngineError, plan::ContainerId};
@@ -312,6 +312,33 @@ impl Pass {
         self.reached = self.reached.after(piece.stream, piece.data.len());
         Some(piece)
     }
+}
+
+/// Reads these messages as those of an engine, up to their end or the first error.
+pub(crate) fn read_messages(
+    messages: Vec<LogOutput>,
+    loses_newlines: bool,
+    from: LogPosition,
+) -> (Vec<LogPiece>, Result<(), LogError>) {
+    let mut pass = Pass {
+        messages: Box::pin(stream::iter(messages.into_iter().map(Ok))),
+        lines: Lines::new(loses_newlines),
+        to_skip: from,
+        reached: from,
+        last: None,
+        waiting: None,
+        passed_over: 0,
+    };
+    let mut pieces = Vec::new();
+    // Messages that are all there are never waited for.
+    while let Some(Some(piece)) = pass.next().now_or_never() {
+        match piece {
+            Ok(piece) => pieces.push(piece),
+            Err(error) => return (pieces, Err(error)),
+        }
+    }
+    let end = pass.finish();
+    (pieces, end)
 }
 
 fn options() -> LogsOptionsBuilder {

@@ -8,7 +8,7 @@ use std::{
 
 use super::{ContainerSpec, allowed::Allowed, mount::MountPath, network::Network};
 use crate::{
-    draft::{DraftErrors, Errors, FieldError},
+    draft::{DraftErrors, Errors},
     resources::{bytes_to_gb, gb_to_bytes},
 };
 
@@ -154,6 +154,7 @@ impl ContainerSpec {
         };
         let spec = draft.check(&mut errors, None, None);
         for field in words.keys() {
+            let field: String = field.chars().take(80).collect();
             errors.push("container", format!("{field:?} is not known"));
         }
         errors.into_result().map(|()| spec)
@@ -212,15 +213,15 @@ impl Errors {
             .filter_map(|tmpfs| Some(("tmpfs", tmpfs.path.as_str(), tmpfs.size_bytes?)));
         for (field, path, size) in shm.into_iter().chain(tmpfs) {
             if size > memory_bytes {
-                self.0.push(FieldError {
+                self.push(
                     field,
-                    message: format!(
+                    format!(
                         "{path} of {} GB is more than the task's memory: expected at most \
                          memory_gb, {}",
                         bytes_to_gb(size),
                         bytes_to_gb(memory_bytes)
                     ),
-                });
+                );
             }
         }
     }

@@ -93,15 +93,7 @@ impl Journal {
             path: path.clone(),
             cause,
         };
-        let mut writer = Writer {
-            path: path.clone(),
-            salt: [0; SALT_BYTES],
-            last_frame: 0,
-            file: None,
-            is_cut: true,
-            content: Arc::default(),
-            disk: Disk::default(),
-        };
+        let mut writer = Writer::new(path.clone());
         match OpenOptions::new().read(true).write(true).open(&path) {
             Ok(file) => writer.take_up(file)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -219,7 +211,31 @@ struct Writer {
     disk: Disk,
 }
 
+/// Reads the file as a start does: how many frames it has.
+pub(super) fn taken_up(path: &Path) -> Result<u64, JournalError> {
+    let unreadable = |cause| JournalError::Unreadable {
+        path: path.to_owned(),
+        cause,
+    };
+    let file = OpenOptions::new().read(true).write(true).open(path);
+    let mut writer = Writer::new(path.to_owned());
+    writer.take_up(file.map_err(unreadable)?)?;
+    Ok(writer.last_frame)
+}
+
 impl Writer {
+    fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            salt: [0; SALT_BYTES],
+            last_frame: 0,
+            file: None,
+            is_cut: true,
+            content: Arc::default(),
+            disk: Disk::default(),
+        }
+    }
+
     /// Reads a file that is there. A last frame that a crash has cut short is cut off; nobody was
     /// told that it is kept.
     fn take_up(&mut self, file: File) -> Result<(), JournalError> {

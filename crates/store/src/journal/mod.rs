@@ -16,6 +16,7 @@ mod error;
 mod fake;
 mod file;
 mod frame;
+pub(crate) mod fuzzing;
 mod intake;
 mod keeper;
 mod pace;

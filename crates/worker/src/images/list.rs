@@ -11,7 +11,7 @@ use cloudai_engine::ImageId;
 use cloudai_model::{ImageRef, Wall};
 use serde::{Deserialize, Serialize};
 
-use crate::spool::{SpoolError, write_whole};
+use crate::spool::{SpoolError, format::in_a_line, write_whole};
 
 const FILE: &str = "images.json";
 const VERSION: u32 = 1;
@@ -20,14 +20,14 @@ const USE_STEP: Duration = Duration::from_secs(60);
 
 /// An image that this worker has pulled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pulled {
-    pub(super) id: ImageId,
+pub(crate) struct Pulled {
+    pub(crate) id: ImageId,
     /// When a container was last seen that has it, or it was pulled.
-    pub(super) used_at: Wall,
+    pub(crate) used_at: Wall,
 }
 
 #[derive(Debug)]
-pub(super) struct ImageList {
+pub(crate) struct ImageList {
     folder: PathBuf,
     images: BTreeMap<ImageRef, Pulled>,
 }
@@ -47,7 +47,7 @@ struct ImageForm {
 
 impl ImageList {
     /// The list in this folder, and what is wrong with its file: then it is empty.
-    pub(super) fn read(folder: &Path) -> (Self, Option<String>) {
+    pub(crate) fn read(folder: &Path) -> (Self, Option<String>) {
         let path = folder.join(FILE);
         let (images, damage) = match read(&path) {
             Ok(images) => (images, None),
@@ -60,27 +60,27 @@ impl ImageList {
         (Self { folder, images }, damage)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.images.is_empty()
     }
 
-    pub(super) fn all(&self) -> BTreeMap<ImageRef, Pulled> {
+    pub(crate) fn all(&self) -> BTreeMap<ImageRef, Pulled> {
         self.images.clone()
     }
 
-    pub(super) fn insert(&mut self, image: ImageRef, pulled: Pulled) -> Result<(), SpoolError> {
+    pub(crate) fn insert(&mut self, image: ImageRef, pulled: Pulled) -> Result<(), SpoolError> {
         self.images.insert(image, pulled);
         self.save()
     }
 
-    pub(super) fn remove(&mut self, which: &BTreeSet<ImageRef>) -> Result<(), SpoolError> {
+    pub(crate) fn remove(&mut self, which: &BTreeSet<ImageRef>) -> Result<(), SpoolError> {
         self.images.retain(|image, _| !which.contains(image));
         self.save()
     }
 
     /// The images with these ids are in use now. So counts, too, what was used at a time that is still
     /// to come, because the clock was set back: it would stay until then.
-    pub(super) fn used(&mut self, ids: &BTreeSet<ImageId>, now: Wall) -> Result<(), SpoolError> {
+    pub(crate) fn used(&mut self, ids: &BTreeSet<ImageId>, now: Wall) -> Result<(), SpoolError> {
         let mut is_news = false;
         for pulled in self.images.values_mut() {
             if pulled.used_at > now {
@@ -96,7 +96,7 @@ impl ImageList {
     }
 
     /// The one that was used longest ago of those that may go.
-    pub(super) fn oldest(
+    pub(crate) fn oldest(
         &self,
         may_go: impl Fn(&ImageRef, &Pulled) -> bool,
     ) -> Option<(ImageRef, Pulled)> {
@@ -129,7 +129,7 @@ fn read(path: &Path) -> Result<BTreeMap<ImageRef, Pulled>, String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(error.to_string()),
     };
-    let form: ListForm = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    let form: ListForm = serde_json::from_slice(&text).map_err(|error| in_a_line(&error))?;
     if form.version != VERSION {
         let version = form.version;
         return Err(format!(

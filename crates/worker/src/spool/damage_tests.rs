@@ -155,6 +155,47 @@ fn of_what_was_put_aside_the_newest_hundred_are_kept() {
 }
 
 #[test]
+fn an_order_in_a_folder_of_another_attempt_is_put_aside() {
+    // Given a folder that somebody copied, and one that somebody named anew
+    let folder = spool_with(&[accepted("job-1")]);
+    let order = fs::read(file(&folder, "job-1", ORDER)).unwrap();
+    for name in ["job-2-2", "job-1-02"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        fs::write(folder.path().join(name).join(ORDER), &order).unwrap();
+    }
+
+    let found = found(&folder);
+
+    // Then the attempt is there once, and what is done to it is done in its own folder
+    assert_eq!(found.records, [accepted("job-1")]);
+    let other = AttemptId::new("job-2".parse().unwrap(), 2);
+    assert_eq!(found.lost, [other]);
+    assert_eq!(found.notes.len(), 2, "{found:?}");
+    for name in ["job-2-2", "job-1-02"] {
+        assert!(folder.path().join("damaged").join(name).exists());
+    }
+}
+
+#[test]
+fn what_is_said_of_a_damaged_file_is_one_line() {
+    let folder = spool_with(&[accepted("job-1")]);
+    let path = file(&folder, "job-1", ORDER);
+    let text = fs::read_to_string(&path).unwrap();
+    let long = format!("\"\\u001b[2J\\n{}\"", "x".repeat(5000));
+    let broken = text.replace("\"exec\"", &long);
+    assert_ne!(text, broken);
+    fs::write(&path, broken).unwrap();
+
+    let note = &found(&folder).notes[0];
+
+    assert!(
+        note.contains("unknown variant") && note.len() < 2000,
+        "{note}"
+    );
+    assert!(!note.contains(char::is_control), "{note}");
+}
+
+#[test]
 fn tombstones_cut_short_at_any_byte_are_forgotten_and_told() {
     let folder = spool_with(&[running("job-1")]);
     let spool = Spool::open(folder.path()).unwrap();

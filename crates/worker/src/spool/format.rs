@@ -147,8 +147,20 @@ fn from_json<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T, SpoolEr
 fn malformed(path: &Path, problem: &dyn std::fmt::Display) -> SpoolError {
     SpoolError::Malformed {
         path: path.to_owned(),
-        problem: problem.to_string(),
+        problem: in_a_line(problem),
     }
+}
+
+/// What a parser says of a damaged file: it may quote all of it, as it is.
+pub(crate) fn in_a_line(problem: &dyn std::fmt::Display) -> String {
+    let mut line = String::new();
+    for c in problem.to_string().chars().take(400) {
+        match c.is_control() {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+    }
+    line
 }
 
 pub(super) fn order_to_json(order: &Order) -> Vec<u8> {
@@ -340,7 +352,9 @@ pub(super) fn state_from_json(path: &Path, text: &[u8]) -> Result<State, SpoolEr
 /// The attempt that a folder of the spool is named after.
 pub(super) fn attempt_of_folder(name: &str) -> Option<AttemptId> {
     let (task, number) = name.rsplit_once('-')?;
-    Some(AttemptId::new(task.parse().ok()?, number.parse().ok()?))
+    let attempt = AttemptId::new(task.parse().ok()?, number.parse().ok()?);
+    // `a-02` is no second name of attempt 2.
+    (attempt.to_string() == name).then_some(attempt)
 }
 
 pub(super) fn tombstones_to_json(attempts: &[AttemptId]) -> Vec<u8> {

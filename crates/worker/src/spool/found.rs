@@ -46,6 +46,26 @@ enum Reading {
     Nothing,
 }
 
+impl Reading {
+    /// The same, unless it is another attempt's than the folder is named after: then two folders could
+    /// be of one attempt, and what is done to it would be done to the other.
+    fn in_its_folder(self, folder: &Path) -> Result<Self, SpoolError> {
+        let attempt = match &self {
+            Self::Record(record) => record.attempt(),
+            Self::Stateless(order, _) => &order.attempt,
+            Self::Nothing => return Ok(self),
+        };
+        let name = attempt.to_string();
+        if folder.file_name().is_some_and(|it| it == name.as_str()) {
+            return Ok(self);
+        }
+        Err(SpoolError::Malformed {
+            path: folder.join(ORDER),
+            problem: format!("it is the order of attempt {name}"),
+        })
+    }
+}
+
 impl Spool {
     /// Reads everything that an earlier process left.
     pub(crate) fn read(&self) -> Result<Found, SpoolError> {
@@ -71,7 +91,8 @@ impl Spool {
     }
 
     fn read_folder(&self, path: &Path, found: &mut Found) {
-        match read_attempt(path, &mut found.notes) {
+        let read = read_attempt(path, &mut found.notes);
+        match read.and_then(|reading| reading.in_its_folder(path)) {
             Ok(Reading::Record(mut record)) => {
                 check_log(path, &mut record, &mut found.notes);
                 self.holds(record.attempt(), record.revision);

@@ -15,8 +15,9 @@
 //!
 //! Nothing is decided here.
 
-mod format;
+pub(crate) mod format;
 mod found;
+pub(crate) mod fuzzing;
 mod reserve;
 mod volume;
 mod write;

@@ -15,7 +15,10 @@ use cloudai_core::{
     inspect::{Inspection, Mended},
     registry::{AlreadyRegistered, UnknownWorker},
 };
-use cloudai_files::{log::Frame, output::CopySummary};
+use cloudai_files::{
+    log::Frame,
+    output::{CopyError, CopySummary},
+};
 use cloudai_model::{
     AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
     WorkerAddress, WorkerId,
@@ -353,6 +356,11 @@ impl Operator for FakeMaster {
         if let Some(removal) = left.removed {
             let task = task.clone();
             return Err(FilesFailure::Removed { task, removal }.into());
+        }
+        if destination.ends_with("taken") {
+            // A container may call a file whatever it likes.
+            let path = destination.join("\u{1b}[2Jmodel\n.bin");
+            return Err(CopyError::Exists { path }.into());
         }
         assert_eq!(destination, std::path::absolute("./results").unwrap());
         progress.send_replace(DownloadProgress {
