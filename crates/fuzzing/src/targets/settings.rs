@@ -64,7 +64,7 @@ pub(super) fn is_shown_elsewhere(bytes: &[u8], secret: &str, names: &[&str]) -> 
             let line = line.trim().trim_start_matches("export ");
             let is_behind_its_name = names.iter().any(|name| line.starts_with(name));
             // Of a line of `.env` that is none nothing is shown.
-            !is_behind_its_name && !(part == "dotenv" && line.starts_with(secret))
+            !(is_behind_its_name || part == "dotenv" && line.starts_with(secret))
         })
 }
 
