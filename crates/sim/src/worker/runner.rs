@@ -95,7 +95,7 @@ impl WorkerShell {
                 self.spawn(async move {
                     let attempt = order.attempt.clone();
                     let outcome = match this.create(order, tries).await {
-                        Ok(()) => Outcome::Created,
+                        Ok(outcome) => outcome,
                         Err(failure) => Outcome::CreateFailed(failure),
                     };
                     this.outcome(&attempt, outcome);
@@ -273,12 +273,12 @@ impl WorkerShell {
         })
     }
 
-    async fn create(self: &Rc<Self>, order: Order, tries: u32) -> Result<(), Failure> {
+    async fn create(self: &Rc<Self>, order: Order, tries: u32) -> Result<Outcome, Failure> {
         backoff::wait(self, "create", tries).await;
-        if tries > 0 {
-            self.try_pull(&order).await?;
-        }
         self.engine_ready_soon().await?;
+        if self.image_is_gone(&order.attempt) {
+            return Ok(Outcome::ImageGone);
+        }
         if self.disk_refuses() {
             return Err(disk_failure());
         }
@@ -287,7 +287,14 @@ impl WorkerShell {
         let made = self.world.create_container(self.index, attempt, does);
         let made = made.await.map_err(failed)?;
         self.made.borrow_mut().insert(attempt.clone(), made);
-        Ok(())
+        Ok(Outcome::Created)
+    }
+
+    /// Now and then somebody removes an image between its pull and its use.
+    fn image_is_gone(&self, attempt: &AttemptId) -> bool {
+        let chance = self.world.chance.of("image gone").of(&attempt.to_string());
+        let mut chance = chance.nth(self.world.sim.now_ms());
+        chance.percent(1)
     }
 
     async fn seal(self: Rc<Self>, order: Order) {
