@@ -23,7 +23,7 @@ use cloudai_sim::{
 /// So many take some twenty seconds on two cores.
 const SEEDS: u64 = 1_200;
 
-/// Transitions that one seed in some thousands takes.
+/// Transitions that one seed in some thousands takes: `transitions.rs` has a plan for each.
 const RARE: &[&str] = &[
     "Searching FindLoss",
     "SearchingToStop FindLoss",

@@ -101,7 +101,7 @@ impl Container {
 impl RawEnd {
     /// What the worker makes of it, where it didn't stop it: the rules of
     /// `cloudai_engine::end_of`. That the engine or the machine went down under it, the real worker
-    /// knows from what it saw of the engine and from the time of the machine's start.
+    /// knows from the run of either that it was started in, and that is there now.
     #[must_use]
     pub fn exit(&self) -> Exit {
         let signal = self.exit_code - 128;

@@ -243,7 +243,8 @@ async fn measure(shell: &Rc<WorkerShell>, container: &Container) -> std::convert
 
 fn gone(shell: &WorkerShell) -> ContainerEnd {
     ContainerEnd {
-        exit: Exit::Stopped("its container was removed by someone else".to_owned()),
+        // No doing of the task's, whether its worker was there to see it or not.
+        exit: Exit::Interrupted("its container was removed by someone else".to_owned()),
         started_at: None,
         finished_at: shell.world.wall(Some(shell.index)),
         usage: PeakUsage::default(),
