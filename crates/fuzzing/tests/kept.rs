@@ -1,7 +1,7 @@
 //! What is kept in `fuzz/` is what the targets say: seeds up to date and meaning what their names say,
 //! a binary for each target, nothing left over, and all of it small.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, panic::catch_unwind};
 
 use cloudai_fuzzing::{Seed, TARGETS, corpus};
 
@@ -60,6 +60,7 @@ fn seeds_on_disk_are_those_of_the_targets() {
 
 #[test]
 fn each_target_has_seeds_that_it_takes_and_seeds_that_it_refuses() {
+    let mut others = Vec::new();
     for target in TARGETS {
         let seeds = (target.seeds)();
         let kinds: BTreeSet<_> = seeds
@@ -73,9 +74,13 @@ fn each_target_has_seeds_that_it_takes_and_seeds_that_it_refuses() {
             verdict,
         } in seeds
         {
-            assert_eq!((target.check)(&bytes), verdict, "{}/{name}", target.name);
+            let checked = catch_unwind(|| (target.check)(&bytes));
+            if !checked.is_ok_and(|it| it == verdict) {
+                others.push(format!("{}/{name}: expected it {verdict:?}", target.name));
+            }
         }
     }
+    assert!(others.is_empty(), "\n{}\n", others.join("\n"));
 }
 
 #[test]

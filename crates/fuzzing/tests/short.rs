@@ -62,12 +62,7 @@ fn run(target: &Target) -> Result<(), String> {
     }
     let inputs: Vec<Vec<u8>> = inputs.into_iter().map(|(_, bytes)| bytes).collect();
     // Each target has numbers of its own, so that one more target changes no other's inputs.
-    let mut random = Random::new(
-        target
-            .name
-            .bytes()
-            .fold(7, |sum, byte| sum * 31 + u64::from(byte)),
-    );
+    let mut random = Random::new(hash(target.name.as_bytes()));
     for _ in 0..target.mutations {
         let input = &inputs[random.below(inputs.len())];
         holds(target, &mutated(input, &inputs, &mut random))?;
@@ -96,12 +91,20 @@ fn holds(target: &Target, input: &[u8]) -> Result<(), String> {
     ))
 }
 
+/// FNV-1a: a name for bytes.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 /// Keeps an input that failed, under a name that the same input has again.
 fn kept(target: &Target, input: &[u8]) -> PathBuf {
-    let hash = input.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{hash:016x}", target.name));
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
+        "{}-{:016x}",
+        target.name,
+        hash(input)
+    ));
     fs::write(&path, input).expect("the folder of builds can be written");
     path
 }

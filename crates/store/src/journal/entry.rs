@@ -100,7 +100,9 @@ fn place(rest: &io::Cursor<&[u8]>) -> usize {
 }
 
 fn pull(rest: &mut io::Cursor<&[u8]>) -> Result<Document, Problem> {
-    Document::from_reader(rest).map_err(|error| error.to_string())
+    // It may quote what stands there, as it is.
+    Document::from_reader(rest)
+        .map_err(|error| error.to_string().replace(char::is_control, "\u{fffd}"))
 }
 
 fn next(rest: &mut io::Cursor<&[u8]>) -> Result<Placed, Problem> {
