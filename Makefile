@@ -1,6 +1,6 @@
 # The doors to the project; each is one script or one cargo command. `make` alone lists them.
 
-.PHONY: help demo build test test-all bench fmt lint clean
+.PHONY: help demo build test test-all chaos bench fmt lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -23,6 +23,9 @@ test-all: test ## the same, then what takes long: property tests with many more 
 	PROPTEST_CASES=20000 cargo test --workspace --lib --exclude cloudai-tests
 	PROPTEST_CASES=20000 cargo test -p cloudai-core -p cloudai-worker-core -p cloudai-files --tests
 	CLOUDAI_TESTS_FULL_SPANS=1 cargo test -p cloudai-tests --test recovery silence
+
+chaos: ## breaks a real cluster on purpose: CHAOS_FOR=30m CHAOS_STORE=sqlite|mongodb CHAOS_SEED=n
+	@scripts/chaos
 
 bench: ## figures of this machine beside what they are compared with
 	@scripts/bench
