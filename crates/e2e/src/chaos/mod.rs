@@ -192,10 +192,12 @@ async fn run_in(
     let data_dir = site.master().await.data_dir().to_owned();
     let left = left::look(&site, &orders, &listed, &data_dir).await;
     violations.extend(calm::ends_in_order(&site).await);
-    let runs = engine.seen().unwrap_or_else(|why| {
+    let seen = engine.seen().unwrap_or_else(|why| {
         violations.push(Violation::of_all(format!("the audit is not whole: {why}")));
-        witness::Runs::new()
+        witness::Seen::default()
     });
+    let runs = seen.runs;
+    violations.extend(seen.crowded.into_iter().map(Violation::of_all));
     violations.extend(judge(&Evidence {
         orders: &orders,
         listed: &listed,

@@ -145,17 +145,17 @@ fn lanes(with_database: bool) -> Vec<Lane> {
     };
     let mut lanes = vec![
         lane(Target::Master, process, 2_000..20_000, 200..9_000),
-        lane(Target::Master, disk, 5_000..60_000, 2_000..8_000),
-        lane(Target::Master, clock, 5_000..40_000, 2_000..12_000),
+        lane(Target::Master, disk, 5_000..50_000, 2_000..8_000),
+        lane(Target::Master, clock, 3_000..30_000, 2_000..12_000),
     ];
     for index in 0..WORKERS {
         let worker = Target::Worker(index);
         lanes.extend([
-            lane(worker, process, 3_000..45_000, 200..11_000),
-            lane(worker, network, 3_000..45_000, 1_000..11_000),
-            lane(worker, engine, 5_000..60_000, 1_000..9_000),
-            lane(worker, disk, 8_000..90_000, 2_000..8_000),
-            lane(worker, clock, 8_000..90_000, 2_000..12_000),
+            lane(worker, process, 3_000..40_000, 200..11_000),
+            lane(worker, network, 3_000..40_000, 1_000..11_000),
+            lane(worker, engine, 3_000..50_000, 1_000..9_000),
+            lane(worker, disk, 3_000..70_000, 2_000..8_000),
+            lane(worker, clock, 3_000..70_000, 2_000..12_000),
         ]);
     }
     if with_database {
@@ -211,8 +211,8 @@ pub fn draw(seed: u64, span: Duration, with_database: bool) -> Vec<Planned> {
     let mut plan = Vec::new();
     for (number, lane) in (1..).zip(lanes(with_database)) {
         let mut random = whole.part(number);
-        // At first some are not at their beginning, as later.
-        let mut at = random.of(500..lane.pause_ms.end);
+        // The first comes after half a pause at most, so that a short run has its share.
+        let mut at = random.of(500..lane.pause_ms.end / 2);
         loop {
             let fault = (lane.draw)(&mut random);
             let lasts = random.of(lane.lasts_ms.clone());

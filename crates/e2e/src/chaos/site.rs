@@ -43,6 +43,8 @@ const MASTER_FLAGS: &[&str] = &[
     "-min-free=8MB",
     "-journal-after=1s",
 ];
+/// So many tasks, of half a core each, have room on a worker.
+pub const PLACES: usize = 4;
 const WORKER_CORES: &str = "2";
 const WORKER_DISK_MB: u32 = 96;
 /// The master keeps what all tasks left.

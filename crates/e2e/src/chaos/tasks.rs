@@ -102,7 +102,7 @@ impl Kind {
             8..11 => Self::Flood {
                 flood: Flood {
                     bytes: random.of(200_000..3_000_000) as usize,
-                    line_bytes: random.pick(&[80, 1_000, 100_000]),
+                    line_bytes: random.pick(&[80, 1_000, 12_000]),
                     binary: random.pick(&[true, false]),
                     no_newline: false,
                 },

@@ -1,5 +1,5 @@
-//! Who watches while it happens: what the engine does with the cluster's containers, what endings the
-//! master tells, and whether it ever promises more of a worker than there is.
+//! Who watches while it happens: what the engine does with the cluster's containers, whether more of
+//! them ever run on a worker than it has room for, and what endings the master tells.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,11 @@ use std::{
 use serde_json::Value;
 use tokio::{process::Command, sync::watch, time::sleep};
 
-use super::{chronicle::Chronicle, listed::Listed, site::Site};
+use super::{
+    chronicle::Chronicle,
+    listed::Listed,
+    site::{PLACES, Site},
+};
 use crate::process::Process;
 
 /// Between two looks at the master.
@@ -29,9 +33,20 @@ pub struct Run {
 /// Runs by task and attempt.
 pub type Runs = BTreeMap<(String, u32), Run>;
 
+/// All that the engine did.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// With each container.
+    pub runs: Runs,
+    /// What runs now, by worker.
+    running: BTreeMap<String, BTreeSet<(String, u32)>>,
+    /// Too much at a time, in words.
+    pub crowded: Vec<String>,
+}
+
 /// Follows the engine's events of a cluster until it is dropped.
 pub struct EngineWitness {
-    runs: Arc<Mutex<Runs>>,
+    seen: Arc<Mutex<Seen>>,
     watching: Process,
 }
 
@@ -45,31 +60,31 @@ impl EngineWitness {
         for event in ["create", "start", "die", "destroy"] {
             command.args(["--filter", &format!("event={event}")]);
         }
-        let runs = Arc::<Mutex<Runs>>::default();
-        let (kept, chronicle) = (runs.clone(), chronicle.clone());
+        let seen = Arc::<Mutex<Seen>>::default();
+        let (kept, chronicle) = (seen.clone(), chronicle.clone());
         let told = move |line: &str| {
             let Some(event) = Event::read(line) else {
                 chronicle.note("engine", format!("says {line}"));
                 return;
             };
             chronicle.note("engine", event.in_words());
-            let mut runs = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            event.count(&mut runs);
+            let mut seen = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            event.count(&mut seen);
         };
         let watching = Process::spawn_apart("docker events", command, folder, Arc::new(told));
-        Self { runs, watching }
+        Self { seen, watching }
     }
 
     /// What was seen, if nothing was missed.
     ///
     /// # Errors
     /// If the engine broke off, so that something may have been missed.
-    pub fn seen(&mut self) -> Result<Runs, String> {
+    pub fn seen(&mut self) -> Result<Seen, String> {
         if let Some(status) = self.watching.ended() {
             return Err(format!("`docker events` ended with {status}"));
         }
-        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(runs.clone())
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(seen.clone())
     }
 }
 
@@ -109,11 +124,25 @@ impl Event {
         format!("{action} {task} attempt {attempt} on {worker}{code}")
     }
 
-    fn count(self, runs: &mut Runs) {
-        let run = runs.entry((self.task, self.attempt)).or_default();
+    fn count(self, seen: &mut Seen) {
+        let attempt = (self.task, self.attempt);
+        let running = seen.running.entry(self.worker.clone()).or_default();
+        let run = seen.runs.entry(attempt.clone()).or_default();
         match self.action.as_str() {
-            "start" => run.starts += 1,
-            "die" => run.exit_codes.extend(self.exit_code),
+            "start" => {
+                run.starts += 1;
+                running.insert(attempt);
+                if running.len() > PLACES {
+                    let (worker, all) = (&self.worker, running);
+                    seen.crowded.push(format!(
+                        "{worker} has room for {PLACES} containers and runs {all:?}"
+                    ));
+                }
+            }
+            "die" => {
+                run.exit_codes.extend(self.exit_code);
+                running.remove(&attempt);
+            }
             _ => {}
         }
     }
@@ -148,25 +177,6 @@ impl Told {
             }
         }
     }
-
-    /// Takes in a look at the workers.
-    pub fn workers(&mut self, workers: &Value) {
-        for worker in workers.as_array().into_iter().flatten() {
-            for resource in ["cpu", "memory", "storage", "gpu"] {
-                let figure = |what: &str| worker[format!("{what}_{resource}")].as_f64();
-                let (Some(promised), Some(total)) = (figure("allocated"), figure("total")) else {
-                    continue;
-                };
-                // Figures in GB are rounded.
-                if promised > total + 1e-6 {
-                    self.contradictions.push(format!(
-                        "{} is promised beyond what it has: {promised} of {total} of {resource}",
-                        worker["worker_id"]
-                    ));
-                }
-            }
-        }
-    }
 }
 
 /// Looks at the master again and again, for ever; `ended` tells which tasks have ended.
@@ -184,10 +194,6 @@ pub async fn watch(
             told.tasks(tasks);
             ended.send_replace(told.endings.keys().cloned().collect());
         }
-        if let Some(workers) = site.ask("workers").await {
-            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-            told.workers(&workers);
-        }
         sleep(LOOK_AGAIN).await;
     }
 }
@@ -198,25 +204,38 @@ mod tests {
 
     use super::*;
 
+    fn event(action: &str, task: &str) -> Event {
+        let line = json!({"Action": action, "Actor": {"Attributes": {
+            "cloudai.task": task, "cloudai.attempt": "2", "cloudai.worker": "w", "exitCode": "7",
+        }}});
+        Event::read(&line.to_string()).unwrap()
+    }
+
     #[test]
     fn events_are_counted_by_attempt() {
-        let line = |action: &str| {
-            json!({"Action": action, "Actor": {"Attributes": {
-                "cloudai.task": "task-1", "cloudai.attempt": "2", "cloudai.worker": "w",
-                "exitCode": "7",
-            }}})
-            .to_string()
-        };
-        let mut runs = Runs::new();
+        let mut seen = Seen::default();
         for action in ["create", "start", "die", "destroy"] {
-            Event::read(&line(action)).unwrap().count(&mut runs);
+            event(action, "task-1").count(&mut seen);
         }
         let expected = Run {
             starts: 1,
             exit_codes: vec![7],
         };
-        assert_eq!(runs[&("task-1".to_owned(), 2)], expected);
+        assert_eq!(seen.runs[&("task-1".to_owned(), 2)], expected);
         assert!(Event::read("Error: no engine").is_none());
+    }
+
+    #[test]
+    fn more_containers_than_places_are_too_many() {
+        let mut seen = Seen::default();
+        for number in 0..PLACES {
+            event("start", &format!("task-{number}")).count(&mut seen);
+        }
+        event("die", "task-0").count(&mut seen);
+        event("start", "task-8").count(&mut seen);
+        assert!(seen.crowded.is_empty());
+        event("start", "task-9").count(&mut seen);
+        assert_eq!(seen.crowded.len(), 1);
     }
 
     #[test]
@@ -233,16 +252,6 @@ mod tests {
         told.tasks(vec![task("completed", 1)]);
         assert!(told.contradictions.is_empty());
         told.tasks(vec![task("completed", 2)]);
-        assert_eq!(told.contradictions.len(), 1);
-    }
-
-    #[test]
-    fn a_promise_beyond_what_there_is_is_a_contradiction() {
-        let worker = |promised: f64| json!([{"worker_id": "w", "total_cpu": 2.0, "allocated_cpu": promised}]);
-        let mut told = Told::default();
-        told.workers(&worker(2.0));
-        assert!(told.contradictions.is_empty());
-        told.workers(&worker(2.5));
         assert_eq!(told.contradictions.len(), 1);
     }
 }
