@@ -98,7 +98,11 @@ async fn end(site: &Site, planned: Planned) {
                     worker.from_master.delay(Duration::ZERO);
                 }
                 Fault::EngineAway => worker.engine.mend().await,
-                Fault::EngineFrozen => {}
+                Fault::EngineFrozen => {
+                    // Whatever kept them open gives up, so that nobody waits for their end.
+                    worker.engine.cut().await;
+                    worker.engine.mend().await;
+                }
                 fault => end_at_machine(&mut worker.machine, fault),
             }
         }

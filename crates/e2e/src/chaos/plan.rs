@@ -49,7 +49,7 @@ pub enum Fault {
     },
     /// Its connections to the engine break, and new ones are refused.
     EngineAway,
-    /// Its connections to the engine die without a word. New ones are well, at once.
+    /// Its connections to the engine die without a word, and break at the end. New ones are well.
     EngineFrozen,
     /// The primary makes room for another.
     SteppedDown,

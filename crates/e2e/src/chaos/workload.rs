@@ -17,7 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::{faults::sleep_or_stop, random::Random, site::Site, tasks::Kind};
 
 /// No more than so many tasks are on their way at a time, so that the calm afterwards is short.
-const MOST_LIVE: usize = 24;
+const MOST_LIVE: usize = 16;
 /// No answer within this is none.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Between two tries to cancel a task.
