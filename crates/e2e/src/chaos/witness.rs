@@ -55,7 +55,10 @@ impl EngineWitness {
     #[must_use]
     pub fn new(cluster: &str, folder: &Path, chronicle: &Chronicle) -> Self {
         let mut command = Command::new("docker");
-        command.args(["events", "--format", "{{json .}}", "--filter"]);
+        // Since before it can be listening.
+        let since_s = cloudai_clock::now().wall.0 / 1000;
+        command.args(["events", "--since", &since_s.to_string()]);
+        command.args(["--format", "{{json .}}", "--filter"]);
         command.arg(format!("label=cloudai.cluster={cluster}"));
         for event in ["create", "start", "die", "destroy"] {
             command.args(["--filter", &format!("event={event}")]);
