@@ -171,8 +171,8 @@ fn left_what_it_must(kind: &Kind, task: &Listed, left: &BTreeMap<String, Left>) 
     // A task that ended on the way has left what it had come to.
     let on_the_way = task.status != "completed" && !matches!(kind, Kind::Fails { .. });
     for (name, compared, said_complete) in [
-        ("log", &left.log, task.log_complete),
-        ("files", &left.files, task.files_complete),
+        ("log is", &left.log, task.log_complete),
+        ("files are", &left.files, task.files_complete),
     ] {
         let right = match compared {
             Compared::Whole => true,
@@ -183,8 +183,7 @@ fn left_what_it_must(kind: &Kind, task: &Listed, left: &BTreeMap<String, Left>) 
         };
         if !right {
             return Some(format!(
-                "its {name} is not what it wrote, and it says complete: {said_complete:?}: \
-                 {compared:?}"
+                "its {name} not what it wrote, complete is {said_complete:?}: {compared:?}"
             ));
         }
     }

@@ -24,7 +24,7 @@ pub mod workload;
 
 use std::{
     collections::BTreeSet,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -80,8 +80,12 @@ impl Settings {
     #[must_use]
     pub fn new(store: Store, span: Duration, seed: u64) -> Self {
         let target = match std::env::var_os("CARGO_TARGET_DIR") {
-            Some(target) => target.into(),
-            None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target"),
+            Some(target) => PathBuf::from(target),
+            None => {
+                let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+                root.expect("crates/e2e lies two folders deep")
+                    .join("target")
+            }
         };
         let name = format!("{}-{seed}.log", store.as_str());
         Self {

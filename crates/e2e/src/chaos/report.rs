@@ -1,7 +1,7 @@
 //! What a run was, in figures, and every broken promise with what led to it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     path::{Path, PathBuf},
 };
@@ -45,7 +45,7 @@ pub struct Report {
     whole: usize,
     /// What tasks said of what they lack, and how many did.
     incomplete: BTreeMap<String, usize>,
-    /// Each with its timeline.
+    /// The first of each task with its timeline.
     violations: Vec<(Violation, Vec<String>)>,
 }
 
@@ -115,12 +115,14 @@ impl Report {
 
     /// Takes in what was found wrong.
     pub fn violations(&mut self, found: Vec<Violation>, chronicle: &Chronicle) {
-        let told = |violation: Violation| {
-            let timeline = violation.task.as_deref();
-            let timeline = timeline.map_or_else(Vec::new, |task| chronicle.timeline(task));
-            (violation, timeline)
-        };
-        self.violations = found.into_iter().map(told).collect();
+        let mut told = BTreeSet::new();
+        for violation in found {
+            // Once for each task.
+            let task = violation.task.clone();
+            let task = task.filter(|task| told.insert(task.clone()));
+            let timeline = task.map_or_else(Vec::new, |task| chronicle.timeline(&task));
+            self.violations.push((violation, timeline));
+        }
     }
 
     /// How many promises were broken.
