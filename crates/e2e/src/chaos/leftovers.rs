@@ -163,7 +163,7 @@ fn run_processes(folder: &Path) -> Vec<u32> {
 /// Who watches the engine's events for this cluster.
 fn watchers(cluster: &str) -> Vec<u32> {
     let label = format!("label=cloudai.cluster={cluster}");
-    processes(|args| args.iter().any(|arg| *arg == label))
+    processes(|args| args.contains(&label))
 }
 
 /// Those of the run that are there.
