@@ -3,7 +3,7 @@
 # Most of the tests that take long wait for something: twice as many at once as there are cores keep few cores busy.
 export RUST_TEST_THREADS ?= $(shell n=$$(nproc); echo $$((n < 8 ? 2 * n : n)))
 
-.PHONY: help demo build test test-all sim bench fuzz fmt lint clean
+.PHONY: help demo build test test-all sim chaos bench fuzz fmt lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -29,6 +29,9 @@ test-all: test ## the same, then what takes long: property tests with many more 
 
 sim: ## seeds of the fault simulation, on all cores; SIM="--for 10m" or SIM="--seeds 20000" says how many
 	cargo run -p cloudai-sim -- run $(SIM)
+
+chaos: ## breaks a real cluster on purpose: CHAOS_FOR=30m CHAOS_STORE=sqlite|mongodb CHAOS_SEED=n
+	@scripts/chaos
 
 bench: ## figures of this machine beside what they are compared with
 	@scripts/bench

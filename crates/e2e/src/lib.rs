@@ -10,6 +10,7 @@
     reason = "this is for tests"
 )]
 
+pub mod chaos;
 pub mod client;
 pub mod cluster;
 pub mod engine;
@@ -23,3 +24,4 @@ pub mod registry;
 pub mod relay;
 pub mod small_disk;
 pub mod wait;
+pub mod wall_clock;

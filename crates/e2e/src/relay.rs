@@ -1,4 +1,4 @@
-//! A way to a server that a test can make slow, cut and mend: from a TCP port or a socket of its
+//! A way to a server that a test can make slow or long, cut and mend: from a TCP port or a socket of its
 //! own to another.
 
 use std::{
@@ -8,14 +8,22 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
+use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
-    sync::watch,
+    sync::{mpsc, watch},
     task::{JoinHandle, JoinSet},
+    time::{Instant, sleep_until},
 };
+
+/// The most bytes that are taken from one end at once.
+const PIECE: usize = 16 * 1024;
+/// The most pieces that are on a long way at a time, in one direction of one connection.
+const ON_THE_WAY: usize = 64;
 
 /// The engine's own socket.
 pub const ENGINE: &str = "/var/run/docker.sock";
@@ -46,7 +54,19 @@ pub struct Relay {
     passed: Arc<AtomicU64>,
     /// How often those connected until then were frozen.
     freezes: Arc<watch::Sender<u64>>,
+    /// How long each piece is on its way.
+    delay: Arc<watch::Sender<Duration>>,
     accepting: Option<JoinHandle<()>>,
+}
+
+/// What a connection goes by.
+#[derive(Clone)]
+struct Course {
+    far: End,
+    allowed: watch::Receiver<u64>,
+    passed: Arc<AtomicU64>,
+    freezes: Arc<watch::Sender<u64>>,
+    delay: watch::Receiver<Duration>,
 }
 
 impl Relay {
@@ -63,6 +83,7 @@ impl Relay {
             allowed: Arc::new(watch::Sender::new(u64::MAX)),
             passed: Arc::default(),
             freezes: Arc::new(watch::Sender::new(0)),
+            delay: Arc::new(watch::Sender::new(Duration::ZERO)),
             accepting: None,
         };
         relay.mend().await;
@@ -96,6 +117,12 @@ impl Relay {
         self.freezes.send_modify(|freezes| *freezes += 1);
     }
 
+    /// Has every byte from now on take so long, in either direction, as on a long line. Their order
+    /// stays.
+    pub fn delay(&self, each: Duration) {
+        self.delay.send_replace(each);
+    }
+
     /// Breaks every connection and takes no new one.
     pub async fn cut(&mut self) {
         if let Some(accepting) = self.accepting.take() {
@@ -118,11 +145,14 @@ impl Relay {
             }
             End::Unix(path) => Listener::Unix(UnixListener::bind(path).unwrap()),
         };
-        let (far, allowed, passed) = (self.far.clone(), self.allowed.clone(), self.passed.clone());
-        let freezes = self.freezes.clone();
-        self.accepting = Some(tokio::spawn(accept(
-            listener, far, allowed, passed, freezes,
-        )));
+        let course = Course {
+            far: self.far.clone(),
+            allowed: self.allowed.subscribe(),
+            passed: self.passed.clone(),
+            freezes: self.freezes.clone(),
+            delay: self.delay.subscribe(),
+        };
+        self.accepting = Some(tokio::spawn(accept(listener, course)));
     }
 }
 
@@ -135,13 +165,7 @@ impl Drop for Relay {
 }
 
 /// Connections end with the task that runs this.
-async fn accept(
-    listener: Listener,
-    far: End,
-    allowed: Arc<watch::Sender<u64>>,
-    passed: Arc<AtomicU64>,
-    freezes: Arc<watch::Sender<u64>>,
-) {
+async fn accept(listener: Listener, course: Course) {
     let mut connections = JoinSet::new();
     loop {
         let near: Box<dyn Wire> = match &listener {
@@ -149,11 +173,11 @@ async fn accept(
             Listener::Unix(listener) => Box::new(listener.accept().await.unwrap().0),
         };
         while connections.try_join_next().is_some() {}
-        let (far, allowed, passed) = (far.clone(), allowed.subscribe(), passed.clone());
-        let mut freezes = freezes.subscribe();
+        let course = course.clone();
+        let mut freezes = course.freezes.subscribe();
         connections.spawn(async move {
             // Dropped with both its ends when the relay is cut, and not before.
-            let mut connected = std::pin::pin!(connect(near, far, allowed, passed));
+            let mut connected = std::pin::pin!(connect(near, course));
             tokio::select! {
                 biased;
                 _ = freezes.changed() => std::future::pending().await,
@@ -163,36 +187,80 @@ async fn accept(
     }
 }
 
-async fn connect(
-    near: Box<dyn Wire>,
-    far: End,
-    mut allowed: watch::Receiver<u64>,
-    passed: Arc<AtomicU64>,
-) {
-    let far: Box<dyn Wire> = match far {
+async fn connect(near: Box<dyn Wire>, course: Course) {
+    let far: Box<dyn Wire> = match course.far {
         End::Tcp(address) => match TcpStream::connect(address).await {
             Ok(stream) => Box::new(stream),
             Err(_) => return,
         },
         End::Unix(path) => Box::new(UnixStream::connect(path).await.unwrap()),
     };
-    let (mut near_read, mut near_write) = tokio::io::split(near);
-    let (mut far_read, mut far_write) = tokio::io::split(far);
-    let there = async {
-        // Either side may end it; so below.
-        drop(tokio::io::copy(&mut near_read, &mut far_write).await);
-        drop(far_write.shutdown().await);
+    let (near_read, near_write) = tokio::io::split(near);
+    let (far_read, far_write) = tokio::io::split(far);
+    let gate = Gate {
+        allowed: course.allowed,
+        passed: course.passed,
     };
-    let back = async {
-        let mut buffer = vec![0; 16 * 1024];
-        while let Ok(read @ 1..) = far_read.read(&mut buffer).await {
-            let now = passed.fetch_add(read as u64, Ordering::SeqCst) + read as u64;
-            let over = allowed.wait_for(|allowed| now <= *allowed).await.is_err();
-            if over || near_write.write_all(&buffer[..read]).await.is_err() {
+    let there = carry(near_read, far_write, course.delay.clone(), None);
+    let back = carry(far_read, near_write, course.delay, Some(gate));
+    tokio::join!(there, back);
+}
+
+/// What holds bytes up at an end.
+struct Gate {
+    allowed: watch::Receiver<u64>,
+    passed: Arc<AtomicU64>,
+}
+
+impl Gate {
+    /// Waits until so many bytes more may pass; whether they ever may.
+    async fn opens(&mut self, bytes: usize) -> bool {
+        let bytes = bytes as u64;
+        let now = self.passed.fetch_add(bytes, Ordering::SeqCst) + bytes;
+        self.allowed
+            .wait_for(|allowed| now <= *allowed)
+            .await
+            .is_ok()
+    }
+}
+
+/// Carries one direction of a connection until either side ends it.
+async fn carry(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    delay: watch::Receiver<Duration>,
+    mut gate: Option<Gate>,
+) {
+    let (sender, mut on_the_way) = mpsc::channel::<(Instant, Bytes)>(ON_THE_WAY);
+    let reading = async move {
+        let mut buffer = BytesMut::new();
+        loop {
+            buffer.reserve(PIECE);
+            let Ok(read @ 1..) = from.read_buf(&mut buffer).await else {
+                return;
+            };
+            if let Some(gate) = &mut gate
+                && !gate.opens(read).await
+            {
+                return;
+            }
+            let due = Instant::now() + *delay.borrow();
+            if sender.send((due, buffer.split().freeze())).await.is_err() {
+                return;
+            }
+        }
+    };
+    let writing = async move {
+        while let Some((due, piece)) = on_the_way.recv().await {
+            // A timer is no finer than a millisecond, which is much for what is due at once.
+            if due > Instant::now() {
+                sleep_until(due).await;
+            }
+            if to.write_all(&piece).await.is_err() {
                 break;
             }
         }
-        drop(near_write.shutdown().await);
+        drop(to.shutdown().await);
     };
-    tokio::join!(there, back);
+    tokio::join!(reading, writing);
 }

@@ -74,6 +74,12 @@ impl SmallDisk {
         std::fs::remove_file(self.filler()).expect("it was filled");
     }
 
+    /// The folder that it is mounted at.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.0
+    }
+
     fn filler(&self) -> PathBuf {
         self.0.join("filler")
     }
