@@ -1,6 +1,9 @@
 # The doors to the project; each is one script or one cargo command. `make` alone lists them.
 
-.PHONY: help demo build test test-all bench fuzz fmt lint clean
+# Most of the tests that take long wait for something: twice as many at once as there are cores keep few cores busy.
+export RUST_TEST_THREADS ?= $(shell n=$$(nproc); echo $$((n < 8 ? 2 * n : n)))
+
+.PHONY: help demo build test test-all sim chaos bench fuzz fmt lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -9,7 +12,7 @@ demo: ## a cluster on this machine runs the sample task; Ctrl-C ends it
 	@scripts/demo
 
 build: ## the programs, optimised, in target/release
-	cargo build --release --workspace --bins
+	cargo build --release --workspace --exclude cloudai-sim --bins
 
 test: ## every test; sets up the Docker Engine, the test images, old nodes' peers and a mongod first
 	@scripts/engine-up
@@ -24,6 +27,12 @@ test-all: test ## the same, then what takes long: property tests with many more 
 	PROPTEST_CASES=20000 cargo test -p cloudai-core -p cloudai-worker-core -p cloudai-files --tests
 	CLOUDAI_FUZZ_ROUNDS=20 cargo test -p cloudai-fuzzing --test short
 	CLOUDAI_TESTS_FULL_SPANS=1 cargo test -p cloudai-tests --test recovery silence
+
+sim: ## seeds of the fault simulation, on all cores; SIM="--for 10m" or SIM="--seeds 20000" says how many
+	cargo run -p cloudai-sim -- run $(SIM)
+
+chaos: ## breaks a real cluster on purpose: CHAOS_FOR=30m CHAOS_STORE=sqlite|mongodb CHAOS_SEED=n
+	@scripts/chaos
 
 bench: ## figures of this machine beside what they are compared with
 	@scripts/bench

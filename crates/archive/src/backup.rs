@@ -7,7 +7,7 @@
 //! meanwhile, and that is said.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -138,6 +138,11 @@ pub async fn backup(request: BackupRequest, progress: Progress) -> Result<Backup
         let path = request.to;
         return Err(BackupError::Exists { path });
     }
+    // As of before the records: what goes from here on was taken away meanwhile.
+    let logs = match request.logs_and_files {
+        true => logs_there(&request.data_dir.join(LOGS)).await?,
+        false => BTreeSet::new(),
+    };
     let from = request.place.read().await?;
     let beside = folder_of(&request.to).to_owned();
     let failed = |cause: CopyFailure| BackupError::Copy {
@@ -195,6 +200,7 @@ pub async fn backup(request: BackupRequest, progress: Progress) -> Result<Backup
         store: copy.join(DATABASE_FILE),
         data_dir: request.data_dir.clone(),
         attempts,
+        logs,
         files,
     };
     let (to, records) = (request.to.clone(), records(&sent.holdings));
@@ -257,6 +263,8 @@ struct Parts {
     store: PathBuf,
     data_dir: PathBuf,
     attempts: Vec<AttemptId>,
+    /// The logs that were there at the beginning.
+    logs: BTreeSet<PathBuf>,
     files: Vec<FilesRecord>,
 }
 
@@ -277,7 +285,12 @@ impl Parts {
         let mut done = 0;
         let logs = LogStore::new(self.data_dir.join(LOGS));
         for attempt in &self.attempts {
-            add_log(&mut archive, &logs, attempt)?;
+            let is_there = add_log(&mut archive, &logs, attempt)?;
+            // Many an attempt has none.
+            if !is_there && self.logs.contains(&logs.path(attempt)) {
+                let name = log_name(attempt);
+                missing.push(format!("{name}: it was removed while the backup was made"));
+            }
             done += 1;
             progress("logs and files added", done);
         }
@@ -335,24 +348,54 @@ fn add_file(archive: &mut ArchiveWriter, name: &str, path: &Path) -> Result<(), 
     Ok(())
 }
 
-/// Adds an attempt's log up to its last whole frame. Many an attempt has none.
+/// All logs below this folder.
+async fn logs_there(folder: &Path) -> Result<BTreeSet<PathBuf>, BackupError> {
+    let folder = folder.to_owned();
+    let list = tokio::task::spawn_blocking(move || {
+        let mut logs = BTreeSet::new();
+        for task in entries(&folder)? {
+            if task.is_dir() {
+                logs.extend(entries(&task)?);
+            }
+        }
+        Ok(logs)
+    });
+    list.await.expect("listing does not panic")
+}
+
+/// The paths in a folder; none if it is not there.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, BackupError> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries,
+    };
+    let paths = entries.and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    paths.map_err(|source| BackupError::Part {
+        path: folder.to_owned(),
+        source,
+    })
+}
+
+fn log_name(attempt: &AttemptId) -> String {
+    format!("{LOGS}/{}/{}.log", attempt.task, attempt.number)
+}
+
+/// Adds an attempt's log up to its last whole frame; `false` if it is not there.
 fn add_log(
     archive: &mut ArchiveWriter,
     logs: &LogStore,
     attempt: &AttemptId,
-) -> Result<(), BackupError> {
+) -> Result<bool, BackupError> {
     let path = logs.path(attempt);
     let open = || -> Result<_, LogError> { Ok((whole_len(&path)?, LogReader::open(&path)?)) };
     let (size, reader) = match open() {
         Ok(there) => there,
-        // It never wrote anything, or retention has just removed it.
-        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) if error.is_not_found() => return Ok(false),
         Err(error) => return Err(error.into()),
     };
     let source = Log { reader, offset: 0 };
-    let name = format!("{LOGS}/{}/{}.log", attempt.task, attempt.number);
-    archive.add(&name, size, source)?;
-    Ok(())
+    archive.add(&log_name(attempt), size, source)?;
+    Ok(true)
 }
 
 struct Log {

@@ -40,8 +40,12 @@ const MARK: &str = "a restore of ";
 
 /// A master raises its epoch by one at each start. So many starts are allowed for, and
 const STARTS: u64 = 4096;
-/// one more for each such span since the backup was made.
+/// one more for each such span since the backup was made,
 const MS_A_START: i64 = 10_000;
+/// but never more than in a year: a clock may stand anywhere.
+const MOST_STARTS: u64 = 365 * 24 * 360;
+/// What the core numbers assignments with has 24 bits for it.
+const EPOCHS: u64 = 1 << 24;
 
 /// What is restored, and where to.
 #[derive(Debug, Clone)]
@@ -98,6 +102,20 @@ pub enum RestoreError {
         path: PathBuf,
         /// Some of it.
         holds: String,
+    },
+    /// Its cluster has had too many starts and restores.
+    #[error(
+        "{path:?} is of a cluster that was started and restored too often: its epoch {epoch} would \
+         become {wanted}, expected less than {EPOCHS}. Start a new cluster, and register its \
+         workers there"
+    )]
+    TooManyStarts {
+        /// The archive.
+        path: PathBuf,
+        /// The cluster's epoch when it was made.
+        epoch: u64,
+        /// What it would have to be.
+        wanted: u64,
     },
     /// The store can't be filled.
     #[error(transparent)]
@@ -220,6 +238,17 @@ pub async fn restore(
         });
     }
     let (header, at) = (manifest.header.clone(), request.at);
+    if let Some(epoch) = held.cluster.as_ref().map(|cluster| cluster.epoch) {
+        let wanted = above_all_sent(epoch, &header, at);
+        if wanted >= EPOCHS {
+            let path = request.from.clone();
+            return Err(RestoreError::TooManyStarts {
+                path,
+                epoch,
+                wanted,
+            });
+        }
+    }
     let raise = |record: &mut Record| {
         if let Record::Cluster(cluster) = record {
             cluster.epoch = above_all_sent(cluster.epoch, &header, at);
@@ -360,7 +389,7 @@ fn above_all_sent(epoch: u64, made: &Header, now: Wall) -> u64 {
     let since = now.0.saturating_sub(made.made_at_ms).max(0) / MS_A_START;
     epoch
         .saturating_add(STARTS)
-        .saturating_add(since.unsigned_abs())
+        .saturating_add(since.unsigned_abs().min(MOST_STARTS))
 }
 
 /// What unpacks an archive into a data directory.
@@ -469,63 +498,4 @@ impl Outputs {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_part_that_would_leave_the_data_directory_goes_nowhere() {
-        for name in [
-            "store/cloudai.db",
-            "secrets/worker-token.key",
-            "logs/task-7/2.log",
-            "files/ann/task-7/results/model.bin",
-            "files/ann/task-7/..%2Fx",
-        ] {
-            assert!(Goes::of(name).is_some(), "{name}");
-        }
-        for name in [
-            "",
-            "store/other.db",
-            "../store/cloudai.db",
-            "/etc/passwd",
-            "secrets/../../x.key",
-            "secrets/a/b.key",
-            "secrets/cloudai.db",
-            "secrets/..",
-            "logs/../1.log",
-            "logs/task-7/../../1.log",
-            "logs/task-7/x.log",
-            "logs/.hidden/1.log",
-            "files/ann/task-7/../../../x",
-            "files/../task-7/x",
-            "files/.incoming/task-7/x",
-            "files/ann/task-7/",
-            "files/ann/task-7//x",
-            "files/ann/task-7",
-            "cloudai.db",
-        ] {
-            assert!(Goes::of(name).is_none(), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_restored_epoch_is_above_every_start_since_the_backup() {
-        let made = |made_at_ms| Header {
-            format: 1,
-            program: String::new(),
-            cluster: None,
-            made_at: String::new(),
-            made_at_ms,
-            store: String::new(),
-            schema: 1,
-            logs_and_files: true,
-        };
-        let day = 24 * 3600 * 1000;
-        assert_eq!(above_all_sent(7, &made(0), Wall(0)), 7 + 4096);
-        assert_eq!(above_all_sent(7, &made(0), Wall(day)), 7 + 4096 + 8640);
-        assert_eq!(above_all_sent(7, &made(day), Wall(0)), 7 + 4096);
-        // The core keeps 24 bits for it.
-        let years_later = above_all_sent(1 << 20, &made(0), Wall(4 * 365 * day));
-        assert!(years_later < 1 << 24, "{years_later}");
-    }
-}
+mod tests;

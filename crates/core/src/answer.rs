@@ -238,7 +238,8 @@ pub struct Welcome {
 /// A heartbeat was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeartbeatTaken {
-    /// The worker shall say what it offers: this master hasn't heard it since it started.
+    /// The worker shall say what it offers: this master hasn't heard it since it started, or last
+    /// heard it of an earlier start of the worker's program.
     pub introduce: bool,
 }
 

@@ -17,6 +17,7 @@ use crate::{
     queue::Queue,
     registry::Registry,
     settings::Settings,
+    simulation::Sabotage,
     stop_orders::StopOrders,
     suspicion::Suspicion,
     task::Task,
@@ -57,6 +58,8 @@ pub struct Core {
     /// Silence counts from here at the earliest.
     pub(crate) forgiven: Mono,
     pub(crate) next_stop_orders: Mono,
+    /// Nothing, but in a simulation.
+    pub(crate) sabotage: Sabotage,
 }
 
 /// See [`Core::invites`].
@@ -111,6 +114,7 @@ impl Core {
             last_tick: Mono::default(),
             forgiven: Mono::default(),
             next_stop_orders: Mono::default(),
+            sabotage: Sabotage::default(),
         }
     }
 

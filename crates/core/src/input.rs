@@ -250,6 +250,8 @@ pub struct Hello {
     pub labels: BTreeMap<String, String>,
     /// Which data directory it works from; `None` from a node that doesn't say.
     pub home: Option<String>,
+    /// Which start of its program it is; `None` from a node that doesn't say.
+    pub incarnation: Option<String>,
 }
 
 /// A worker's sign of life.

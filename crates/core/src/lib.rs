@@ -25,11 +25,13 @@ mod queue;
 pub mod registry;
 mod schedule;
 mod settings;
+pub mod simulation;
 mod snapshot;
 mod stop_orders;
 mod suspicion;
 mod task;
 mod timers;
+mod verdict;
 
 pub use answer::{
     AddWorkerError, Answer, CancelError, CancelOutcome, ChangeError, ChangeOutcome, DrainError,

@@ -120,11 +120,16 @@ pub fn next_attempt(
     state: AttemptState,
     event: AttemptEvent,
 ) -> Result<AttemptState, IllegalTransition<AttemptState, AttemptEvent>> {
-    look_up(ATTEMPT_TRANSITIONS, state, event).ok_or(IllegalTransition {
+    let next = look_up(ATTEMPT_TRANSITIONS, state, event).ok_or(IllegalTransition {
         what: "an attempt",
         state,
         event,
-    })
+    });
+    #[cfg(feature = "simulation")]
+    if next.is_ok() {
+        crate::simulation::note(state, event);
+    }
+    next
 }
 
 impl AttemptState {

@@ -5,11 +5,11 @@
 mod cluster;
 
 use cloudai_core::{
-    Answer, AssignAnswer, CancelError, CancelOutcome, Effect, Event, Heartbeat, Input, Reported,
-    StopAnswer, WorkerCallError, WorkerChange,
+    Answer, AssignAnswer, CancelError, CancelOutcome, Effect, Event, Heartbeat, Hello, Input,
+    Reported, StopAnswer, WorkerCallError, WorkerChange,
 };
 use cloudai_model::{Exit, HostUsage, Phase, TaskDraft, TaskStatus, record::Record};
-use cluster::{Cluster, capacity, cores, draft, id, spec};
+use cluster::{Cluster, capacity, cores, draft, id, old_node, spec};
 
 fn results(cluster: &Cluster) -> Vec<(String, TaskStatus)> {
     let results = cluster.written.iter().filter_map(|record| match record {
@@ -569,4 +569,41 @@ fn a_second_program_under_one_id_is_refused_while_the_first_is_there() {
     cluster
         .hello_from("a", capacity(8, 0), Some("home-2"))
         .unwrap();
+}
+
+#[test]
+fn what_an_earlier_start_of_a_worker_offered_does_not_stand_when_it_comes_late() {
+    // Given a worker that was started again with more, and whose first hello comes after its second
+    let mut cluster = Cluster::new();
+    cluster.add_worker("a");
+    let hello = |cores, incarnation: &str| Hello {
+        version: Some("1".into()),
+        incarnation: Some(incarnation.into()),
+        ..old_node("a", capacity(cores, 0))
+    };
+    let heartbeat = |cluster: &mut Cluster, incarnation: &str| {
+        let heartbeat = Heartbeat {
+            worker: id("a"),
+            incarnation: Some(incarnation.into()),
+            home: None,
+            usage: HostUsage::default(),
+            held: Vec::new(),
+            last_sequence: Some(0),
+            unwell: None,
+        };
+        match cluster.call(|call| Input::Heartbeat { call, heartbeat }) {
+            Answer::HeartbeatTaken(taken) => taken.unwrap().introduce,
+            other => panic!("{other:?}"),
+        }
+    };
+    cluster.introduced(hello(8, "second")).unwrap();
+    assert!(!heartbeat(&mut cluster, "second"));
+    cluster.introduced(hello(2, "first")).unwrap();
+
+    // When it is heard of next, it is asked once more, and what it says stands
+    assert!(heartbeat(&mut cluster, "second"));
+    cluster.introduced(hello(8, "second")).unwrap();
+    assert!(!heartbeat(&mut cluster, "second"));
+    let known = cluster.core.registry().get(&id("a")).unwrap();
+    assert_eq!(known.capacity, Some(capacity(8, 0)));
 }

@@ -175,12 +175,14 @@ fn a_task_that_takes_its_workers_down_is_given_up_at_the_limit_and_names_them() 
 }
 
 #[test]
-fn a_container_that_vanished_under_its_worker_counts_and_one_that_was_stopped_in_order_does_not() {
+fn a_container_that_went_down_with_its_machine_counts_and_one_that_was_stopped_in_order_does_not() {
     let settings = Settings {
         machine_failure_limit: 2,
         ..Settings::default()
     };
-    for (started_at, given_up) in [(None, true), (Some(cloudai_model::Wall(1)), false)] {
+    // Its start is known, or not: it was found gone.
+    let began = Some(cloudai_model::Wall(1));
+    for (started_at, in_order) in [(began, false), (None, false), (began, true), (None, true)] {
         let workers = [("a", capacity(1, 0))];
         let mut cluster = Cluster::with_settings(settings.clone(), &workers);
         let task = cluster.submit(&cores(1.0)).task;
@@ -191,6 +193,7 @@ fn a_container_that_vanished_under_its_worker_counts_and_one_that_was_stopped_in
             let attempt = runs(&mut cluster, "a");
             let mut last = report(&attempt, Exit::Interrupted("its machine".into()));
             last.end.started_at = started_at;
+            last.in_order = in_order;
             cluster.call(|call| Input::Finished {
                 call,
                 worker: id("a"),
@@ -200,7 +203,9 @@ fn a_container_that_vanished_under_its_worker_counts_and_one_that_was_stopped_in
             cluster.pass_time(10_000, &["a"]);
         }
         let failed = cluster.state(&task).status == TaskStatus::Failed;
-        assert_eq!(failed, given_up);
+        assert_eq!(failed, !in_order);
+        let counted = cluster.state(&task).taken_down.len();
+        assert_eq!(counted, if in_order { 0 } else { 2 });
     }
 }
 

@@ -10,6 +10,7 @@
     reason = "this is for tests"
 )]
 
+pub mod chaos;
 pub mod client;
 pub mod cluster;
 pub mod engine;
@@ -18,7 +19,9 @@ pub mod old_nodes;
 pub mod own_engine;
 pub mod process;
 pub mod programs;
-pub mod proxy;
 pub mod pty;
+pub mod registry;
+pub mod relay;
 pub mod small_disk;
 pub mod wait;
+pub mod wall_clock;

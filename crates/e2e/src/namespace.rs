@@ -16,6 +16,9 @@ pub struct Namespace {
     pub there: String,
 }
 
+/// An address that no card has: a local one (its second bit) that nobody was given.
+const NOBODY: &str = "02:00:00:00:00:01";
+
 static COUNT: AtomicU8 = AtomicU8::new(0);
 
 impl Namespace {
@@ -35,7 +38,7 @@ impl Namespace {
             here: format!("198.18.{third}.{}", fourth + 1),
             there: format!("198.18.{third}.{}", fourth + 2),
         };
-        let inner = format!("{}i", this.cable);
+        let inner = this.inner();
         ip(&["netns", "add", &this.name]);
         ip(&[
             "link",
@@ -70,14 +73,72 @@ impl Namespace {
         this
     }
 
+    /// What a command begins with that runs inside and sees everything else as from here.
+    pub(crate) fn entered(&self) -> [String; 2] {
+        let network = format!("--net=/run/netns/{}", self.name);
+        ["nsenter".to_owned(), network]
+    }
+
+    /// Its name, as `ip netns` has it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Pulls the cable out, at its end.
+    pub fn unplug(&self) {
+        ip(&["-n", &self.name, "link", "set", &self.inner(), "down"]);
+    }
+
+    /// And in again.
+    pub fn plug(&self) {
+        ip(&["-n", &self.name, "link", "set", &self.inner(), "up"]);
+    }
+
+    /// Has what is sent to it vanish on the way; what it sends arrives. The kernel addresses frames
+    /// to a machine that there is not.
+    pub fn lose_towards(&self) {
+        let neighbour = ["neigh", "replace", &self.there, "lladdr", NOBODY];
+        ip(&[&neighbour[..], &["nud", "permanent", "dev", &self.cable]].concat());
+    }
+
+    /// The other way round.
+    pub fn lose_from(&self) {
+        let neighbour = ["-n", &self.name, "neigh", "replace", &self.here];
+        let nobody = ["lladdr", NOBODY, "nud", "permanent", "dev"];
+        ip(&[&neighbour[..], &nobody, &[&self.inner()]].concat());
+    }
+
+    /// Ends [`Self::lose_towards`].
+    pub fn find_towards(&self) {
+        ip(&["neigh", "del", &self.there, "dev", &self.cable]);
+    }
+
+    /// Ends [`Self::lose_from`].
+    pub fn find_from(&self) {
+        let inner = self.inner();
+        ip(&["-n", &self.name, "neigh", "del", &self.here, "dev", &inner]);
+    }
+
+    fn inner(&self) -> String {
+        format!("{}i", self.cable)
+    }
+
     /// A command that runs inside.
     #[must_use]
     pub fn command(&self, program: &std::path::Path) -> tokio::process::Command {
-        let mut words = as_root();
-        words.extend(["ip", "netns", "exec", &self.name].map(str::to_owned));
+        let words = self.words();
         let mut command = tokio::process::Command::new(&words[0]);
         command.args(&words[1..]).arg(program);
         command
+    }
+
+    /// The words before a command that has it run inside.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        let mut words = as_root();
+        words.extend(["ip", "netns", "exec", &self.name].map(str::to_owned));
+        words
     }
 }
 

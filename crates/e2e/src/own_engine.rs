@@ -11,7 +11,8 @@ use cloudai_engine::Engine;
 
 use crate::{
     engine::{TEST_SHELL, TEST_TASK},
-    namespace::as_root,
+    namespace::{Namespace, as_root},
+    small_disk::SmallDisk,
     wait::until,
 };
 
@@ -19,6 +20,8 @@ use crate::{
 #[derive(Debug)]
 pub struct OwnEngine {
     folder: tempfile::TempDir,
+    /// Where it reaches this machine over the network, if it shall.
+    network: Option<Namespace>,
 }
 
 impl OwnEngine {
@@ -28,7 +31,23 @@ impl OwnEngine {
     /// If it doesn't start: needs root or sudo, and `dockerd`.
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().expect("there is room for a folder");
-        let this = Self { folder };
+        Self::started(folder, None).await
+    }
+
+    /// The same with so many MB for all that it has, and with a way to this machine: it may pull from
+    /// registries at [`here`](Self::here).
+    ///
+    /// # Panics
+    /// If it doesn't start.
+    pub async fn on_small_disk(megabytes: u32) -> (Self, SmallDisk) {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let disk = SmallDisk::at(&folder.path().join("data"), megabytes);
+        let this = Self::started(folder, Some(Namespace::new())).await;
+        (this, disk)
+    }
+
+    async fn started(folder: tempfile::TempDir, network: Option<Namespace>) -> Self {
+        let this = Self { folder, network };
         this.start().await;
         let line = format!(
             "docker save {TEST_TASK} {TEST_SHELL} | docker -H {} load",
@@ -53,6 +72,16 @@ impl OwnEngine {
         format!("unix://{}", self.path("docker.sock").display())
     }
 
+    /// This machine's address, as it is reached from an engine with a way to it.
+    ///
+    /// # Panics
+    /// If it has none.
+    #[must_use]
+    pub fn here(&self) -> &str {
+        let network = self.network.as_ref().expect("it was made with one");
+        &network.here
+    }
+
     /// A client of it.
     ///
     /// # Panics
@@ -74,7 +103,14 @@ impl OwnEngine {
         let mut words = as_root();
         // In a network namespace of its own: it makes a bridge there, and leaves the machine's alone. (One with
         // `--bridge=none` in the machine's namespace deletes the bridge of the machine's own engine.)
-        words.extend(["unshare", "--net", "dockerd"].map(str::to_owned));
+        match &self.network {
+            None => words.extend(["unshare", "--net"].map(str::to_owned)),
+            Some(network) => words.extend(network.entered()),
+        }
+        words.push("dockerd".to_owned());
+        if let Some(network) = &self.network {
+            words.push(format!("--insecure-registry={}/32", network.here));
+        }
         let path = |name| self.path(name).display().to_string();
         let spawned = Command::new(&words[0])
             .args(&words[1..])
@@ -104,31 +140,45 @@ impl OwnEngine {
         self.end("TERM").await;
     }
 
-    /// Ends it without a warning.
+    /// Ends it without a warning, and the containerd that it started, which would end a little later.
     pub async fn kill(&self) {
+        let containerd = self.running("exec/containerd/containerd.pid", "containerd");
         self.end("KILL").await;
+        if let Some(pid) = containerd {
+            send("KILL", &pid);
+            has_ended(&pid).await;
+        }
     }
 
     async fn end(&self, signal: &str) {
         let Some(pid) = self.pid() else { return };
         send(signal, &pid);
-        until("the test's own engine to end", async || {
-            (!PathBuf::from(format!("/proc/{pid}")).exists()).then_some(())
-        })
-        .await;
+        has_ended(&pid).await;
     }
 
     fn pid(&self) -> Option<String> {
-        let pid = fs::read_to_string(self.path("pid")).ok()?;
+        self.running("pid", "dockerd")
+    }
+
+    /// The process that a file names, if it runs.
+    fn running(&self, pid_file: &str, program: &str) -> Option<String> {
+        let pid = fs::read_to_string(self.path(pid_file)).ok()?;
         let pid = pid.trim().to_owned();
         // A number that another process has by now is not to be killed.
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-        (name.trim() == "dockerd").then_some(pid)
+        (name.trim() == program).then_some(pid)
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
+}
+
+async fn has_ended(pid: &str) {
+    until("the test's own engine to end", async || {
+        (!PathBuf::from(format!("/proc/{pid}")).exists()).then_some(())
+    })
+    .await;
 }
 
 fn send(signal: &str, pid: &str) {

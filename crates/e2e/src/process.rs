@@ -1,8 +1,9 @@
 //! One program under test: its stdin, and every line it has said.
 
 use std::{
+    os::unix::process::CommandExt as _,
     path::Path,
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -11,10 +12,13 @@ use tokio::{
     process::{Child, ChildStdin, Command},
 };
 
-use crate::wait::until;
+use crate::wait::{Deadline, until};
 
 /// With this in the environment what programs say is not shown besides.
 pub const QUIET: &str = "CLOUDAI_TESTS_QUIET";
+
+/// Who hears each line as it is said.
+pub type Listener = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// See the module. Killed when dropped.
 #[derive(Debug)]
@@ -40,7 +44,37 @@ impl Process {
     ///
     /// # Panics
     /// If it can't be started.
-    pub fn spawn(name: &str, mut command: Command, folder: &Path) -> Self {
+    pub fn spawn(name: &str, command: Command, folder: &Path) -> Self {
+        let quiet = std::env::var_os(QUIET).is_some();
+        let (named, lines) = (name.to_owned(), Arc::default());
+        let kept: Arc<Mutex<Vec<String>>> = Arc::clone(&lines);
+        let listener = move |line: &str| {
+            if !quiet {
+                eprintln!("{named}| {line}");
+            }
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.push(line.to_owned());
+        };
+        Self::spawn_heard(name, command, folder, Arc::new(listener), lines)
+    }
+
+    /// The same, with each line told to somebody instead of shown and kept. A Ctrl-C at the terminal
+    /// doesn't reach it.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    pub fn spawn_apart(name: &str, mut command: Command, folder: &Path, told: Listener) -> Self {
+        command.as_std_mut().process_group(0);
+        Self::spawn_heard(name, command, folder, told, Arc::default())
+    }
+
+    fn spawn_heard(
+        name: &str,
+        mut command: Command,
+        folder: &Path,
+        told: Listener,
+        lines: Arc<Mutex<Vec<String>>>,
+    ) -> Self {
         let mut child = command
             .current_dir(folder)
             .env("NO_COLOR", "1")
@@ -50,9 +84,8 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .unwrap_or_else(|error| panic!("{name} can't be started: {error}"));
-        let lines = Arc::default();
-        gather(name, child.stdout.take(), &lines);
-        gather(name, child.stderr.take(), &lines);
+        gather(child.stdout.take(), &told);
+        gather(child.stderr.take(), &told);
         let stdin = child.stdin.take();
         Self {
             name: name.to_owned(),
@@ -67,12 +100,20 @@ impl Process {
     /// # Panics
     /// If the program doesn't read any more.
     pub async fn type_line(&mut self, line: &str) {
+        self.try_type_line(line).await.unwrap();
+    }
+
+    /// Types a line to a program that may be gone.
+    ///
+    /// # Errors
+    /// If it doesn't read any more.
+    ///
+    /// # Panics
+    /// If its stdin was ended.
+    pub async fn try_type_line(&mut self, line: &str) -> std::io::Result<()> {
         let stdin = self.stdin.as_mut().expect("stdin is open");
-        stdin
-            .write_all(format!("{line}\n").as_bytes())
-            .await
-            .unwrap();
-        stdin.flush().await.unwrap();
+        stdin.write_all(format!("{line}\n").as_bytes()).await?;
+        stdin.flush().await
     }
 
     /// Ends its stdin.
@@ -159,10 +200,16 @@ impl Process {
     /// If that can't be found out.
     #[must_use]
     pub fn has_ended(&mut self) -> bool {
-        self.child
-            .try_wait()
-            .expect("a child can be asked")
-            .is_some()
+        self.ended().is_some()
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Panics
+    /// If that can't be found out.
+    #[must_use]
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child can be asked")
     }
 
     /// Kills it without a warning.
@@ -175,21 +222,19 @@ impl Process {
     /// # Panics
     /// If it doesn't end in time.
     pub async fn ends(&mut self) -> Option<i32> {
-        let what = format!("{} to end", self.name);
-        until(&what, async || self.child.try_wait().unwrap())
-            .await
-            .code()
+        let deadline = Deadline::new(&format!("{} to end", self.name));
+        loop {
+            if let Some(status) = self.ended() {
+                return status.code();
+            }
+            deadline.again().await;
+        }
     }
 }
 
-fn gather(
-    name: &str,
-    output: Option<impl AsyncRead + Unpin + Send + 'static>,
-    lines: &Arc<Mutex<Vec<String>>>,
-) {
+fn gather(output: Option<impl AsyncRead + Unpin + Send + 'static>, told: &Listener) {
     let Some(output) = output else { return };
-    let (name, lines) = (name.to_owned(), lines.clone());
-    let quiet = std::env::var_os(QUIET).is_some();
+    let told = told.clone();
     tokio::spawn(async move {
         let mut reader = BufReader::new(output);
         let mut line = Vec::new();
@@ -198,16 +243,7 @@ fn gather(
             .await
             .is_ok_and(|read| read > 0)
         {
-            let text = String::from_utf8_lossy(&line)
-                .trim_end_matches('\n')
-                .to_owned();
-            if !quiet {
-                eprintln!("{name}| {text}");
-            }
-            lines
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(text);
+            told(String::from_utf8_lossy(&line).trim_end_matches('\n'));
             line.clear();
         }
     });

@@ -30,6 +30,22 @@ impl SmallDisk {
         Self(folder.to_owned())
     }
 
+    /// Takes room until only so many MB are left.
+    ///
+    /// # Panics
+    /// If there are not as many now.
+    pub fn fill_but(&self, megabytes: u64) {
+        let space = rustix::fs::statvfs(&self.0).expect("it is mounted");
+        let free = space.f_bavail * space.f_frsize;
+        let take = free.checked_sub(megabytes << 20);
+        let take = take.unwrap_or_else(|| panic!("{free} bytes are free, not {megabytes} MB"));
+        let mut file = File::create(self.filler()).expect("a file can be made");
+        let piece = vec![1; 1 << 20];
+        for _ in 0..take >> 20 {
+            file.write_all(&piece).expect("there is room");
+        }
+    }
+
     /// Takes all room that is left.
     ///
     /// # Panics
@@ -56,6 +72,12 @@ impl SmallDisk {
     /// If there is nothing to give back.
     pub fn empty(&self) {
         std::fs::remove_file(self.filler()).expect("it was filled");
+    }
+
+    /// The folder that it is mounted at.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.0
     }
 
     fn filler(&self) -> PathBuf {

@@ -24,13 +24,48 @@ pub async fn until_within<T>(
     what: &str,
     mut probe: impl AsyncFnMut() -> Option<T>,
 ) -> T {
-    let deadline = Instant::now() + patience;
+    let deadline = Deadline::after(patience, what);
     loop {
         if let Some(value) = probe().await {
             return value;
         }
-        let now = Instant::now();
-        assert!(now < deadline, "waited {patience:?} for {what}");
+        deadline.again().await;
+    }
+}
+
+/// The same in parts, for what runs in a task of its own, where a probe that borrows can't be:
+/// `while !is_there().await { deadline.again().await }`.
+#[derive(Debug)]
+pub struct Deadline {
+    what: String,
+    patience: Duration,
+    at: Instant,
+}
+
+impl Deadline {
+    /// In [`PATIENCE`].
+    #[must_use]
+    pub fn new(what: &str) -> Self {
+        Self::after(PATIENCE, what)
+    }
+
+    /// After so long.
+    #[must_use]
+    pub fn after(patience: Duration, what: &str) -> Self {
+        Self {
+            what: what.to_owned(),
+            patience,
+            at: Instant::now() + patience,
+        }
+    }
+
+    /// Waits for a moment before the next look.
+    ///
+    /// # Panics
+    /// If it is over; says what was waited for.
+    pub async fn again(&self) {
+        let Self { what, patience, at } = self;
+        assert!(Instant::now() < *at, "waited {patience:?} for {what}");
         sleep(Duration::from_millis(50)).await;
     }
 }

@@ -158,6 +158,25 @@ impl Engine {
         let answer = self.docker.ping().await;
         answer.map(drop).map_err(EngineError::from_bollard)
     }
+
+    /// What names this run of the engine, from its start to its end: another one has another name.
+    /// `None` where it can't be told.
+    ///
+    /// It is the id of the default bridge. An engine makes that anew at each start, unless it finds
+    /// containers that have outlived its last run: those it has not ended. An engine that is told to
+    /// have no bridge has no such id.
+    ///
+    /// # Errors
+    /// If the engine doesn't answer.
+    pub async fn run_id(&self) -> Result<Option<String>, EngineError> {
+        match self.docker.inspect_network("bridge", None).await {
+            Ok(bridge) => Ok(bridge.id),
+            Err(BollardError::DockerResponseServerError {
+                status_code: 404, ..
+            }) => Ok(None),
+            Err(error) => Err(EngineError::from_bollard(error)),
+        }
+    }
 }
 
 /// A client for the address; nothing has been sent when it returns.

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::{
     Engine,
-    end::{ContainerState, RawEnd},
+    end::{ContainerState, RawEnd, SIGTERM},
     error::{EngineError, is_connection_failure},
     image::ImageId,
     plan::{ContainerId, ContainerPlan, labels},
@@ -109,6 +109,16 @@ pub enum WaitError {
     /// For minutes the engine has answered what can't be understood.
     #[error("how the container ended can't be known: {0}")]
     Unclear(#[source] EngineError),
+}
+
+/// Whether a container's end would be seen as it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// It was seen to run, and has been waited for without a break since.
+    Kept,
+    /// It may have ended while nobody looked: before this process began, or while the engine was out
+    /// of reach.
+    Lost,
 }
 
 /// How a container stood at a look.
@@ -236,11 +246,12 @@ impl Engine {
     /// If it isn't there, or the engine isn't.
     pub async fn inspect(&self, id: &ContainerId) -> Result<ContainerState, EngineError> {
         let answer = self.docker.inspect_container(id.as_str(), None).await;
+        let answer = answer.map_err(EngineError::from_bollard)?;
+        let stop_signal = answer.config.and_then(|config| config.stop_signal);
         let state = answer
-            .map_err(EngineError::from_bollard)?
             .state
             .ok_or_else(|| EngineError::Unexpected("it gives no state".to_owned()))?;
-        Ok(state_of(state))
+        Ok(state_of(state, stop_signal.as_deref()))
     }
 
     /// The image that a container was made of.
@@ -261,23 +272,28 @@ impl Engine {
     /// # Errors
     /// If there is no end to wait for.
     pub async fn wait(&self, id: &ContainerId) -> Result<RawEnd, WaitError> {
+        self.watch(id, &mut Sight::Kept).await
+    }
+
+    /// The same. `sight` says how the container was seen before, and afterwards whether its end was
+    /// seen; it holds, too, when this is dropped and called anew.
+    ///
+    /// # Errors
+    /// If there is no end to wait for.
+    pub async fn watch(&self, id: &ContainerId, sight: &mut Sight) -> Result<RawEnd, WaitError> {
         let mut retry = FIRST_RETRY;
         let mut unclear = 0;
-        let mut broke_off = false;
         loop {
-            match timeout(WAIT_ROUND, self.wait_once(id, &mut broke_off)).await {
-                Ok(Ok(Seen::Ended(end))) => {
-                    let unseen = broke_off;
-                    return Ok(RawEnd { unseen, ..end });
-                }
+            match timeout(WAIT_ROUND, self.wait_once(id, sight)).await {
+                Ok(Ok(Seen::Ended(end))) => return Ok(end),
                 Ok(Ok(Seen::NotStarted)) => return Err(WaitError::NotStarted),
                 // The wait returned and yet it runs: the engine is going down, or is just back.
-                Ok(Ok(Seen::Running)) => broke_off = false,
+                Ok(Ok(Seen::Running)) => *sight = Sight::Kept,
                 Ok(Err(EngineError::NoSuchContainer(message))) => {
                     return Err(WaitError::Gone(message));
                 }
                 Ok(Err(error)) if error.is_transient() => {
-                    broke_off = true;
+                    *sight = Sight::Lost;
                     tracing::debug!(container = %id, %error, "waiting for the engine to be back");
                 }
                 Ok(Err(error)) => {
@@ -297,8 +313,15 @@ impl Engine {
         }
     }
 
-    /// Waits in one request, then looks; sets `broke_off` if the request was not answered.
-    async fn wait_once(&self, id: &ContainerId, broke_off: &mut bool) -> Result<Seen, EngineError> {
+    /// Waits in one request, then looks; sight is lost if the request was not answered.
+    async fn wait_once(&self, id: &ContainerId, sight: &mut Sight) -> Result<Seen, EngineError> {
+        if *sight == Sight::Lost {
+            match self.see(id).await? {
+                // What runs now is seen from here on, whatever broke off before.
+                Seen::Running => *sight = Sight::Kept,
+                seen => return Ok(seen),
+            }
+        }
         let options = WaitContainerOptionsBuilder::new()
             .condition("not-running")
             .build();
@@ -310,13 +333,20 @@ impl Engine {
         match answer {
             // A code other than 0 comes as an error; it is read from the state, with the rest.
             Some(Ok(_) | Err(BollardError::DockerContainerWaitError { .. })) => {}
-            None => *broke_off = true,
-            Some(Err(error)) if is_connection_failure(&error) => *broke_off = true,
+            None => *sight = Sight::Lost,
+            Some(Err(error)) if is_connection_failure(&error) => *sight = Sight::Lost,
             Some(Err(error)) => return Err(EngineError::from_bollard(error)),
         }
+        self.see(id).await
+    }
+
+    async fn see(&self, id: &ContainerId) -> Result<Seen, EngineError> {
         let state = self.inspect(id).await?;
         match (state.running, state.end) {
             (true, _) => Ok(Seen::Running),
+            (false, Some(end)) if end.is_by_removal() => Err(EngineError::NoSuchContainer(
+                "it is being removed".to_owned(),
+            )),
             (false, Some(end)) => Ok(Seen::Ended(self.with_late_memory_kill(id, end).await?)),
             (false, None) => Ok(Seen::NotStarted),
         }
@@ -436,7 +466,11 @@ fn ended(answer: Result<(), BollardError>) -> Result<Stopped, EngineError> {
     }
 }
 
-pub(crate) fn state_of(state: bollard::models::ContainerState) -> ContainerState {
+/// From the engine's words, of a container that is asked to end with this signal.
+pub(crate) fn state_of(
+    state: bollard::models::ContainerState,
+    stop_signal: Option<&str>,
+) -> ContainerState {
     let started_at = state.started_at.as_deref().and_then(rfc3339::wall);
     let finished_at = state.finished_at.as_deref().and_then(rfc3339::wall);
     // The two come from two processes, and the engine notes the start when it has heard of it:
@@ -456,13 +490,21 @@ pub(crate) fn state_of(state: bollard::models::ContainerState) -> ContainerState
         error: state.error.unwrap_or_default(),
         started_at,
         finished_at,
-        unseen: false,
+        stop_signal: stop_signal.map_or(SIGTERM, signal_number),
+        removing: state.status == Some(ContainerStateStatusEnum::REMOVING),
     });
     ContainerState {
         running,
         started_at,
         end,
     }
+}
+
+/// The number of a signal in the engine's words, such as `SIGINT` or `2`. One that is not known here
+/// counts as the usual one.
+fn signal_number(text: &str) -> i64 {
+    let signal = text.parse::<cloudai_model::container::process::StopSignal>();
+    signal.map_or(SIGTERM, |signal| i64::from(signal.number()))
 }
 
 /// `None` for a container whose labels are not all there: not made by us.

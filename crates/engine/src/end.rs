@@ -5,7 +5,7 @@ use cloudai_model::{Exit, Wall};
 /// The largest signal number of Linux.
 const LARGEST_SIGNAL: i64 = 64;
 pub(crate) const SIGKILL: i64 = 9;
-const SIGTERM: i64 = 15;
+pub(crate) const SIGTERM: i64 = 15;
 /// What an engine gives to a container that ran when it was last there and doesn't any more.
 const FOUND_DEAD: i64 = 255;
 
@@ -33,12 +33,42 @@ pub struct RawEnd {
     pub started_at: Option<Wall>,
     /// When it ended; the engine's word, `None` if it gave none.
     pub finished_at: Option<Wall>,
-    /// The engine, or its machine, broke off between the last look at which it ran and the one that
-    /// found it ended: an engine that is stopped, or crashes, takes its containers with it.
-    pub unseen: bool,
+    /// The signal that asks it to end, by number: what a stop sends first, the engine's own as well.
+    pub stop_signal: i64,
+    /// Whether somebody is about to remove it.
+    pub removing: bool,
 }
 
-/// Why the worker stopped a container.
+impl RawEnd {
+    /// Whether it was ended in order to be removed: that begins with SIGKILL.
+    pub(crate) fn is_by_removal(&self) -> bool {
+        self.removing && self.exit_code - 128 == SIGKILL && !self.oom_killed
+    }
+
+    /// Whether it ended as an engine ends its containers when it is stopped, killed or started
+    /// again, or as a machine does that goes down: by the container's stop signal, SIGTERM or SIGKILL, or
+    /// with the code that an engine gives to what it finds dead.
+    ///
+    /// A command may end so by itself. What else an engine that went down leaves behind, such as the
+    /// code of a command that took the signal and exited in order, can't be told from such an end.
+    #[must_use]
+    pub fn is_like_an_engines(&self) -> bool {
+        let signal = self.exit_code - 128;
+        if self.oom_killed && signal == SIGKILL {
+            return false;
+        }
+        [self.stop_signal, SIGTERM, SIGKILL].contains(&signal) || self.exit_code == FOUND_DEAD
+    }
+
+    /// Whether the signal of a stop ended it, and not the memory killer.
+    #[must_use]
+    pub fn is_by_stop_signal(&self) -> bool {
+        let signal = self.exit_code - 128;
+        [self.stop_signal, SIGKILL].contains(&signal) && !self.oom_killed
+    }
+}
+
+/// What ended a container but its command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StopCause {
     /// A cancel asked for it.
@@ -53,16 +83,14 @@ pub enum StopCause {
 ///
 /// The engine gives a code and whether the kernel's memory killer struck in the container. So:
 ///
-/// 1. What the worker stopped, it stopped, whatever the command made of the signal. Give `stop`
-///    only if [`crate::Engine::stop`] or [`crate::Engine::kill`] found it running.
+/// 1. What was stopped, was stopped, whatever the command made of the signal. Give `stop` only if
+///    [`crate::Engine::stop`] or [`crate::Engine::kill`] found it running, or if its engine went down
+///    with it: see [`RawEnd::is_like_an_engines`].
 /// 2. Code 137 (128 and SIGKILL) with a memory kill is out of memory. A memory kill with another
 ///    code is not: it struck a child, and the command went on and ended by itself.
-/// 3. SIGTERM or SIGKILL that came unseen while the engine was away, or 255, which it gives to what it
-///    finds dead, is the engine's own end, and no doing of the task's. (A command that takes SIGTERM and exits in order can't be told from one
-///    that ended by itself.)
-/// 4. 129 to 192 is a signal. A command that chooses such a code can't be told from one that a
+/// 3. 129 to 192 is a signal. A command that chooses such a code can't be told from one that a
 ///    signal ended; shells choose it to say just that of their own child.
-/// 5. Anything else is the command's own code.
+/// 4. Anything else is the command's own code.
 #[must_use]
 pub fn end_of(end: &RawEnd, stop: Option<&StopCause>) -> Exit {
     match stop {
@@ -75,8 +103,6 @@ pub fn end_of(end: &RawEnd, stop: Option<&StopCause>) -> Exit {
     let signal = end.exit_code.saturating_sub(128);
     if end.oom_killed && signal == SIGKILL {
         Exit::OutOfMemory
-    } else if end.unseen && ([SIGTERM, SIGKILL].contains(&signal) || end.exit_code == FOUND_DEAD) {
-        Exit::Interrupted("its Docker Engine or its machine was stopped while it ran".to_owned())
     } else if (1..=LARGEST_SIGNAL).contains(&signal) {
         Exit::Signalled(signal as i32)
     } else {
@@ -96,7 +122,8 @@ mod tests {
             error: String::new(),
             started_at: Some(Wall(1)),
             finished_at: Some(Wall(2)),
-            unseen: false,
+            stop_signal: 2,
+            removing: false,
         }
     }
 
@@ -122,28 +149,32 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_that_took_its_containers_with_it_is_no_failure_of_theirs() {
-        let unseen = |code, oom_killed| {
-            let end = RawEnd {
-                unseen: true,
-                ..ended(code, oom_killed)
-            };
-            end_of(&end, None)
-        };
-        for code in [137, 143, 255] {
-            assert!(
-                matches!(unseen(code, false), Exit::Interrupted(_)),
-                "{code}"
-            );
+    fn an_end_as_an_engine_brings_it_is_known_by_its_code() {
+        for code in [130, 137, 143, 255] {
+            assert!(ended(code, false).is_like_an_engines(), "{code}");
         }
-        assert_eq!(unseen(0, false), Exit::Exited(0));
-        assert_eq!(unseen(139, false), Exit::Signalled(11));
-        assert_eq!(unseen(137, true), Exit::OutOfMemory);
-        let end = RawEnd {
-            unseen: true,
-            ..ended(143, false)
-        };
-        assert_eq!(end_of(&end, Some(&StopCause::Cancel)), Exit::Cancelled);
+        for code in [0, 1, 3, 129, 139] {
+            assert!(!ended(code, false).is_like_an_engines(), "{code}");
+        }
+        assert!(
+            !ended(137, true).is_like_an_engines(),
+            "the memory killer's"
+        );
+    }
+
+    #[test]
+    fn an_end_for_a_removal_is_told_from_one_that_was_before_it() {
+        for (code, oom_killed, expected) in
+            [(137, false, true), (137, true, false), (0, false, false)]
+        {
+            let end = ended(code, oom_killed);
+            assert!(!end.is_by_removal());
+            let removing = RawEnd {
+                removing: true,
+                ..end
+            };
+            assert_eq!(removing.is_by_removal(), expected, "{code}");
+        }
     }
 
     #[test]

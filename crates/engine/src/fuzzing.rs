@@ -27,7 +27,7 @@ fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
 /// # Errors
 /// If it isn't JSON of that form.
 pub fn container_state(json: &[u8]) -> Result<ContainerState, String> {
-    from_json(json).map(container::state_of)
+    from_json(json).map(|state| container::state_of(state, None))
 }
 
 /// What a container uses, from the engine's figures.

@@ -28,7 +28,7 @@ mod volume;
 pub use about::{EngineInfo, Lack};
 pub use connect::{ConnectError, DEFAULT_HOST, Engine};
 pub use container::{
-    CreateError, Created, HeldContainer, HeldState, StartError, Stopped, WaitError,
+    CreateError, Created, HeldContainer, HeldState, Sight, StartError, Stopped, WaitError,
 };
 pub use credentials::{CredentialError, CredentialStore, Credentials};
 pub use end::{ContainerState, RawEnd, StopCause, end_of};

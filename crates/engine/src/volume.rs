@@ -152,23 +152,23 @@ impl Engine {
         Ok(bytes)
     }
 
-    /// Removes the volume of an attempt, whose container is gone.
+    /// Removes the volume of an attempt, whose container is gone; whether there was one.
     ///
     /// # Errors
-    /// If the engine doesn't answer or can't. A volume that isn't there is removed.
+    /// If the engine doesn't answer or can't.
     pub async fn remove_volume(
         &self,
         cluster: &ClusterId,
         attempt: &AttemptId,
-    ) -> Result<(), EngineError> {
+    ) -> Result<bool, EngineError> {
         self.remove_opener(cluster, attempt).await?;
         let options = RemoveVolumeOptionsBuilder::new().build();
         let name = name_of(cluster, attempt);
         match self.docker.remove_volume(&name, Some(options)).await {
-            Ok(())
-            | Err(BollardError::DockerResponseServerError {
+            Ok(()) => Ok(true),
+            Err(BollardError::DockerResponseServerError {
                 status_code: 404, ..
-            }) => Ok(()),
+            }) => Ok(false),
             Err(error) => Err(EngineError::from_bollard(error)),
         }
     }

@@ -7,8 +7,8 @@ mod support;
 use std::time::Duration;
 
 use cloudai_engine::{
-    ContainerId, CreateError, Engine, EngineError, HeldState, ImageId, StartError, StopCause,
-    Stopped, WaitError, end_of,
+    ContainerId, CreateError, Engine, EngineError, HeldState, ImageId, Sight, StartError,
+    StopCause, Stopped, WaitError, end_of,
 };
 use cloudai_model::{Command, Exit, PeakUsage};
 use support::{MIB, Place, appears, import, proxy::Proxy, within};
@@ -257,7 +257,10 @@ async fn a_wait_outlives_a_break_of_the_connection() {
         .await;
     let id = place.start(&plan).await;
 
-    let waiting = tokio::spawn(async move { engine.wait(&id).await });
+    let waiting = tokio::spawn(async move {
+        let mut sight = Sight::Kept;
+        (engine.watch(&id, &mut sight).await, sight)
+    });
     within(async {
         while proxy.connections() == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -282,8 +285,65 @@ async fn a_wait_outlives_a_break_of_the_connection() {
     .await;
     assert!(!waiting.is_finished());
     proxy.mend();
-    // then the end is known all the same.
-    assert_eq!(within(waiting).await.unwrap().unwrap().exit_code, 6);
+    // then the end is known all the same, and that nobody saw it.
+    let (end, sight) = within(waiting).await.unwrap();
+    assert_eq!((end.unwrap().exit_code, sight), (6, Sight::Lost));
+}
+
+#[tokio::test]
+async fn what_outlives_a_break_of_the_connection_is_seen_to_its_end() {
+    let place = Place::new().await;
+    let proxy = Proxy::new();
+    let engine = Engine::connect(Some(&proxy.host())).await.unwrap();
+    let plan = place
+        .shell("while [ ! -e /output/go ]; do usleep 5000; done; sleep 1; exit 6")
+        .await;
+    let id = place.start(&plan).await;
+
+    // Given a wait that the engine broke off, for a container that runs on
+    let waiting = tokio::spawn(async move {
+        let mut sight = Sight::Lost;
+        (engine.watch(&id, &mut sight).await, sight)
+    });
+    let connected = async || {
+        within(async {
+            while proxy.connections() == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    };
+    connected().await;
+    proxy.cut();
+    within(async {
+        while proxy.connections() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    proxy.mend();
+    connected().await;
+
+    // When it ends, then that is seen.
+    std::fs::write(plan.output_dir.join("go"), "").unwrap();
+    let (end, sight) = within(waiting).await.unwrap();
+    assert_eq!((end.unwrap().exit_code, sight), (6, Sight::Kept));
+}
+
+#[tokio::test]
+async fn an_engine_names_its_run_and_a_container_its_stop_signal() {
+    let place = Place::new().await;
+    let run = place.engine.run_id().await.unwrap();
+    assert!(run.is_some());
+    let again = Engine::connect(None).await.unwrap();
+    assert_eq!(again.run_id().await.unwrap(), run);
+
+    let mut plan = place.shell("kill -INT $$").await;
+    plan.settings.asked.stop_signal = Some("SIGINT".parse().unwrap());
+    let id = place.start(&plan).await;
+    let end = within(place.engine.wait(&id)).await.unwrap();
+    assert_eq!((end.exit_code, end.stop_signal), (130, 2));
+    assert!(end.is_like_an_engines());
 }
 
 #[tokio::test]
@@ -302,12 +362,9 @@ async fn a_wait_for_what_has_no_end_says_so() {
     let id = running.clone();
     let waiting = tokio::spawn(async move { engine.wait(&id).await });
     place.engine.remove(&running).await.unwrap();
-    match within(waiting).await.unwrap() {
-        Err(WaitError::Gone(_)) => {}
-        // The end was seen between the kill and the removal.
-        Ok(end) => assert_eq!(end.exit_code, 137),
-        Err(error) => panic!("{error}"),
-    }
+    // The kill that a removal begins with is not its end.
+    let error = within(waiting).await.unwrap().unwrap_err();
+    assert!(matches!(error, WaitError::Gone(_)), "{error}");
     let error = place
         .engine
         .wait(&ContainerId::new("0123abc"))

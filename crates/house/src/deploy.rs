@@ -27,6 +27,13 @@ fn the_database_of_docker_compose_is_checked_and_has_no_default_password() {
         health.iter().any(|line| line.contains("isWritablePrimary")),
         "{health:?}"
     );
+    // Command lines are for everybody to read.
+    assert!(
+        !health
+            .iter()
+            .any(|line| line.contains("--password") || line.contains("$$")),
+        "{health:?}"
+    );
 
     let password = "MONGO_INITDB_ROOT_PASSWORD: ${MONGODB_PASSWORD:?";
     let environment = block(&yaml, "environment");

@@ -392,8 +392,10 @@ async fn commit(
             }
             Err(failure) => failure,
         };
-        if failure.is_full() || (failure.may_retry() && room.store_disk_is_full()) {
-            if room.store_found_none(&failure) {
+        let is_here = failure.is_full_here() || (failure.may_retry() && room.store_disk_is_full());
+        if is_here || failure.is_full() {
+            // What this machine holds back makes no room on a database's own disk.
+            if room.store_found_none(&failure, is_here) {
                 continue;
             }
             began = cloudai_clock::now().mono;

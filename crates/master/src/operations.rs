@@ -6,7 +6,11 @@
 mod logs;
 mod waiting;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use cloudai_core::{
@@ -34,7 +38,7 @@ use tokio::sync::{broadcast, watch};
 use self::{logs::FramesOf, waiting::why};
 use crate::{
     core_loop::{CoreHandle, Stopped},
-    intake::Intake,
+    intake::{Intake, TakeError},
     live::LiveTasks,
     retention::Kept,
     room::Room,
@@ -98,16 +102,7 @@ impl Operator for Master {
     }
 
     fn degraded(&self) -> Option<Degraded> {
-        let degraded = self.journaled.as_ref()?.store.degraded()?;
-        Some(Degraded {
-            place: degraded.place,
-            since: degraded.since,
-            reason: degraded.reason,
-            read: degraded.read,
-            changes: degraded.changes,
-            submitted: degraded.submitted,
-            journal_bytes: degraded.journal_bytes,
-        })
+        self.journaled.as_ref()?.store.degraded()
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -140,8 +135,13 @@ impl Operator for Master {
             match journaled.intake.take(&spec).await {
                 Ok(submitted) => return Ok(submitted),
                 // It has been read in this moment.
-                Err(TakeInError::Closed) => {}
-                Err(error) => return Err(SubmitFailure::NotKept(Box::new(error))),
+                Err(TakeError::NotKept(TakeInError::Closed)) => {}
+                Err(TakeError::QueueFull(waiting)) => {
+                    return Err(SubmitError::QueueFull(waiting).into());
+                }
+                Err(TakeError::NotKept(error)) => {
+                    return Err(SubmitFailure::NotKept(Box::new(error)));
+                }
             }
         }
         self.store_is_read()?;
@@ -528,14 +528,14 @@ impl Master {
         let Some(journaled) = &self.journaled else {
             return stored;
         };
-        let mut tasks = journaled.intake.newest_first();
-        tasks.retain(|task| {
-            let status = &task.state.status;
-            (filter.statuses.is_empty() || filter.statuses.contains(status))
-                && filter.user.as_ref().is_none_or(|user| *user == task.spec.user)
-                // One that has just been handed over is in both.
-                && stored.iter().all(|stored| stored.task != task.task)
-        });
+        // One that has just been handed over is in both.
+        let known: BTreeSet<_> = stored.iter().map(|task| &task.task).collect();
+        let fits = |task: &TaskId, user: &UserName, status| {
+            (filter.statuses.is_empty() || filter.statuses.contains(&status))
+                && filter.user.as_ref().is_none_or(|wanted| wanted == user)
+                && !known.contains(task)
+        };
+        let mut tasks = journaled.intake.newest_first(filter.limit, fits);
         tasks.extend(stored);
         tasks.truncate(filter.limit);
         tasks

@@ -187,12 +187,17 @@ impl Room {
         ))
     }
 
-    /// A write of the store found no room; whether it may be tried again at once, in the reserve.
-    pub(crate) fn store_found_none(&self, why: &(dyn std::error::Error + 'static)) -> bool {
+    /// A write of the store found no room, on the disk of the data directory or elsewhere; whether
+    /// it may be tried again at once, in the reserve.
+    pub(crate) fn store_found_none(
+        &self,
+        why: &(dyn std::error::Error + 'static),
+        is_here: bool,
+    ) -> bool {
         self.0.look_now.notify_one();
-        let gave_up = lock(&self.0.reserve)
-            .as_ref()
-            .is_some_and(Reserve::give_up_some);
+        let reserve = lock(&self.0.reserve);
+        let gave_up = is_here && reserve.as_ref().is_some_and(Reserve::give_up_some);
+        drop(reserve);
         if !gave_up {
             self.0.state.send_if_modified(|state| {
                 let is_news = state.store_waits.is_none();
@@ -263,4 +268,30 @@ impl Room {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reserve_is_not_given_up_for_room_on_another_machine() {
+        // Given a reserve,
+        let folder = tempfile::tempdir().unwrap();
+        let room = Room::of(folder.path(), true, watermark("4MB").unwrap());
+        let reserve = folder.path().join("reserve");
+        let held_back = || std::fs::metadata(&reserve).map_or(0, |about| about.len());
+        let before = held_back();
+        assert!(before > 0);
+
+        // when the store finds the disk of its database full, then it waits, and nothing is given up;
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        assert!(!room.store_found_none(&full, false));
+        assert_eq!(held_back(), before);
+        assert!(room.store_waits().is_some());
+
+        // and some is when it is the disk of the data directory.
+        assert!(room.store_found_none(&full, true));
+        assert!(held_back() < before);
+    }
 }

@@ -208,7 +208,7 @@ fn refuse_unfinished(data_dir: &Path) -> Result<(), OpenError> {
 pub async fn start(settings: &Settings, opened: OpenStore) -> Result<Running, StartError> {
     let OpenStore { store, journaled } = opened;
     let journaled = journaled.map(|store| Journaled {
-        intake: Arc::new(Intake::new(store.clone())),
+        intake: Arc::new(Intake::new(store.clone(), settings.core.queue_limit)),
         store,
     });
     // Ports before anything is read or sent: a second master on this machine ends here.

@@ -192,6 +192,9 @@ pub struct AttemptReport {
     pub log: Whole,
     /// Whether what was left in `/output` reached the master whole.
     pub files: Whole,
+    /// The worker was told to end and to take its tasks with it: an [`Exit::Interrupted`] is that, and no
+    /// failure of the machine.
+    pub in_order: bool,
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 pub mod attempt;
 pub mod change;
 pub mod container;
+pub mod degraded;
 pub mod draft;
 pub mod ids;
 pub mod image;
@@ -22,6 +23,7 @@ pub mod worker;
 pub use attempt::{AttemptId, AttemptReport, ContainerEnd, Exit, PeakUsage, Whole};
 pub use change::{ChangeDraft, Setting, TaskChange};
 pub use container::{ContainerDraft, ContainerSpec, allowed::Allowed};
+pub use degraded::Degraded;
 pub use draft::{DraftErrors, FieldError, TaskDraft};
 pub use ids::{ClusterId, IdError, TaskId, UserName, WorkerId};
 pub use image::{ImageRef, ImageRefError};

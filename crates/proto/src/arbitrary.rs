@@ -75,13 +75,13 @@ fn whole() -> impl Strategy<Value = Whole> {
 }
 
 pub(crate) fn report() -> impl Strategy<Value = AttemptReport> {
-    (attempt(), container_end(), whole(), whole()).prop_map(|(attempt, end, log, files)| {
-        AttemptReport {
-            attempt,
-            end,
-            log,
-            files,
-        }
+    let parts = (attempt(), container_end(), whole(), whole(), any::<bool>());
+    parts.prop_map(|(attempt, end, log, files, in_order)| AttemptReport {
+        attempt,
+        end,
+        log,
+        files,
+        in_order,
     })
 }
 

@@ -55,6 +55,7 @@ impl Completion {
             log_length: self.log_length,
             log_complete: report.log.is_complete(),
             log_reason: report.log.reason().unwrap_or_default().to_owned(),
+            stopped_in_order: report.in_order,
         }
     }
 
@@ -90,6 +91,7 @@ impl Completion {
                 end: exit::from_wire(end)?,
                 log: whole(wire.log_complete, wire.log_reason),
                 files: whole(wire.files_complete, wire.files_reason),
+                in_order: wire.stopped_in_order,
             },
             log_length: wire.log_length,
             old: None,
@@ -118,6 +120,7 @@ impl Completion {
                 },
                 log: Whole::Complete,
                 files: Whole::Complete,
+                in_order: false,
             },
             log_length: None,
             old: Some(OldResult {

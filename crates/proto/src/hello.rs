@@ -27,6 +27,8 @@ pub struct WorkerHello {
     pub grpc_port: Option<u16>,
     /// Which data directory it works from; `None` for an old node.
     pub home: Option<String>,
+    /// Which start of its program it is; `None` for a node that doesn't say.
+    pub incarnation: Option<String>,
 }
 
 impl WorkerHello {
@@ -50,6 +52,7 @@ impl WorkerHello {
             labels: self.labels,
             grpc_port: self.grpc_port.map_or(0, u32::from),
             home: self.home.unwrap_or_default(),
+            incarnation: self.incarnation.unwrap_or_default(),
         }
     }
 
@@ -93,6 +96,7 @@ impl WorkerHello {
             labels: wire.labels,
             grpc_port: Some(grpc_port).filter(|port| *port != 0),
             home: field::shown_text_if_any(wire.home),
+            incarnation: field::shown_text_if_any(wire.incarnation),
         })
     }
 }
@@ -119,6 +123,7 @@ mod tests {
                 labels: [("zone".to_owned(), "a".to_owned())].into(),
                 grpc_port: Some(50052),
                 home: Some("5eed".to_owned()),
+                incarnation: Some("f1257".to_owned()),
             };
             prop_assert_eq!(WorkerHello::from_wire(hello.clone().into_wire()), Ok(hello));
         }

@@ -57,6 +57,7 @@ impl WorkerEntry {
             labels: self.labels,
             grpc_port: None,
             home: None,
+            incarnation: None,
         };
         cluster::WorkerView {
             info: Some(info.into_wire()),

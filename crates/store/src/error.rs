@@ -42,6 +42,8 @@ pub enum CommitError {
     Full {
         /// Which store.
         place: String,
+        /// Whether it is the disk of the data directory, and not one of the database's own.
+        is_here: bool,
         /// What the database said.
         #[source]
         cause: Cause,
@@ -92,6 +94,12 @@ impl CommitError {
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full { .. })
+    }
+
+    /// The same, on the disk of the data directory.
+    #[must_use]
+    pub fn is_full_here(&self) -> bool {
+        matches!(self, Self::Full { is_here: true, .. })
     }
 
     /// Whether the identical batch may succeed if it is sent again.

@@ -6,6 +6,7 @@
 //! and which may follow which, is the core's business. What it does watch over is that a task is
 //! added once, has one result, and that nothing is kept of a task that doesn't exist.
 
+mod batch;
 mod error;
 mod export;
 #[doc(hidden)]
@@ -35,12 +36,14 @@ use cloudai_model::{
 };
 use tokio::sync::mpsc;
 
+#[cfg(any(test, feature = "fakes"))]
+pub use self::journal::FakeDatabase;
 pub use self::{
     error::{CommitError, ReadError},
     export::{Export, Holdings, Piece},
     journal::{
-        AppendError, Changes, Degraded, JournalError, JournalSettings, JournaledOpenError,
-        JournaledStore, Submitted, TakeInError,
+        AppendError, Changes, JournalError, JournalSettings, JournaledOpenError, JournaledStore,
+        Submitted, TakeInError,
     },
     memory::MemoryStore,
     mongo::{
@@ -48,8 +51,8 @@ pub use self::{
         MongoStore,
     },
     sqlite::{
-        DATABASE_FILE, DataDirLock, LOCK_FILE, OpenError, SqliteFilling, SqliteReader, SqliteStore,
-        Unfinished, note_backup,
+        DATABASE_FILE, DataDirLock, InUse, LOCK_FILE, OpenError, SqliteFilling, SqliteReader,
+        SqliteStore, Unfinished, note_backup,
     },
 };
 
@@ -80,6 +83,7 @@ pub trait Store: Send + Sync + 'static {
     /// - `Result` is written once a task. The identical one changes nothing.
     /// - `Cluster`, `Worker`, `TaskChanged`, `Assignment`, `Files` and `StopOrder` replace what
     ///   was there; the two removals succeed if there is nothing to remove.
+    /// - What a batch says of a task before it forgets it counts for nothing, and need not be known.
     /// - `Removed` replaces what was said before. `TaskForgotten` takes everything away that is
     ///   kept of a task, if it is known; its numbers count for [`Highest`] ever after, and so do
     ///   those that `Forgotten` says, where they are higher than what is there.

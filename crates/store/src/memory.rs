@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     CommitError, EndedAt, EndedQuery, EndedTask, Export, HIGHEST_ORDER, Highest, Holdings,
-    LOAD_CHUNK, Piece, ReadError, Store, TaskQuery, export::Chunk, same_submit,
+    LOAD_CHUNK, Piece, ReadError, Store, TaskQuery, batch::that_count, export::Chunk, same_submit,
 };
 
 /// Keeps records for as long as the process lives.
@@ -85,8 +85,8 @@ macro_rules! remove {
 impl Tables {
     fn commit(&mut self, batch: &[Record]) -> Result<(), CommitError> {
         let mut undo = Vec::with_capacity(batch.len());
-        for record in batch {
-            if let Err(error) = self.apply(record, &mut undo) {
+        for record in that_count(batch) {
+            if let Err(error) = self.apply(&record, &mut undo) {
                 for step in undo.into_iter().rev() {
                     step(self);
                 }

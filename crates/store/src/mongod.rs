@@ -246,6 +246,13 @@ impl ReplicaSet {
         tokio::time::timeout(READY_WITHIN, found).await.unwrap()
     }
 
+    /// Has the primary make room for another one for three seconds. It cuts all its connections, the
+    /// one that asks for it as well.
+    pub async fn step_down(&self) {
+        let down = doc! { "replSetStepDown": 3, "secondaryCatchUpPeriodSecs": 2, "force": true };
+        drop(self.primary().await.admin(down).await);
+    }
+
     /// A database of this set that no other test has.
     pub fn settings(&self) -> MongoSettings {
         let hosts = self

@@ -1,19 +1,12 @@
-//! When this machine was started.
+//! Which run of this machine it is.
 
-use cloudai_model::Wall;
-
-/// When this machine was started, by its wall clock as that is now; `None` where the kernel doesn't
-/// say.
+/// The kernel's name for this run of the machine, which another start does not share; `None` where it
+/// doesn't say (random(4)). No clock has a part in it.
 #[must_use]
-pub fn booted_at() -> Option<Wall> {
-    let stat = std::fs::read_to_string("/proc/stat").ok()?;
-    parse(&stat)
-}
-
-/// From `btime` of `/proc/stat`, in whole Unix seconds (proc(5)).
-fn parse(stat: &str) -> Option<Wall> {
-    let line = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
-    line.trim().parse().ok().map(Wall::from_unix_seconds)
+pub fn boot_id() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let id = id.trim();
+    (!id.is_empty()).then(|| id.to_owned())
 }
 
 #[cfg(test)]
@@ -21,10 +14,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_says_when_it_began() {
-        let stat = "cpu  1 2 3\nintr 4 5\nctxt 6\nbtime 1767225600\nprocesses 7\n";
-        assert_eq!(parse(stat), Some(Wall(1_767_225_600_000)));
-        assert_eq!(parse("cpu  1 2 3\n"), None);
-        assert!(booted_at().is_some());
+    fn the_kernel_names_this_run_and_goes_on_naming_it_so() {
+        let id = boot_id();
+        assert!(id.as_ref().is_some_and(|id| id.len() == 36), "{id:?}");
+        assert_eq!(boot_id(), id);
     }
 }

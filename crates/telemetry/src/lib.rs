@@ -11,7 +11,7 @@ mod disk;
 mod memory;
 mod sampler;
 
-pub use boot::booted_at;
+pub use boot::boot_id;
 pub use detect::{DetectError, detect};
 pub use disk::Space;
 pub use sampler::{SampleError, Sampler};

@@ -23,7 +23,8 @@ pub enum AssignAnswer {
     /// It is not taken, and never will be under this number. An old master, which has no numbers,
     /// may ask again.
     Refused(Refusal),
-    /// The spool is still being read; the same may be asked again in a moment.
+    /// The spool is still being read, or what an earlier process left of the same attempt is just
+    /// being removed; the same may be asked again in a moment.
     NotReady,
 }
 

@@ -12,7 +12,7 @@ use crate::{
     input::{Call, PulledImage, SealedLog, SentFiles},
     lifecycle::{AttemptEvent, AttemptState, next},
     order::Order,
-    record::{EndRecord, SpoolRecord},
+    record::{EndRecord, HostRun, SpoolRecord, StopCause},
 };
 
 /// However long it took, so many refusals at least mean "never". A master that was away nearly all
@@ -56,6 +56,8 @@ pub(crate) struct Attempt {
     /// Its container is to be stopped as soon as the reason is on disk.
     pub(crate) stop_waits: bool,
     pub(crate) image: Option<PulledImage>,
+    /// How often that was gone when a container was to be made of it.
+    pub(crate) image_losses: u32,
     /// Its end, before it is in the record.
     pub(crate) end: Option<ContainerEnd>,
     pub(crate) had_container: bool,
@@ -74,6 +76,7 @@ impl Attempt {
             revision: 1,
             order,
             started: false,
+            host_run: HostRun::default(),
             image_digest: None,
             stop: None,
             end: None,
@@ -133,6 +136,7 @@ impl Attempt {
             save_tries: 0,
             stop_waits: false,
             image: None,
+            image_losses: 0,
             end: None,
             had_container: false,
             ran: false,
@@ -212,6 +216,19 @@ impl Attempt {
         None
     }
 
+    /// Answers a caller when no restart can start it any more: one whose command ran has ended, and
+    /// one that never ran is taken up again until its end is on disk.
+    pub(crate) fn answer_when_over(&mut self, call: Call, answer: Answer) -> Option<Effect> {
+        let with = match self.state {
+            // The next record has it.
+            AttemptState::Draining if !self.ran => self.record.revision + 1,
+            AttemptState::Securing if !self.ran => self.record.revision,
+            _ => return Some(Effect::Answer(call, answer)),
+        };
+        self.waiting.push_back((with, call, answer));
+        None
+    }
+
     /// The answers that may leave now that this revision is on disk.
     pub(crate) fn saved(&mut self, revision: u64) -> Vec<Effect> {
         self.saved_revision = self.saved_revision.max(revision);
@@ -267,6 +284,7 @@ impl Attempt {
                 end: end.end.clone(),
                 log: end.log.whole.clone(),
                 files: self.files.whole.clone(),
+                in_order: self.record.stop == Some(StopCause::Shutdown),
             },
             log_length_bytes: end.log.length_bytes,
             file_names: self.files.names.clone(),

@@ -10,7 +10,9 @@ use crate::{
     effect::Effect,
     input::{Call, Input, Labelled},
     memory::Memory,
+    record::HostRun,
     settings::Settings,
+    simulation::Sabotage,
 };
 
 /// The worker's core. See the crate's documentation.
@@ -31,14 +33,20 @@ pub struct WorkerCore {
     /// Answers that leave when the tombstones of their revision are on disk.
     pub(crate) waiting_for_tombstones: VecDeque<(u64, Call)>,
     pub(crate) engine_unwell: Option<String>,
+    /// What is known of the run of machine and engine.
+    pub(crate) host_run: HostRun,
     /// When and why the disk last refused a record.
     pub(crate) spool_unwell: Option<(Mono, String)>,
     /// A disk that has no room, and which.
     pub(crate) disk_full: Option<String>,
     /// When containers that no record knows were first seen.
     pub(crate) orphans: BTreeMap<Labelled, Mono>,
+    /// Those that are being removed.
+    pub(crate) removing: BTreeSet<Labelled>,
     /// Attempts whose containers are known to be nobody's: they need no grace.
     pub(crate) disowned: BTreeSet<AttemptId>,
+    /// Nothing, but in a simulation.
+    pub(crate) sabotage: Sabotage,
 }
 
 /// What a handler has at hand besides the core: the time, and where its effects go.
@@ -73,10 +81,13 @@ impl WorkerCore {
             tombstones_revision: 0,
             waiting_for_tombstones: VecDeque::new(),
             engine_unwell: None,
+            host_run: HostRun::default(),
             spool_unwell: None,
             disk_full: None,
             orphans: BTreeMap::new(),
+            removing: BTreeSet::new(),
             disowned: BTreeSet::new(),
+            sabotage: Sabotage::default(),
         }
     }
 
@@ -101,8 +112,10 @@ impl WorkerCore {
             Input::Outcome(attempt, outcome) => self.outcome(&mut step, &attempt, outcome),
             Input::TombstonesSaved { revision } => self.tombstones_saved(&mut step, revision),
             Input::Containers(found) => self.containers(&mut step, found),
+            Input::OrphanDone(orphan) => drop(self.removing.remove(&orphan)),
             Input::EngineWell => self.engine_unwell = None,
             Input::EngineUnwell(reason) => self.engine_unwell = Some(reason),
+            Input::HostRun(run) => self.host_run = run,
             Input::DiskFull(reason) => self.disk_full = Some(reason),
             Input::DiskHasRoom => self.disk_has_room(),
             Input::Shutdown { stop_tasks } => self.shutdown(&mut step, stop_tasks),

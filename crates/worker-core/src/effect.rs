@@ -53,7 +53,7 @@ pub enum Effect {
     },
     /// The pull is no longer wanted.
     AbortPull(AttemptId),
-    /// Make the container: `Created` or `CreateFailed`.
+    /// Make the container: `Created`, `ImageGone` or `CreateFailed`.
     Create {
         /// The assignment.
         order: Order,
@@ -135,7 +135,9 @@ pub enum Effect {
         /// What it says.
         reason: String,
     },
-    /// Stop and remove a container of this worker that no record knows.
+    /// Stop and remove a container of this worker that no record knows, and say so with
+    /// [`crate::Input::OrphanDone`], whatever came of it. Until then no attempt is taken that it
+    /// could be mistaken for.
     RemoveOrphan(Labelled),
 }
 

@@ -3,7 +3,10 @@
 
 use cloudai_model::{AttemptId, ClusterId, ContainerEnd, TaskId, Whole};
 
-use crate::{order::Order, record::SpoolRecord};
+use crate::{
+    order::Order,
+    record::{HostRun, SpoolRecord},
+};
 
 /// Names a caller who waits for an answer; chosen by the shell, unique while it waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,10 +62,14 @@ pub enum Input {
     },
     /// What the engine has with the labels of this worker.
     Containers(Vec<Labelled>),
+    /// One of them that was to be removed is, or can't be just now.
+    OrphanDone(Labelled),
     /// The Docker Engine answers and can work.
     EngineWell,
     /// The Docker Engine doesn't answer or can't work, and why.
     EngineUnwell(String),
+    /// Which run of the machine and the engine it is now.
+    HostRun(HostRun),
     /// A disk that this worker needs has no room, and which.
     DiskFull(String),
     /// Its disks have room.
@@ -112,6 +119,8 @@ pub enum Outcome {
     PullFailed(Failure),
     /// The container stands ready.
     Created,
+    /// There is no container, since the image that was there is gone.
+    ImageGone,
     /// There is no container.
     CreateFailed(Failure),
     /// The command runs.

@@ -24,6 +24,7 @@ mod order;
 mod record;
 mod room;
 mod settings;
+pub mod simulation;
 
 pub use answer::{Answer, AssignAnswer, CancelAnswer, Refusal};
 pub use attempt::HeldAttempt;
@@ -35,6 +36,6 @@ pub use input::{
 };
 pub use lifecycle::{AttemptEvent, AttemptState, TRANSITIONS};
 pub use order::{Job, Order};
-pub use record::{EndRecord, SpoolRecord, StopCause};
+pub use record::{EndRecord, HostRun, SpoolRecord, StopCause};
 pub use room::Shortage;
 pub use settings::Settings;

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cloudai_model::{AttemptId, ClusterId, Command, ContainerSpec, Grant, ImageRef, UserName};
 
+use crate::input::Labelled;
+
 /// What runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
@@ -44,6 +46,14 @@ impl Order {
     #[must_use]
     pub fn is_of_old_master(&self) -> bool {
         self.sequence == 0
+    }
+
+    /// What its container and its volume are labelled with.
+    pub(crate) fn labelled(&self) -> Labelled {
+        Labelled {
+            cluster: self.cluster.clone(),
+            attempt: self.attempt.clone(),
+        }
     }
 
     /// Whether the other asks for the same to be run with the same.

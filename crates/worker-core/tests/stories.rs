@@ -2,9 +2,10 @@
 
 mod support;
 
-use cloudai_model::{Exit, Phase};
+use cloudai_model::{AttemptId, Exit, Phase};
 use cloudai_worker_core::{
-    Answer, AssignAnswer, Blame, CancelAnswer, Effect, Failure, Found, Input, Outcome, Refusal,
+    Answer, AssignAnswer, Blame, CancelAnswer, Effect, Failure, Found, HostRun, Input, Outcome,
+    PulledImage, Refusal, SpoolRecord,
 };
 use support::{Container, Worker, attempt, order};
 
@@ -249,6 +250,75 @@ fn a_cancel_works_in_every_phase() {
     }
 }
 
+/// The engine has lost the image of the attempt whose container is to be made.
+fn image_goes(worker: &mut Worker, id: &AttemptId) {
+    worker.settle_until(is_create);
+    worker.pending.remove(0);
+    worker.outcome(id, Outcome::ImageGone);
+}
+
+#[test]
+fn an_image_that_was_removed_before_it_was_used_is_pulled_again_as_at_first() {
+    // Given an attempt whose image is gone when its container is to be made
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    image_goes(&mut worker, &id);
+
+    // Then it is pulling again, for the master, too,
+    assert_eq!(worker.phase(&id), Some(Phase::Pulling));
+    assert_eq!(worker.progress.last(), Some(&(id.clone(), Phase::Pulling)));
+    // and what that brings is what runs, though its name stands for another one by now.
+    worker.settle_until(is_pull);
+    worker.pending.remove(0);
+    let newer = PulledImage {
+        id: "sha256:2".to_owned(),
+        digest: None,
+    };
+    worker.outcome(&id, Outcome::Pulled(newer.clone()));
+    let next = worker.pending.first();
+    assert!(
+        matches!(next, Some(Effect::Create { image, tries: 0, .. }) if *image == newer),
+        "{next:?}"
+    );
+    worker.finish();
+    assert_eq!(worker.acknowledged[&id], Exit::Exited(0));
+
+    // A cancel ends that pull as any other.
+    let id = attempt(8, 1);
+    worker.assign(order(&id, 2, 1));
+    image_goes(&mut worker, &id);
+    worker.settle_until(is_pull);
+    worker.cancel(&id);
+    assert!(!worker.pending.iter().any(is_pull), "{:?}", worker.pending);
+    worker.finish();
+    assert_eq!(worker.acknowledged[&id], Exit::Cancelled);
+}
+
+#[test]
+fn an_image_that_is_removed_each_time_is_no_failure_of_the_task() {
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    for _ in 0..6 {
+        image_goes(&mut worker, &id);
+    }
+    worker.finish();
+    let exit = worker.acknowledged[&id].clone();
+    let expected = "its image was removed 6 times before it could be used";
+    assert_eq!(exit, Exit::Interrupted(expected.to_owned()));
+
+    // One that is being stopped pulls nothing any more.
+    let id = attempt(8, 1);
+    worker.assign(order(&id, 2, 1));
+    worker.settle_until(is_create);
+    worker.cancel(&id);
+    image_goes(&mut worker, &id);
+    assert!(!worker.pending.iter().any(is_pull), "{:?}", worker.pending);
+    worker.finish();
+    assert_eq!(worker.acknowledged[&id], Exit::Cancelled);
+}
+
 #[test]
 fn a_cancel_of_a_running_container_stops_it() {
     let mut worker = Worker::new();
@@ -386,6 +456,36 @@ fn a_container_that_ended_before_the_stop_keeps_its_own_result() {
 }
 
 #[test]
+fn what_could_not_be_run_is_said_to_have_ended_when_no_restart_can_run_it() {
+    // Given an attempt whose pull has failed for good, and whose end is not on disk yet
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    worker.settle_until(|effect| matches!(effect, Effect::Pull { .. }));
+    let failure = Failure {
+        reason: "no registry has it".to_owned(),
+        blame: Blame::Task,
+    };
+    let failed = Outcome::PullFailed(failure);
+    worker.pending.clear();
+    worker.step(Input::Outcome(id.clone(), failed));
+
+    // When it is cancelled, before and after its log is sealed
+    let first = worker.cancel(&id);
+    worker.settle_until(|effect| matches!(effect, Effect::Save { .. }));
+    let second = worker.cancel(&id);
+
+    // Then nobody is told that it has ended, for a restart would pull and run it
+    assert!(!worker.is_answered(first) && !worker.is_answered(second));
+    let save = worker.pending_of(&id).unwrap();
+    worker.succeed(save);
+    assert!(worker.is_answered(first) && worker.is_answered(second));
+    worker.restart();
+    worker.finish();
+    assert!(!worker.starts.contains_key(&id));
+}
+
+#[test]
 fn a_restart_takes_each_attempt_up_where_it_was() {
     let at_pull = attempt(1, 1);
     let created = attempt(2, 1);
@@ -475,8 +575,87 @@ fn a_worker_that_shuts_down_takes_nothing_and_stops_only_if_told_to() {
     assert_eq!(worker.phase(&id), Some(Phase::Running));
 
     worker.step(Input::Shutdown { stop_tasks: true });
+    worker.settle_until(is_report);
+    assert!(is_in_order(&worker));
+    // What the next process reports of it is the same.
+    worker.restart();
+    worker.settle_until(is_report);
+    assert!(is_in_order(&worker));
     worker.finish();
     assert!(matches!(worker.acknowledged[&id], Exit::Interrupted(_)));
+
+    // Given one that goes down with its machine
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.assign(order(&id, 1, 1));
+    worker.settle();
+    worker.containers.clear();
+    worker.restart();
+    worker.settle_until(is_report);
+    assert!(!is_in_order(&worker));
+    worker.finish();
+    assert!(matches!(worker.acknowledged[&id], Exit::Interrupted(_)));
+}
+
+/// Whether what is reported next was stopped as its worker was told to end.
+fn is_in_order(worker: &Worker) -> bool {
+    let next = worker.pending.first();
+    matches!(next, Some(Effect::Report { report, .. }) if report.report.in_order)
+}
+
+fn run(engine: &str) -> HostRun {
+    HostRun {
+        boot: Some("boot".to_owned()),
+        engine: Some(engine.to_owned()),
+    }
+}
+
+#[test]
+fn an_attempt_remembers_the_run_of_the_engine_in_which_it_was_started() {
+    // Given an attempt that was started in one run
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.step(Input::HostRun(run("first")));
+    worker.assign(order(&id, 1, 1));
+    worker.settle();
+    assert_eq!(worker.disk[&id].host_run, run("first"));
+
+    // When there is another, then it goes on being of the first, also in the next process.
+    worker.step(Input::HostRun(run("second")));
+    worker.restart();
+    worker.step(Input::HostRun(run("third")));
+    worker.settle();
+    worker.cancel(&id);
+    worker.settle_until(is_report);
+    assert_eq!(worker.disk[&id].host_run, run("first"));
+    worker.finish();
+}
+
+#[test]
+fn an_attempt_whose_start_was_in_vain_is_of_the_run_in_which_it_is_started_after_all() {
+    // Given a worker that is killed when its attempt is about to be started
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    worker.step(Input::HostRun(run("first")));
+    worker.assign(order(&id, 1, 1));
+    worker.settle_until(|effect| matches!(effect, Effect::Start { .. }));
+    let Some(Effect::Start { record, .. }) = worker.pending.first() else {
+        panic!("it is about to be started");
+    };
+    let record = SpoolRecord::clone(record);
+    let before = record.revision;
+    worker.disk.insert(id.clone(), record);
+    worker.restart();
+
+    // When the next one starts it in another
+    worker.step(Input::HostRun(run("second")));
+    worker.settle();
+
+    // Then it is of that, on disk, too.
+    let record = &worker.disk[&id];
+    assert_eq!(record.host_run, run("second"));
+    assert!(record.revision > before, "an older one is not written");
+    worker.finish();
 }
 
 #[test]

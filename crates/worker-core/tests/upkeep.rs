@@ -29,6 +29,48 @@ fn a_container_that_no_record_knows_is_removed_after_a_while() {
 }
 
 #[test]
+fn an_orphan_is_removed_once_at_a_time_and_no_attempt_is_taken_for_it_meanwhile() {
+    // Given an attempt that was lost with its spool, whose container is about to be removed
+    let mut worker = Worker::new();
+    let id = attempt(7, 1);
+    let orphan = || Input::Containers(vec![labelled(&id)]);
+    worker.containers.insert(id.clone(), Container::Running);
+    worker.step(orphan());
+    worker.tick(120);
+    worker.step(orphan());
+    assert_eq!(worker.pending, [Effect::RemoveOrphan(labelled(&id))]);
+
+    // When it is seen again, then it is not removed twice at once;
+    worker.tick(30);
+    worker.step(orphan());
+    assert_eq!(worker.pending.len(), 1);
+    // and when its master sends it once more, then that is to be asked again.
+    worker.assign(order(&id, 1, 1));
+    assert_eq!(
+        worker.answers.last(),
+        Some(&Answer::Assign(AssignAnswer::NotReady))
+    );
+
+    // Once it is gone, it is taken and run anew.
+    worker.settle();
+    assert!(worker.containers.is_empty());
+    worker.assign(order(&id, 1, 1));
+    worker.finish();
+    assert_eq!(worker.starts[&id], 1);
+
+    // What could not be removed is removed at the next look.
+    let mut worker = Worker::new();
+    worker.step(orphan());
+    worker.tick(120);
+    worker.step(orphan());
+    worker.pending.clear();
+    worker.step(Input::OrphanDone(labelled(&id)));
+    worker.tick(30);
+    worker.step(orphan());
+    assert_eq!(worker.pending, [Effect::RemoveOrphan(labelled(&id))]);
+}
+
+#[test]
 fn an_attempt_of_the_same_name_in_another_cluster_is_another() {
     // Given an attempt that is held, and a container of its name from a time under an old master
     let mut worker = Worker::new();

@@ -8,8 +8,8 @@ use std::{
 };
 
 use cloudai_engine::{
-    ContainerId, Engine, EngineError, LogPieces, RawEnd, StartError, StopCause as EngineCause,
-    Stopped, WaitError, end_of,
+    ContainerId, Engine, EngineError, LogPieces, RawEnd, Sight, StartError,
+    StopCause as EngineCause, Stopped, WaitError, end_of,
 };
 use cloudai_model::{ContainerEnd, Exit, PeakUsage};
 use cloudai_worker_core::{Blame, Failure, Outcome, SpoolRecord, StopCause};
@@ -26,8 +26,6 @@ use crate::{
 const FIRST_SAMPLE: Duration = Duration::from_millis(250);
 /// How rarely, at most.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(5);
-const SIGTERM: i64 = 15;
-const SIGKILL: i64 = 9;
 
 /// Asks a container to stop.
 #[derive(Debug)]
@@ -54,14 +52,20 @@ pub(crate) async fn run(
     mut stop: oneshot::Receiver<StopRequest>,
 ) {
     let attempt = record.attempt().clone();
-    let (container, attached) = match begin {
+    let (container, attached, sight) = match begin {
         Begin::Start {
             asked_before,
             tries,
         } => match start(&context, &record, asked_before, tries, &mut stop).await {
             Ok(started) => {
                 context.core.outcome(&attempt, Outcome::Started);
-                started
+                let (container, attached) = started;
+                // A try before may have started it, and it may have ended since.
+                let sight = match asked_before {
+                    true => Sight::Lost,
+                    false => Sight::Kept,
+                };
+                (container, attached, sight)
             }
             Err(failure) => {
                 context
@@ -71,7 +75,7 @@ pub(crate) async fn run(
             }
         },
         Begin::Follow => match find(&context, &record).await {
-            Some(container) => (container, None),
+            Some(container) => (container, None, Sight::Lost),
             None => {
                 context.logs.lose(&attempt);
                 context.core.outcome(&attempt, Outcome::Ended(gone()));
@@ -83,7 +87,7 @@ pub(crate) async fn run(
     context
         .logs
         .pump(&attempt, container.clone(), attached, limit);
-    let end = follow(&context, &record, &container, stop).await;
+    let end = follow(&context, &record, &container, sight, stop).await;
     context.core.outcome(&attempt, Outcome::Ended(end));
 }
 
@@ -180,6 +184,7 @@ async fn follow(
     context: &Context,
     record: &SpoolRecord,
     container: &ContainerId,
+    mut sight: Sight,
     mut stop: oneshot::Receiver<StopRequest>,
 ) -> ContainerEnd {
     let peak = Mutex::new(PeakUsage::default());
@@ -190,7 +195,7 @@ async fn follow(
                 let engine = context.engine.ready().await;
                 tokio::select! {
                     biased;
-                    ended = engine.wait(container) => return ended,
+                    ended = engine.watch(container, &mut sight) => return ended,
                     request = &mut stop, if cause.is_none() => match request {
                         Ok(request) => cause = Some(stop_container(context, container, request).await),
                         // The core lets go of a container only when the program ends.
@@ -207,10 +212,7 @@ async fn follow(
     };
     let usage = *peak.lock().unwrap_or_else(PoisonError::into_inner);
     let raw = match ended {
-        Ok(raw) => RawEnd {
-            unseen: raw.unseen || is_from_before_boot(context, &raw),
-            ..raw
-        },
+        Ok(raw) => raw,
         Err(WaitError::Gone(_) | WaitError::NotStarted) => return ContainerEnd { usage, ..gone() },
         Err(error @ WaitError::Unclear(_)) => {
             return ContainerEnd {
@@ -220,7 +222,11 @@ async fn follow(
             };
         }
     };
-    let cause = cause.flatten().or_else(|| earlier_stop(record, &raw));
+    let mut cause = cause.flatten().or_else(|| earlier_stop(record, &raw));
+    if cause.is_none() && raw.is_like_an_engines() && went_down(context, record, sight).await {
+        let reason = "its Docker Engine or its machine was stopped while it ran";
+        cause = Some(EngineCause::Machine(reason.to_owned()));
+    }
     let exit = end_of(&raw, cause.as_ref());
     let mut usage = usage;
     if exit == Exit::OutOfMemory {
@@ -236,11 +242,12 @@ async fn follow(
     }
 }
 
-/// Whether the machine was started anew since the container was.
-fn is_from_before_boot(context: &Context, raw: &RawEnd) -> bool {
-    let is_local = context.engine.now().is_some_and(|engine| engine.is_local());
-    let booted_at = is_local.then(cloudai_telemetry::booted_at).flatten();
-    matches!((raw.started_at, booted_at), (Some(started), Some(booted)) if started < booted)
+/// Whether the engine or the machine has gone down since the container was started: either takes its
+/// containers with it. Where they don't tell, that is assumed of what nobody has seen end.
+async fn went_down(context: &Context, record: &SpoolRecord, sight: Sight) -> bool {
+    let now = context.engine.host_run().await;
+    let is_still = record.host_run.is_still(&now);
+    !is_still.unwrap_or(sight == Sight::Kept)
 }
 
 /// The digest of the image that ran. It is in the record unless this process was killed between
@@ -283,10 +290,7 @@ async fn stop_container(
 /// A process before this one may have stopped the container and been killed before it could say
 /// so. A container that a stop's signal ended then counts as stopped.
 fn earlier_stop(record: &SpoolRecord, raw: &RawEnd) -> Option<EngineCause> {
-    let asked = record.order.job.container.stop_signal;
-    let asked = asked.map_or(SIGTERM, |signal| i64::from(signal.number()));
-    let by_signal = [asked, SIGKILL].contains(&(raw.exit_code - 128)) && !raw.oom_killed;
-    let cause = record.stop.as_ref().filter(|_| by_signal)?;
+    let cause = record.stop.as_ref().filter(|_| raw.is_by_stop_signal())?;
     Some(engine_cause(cause))
 }
 
@@ -300,7 +304,8 @@ fn engine_cause(cause: &StopCause) -> EngineCause {
 
 fn gone() -> ContainerEnd {
     ContainerEnd {
-        exit: Exit::Stopped("its container was removed by someone else".to_owned()),
+        // No doing of the task's, whether its worker was there to see it or not.
+        exit: Exit::Interrupted("its container was removed by someone else".to_owned()),
         started_at: None,
         finished_at: cloudai_clock::now().wall,
         usage: PeakUsage::default(),

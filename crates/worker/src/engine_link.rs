@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 
 use cloudai_engine::{ConnectError, Engine, EngineError, EngineInfo};
 use cloudai_model::{AttemptId, ClusterId, WorkerId};
-use cloudai_worker_core::{Blame, Failure, Input};
+use cloudai_worker_core::{Blame, Failure, HostRun, Input};
 use tokio::{sync::watch, time::timeout};
 
 use crate::{backoff, console, core_loop::CoreHandle};
@@ -21,7 +21,10 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 
 /// The engine, when it is there. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct EngineLink(watch::Receiver<Option<Engine>>);
+pub(crate) struct EngineLink {
+    current: watch::Receiver<Option<Engine>>,
+    host: Option<String>,
+}
 
 /// The engine has been away for too long.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +53,7 @@ pub(crate) fn blame(error: &EngineError) -> Blame {
 impl EngineLink {
     /// The engine, as soon as it is there.
     pub(crate) async fn ready(&self) -> Engine {
-        let mut engine = self.0.clone();
+        let mut engine = self.current.clone();
         loop {
             if let Some(engine) = engine.borrow_and_update().clone() {
                 return engine;
@@ -64,7 +67,24 @@ impl EngineLink {
 
     /// The engine, if it is there.
     pub(crate) fn now(&self) -> Option<Engine> {
-        self.0.borrow().clone()
+        self.current.borrow().clone()
+    }
+
+    /// Which run of machine and engine it is, asked of an engine that is there to stay, however long
+    /// that takes. One that is going down answers on the connections that it has, until its last
+    /// container has ended, but takes no new ones.
+    pub(crate) async fn host_run(&self) -> HostRun {
+        let mut tries = 0;
+        loop {
+            let connected = timeout(PING_LIMIT, Engine::connect(self.host.as_deref())).await;
+            if let Ok(Ok(engine)) = connected
+                && let Ok(run) = host_run(&engine).await
+            {
+                return run;
+            }
+            tries += 1;
+            backoff::wait(tries).await;
+        }
     }
 
     /// The engine, if it is there before long.
@@ -82,22 +102,29 @@ pub(crate) async fn open(
 ) -> (EngineLink, impl Future<Output = ()> + Send) {
     let (sender, receiver) = watch::channel(None);
     let mut keeper = Keeper {
-        host,
+        host: host.clone(),
         core,
         current: sender,
+        run: HostRun::default(),
         shown: None,
         described: None,
     };
     if timeout(FIRST_LIMIT, keeper.connect()).await.is_err() {
         keeper.lost("the Docker Engine has not answered yet");
     }
-    (EngineLink(receiver), keeper.keep())
+    let link = EngineLink {
+        current: receiver,
+        host,
+    };
+    (link, keeper.keep())
 }
 
 struct Keeper {
     host: Option<String>,
     core: CoreHandle,
     current: watch::Sender<Option<Engine>>,
+    /// What the core was told last.
+    run: HostRun,
     /// What was said last about an engine that is away, so as not to say it again.
     shown: Option<String>,
     /// What was shown last of an engine that is there.
@@ -117,8 +144,8 @@ impl Keeper {
             };
             tries = 0;
             tokio::time::sleep(PING_INTERVAL).await;
-            match timeout(PING_LIMIT, engine.ping()).await {
-                Ok(Ok(())) => {}
+            match timeout(PING_LIMIT, host_run(&engine)).await {
+                Ok(Ok(run)) => self.runs(run),
                 Ok(Err(error)) => self.lost(&error.to_string()),
                 Err(_) => self.lost(&format!(
                     "the Docker Engine didn't answer within {} s",
@@ -136,6 +163,11 @@ impl Keeper {
                     console::line("✓ Docker Engine is back");
                 }
                 self.describe(engine.info());
+                match timeout(PING_LIMIT, host_run(&engine)).await {
+                    Ok(Ok(run)) => self.runs(run),
+                    // What is started before the next ping has a run that isn't known.
+                    Ok(Err(_)) | Err(_) => self.runs(HostRun::default()),
+                }
                 self.current.send_replace(Some(engine));
                 self.core.tell(Input::EngineWell);
             }
@@ -151,6 +183,13 @@ impl Keeper {
                 };
                 self.lost(&late.to_string());
             }
+        }
+    }
+
+    fn runs(&mut self, run: HostRun) {
+        if self.run != run {
+            self.run = run.clone();
+            self.core.tell(Input::HostRun(run));
         }
     }
 
@@ -181,6 +220,15 @@ impl Keeper {
             self.shown = Some(reason.to_owned());
         }
     }
+}
+
+/// Which run of the machine and the engine it is.
+async fn host_run(engine: &Engine) -> Result<HostRun, EngineError> {
+    let is_local = engine.is_local();
+    Ok(HostRun {
+        boot: is_local.then(cloudai_telemetry::boot_id).flatten(),
+        engine: engine.run_id().await?,
+    })
 }
 
 /// The container of an attempt, by its labels.

@@ -15,14 +15,17 @@ pub(crate) mod list;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use cloudai_engine::{Engine, EngineError, ImageId, ImageRemoval};
 use cloudai_model::{ImageRef, Phase, resources::GB};
 use cloudai_telemetry::Space;
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::{Mutex, Notify, OwnedMutexGuard},
+    time::timeout,
+};
 
 use self::list::{ImageList, Pulled};
 use crate::{
@@ -39,7 +42,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 pub(crate) struct Images {
     list: Arc<Mutex<ImageList>>,
     /// Held while one is being removed.
-    removing: Arc<tokio::sync::Mutex<()>>,
+    removing: Arc<Mutex<()>>,
     look: Arc<Notify>,
 }
 
@@ -88,8 +91,9 @@ impl Images {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, ImageList> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The list is held, too, while it is written and flushed: no thread waits for that.
+    async fn lock(&self) -> OwnedMutexGuard<ImageList> {
+        self.list.clone().lock_owned().await
     }
 
     /// Waits until no image is being removed. An image that is seen afterwards stays for as long as
@@ -100,12 +104,12 @@ impl Images {
 
     /// This worker has pulled an image that the engine did not have.
     pub(crate) async fn pulled(&self, image: &ImageRef, id: &ImageId) {
-        let (this, image) = (self.clone(), image.clone());
+        let (mut list, image) = (self.lock().await, image.clone());
         let pulled = Pulled {
             id: id.clone(),
             used_at: cloudai_clock::now().wall,
         };
-        let saved = blocking(move || this.lock().insert(image, pulled)).await;
+        let saved = blocking(move || list.insert(image, pulled)).await;
         if let Err(error) = saved {
             tracing::warn!(%error, "an image that was pulled will not be remembered");
         }
@@ -144,7 +148,7 @@ pub(crate) async fn keep(context: Context) {
 /// Removes what is too much; what is still too much then, with nothing left that may go.
 async fn tidy(context: &Context, engine: &Engine) -> Result<Option<Excess>, EngineError> {
     let images = &context.images;
-    if images.lock().is_empty() {
+    if images.lock().await.is_empty() {
         return Ok(None);
     }
     let mut in_use = used(context, engine).await?;
@@ -162,7 +166,7 @@ async fn tidy(context: &Context, engine: &Engine) -> Result<Option<Excess>, Engi
             .filter(|held| held.phase < Phase::Uploading)
             .map(|held| held.image)
             .collect();
-        let oldest = images.lock().oldest(|image, pulled| {
+        let oldest = images.lock().await.oldest(|image, pulled| {
             let idle = cloudai_clock::now().wall.since(pulled.used_at);
             !in_use.contains(&pulled.id)
                 && !wanted.contains(image)
@@ -186,12 +190,9 @@ async fn tidy(context: &Context, engine: &Engine) -> Result<Option<Excess>, Engi
 /// The images of all containers; those of the list count as used now.
 async fn used(context: &Context, engine: &Engine) -> Result<BTreeSet<ImageId>, EngineError> {
     let in_use = engine.images_in_use().await?;
-    let (images, now, of) = (
-        context.images.clone(),
-        cloudai_clock::now().wall,
-        in_use.clone(),
-    );
-    let saved = blocking(move || images.lock().used(&of, now)).await;
+    let (now, of) = (cloudai_clock::now().wall, in_use.clone());
+    let mut list = context.images.lock().await;
+    let saved = blocking(move || list.used(&of, now)).await;
     if let Err(error) = saved {
         tracing::debug!(%error, "which images are in use can't be written down");
     }
@@ -205,7 +206,7 @@ async fn present(images: &Images, engine: &Engine) -> Result<BTreeMap<ImageRef, 
         .into_iter()
         .map(|image| (image.id, image.size_bytes))
         .collect();
-    let known = images.lock().all();
+    let known = images.lock().await.all();
     let (mut present, mut foreign) = (BTreeMap::new(), BTreeSet::new());
     for (image, pulled) in known {
         match engine.image(&image).await? {
@@ -224,7 +225,8 @@ async fn present(images: &Images, engine: &Engine) -> Result<BTreeMap<ImageRef, 
 }
 
 async fn forget(images: Images, which: BTreeSet<ImageRef>) {
-    let saved = blocking(move || images.lock().remove(&which)).await;
+    let mut list = images.lock().await;
+    let saved = blocking(move || list.remove(&which)).await;
     if let Err(error) = saved {
         // Those are found to be gone at the next look, too.
         tracing::debug!(%error, "images that are gone can't be struck off the list");

@@ -359,21 +359,16 @@ async fn tell_now_and_then(latest: &Mutex<String>, tell: impl Fn(String)) -> Inf
 
 async fn create(context: Context, order: Order, image: PulledImage, tries: u32) {
     backoff::wait(tries).await;
-    let created = async {
-        if tries > 0 {
-            // It may be gone since: removed by another worker of this engine, or by hand.
-            try_pull(&context, &order).await?;
-        }
-        try_create(&context, &order, &image).await
-    };
-    let outcome = match created.await {
-        Ok(()) => Outcome::Created,
-        Err(failure) => Outcome::CreateFailed(failure),
-    };
+    let created = try_create(&context, &order, &image).await;
+    let outcome = created.unwrap_or_else(Outcome::CreateFailed);
     context.core.outcome(&order.attempt, outcome);
 }
 
-async fn try_create(context: &Context, order: &Order, image: &PulledImage) -> Result<(), Failure> {
+async fn try_create(
+    context: &Context,
+    order: &Order,
+    image: &PulledImage,
+) -> Result<Outcome, Failure> {
     let engine = context.engine.ready_soon().await?;
     let output_in_volume = context.wants_volume(&engine);
     let place = context.spool.place(&order.attempt);
@@ -415,29 +410,34 @@ async fn try_create(context: &Context, order: &Order, image: &PulledImage) -> Re
         }
         engine.create(&plan).await
     };
-    let created = created.await.map_err(|error| {
-        if let CreateError::OutputOutOfSight(_) = error {
-            context.engine_sees_other_files();
+    match created.await {
+        Ok(created) => {
+            context.made(&order.attempt, Some(created.id));
+            Ok(Outcome::Created)
         }
-        Failure {
-            blame: create_blame(&error),
-            reason: error.to_string(),
+        // Pulled a moment ago and gone: removed by another worker of this engine, or by hand.
+        Err(CreateError::NoSuchImage(_)) => Ok(Outcome::ImageGone),
+        Err(error) => {
+            if let CreateError::OutputOutOfSight(_) = error {
+                context.engine_sees_other_files();
+            }
+            Err(Failure {
+                blame: create_blame(&error),
+                reason: error.to_string(),
+            })
         }
-    })?;
-    context.made(&order.attempt, Some(created.id));
-    Ok(())
+    }
 }
 
 fn create_blame(error: &CreateError) -> Blame {
     match error {
-        // Pulled a moment ago and gone: removed by someone just now.
-        CreateError::NoSuchImage(_) => Blame::Machine,
         CreateError::NoSuchNetwork(_) | CreateError::NoSuchVolume(_) | CreateError::Refused(_) => {
             Blame::Task
         }
-        CreateError::NameTaken(_) | CreateError::DiskFull(_) | CreateError::OutputOutOfSight(_) => {
-            Blame::Machine
-        }
+        CreateError::NoSuchImage(_)
+        | CreateError::NameTaken(_)
+        | CreateError::DiskFull(_)
+        | CreateError::OutputOutOfSight(_) => Blame::Machine,
         CreateError::Engine(error) => blame(error),
     }
 }

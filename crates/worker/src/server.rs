@@ -69,7 +69,10 @@ fn unavailable(error: LoopEnded) -> Status {
 }
 
 fn not_ready() -> Status {
-    Status::unavailable("this worker has just started and is still reading its spool")
+    Status::unavailable(
+        "this worker has just started: it is still reading its spool, or removing what was left of this \
+         attempt",
+    )
 }
 
 fn masters(rpc: &str) -> Status {

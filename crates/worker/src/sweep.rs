@@ -65,31 +65,37 @@ async fn find(
     Ok(found)
 }
 
-/// Removes one that nobody wants.
+/// Removes one that nobody wants. The core takes no attempt of its name meanwhile, so an engine that is
+/// away is not waited for without end: the next look finds it again.
 pub(crate) async fn remove(context: Context, orphan: Labelled) {
+    if let Ok(engine) = context.engine.ready_soon().await {
+        remove_from(&context, &engine, &orphan).await;
+    }
+    context.core.tell(Input::OrphanDone(orphan));
+}
+
+async fn remove_from(context: &Context, engine: &Engine, orphan: &Labelled) {
     let Labelled { cluster, attempt } = orphan;
-    let engine = context.engine.ready().await;
     let worker = &context.settings.id;
     let removed = async {
-        let held = engine_link::find(&engine, &cluster, worker, &attempt).await?;
+        let held = engine_link::find(engine, cluster, worker, attempt).await?;
         if let Some(held) = &held {
             engine.remove(&held.id).await?;
         }
-        engine.remove_volume(&cluster, &attempt).await?;
-        Ok::<_, EngineError>(held.is_some())
+        let had_volume = engine.remove_volume(cluster, attempt).await?;
+        Ok::<_, EngineError>((held.is_some(), had_volume))
     };
-    match removed.await {
-        Ok(had_container) => {
-            let what = match had_container {
-                true => "container",
-                false => "volume",
-            };
-            console::line(format_args!(
-                "⚠ Removed a {what} of attempt {attempt} of cluster {cluster}, which nobody wants"
-            ));
-        }
+    let what = match removed.await {
+        Ok((true, _)) => "container",
+        Ok((false, true)) => "volume",
+        // Somebody else was quicker.
+        Ok((false, false)) => return,
         Err(error) => {
             tracing::warn!(%attempt, %error, "a container that nobody wants can't be removed");
+            return;
         }
-    }
+    };
+    console::line(format_args!(
+        "⚠ Removed a {what} of attempt {attempt} of cluster {cluster}, which nobody wants"
+    ));
 }

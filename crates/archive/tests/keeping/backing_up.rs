@@ -5,11 +5,12 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use cloudai_archive::{
-    ArchiveError, Backup, BackupError, BackupRequest, RestoreError, RestoreRequest, Restored,
-    StorePlace, backup, restore, verify,
+    ArchiveError, Backup, BackupError, BackupRequest, Progress, RestoreError, RestoreRequest,
+    Restored, StorePlace, backup, restore, verify,
 };
 use cloudai_files::log::{LogStore, tail_text};
 use cloudai_model::{TaskStatus, Wall, record::Record};
@@ -23,15 +24,18 @@ const MADE: Wall = Wall(1_760_000_000_000);
 const RESTORED: Wall = Wall(1_760_000_600_000);
 
 async fn backed_up(master: &Master, logs_and_files: bool) -> Result<Backup, BackupError> {
-    let request = BackupRequest {
+    backup(request(master, logs_and_files), silent()).await
+}
+
+fn request(master: &Master, logs_and_files: bool) -> BackupRequest {
+    BackupRequest {
         place: StorePlace::Sqlite(master.data_dir()),
         data_dir: master.data_dir(),
         to: archive(master),
         logs_and_files,
         program: "1.2.3".to_owned(),
         at: MADE,
-    };
-    backup(request, silent()).await
+    }
 }
 
 fn archive(master: &Master) -> PathBuf {
@@ -186,6 +190,30 @@ async fn what_is_missing_on_the_disk_is_said_and_the_rest_is_there() {
     restored(&archive(&master), &master.path("new"))
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_log_that_goes_while_the_backup_is_made_is_named() {
+    // Given a master at work, of which retention takes a log away in the midst of a backup,
+    let master = Master::at_work().await;
+    let log = master.logs().path(&attempt(3));
+    assert!(log.exists());
+    let (goes, request) = (log.clone(), request(&master, true));
+    let progress: Progress = Arc::new(move |what, _| {
+        if what == "logs and files added" {
+            let _ = fs::remove_file(&goes);
+        }
+    });
+
+    // when it is made, then the log is named, and nothing else.
+    let made = backup(request, progress).await.unwrap();
+    assert!(!log.exists());
+    let missing = made.manifest.missing;
+    assert_eq!(missing.len(), 1, "{missing:?}");
+    assert!(
+        missing[0].starts_with("logs/task-1003/1.log: "),
+        "{missing:?}"
+    );
 }
 
 #[tokio::test]

@@ -11,10 +11,10 @@ use crate::{
     answer::{Answer, HeartbeatTaken, WorkerCallError},
     core::{Core, Step},
     effect::{Assignment, Effect, Event, WorkerChange},
-    handlers::settle::Ending,
     input::{Call, Heartbeat, Held},
     lifecycle::{AttemptEvent, AttemptState},
     registry::HeldReport,
+    verdict::Ending,
 };
 
 /// Of what a worker holds and nobody wants, so many are stopped at a heartbeat. The rest waits for
@@ -64,6 +64,12 @@ impl Core {
         }
         let active = was.capacity.is_some();
         let restarted = was.incarnation != heartbeat.incarnation;
+        // What an earlier start of its program offered may have come after what this one did.
+        let misintroduced = match (&was.introduced_as, &heartbeat.incarnation) {
+            (Some(introduced), Some(this)) => introduced != this,
+            _ => false,
+        };
+        let introduce = !was.introduced || misintroduced;
         let mut held = heartbeat.held;
         for held in held.iter_mut().filter(|held| held.attempt.number == 0) {
             if let Some(meant) = self.meant_by(&id, &held.attempt) {
@@ -101,10 +107,13 @@ impl Core {
             self.blocked.clear();
         }
 
+        if self.sabotage.no_reconcile {
+            return Ok(introduce);
+        }
         self.reconcile_expected(step, &id, &reported, restarted);
         self.reconcile_held(step, &id, &reported);
         self.reconcile_stop_orders(step, &id, &reported);
-        Ok(!was.introduced)
+        Ok(introduce)
     }
 
     fn publish_change(&self, step: &mut Step<'_>, id: &WorkerId, change: WorkerChange) {

@@ -221,6 +221,7 @@ mod tests {
                     version: Some("1".into()),
                     labels: std::collections::BTreeMap::new(),
                     home: None,
+                    incarnation: None,
                 },
             },
             Input::Submit {

@@ -9,9 +9,9 @@ use crate::{
     class::TaskClass,
     core::{Core, Invite, Step},
     effect::Effect,
-    handlers::settle::Ending,
     lifecycle::AttemptState,
     task::{Attempt, Overdue, Pause, Place, StopCause, Task},
+    verdict::Ending,
 };
 
 impl Core {

@@ -5,9 +5,9 @@ use cloudai_model::{Exit, TaskId, WorkerId};
 use crate::{
     core::{Core, Step},
     effect::{Event, WorkerChange},
-    handlers::settle::{Ended, Ending},
     registry::SetAside,
     settings::doubled,
+    verdict::{Ended, Ending},
 };
 
 impl Core {

@@ -5,10 +5,10 @@ use cloudai_model::Mono;
 use crate::{
     core::{Core, Invite, Step},
     effect::{Effect, Event, WorkerChange},
-    handlers::settle::Ending,
     registry::Worker,
     settings::jittered,
     task::{Place, StopCause},
+    verdict::Ending,
 };
 
 impl Core {

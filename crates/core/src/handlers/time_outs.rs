@@ -11,10 +11,10 @@ use crate::{
     answer::{Answer, ChangeError, ChangeOutcome},
     core::{Core, Step},
     effect::Effect,
-    handlers::settle::TaskEnd,
     input::Call,
     lifecycle::{AttemptState, TaskEvent},
     task::{Overdue, Place, StopCause},
+    verdict::TaskEnd,
 };
 
 /// Ticks are further apart.

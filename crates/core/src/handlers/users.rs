@@ -12,12 +12,12 @@ use crate::{
     class::TaskClass,
     core::{Core, Step},
     effect::Effect,
-    handlers::settle::TaskEnd,
     input::Call,
     lifecycle::{AttemptState, TaskEvent},
     policy::Placement,
     registry::{ReserveError, UnknownWorker},
     task::{Place, StopCause, Task},
+    verdict::TaskEnd,
 };
 
 impl Core {

@@ -9,9 +9,9 @@ use crate::{
     answer::{AddWorkerError, Answer, DrainError, RemoveWorkerError, Welcome, WorkerCallError},
     core::{Core, Invite, Step},
     effect::{Effect, Event, StopRequest, WorkerChange},
-    handlers::settle::Ending,
     input::{Call, Hello},
     registry::Worker,
+    verdict::Ending,
 };
 
 /// A worker that is gone for good is called no more often than this at a time.
@@ -126,6 +126,7 @@ impl Core {
             worker.version = hello.version;
             worker.labels = hello.labels;
             worker.home = hello.home;
+            worker.introduced_as = hello.incarnation;
             worker.introduced = true;
             worker.active = true;
             worker.hold_off = None;

@@ -38,6 +38,8 @@ pub struct Registry {
     reservations: BTreeMap<AttemptId, Reservation>,
     /// Reservations that end by themselves, soonest first.
     deadlines: BTreeSet<(Mono, AttemptId)>,
+    /// See [`crate::simulation::Sabotage::no_reservation_check`].
+    pub(crate) counts_nothing: bool,
 }
 
 impl Registry {

@@ -258,7 +258,9 @@ impl Registry {
     }
 
     fn change_promises(&mut self, worker: &WorkerId, change: impl FnOnce(&mut Allocated)) {
-        if let Some(entry) = self.workers.get_mut(worker) {
+        if let Some(entry) = self.workers.get_mut(worker)
+            && !self.counts_nothing
+        {
             change(&mut Arc::make_mut(entry).allocated);
         }
     }

@@ -35,6 +35,8 @@ pub struct Worker {
     pub labels: BTreeMap<String, String>,
     /// Which start of its program was last heard of.
     pub incarnation: Option<String>,
+    /// Which start of its program said what it offers, if it said which it was.
+    pub introduced_as: Option<String>,
     /// Which data directory it works from: tells two programs with one id apart.
     pub home: Option<String>,
     /// Whether it was heard of lately.
@@ -165,6 +167,7 @@ impl Worker {
             version: record.version,
             labels: record.labels,
             incarnation: None,
+            introduced_as: None,
             home: None,
             active: false,
             introduced: false,

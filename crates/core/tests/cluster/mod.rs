@@ -62,6 +62,7 @@ pub fn old_node(worker: &str, capacity: Capacity) -> Hello {
         version: None,
         labels: BTreeMap::new(),
         home: None,
+        incarnation: None,
     }
 }
 
@@ -88,6 +89,7 @@ pub fn report(attempt: &AttemptId, exit: Exit) -> AttemptReport {
         end,
         log: Whole::Complete,
         files: Whole::Complete,
+        in_order: false,
     }
 }
 

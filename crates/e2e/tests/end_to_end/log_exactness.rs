@@ -9,7 +9,7 @@ use cloudai_test_task::{Flood, FloodBlocks};
 use cloudai_tests::{
     client::Client,
     cluster::{Cluster, first, free_port, test_task},
-    proxy::Proxy,
+    relay::{End, Relay},
     wait::{PATIENCE, until},
 };
 use tokio::{
@@ -178,8 +178,9 @@ async fn a_broken_connection_to_the_worker_costs_no_byte() {
     // Given a worker that the master reaches on a way that breaks
     let mut cluster = Cluster::start().await;
     let port = free_port();
-    let proxy = Proxy::to(port).await;
-    cluster.register_at("worker-1", proxy.port()).await;
+    let mut relay = Relay::over_tcp(End::Tcp(([127, 0, 0, 1], port).into())).await;
+    let near = relay.address().port();
+    cluster.register_at("worker-1", near).await;
     cluster.start_worker("worker-1", port, 2.0);
     cluster.worker_is_active("worker-1").await;
 
@@ -192,7 +193,8 @@ async fn a_broken_connection_to_the_worker_costs_no_byte() {
     let (watching, mut seen) = watching(&cluster, &task, flood).await;
     for cut in 1..=5 {
         reaches(&mut seen, cut * 10 * MB).await;
-        proxy.cut();
+        relay.cut().await;
+        relay.mend().await;
     }
 
     // then it goes on at the right byte.

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use cloudai_store::mongod::{ReplicaSet, bson::doc};
+use cloudai_store::mongod::ReplicaSet;
 use cloudai_tests::{cluster::Cluster, wait::until};
 
 use crate::{IMPATIENT, blocking, is_well, listed, submit_once};
@@ -45,9 +45,7 @@ async fn what_was_accepted_is_there_once_when_primaries_step_down_and_are_killed
     // when the primary steps down and is killed, twice,
     for _ in 0..2 {
         more(50).await;
-        let down = doc! { "replSetStepDown": 3, "secondaryCatchUpPeriodSecs": 2, "force": true };
-        // Its connections are cut, this one as well.
-        let _ = set.primary().await.admin(down).await;
+        set.step_down().await;
         more(50).await;
         let primary = set.primary().await;
         blocking(|| primary.kill());

@@ -1,9 +1,14 @@
 //! The database goes away under load, and comes back.
 
-use cloudai_store::mongod::Server;
-use cloudai_tests::wait::until;
+use std::time::Duration;
 
-use crate::{blocking, cluster_on, has_health, is_well, listed, submit_once};
+use cloudai_store::mongod::Server;
+use cloudai_tests::{
+    cluster::Cluster,
+    wait::{until, until_within},
+};
+
+use crate::{blocking, cluster_on, has_health, host, is_well, listed, submit_once};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_run_and_are_there_after_a_restart() {
@@ -135,4 +140,46 @@ async fn a_killed_database_and_a_killed_master_lose_nothing_that_was_accepted() 
     cluster.workers.clear();
     cluster.master.signal("TERM").await;
     assert_eq!(cluster.master.ends().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_must_have_its_database_ends_without_it_and_its_containers_go_on() {
+    // Given a master that must have its database, and a container that outlives it,
+    let server = blocking(|| Server::start(&[]));
+    let host = host(&server);
+    let env = [("MONGODB_HOST", host.as_str())];
+    let mut cluster = Cluster::start_in("127.0.0.1", &["-store-required"], &env).await;
+    cluster.add_worker("worker-1", 1.0).await;
+    let running = cluster.submit(&["sleep", "130"]).await;
+    cluster.has_status(&running, "running").await;
+    let mut client = cluster.client().await;
+
+    // when the database is killed, and something is submitted,
+    blocking(|| server.kill());
+    let submit = tokio::spawn(async move { submit_once(&mut client).await });
+
+    // then the master says why it ends, after more than a minute; it has answered nothing and
+    // journaled nothing;
+    let ends = Duration::from_secs(150);
+    until_within(ends, "the master to give up", async || {
+        let lines = cluster.master.lines();
+        let gives_up =
+            |line: &String| line.contains("the store can't be written; what was answered");
+        lines.iter().any(gives_up).then_some(())
+    })
+    .await;
+    assert_eq!(cluster.master.ends().await, Some(1));
+    assert_eq!(submit.await.unwrap(), None);
+    assert!(!cluster.path("master").join("store-journal").exists());
+
+    // and the container is taken up by the next, as the attempt that it is.
+    blocking(|| server.again());
+    cluster.restart_master().await;
+    let patience = Duration::from_secs(150);
+    let entry = cluster
+        .has_status_within(patience, &running, "completed")
+        .await;
+    assert_eq!(entry["attempt"], 1, "{entry}");
+    assert_eq!(listed(&mut cluster).await, [running]);
+    cluster.end().await;
 }

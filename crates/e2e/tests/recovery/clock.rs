@@ -1,63 +1,12 @@
 //! A machine whose wall clock is stepped, forth and back. The real programs get another wall clock
-//! from a small library that is loaded into them (`clock_shim.c`); they know nothing of it.
+//! from `wall_clock`.
 
-use std::{
-    fs::{self, File},
-    os::unix::fs::FileExt as _,
-    path::PathBuf,
-    process::Command,
-};
-
-use cloudai_tests::{cluster::Cluster, wait::until};
+use cloudai_tests::{cluster::Cluster, wait::until, wall_clock::WallClock};
 use serde_json::Value;
 
 use crate::task::{gated, is_whole, let_go, telling};
 
 const DAY_S: i64 = 24 * 3600;
-
-/// The clock of a machine.
-struct WallClock {
-    folder: tempfile::TempDir,
-    offset: File,
-}
-
-impl WallClock {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/recovery/clock_shim.c");
-        let built = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .arg(folder.path().join("shim.so"))
-            .arg(source)
-            .arg("-ldl")
-            .status();
-        let built = built.is_ok_and(|status| status.success());
-        assert!(
-            built,
-            "expected a C compiler: `apt-get install gcc libc6-dev`"
-        );
-        let path = folder.path().join("offset");
-        fs::write(&path, 0_i64.to_ne_bytes()).unwrap();
-        let offset = File::options().write(true).open(path).unwrap();
-        Self { folder, offset }
-    }
-
-    /// What a process needs in its environment to go by it.
-    fn env(&self) -> [(&'static str, String); 2] {
-        let path = |name| self.folder.path().join(name).display().to_string();
-        [
-            ("LD_PRELOAD", path("shim.so")),
-            ("CLOUDAI_TEST_CLOCK", path("offset")),
-        ]
-    }
-
-    /// Steps it to so far from the true time.
-    fn step_to(&self, offset_s: i64) {
-        self.offset
-            .write_all_at(&offset_s.to_ne_bytes(), 0)
-            .unwrap();
-    }
-}
 
 fn submitted_at(entry: &Value) -> String {
     entry["submitted_at"].as_str().unwrap().to_owned()
@@ -66,7 +15,8 @@ fn submitted_at(entry: &Value) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_stepped_forth_and_back_loses_nobody_and_ids_go_on_rising() {
     // Given a cluster on a machine with such a clock, and tasks that run over all of it
-    let clock = WallClock::new();
+    let folder = tempfile::tempdir().unwrap();
+    let clock = WallClock::new(folder.path());
     let env = clock.env();
     let env = env.each_ref().map(|(key, value)| (*key, &**value));
     let spans = [

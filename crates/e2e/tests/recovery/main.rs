@@ -10,13 +10,3 @@ mod master_killed;
 mod silence;
 mod task;
 mod worker_killed;
-
-#[path = "../worker/registry.rs"]
-#[allow(
-    dead_code,
-    reason = "of what the worker's tests share, a part is used here"
-)]
-mod registry;
-#[path = "../worker/relay.rs"]
-#[allow(dead_code, reason = "as above")]
-mod relay;

@@ -7,15 +7,13 @@ use cloudai_model::{Command, TaskDraft};
 use cloudai_tests::{
     cluster::{Cluster, test_task},
     engine::containers,
+    registry::Registry,
+    relay::{ENGINE, End, Relay},
     wait::until,
 };
 use tokio::time::sleep;
 
-use crate::{
-    registry::Registry,
-    relay::{ENGINE, End, Relay},
-    task::{is_whole, some, telling},
-};
+use crate::task::{is_whole, some, telling};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_it_pulls_the_next_one_pulls_on() {

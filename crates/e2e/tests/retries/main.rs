@@ -5,12 +5,6 @@
 
 mod failures;
 mod machines;
-#[allow(dead_code, reason = "the tests of workers use the rest of it")]
-#[path = "../worker/registry.rs"]
-mod registry;
-#[allow(dead_code, reason = "the tests of workers use the rest of it")]
-#[path = "../worker/relay.rs"]
-mod relay;
 mod time_outs;
 mod workers;
 

@@ -1,14 +1,13 @@
 //! Time-outs of the queue, the pull and the run, and a run's that is changed while it runs.
 
 use cloudai_model::{Command, TaskDraft};
-use cloudai_tests::cluster::{Cluster, test_task};
-
-use crate::{
-    answers, is_said, reason,
+use cloudai_tests::{
+    cluster::{Cluster, test_task},
     registry::Registry,
     relay::{End, Relay},
-    shell,
 };
+
+use crate::{answers, is_said, reason, shell};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pull_that_stands_still_ends_with_its_own_reason() {

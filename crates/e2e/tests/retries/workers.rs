@@ -1,13 +1,13 @@
 //! Workers that are given nothing for a while: because they say so, or because tasks fail there.
 
 use cloudai_model::{TaskDraft, TaskId};
-use cloudai_tests::{cluster::Cluster, wait::until};
-
-use crate::{
-    answers,
+use cloudai_tests::{
+    cluster::Cluster,
     relay::{ENGINE, End, Relay},
-    shell,
+    wait::until,
 };
+
+use crate::{answers, shell};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_whose_engine_is_away_gets_nothing_and_says_why() {

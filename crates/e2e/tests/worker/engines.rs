@@ -9,7 +9,7 @@ use cloudai_tests::{
     wait::until,
 };
 
-use crate::relay::{ENGINE, End, Relay};
+use cloudai_tests::relay::{ENGINE, End, Relay};
 
 /// A task that ends when its file `go` appears.
 async fn waiting_task(cluster: &mut Cluster) -> TaskId {

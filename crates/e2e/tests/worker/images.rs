@@ -8,7 +8,7 @@ use cloudai_tests::{
     wait::until,
 };
 
-use crate::registry::Registry;
+use cloudai_tests::registry::Registry;
 
 /// An image of a test's own registry, gone from the engine when the test is over.
 struct Image(String);

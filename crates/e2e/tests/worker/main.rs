@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 mod ending;
+mod engine_disk;
 mod engines;
 mod full_disk;
 mod images;
@@ -11,6 +12,4 @@ mod limits;
 mod orphans;
 mod outputs;
 mod pulls;
-mod registry;
-mod relay;
 mod volumes;

@@ -6,14 +6,11 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cloudai_model::{Command, TaskDraft, TaskId};
 use cloudai_tests::{
     cluster::{Cluster, first, test_task},
+    registry::{PASSWORD, Registry, USER},
+    relay::{End, Relay},
     wait::until,
 };
 use serde_json::{Value, json};
-
-use crate::{
-    registry::{PASSWORD, Registry, USER},
-    relay::{End, Relay},
-};
 
 /// The engine asks a registry that broke off five times, later each time, for 50 s together.
 const ENGINE_RETRIES: Duration = Duration::from_secs(150);

@@ -7,13 +7,11 @@ use cloudai_model::{Command, TaskDraft};
 use cloudai_tests::{
     cluster::{Cluster, first, test_task},
     engine::TEST_SHELL,
+    relay::{ENGINE, End, Relay},
 };
 use serde_json::json;
 
-use crate::{
-    outputs::{kept, large_file_is_kept, leaves, many_files_are_kept, odd_files_are_kept},
-    relay::{ENGINE, End, Relay},
-};
+use crate::outputs::{kept, large_file_is_kept, leaves, many_files_are_kept, odd_files_are_kept};
 
 const LARGE_BYTES: usize = 20 << 20;
 const MANY: usize = 1000;

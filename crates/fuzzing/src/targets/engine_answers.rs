@@ -48,11 +48,11 @@ fn state(json: &[u8]) -> Verdict {
             end.finished_at.is_none() || end.started_at <= end.finished_at,
             "{state:?}"
         );
-        let unseen = cloudai_engine::RawEnd {
-            unseen: true,
+        let removed = cloudai_engine::RawEnd {
+            removing: true,
             ..end.clone()
         };
-        for end in [end, &unseen] {
+        for end in [end, &removed] {
             match end_of(end, None) {
                 Exit::Signalled(signal) => assert!((1..=64).contains(&signal)),
                 Exit::Exited(_) | Exit::OutOfMemory | Exit::Interrupted(_) => {}

@@ -248,6 +248,7 @@ pub(super) fn seeds() -> Vec<Seed> {
             end: ended(exit),
             log: Whole::Complete,
             files: Whole::Incomplete("a FIFO".to_owned()),
+            in_order: false,
         },
         log_length: Some(4096),
         old: None,

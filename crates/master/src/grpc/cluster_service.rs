@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use cloudai_core::{Answer, CancelOutcome, Event, Heartbeat, Held, Hello, Input};
+use cloudai_core::{Answer, CancelOutcome, Event, Heartbeat, Held, Hello, Input, SubmitError};
 use cloudai_model::{AttemptId, TaskStatus};
 use cloudai_operator::{CancelFailure, LogFailure, Operator as _, SubmitFailure};
 use cloudai_proto::{
@@ -100,6 +100,7 @@ impl MasterWorker for ClusterService {
             version: hello.version,
             labels: hello.labels,
             home: hello.home,
+            incarnation: hello.incarnation,
         };
         let answer = self
             .master
@@ -231,10 +232,7 @@ impl MasterWorker for ClusterService {
                 position: u32::try_from(submitted.position).unwrap_or(u32::MAX),
                 status: submitted.status,
             }),
-            Err(failure @ (SubmitFailure::Draft(_) | SubmitFailure::Refused(_))) => {
-                Err(Refused(failure.to_string()))
-            }
-            Err(failure) => return Err(Status::unavailable(failure.to_string())),
+            Err(failure) => Err(refused(&failure)?),
         };
         Ok(Response::new(Submitted::to_wire(answer)))
     }
@@ -303,6 +301,18 @@ impl MasterWorker for ClusterService {
     }
 }
 
+/// A task that is not taken is answered so; a master that can't tell yet is out of reach, so that
+/// the same submit is tried again.
+fn refused(failure: &SubmitFailure) -> Result<Refused, Status> {
+    match failure {
+        SubmitFailure::Refused(SubmitError::NotReady(_))
+        | SubmitFailure::Read(_)
+        | SubmitFailure::NotKept(_)
+        | SubmitFailure::NoAnswer(_) => Err(Status::unavailable(failure.to_string())),
+        SubmitFailure::Draft(_) | SubmitFailure::Refused(_) => Ok(Refused(failure.to_string())),
+    }
+}
+
 fn taken(outcome: &CancelOutcome) -> CancelAnswer {
     let (message, status) = match outcome {
         CancelOutcome::Cancelled => ("cancelled".to_owned(), Some(TaskStatus::Cancelled)),
@@ -322,4 +332,20 @@ pub(super) fn stopped(error: Stopped) -> Status {
 /// Each input is answered in its own kind; the core's tests hold it to that.
 pub(super) fn mixed_up() -> Status {
     Status::internal("the core gave an answer of another kind")
+}
+
+#[cfg(test)]
+mod tests {
+    use cloudai_core::NotReady;
+
+    use super::*;
+
+    #[test]
+    fn a_submit_that_comes_too_early_is_not_refused_for_good() {
+        let too_early = SubmitFailure::Refused(NotReady.into());
+        let status = refused(&too_early).unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Unavailable);
+        let full = SubmitFailure::Refused(SubmitError::QueueFull(7));
+        assert!(refused(&full).unwrap().0.contains("7 tasks wait"));
+    }
 }

@@ -14,9 +14,11 @@ use cloudai_model::{
 };
 use cloudai_operator::with_causes;
 use cloudai_proto::{Refused, UploadAnswer, UploadChunk, cluster::FileChunk};
+use cloudai_store::Store;
 use futures_util::{Stream, StreamExt as _};
 use tokio::{sync::mpsc, time::timeout};
 use tonic::{Status, Streaming};
+use tracing::warn;
 
 use super::{
     auth::Caller,
@@ -24,7 +26,7 @@ use super::{
     old_nodes,
     reports::{reported, vet},
 };
-use crate::{operations::Master, room::Room};
+use crate::{core_loop::CoreHandle, room::Room};
 use incoming::{Came, Incoming, Problem};
 pub(super) use places::Places;
 
@@ -137,54 +139,99 @@ async fn receive(
         return Ok(superseded());
     }
     // A caller that leaves now must not leave files behind that nothing is written down of.
-    let master = service.master.clone();
+    let filing = Filing {
+        files: service.master.files.clone(),
+        store: service.master.store.clone(),
+        core: service.master.core.clone(),
+        places: service.uploads.clone(),
+    };
     let filing = tokio::spawn(async move {
-        let answer = file_away(&master, (worker, attempt), is_wanted, record, staging).await;
+        let answer = filing
+            .file_away((worker, attempt), is_wanted, record, staging)
+            .await;
         drop(place);
         answer
     });
     filing.await.expect("filing does not panic")
 }
 
-/// Puts files that have all come to their place and writes them down. An attempt that ends in the
-/// instant between the two leaves files there that no record names, until a later set replaces them.
-async fn file_away(
-    master: &Arc<Master>,
-    (worker, attempt): (WorkerId, AttemptId),
-    is_wanted: fn(Reported) -> bool,
-    record: TaskRecord,
-    staging: Option<Box<Staging>>,
-) -> Result<UploadAnswer, Status> {
-    let (user, store) = (record.spec.user.clone(), master.files.clone());
-    let of_task = attempt.task.clone();
-    let published = tokio::task::spawn_blocking(move || publish(staging, &store, &user, &of_task));
-    let files = match published.await.expect("publishing does not panic") {
-        Ok(files) => files,
-        Err(problem) => return Ok(UploadAnswer::Refused(Refused(problem))),
-    };
+/// What files are put away with that have all come.
+struct Filing {
+    files: Arc<OutputStore>,
+    store: Arc<dyn Store>,
+    core: CoreHandle,
+    places: Places,
+}
 
-    let count = u32::try_from(files.len()).unwrap_or(u32::MAX);
-    // An empty set is recorded, too: it replaces what an earlier attempt left.
-    let stored = FilesRecord {
-        storage_path: format!("{}/{}", record.spec.user, attempt.task),
-        user: record.spec.user.clone(),
-        task_name: record.spec.name.clone(),
-        attempt,
-        files,
-        uploaded_at: cloudai_clock::now().wall,
-    };
-    let input = |call| Input::FilesStored {
-        call,
-        worker,
-        files: Box::new(stored),
-    };
-    if !is_wanted(reported(master.core.call(input).await)?) {
-        return Ok(superseded());
+impl Filing {
+    /// Puts files to their place and writes them down. If their attempt has ended in the instant
+    /// between the two, so that nothing is written down of them, they are removed again.
+    async fn file_away(
+        &self,
+        (worker, attempt): (WorkerId, AttemptId),
+        is_wanted: fn(Reported) -> bool,
+        record: TaskRecord,
+        staging: Option<Box<Staging>>,
+    ) -> Result<UploadAnswer, Status> {
+        let (user, task) = (record.spec.user.clone(), attempt.task.clone());
+        // To the end: what is at the place is what was put there here.
+        let _turn = self.places.filing(&task).await;
+        let (files, owner, of_task) = (self.files.clone(), user.clone(), task.clone());
+        let published =
+            tokio::task::spawn_blocking(move || publish(staging, &files, &owner, &of_task));
+        let files = match published.await.expect("publishing does not panic") {
+            Ok(files) => files,
+            Err(problem) => return Ok(UploadAnswer::Refused(Refused(problem))),
+        };
+
+        let count = u32::try_from(files.len()).unwrap_or(u32::MAX);
+        // An empty set is recorded, too: it replaces what an earlier attempt left.
+        let stored = FilesRecord {
+            storage_path: format!("{user}/{task}"),
+            user: user.clone(),
+            task_name: record.spec.name.clone(),
+            attempt,
+            files,
+            uploaded_at: cloudai_clock::now().wall,
+        };
+        let told = stored.clone();
+        let input = move |call| Input::FilesStored {
+            call,
+            worker,
+            files: Box::new(told),
+        };
+        let standing = reported(self.core.call(input).await)?;
+        if standing != Reported::Live && self.is_not_written_down(&stored).await {
+            let files = self.files.clone();
+            let removed = tokio::task::spawn_blocking(move || files.remove(&user, &task));
+            if let Err(error) = removed.await.expect("removing does not panic") {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "files that nobody wants any more can't be removed"
+                );
+            }
+            return Ok(superseded());
+        }
+        if !is_wanted(standing) {
+            return Ok(superseded());
+        }
+        Ok(UploadAnswer::Taken {
+            files: count,
+            message: format!("{count} files received"),
+        })
     }
-    Ok(UploadAnswer::Taken {
-        files: count,
-        message: format!("{count} files received"),
-    })
+
+    /// Whether the store says that other files are kept of the task, or none. While it can't be
+    /// asked they stay.
+    async fn is_not_written_down(&self, files: &FilesRecord) -> bool {
+        match self.store.files(&files.attempt.task).await {
+            Ok(Some(known)) => {
+                (&known.attempt, known.uploaded_at) != (&files.attempt, files.uploaded_at)
+            }
+            Ok(None) => true,
+            Err(_) => false,
+        }
+    }
 }
 
 /// A stream of chunks as it comes from the wire.
@@ -292,9 +339,107 @@ fn superseded() -> UploadAnswer {
 
 #[cfg(test)]
 mod tests {
+    use cloudai_core::{Core, Effect, Settings, policy::RoundRobin};
+    use cloudai_model::{
+        TaskDraft, Wall,
+        record::{Record, TaskState, WorkerRecord},
+    };
+    use cloudai_store::MemoryStore;
     use tokio::time::Instant;
 
     use super::*;
+    use crate::{
+        core_loop::{self, Effects},
+        snapshot::Snapshots,
+    };
+
+    struct Nobody;
+
+    impl Effects for Nobody {
+        fn added(&mut self, _task: &TaskRecord) {}
+        fn changed(&mut self, _task: &TaskId) {}
+        fn run(&mut self, _effect: Effect) {}
+    }
+
+    #[tokio::test]
+    async fn files_of_a_task_that_was_forgotten_as_they_came_are_not_kept() {
+        // Given a master that knows the worker, and the task no more,
+        let folder = tempfile::tempdir().unwrap();
+        let files = Arc::new(OutputStore::open(folder.path()).unwrap());
+        let worker: WorkerId = "w-1".parse().unwrap();
+        let known = WorkerRecord {
+            worker: worker.clone(),
+            address: "10.0.0.2:50052".parse().unwrap(),
+            capacity: None,
+            version: None,
+            labels: Default::default(),
+            registration: 7,
+            registered_at: Wall(0),
+            last_seen_at: None,
+            draining: false,
+        };
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        store
+            .commit(Arc::new(vec![Record::Worker(known)]))
+            .await
+            .unwrap();
+        let cluster: cloudai_model::ClusterId = "c-test".parse().unwrap();
+        let core = Core::new(Settings::default(), Box::new(RoundRobin), cluster.clone());
+        let snapshots = Snapshots::unready(cluster);
+        let started = core_loop::start(core, store.clone(), Nobody, snapshots, Room::endless());
+        started.ready.await.unwrap();
+        let filing = Filing {
+            files: files.clone(),
+            store,
+            core: started.core.clone(),
+            places: Places::default(),
+        };
+
+        // when its files have all come, of an attempt that was live when they began to come,
+        let attempt = AttemptId::new(TaskId::numbered(7), 1);
+        let mut chunks = VecDeque::from([UploadChunk {
+            attempt: attempt.clone(),
+            worker: Some(worker.clone()),
+            user_text: String::new(),
+            task_name: String::new(),
+            path_text: "x".to_owned(),
+            offset: Some(0),
+            data: b"x".as_slice().into(),
+            last_chunk: true,
+            finish: None,
+            last_file: true,
+            empty_set: false,
+        }]);
+        let mut incoming = Incoming::new(files.begin(&attempt).unwrap(), u64::MAX);
+        let Came::All(staging) = incoming.work(&mut chunks).unwrap() else {
+            panic!("there is no more to come");
+        };
+        let draft = TaskDraft {
+            docker_image: "alpine".to_owned(),
+            ..TaskDraft::default()
+        };
+        let record = TaskRecord {
+            task: attempt.task.clone(),
+            order: 1,
+            spec: draft.check().unwrap().1,
+            submitted_at: Wall(0),
+            state: TaskState::queued(""),
+        };
+        let user = record.spec.user.clone();
+        assert!(staging.is_some());
+        let answer = filing
+            .file_away((worker, attempt.clone()), is_live, record, staging)
+            .await;
+
+        // then they are not wanted, and none is left.
+        assert!(
+            matches!(answer, Ok(UploadAnswer::Superseded { .. })),
+            "{answer:?}"
+        );
+        assert!(!files.has_any(&user, &attempt.task));
+        assert_eq!(files_with_a_byte(folder.path()), 0);
+        started.core.stop().await;
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_that_falls_silent_is_given_up() {

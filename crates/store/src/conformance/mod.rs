@@ -119,6 +119,7 @@ cases!(conformance_suite:
     retention::what_was_removed_is_kept_and_found,
     retention::a_forgotten_task_leaves_nothing_but_its_numbers,
     retention::an_id_that_was_forgotten_can_be_used_by_a_client_again,
+    retention::a_batch_that_forgets_what_it_speaks_of_may_be_sent_again,
     retention::nothing_is_removed_of_a_task_that_is_not_known,
     retention::numbers_of_forgotten_tasks_are_raised_and_never_lowered,
     loading::a_start_gets_what_is_live_in_order_and_in_chunks,

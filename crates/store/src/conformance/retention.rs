@@ -222,6 +222,67 @@ pub(crate) async fn an_id_that_was_forgotten_can_be_used_by_a_client_again(place
     assert_eq!(store.assignments(it.id()).await.unwrap(), vec![]);
 }
 
+pub(crate) async fn a_batch_that_forgets_what_it_speaks_of_may_be_sent_again(place: &Place) {
+    // Given a task, and a batch that says all there is to say of it and then forgets it; of another
+    // that was never there; and of a third, whose id is used once more,
+    let store = place.empty();
+    let (known, new, third) = (sample(1), sample(2), sample(3));
+    commit(&*store, [known.added(), third.added(), third.resulted()]).await;
+    let all = |it: &Sample| {
+        let records = [
+            it.now_running(),
+            it.assigned(),
+            Record::SpecChanged(it.id().clone(), cloudai_model::TaskChange::default()),
+            it.now_done(),
+            it.resulted(),
+            it.uploaded(),
+            removed(it, Some(5), None),
+        ];
+        records.to_vec()
+    };
+    let mut again = third.clone();
+    again.task.order = 5;
+    again.task.spec.name = "once more".to_owned();
+    again.result.reason = "once more".to_owned();
+    let mut batch = vec![new.added()];
+    batch.extend([&known, &new, &third].into_iter().flat_map(all));
+    batch.extend([&known, &new, &third].map(Sample::forgotten));
+    batch.push(again.added());
+    batch.extend(all(&again));
+    let batch = Arc::new(batch);
+
+    // when it is sent twice, then all stands as after once,
+    for _ in 0..2 {
+        store.commit(Arc::clone(&batch)).await.unwrap();
+        for it in [&known, &new] {
+            assert_eq!(store.task(it.id()).await.unwrap(), None);
+            assert_eq!(store.result(it.id()).await.unwrap(), None);
+            assert_eq!(store.files(it.id()).await.unwrap(), None);
+            assert_eq!(store.assignments(it.id()).await.unwrap(), vec![]);
+        }
+        let result = store.result(again.id()).await.unwrap();
+        assert_eq!(result.as_ref(), Some(&again.result));
+        let task = store.task(again.id()).await.unwrap().unwrap();
+        assert_eq!((task.order, &task.state), (5, &again.done));
+        assert_eq!(store.tasks(&TaskQuery::newest(9)).await.unwrap().len(), 1);
+    }
+    // numbers of what was never seen count, too,
+    commit(&*store, [again.forgotten()]).await;
+    let mut unseen = sample(8);
+    unseen.task.order = 7;
+    commit(&*store, [unseen.added(), unseen.forgotten()]).await;
+    let highest = Highest {
+        task_number: unseen.id().number(),
+        order: 7,
+    };
+    assert_eq!(loaded(&*store).await.1, highest);
+
+    // and what comes behind the forgetting must be known as ever.
+    let batch = Arc::new(vec![known.uploaded(), known.forgotten(), known.resulted()]);
+    let error = store.commit(batch).await.unwrap_err();
+    assert!(!error.may_retry(), "{error}");
+}
+
 pub(crate) async fn nothing_is_removed_of_a_task_that_is_not_known(place: &Place) {
     let store = place.empty();
     let batch = Arc::new(vec![removed(&sample(1), Some(1), None)]);

@@ -13,8 +13,9 @@ use cloudai_model::{
 };
 
 use super::entry::{Entry, Placed};
+use crate::batch::task_of;
 
-/// Where the document of a record begins in the file.
+/// Where a batch, or the document of a record, begins in the file.
 pub(super) type Place = u64;
 
 /// See the module.
@@ -32,8 +33,18 @@ pub(super) struct Content {
     pub(super) tasks: BTreeMap<TaskId, Known>,
     /// Tasks that were accepted before the store had been read, by rising id.
     pub(super) submitted: BTreeMap<TaskId, Submitted>,
+    /// How many of these were not cancelled.
+    pub(super) waiting_submitted: usize,
     /// The highest number among the ids of all that were accepted so.
     pub(super) highest_submitted: Option<u64>,
+}
+
+/// What the journal knows of a task, and the file in which it stands: one that is begun meanwhile
+/// has other things in these places.
+#[derive(Debug, Default)]
+pub(super) struct Noted {
+    pub(super) known: Known,
+    pub(super) file: Option<Arc<File>>,
 }
 
 /// A batch in the file.
@@ -104,7 +115,7 @@ impl Content {
                     self.learn(record, base + place as u64);
                 }
             }
-            Entry::Done => self.done(),
+            Entry::Done(last) => self.done(last),
             Entry::Submitted(task) => {
                 let number = task.task.number();
                 self.highest_submitted = self.highest_submitted.max(number);
@@ -112,21 +123,36 @@ impl Content {
                     task: *task,
                     cancelled: false,
                 };
-                self.submitted
-                    .insert(submitted.task.task.clone(), submitted);
+                let id = submitted.task.task.clone();
+                self.waiting_submitted += 1;
+                let before = self.submitted.insert(id, submitted);
+                self.waits_no_more(before.as_ref());
             }
             Entry::Cancelled(task) => {
                 if let Some(submitted) = self.submitted.get_mut(&task) {
+                    let before = submitted.clone();
                     submitted.cancelled = true;
+                    self.waits_no_more(Some(&before));
                 }
             }
-            Entry::HandedOver(task) => drop(self.submitted.remove(&task)),
+            Entry::HandedOver(task) => {
+                let before = self.submitted.remove(&task);
+                self.waits_no_more(before.as_ref());
+            }
         }
     }
 
-    /// The oldest batch is in the database.
-    pub(super) fn done(&mut self) {
-        self.batches.pop_front();
+    fn waits_no_more(&mut self, before: Option<&Submitted>) {
+        if before.is_some_and(|it| !it.cancelled) {
+            self.waiting_submitted -= 1;
+        }
+    }
+
+    /// Every batch up to the one that begins there is in the database.
+    fn done(&mut self, last: Place) {
+        while self.batches.front().is_some_and(|batch| batch.at <= last) {
+            self.batches.pop_front();
+        }
         if self.batches.is_empty() {
             self.tasks.clear();
         }
@@ -163,6 +189,14 @@ impl Content {
         }
     }
 
+    /// What it knows of a task.
+    pub(super) fn noted(&self, task: &TaskId) -> Noted {
+        Noted {
+            known: self.tasks.get(task).cloned().unwrap_or_default(),
+            file: self.file.clone(),
+        }
+    }
+
     /// Whether nothing of it is owed to the store any more.
     pub(super) fn is_settled(&self) -> bool {
         self.batches.is_empty() && self.submitted.is_empty()
@@ -171,25 +205,5 @@ impl Content {
     /// How many records the database lacks.
     pub(super) fn records(&self) -> usize {
         self.batches.iter().map(|batch| batch.records).sum()
-    }
-}
-
-/// The task that a record is about, if what is kept of it hangs on one.
-fn task_of(record: &Record) -> Option<&TaskId> {
-    match record {
-        Record::TaskAdded(task) => Some(&task.task),
-        Record::TaskChanged(task, _)
-        | Record::SpecChanged(task, _)
-        | Record::TaskForgotten(task) => Some(task),
-        Record::Assignment(assignment) => Some(&assignment.attempt.task),
-        Record::Result(result) => Some(&result.attempt.task),
-        Record::Files(files) => Some(&files.attempt.task),
-        Record::Removed(removed) => Some(&removed.task),
-        Record::Cluster(_)
-        | Record::Worker(_)
-        | Record::WorkerRemoved(_)
-        | Record::StopOrder(_)
-        | Record::StopOrderDone(_)
-        | Record::Forgotten(_) => None,
     }
 }

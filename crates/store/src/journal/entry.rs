@@ -9,6 +9,7 @@ use cloudai_model::{
 };
 use mongodb::bson::{Bson, Document, doc};
 
+use super::content::Place;
 use crate::mongo::documents::{
     Fields, assignments, cluster, files, removed, results, stop_orders, tasks, workers,
 };
@@ -20,8 +21,8 @@ pub(super) enum Entry {
     Owner(String),
     /// A batch that the database has not confirmed.
     Batch(Arc<Vec<Record>>),
-    /// The oldest batch of which this was not said yet is in the database.
-    Done,
+    /// Every batch up to the one that begins here in the file is in the database.
+    Done(Place),
     /// A task that was accepted before the store had been read. Its order is 0: it has none yet.
     Submitted(Box<TaskRecord>),
     /// Such a task was cancelled.
@@ -53,7 +54,7 @@ pub(super) fn encode(entry: Entry, content: &mut Vec<u8>) -> Result<Placed, Prob
             let count = i64::try_from(batch.len()).unwrap_or(i64::MAX);
             doc! { "entry": "batch", "records": count }
         }
-        Entry::Done => doc! { "entry": "done" },
+        Entry::Done(last) => doc! { "entry": "done", "last": last.cast_signed() },
         Entry::Submitted(task) => doc! { "entry": "submitted", "task": tasks::write(task) },
         Entry::Cancelled(task) => doc! { "entry": "cancelled", "task_id": task.to_string() },
         Entry::HandedOver(task) => doc! { "entry": "handed over", "task_id": task.to_string() },
@@ -122,7 +123,7 @@ fn next(rest: &mut io::Cursor<&[u8]>) -> Result<Placed, Problem> {
             }
             Entry::Batch(Arc::new(batch))
         }
-        "done" => Entry::Done,
+        "done" => Entry::Done(fields.must("last", Fields::count).map_err(said)?),
         "submitted" => {
             let task = fields.must("task", Fields::document).map_err(said)?;
             Entry::Submitted(Box::new(tasks::read(task).map_err(said)?))

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::error::Cause;
+use crate::{InUse, error::Cause};
 
 /// Why a journal can't be used. The file is left as it is.
 #[derive(Debug, thiserror::Error)]
@@ -17,16 +17,8 @@ pub enum JournalError {
         cause: io::Error,
     },
     /// Another master has the data directory.
-    #[error(
-        "data directory {path:?} is in use by another master (process {holder}): \
-         stop that one, or choose another with -data-dir"
-    )]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-        /// Its process id, as found in the lock file.
-        holder: String,
-    },
+    #[error(transparent)]
+    InUse(#[from] InUse),
     /// Another program wrote it, or a newer CloudAI.
     #[error(
         "{path:?} is no journal that this program knows: expected a master-node at least as new \

@@ -17,6 +17,7 @@ use tracing::warn;
 
 use super::{
     content::{Batch, Content, Place},
+    disk::Disk,
     entry::{self, Entry, Placed},
     error::JournalError,
     frame::{self, FILE_MAGIC, FIRST_FRAME, Found, SALT_BYTES, Salt},
@@ -54,6 +55,7 @@ impl AppendError {
         match &self {
             Self::Full { path } => CommitError::Full {
                 place: format!("the journal {}", path.display()),
+                is_here: true,
                 cause: io::Error::from(io::ErrorKind::StorageFull).into(),
             },
             Self::Failed { path, .. } => CommitError::Failed {
@@ -79,6 +81,8 @@ pub(super) struct Journal {
     path: PathBuf,
     asks: mpsc::Sender<Ask>,
     content: Arc<Mutex<Content>>,
+    #[cfg(any(test, feature = "fakes"))]
+    disk: Disk,
 }
 
 impl Journal {
@@ -97,6 +101,8 @@ impl Journal {
         }
         let (asks, asked) = mpsc::channel();
         let content = Arc::clone(&writer.content);
+        #[cfg(any(test, feature = "fakes"))]
+        let disk = writer.disk.clone();
         thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || writer.run(&asked))
@@ -105,7 +111,15 @@ impl Journal {
             path,
             asks,
             content,
+            #[cfg(any(test, feature = "fakes"))]
+            disk,
         })
+    }
+
+    /// What of its disk fails.
+    #[cfg(any(test, feature = "fakes"))]
+    pub(super) fn faults(&self) -> &super::disk::Faults {
+        self.disk.faults()
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -140,7 +154,8 @@ impl Journal {
     /// Reads a batch back.
     pub(super) async fn batch(&self, batch: Batch) -> io::Result<Entry> {
         let (at, bytes) = (batch.at, batch.bytes);
-        self.read(move |file| {
+        let file = self.content().file.clone();
+        read(file, move |file| {
             let mut content = vec![0; bytes];
             file.read_exact_at(&mut content, at)?;
             let entries = entry::decode(&content).map_err(io::Error::other)?;
@@ -150,12 +165,12 @@ impl Journal {
         .await
     }
 
-    /// Reads records back.
+    /// Reads records back from the file in which they were found.
     pub(super) async fn records(
-        &self,
+        file: Option<Arc<File>>,
         places: Vec<Place>,
     ) -> io::Result<Vec<cloudai_model::record::Record>> {
-        self.read(move |file| {
+        read(file, move |file| {
             let read = |place: Place| {
                 let mut bytes = vec![0; 4];
                 file.read_exact_at(&mut bytes, place)?;
@@ -169,17 +184,16 @@ impl Journal {
         })
         .await
     }
+}
 
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
-    ) -> io::Result<T> {
-        // It stays readable through this also when it has been removed since.
-        let file = self.content().file.clone();
-        let file = file.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        let work = tokio::task::spawn_blocking(move || read(&file));
-        work.await.map_err(io::Error::other)?
-    }
+/// Reads from a file, also when it has been removed since.
+async fn read<T: Send + 'static>(
+    file: Option<Arc<File>>,
+    read: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let file = file.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    let work = tokio::task::spawn_blocking(move || read(&file));
+    work.await.map_err(io::Error::other)?
 }
 
 fn lock(content: &Mutex<Content>) -> MutexGuard<'_, Content> {
@@ -194,6 +208,7 @@ struct Writer {
     /// Whether the file ends where `content.length` says.
     is_cut: bool,
     content: Arc<Mutex<Content>>,
+    disk: Disk,
 }
 
 /// Reads the file as a start does: how many frames it has.
@@ -217,6 +232,7 @@ impl Writer {
             file: None,
             is_cut: true,
             content: Arc::default(),
+            disk: Disk::default(),
         }
     }
 
@@ -339,10 +355,7 @@ impl Writer {
         let length = lock(&self.content).length;
         self.cut(&file, length)?;
         self.is_cut = false;
-        let written = file
-            .write_all_at(&frame, length)
-            .and_then(|()| file.sync_data());
-        if let Err(error) = written {
+        if let Err(error) = self.disk.write(&file, &frame, length) {
             // What can't be cut off now is cut off before the next is written.
             let _ = self.cut(&file, length);
             return Err(error);
@@ -383,7 +396,7 @@ impl Writer {
             .write_all(&FILE_MAGIC)
             .and_then(|()| file.write_all(&self.salt))
             .and_then(|()| file.sync_all())
-            .and_then(|()| sync_parent(&self.path));
+            .and_then(|()| self.disk.sync_folder_of(&self.path));
         if let Err(error) = begun {
             // One of these few bytes is none at the next start as well.
             let _ = fs::remove_file(&self.path);
@@ -404,16 +417,22 @@ impl Writer {
                 return Ok(());
             }
         }
-        fs::remove_file(&self.path)?;
-        sync_parent(&self.path)?;
+        match self.disk.remove(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        // Whatever comes next: nothing more may be written to a file that has no name.
         self.file = None;
-        let mut known = lock(&self.content);
-        let highest_submitted = known.highest_submitted;
-        *known = Content {
-            highest_submitted,
-            ..Content::default()
-        };
-        Ok(())
+        {
+            let mut known = lock(&self.content);
+            let highest_submitted = known.highest_submitted;
+            *known = Content {
+                highest_submitted,
+                ..Content::default()
+            };
+        }
+        // If a crash brings it back, it says itself that nothing in it is owed.
+        self.disk.sync_folder_of(&self.path)
     }
 
     fn said(&self, error: &io::Error) -> AppendError {
@@ -425,12 +444,5 @@ impl Writer {
                 problem: error.to_string(),
             },
         }
-    }
-}
-
-fn sync_parent(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
     }
 }

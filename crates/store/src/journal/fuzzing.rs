@@ -41,7 +41,7 @@ pub fn sample() -> Result<Vec<Vec<u8>>, String> {
     let entries = [
         Entry::Owner("master-1".to_owned()),
         Entry::Batch(Arc::new(records(&task)?)),
-        Entry::Done,
+        Entry::Done(0),
         Entry::Submitted(Box::new(task_record(&task)?)),
         Entry::Cancelled(task.clone()),
         Entry::HandedOver(task),

@@ -1,6 +1,8 @@
 //! Tasks that are accepted before the store has been read once. Nobody knows yet what else there is:
 //! they have no order and no place, and wait in the journal for the store to be read.
 
+use std::collections::BTreeMap;
+
 use cloudai_model::{TaskId, record::TaskRecord};
 
 use super::{JournaledStore, Submitted, entry::Entry, file::AppendError};
@@ -46,28 +48,15 @@ impl JournaledStore {
         Ok(content.submitted.get(task).is_some_and(|it| it.cancelled))
     }
 
-    /// What was taken in and is still here, by rising id.
-    #[must_use]
-    pub fn taken_in(&self) -> Vec<Submitted> {
-        let content = self.shared.journal.content();
-        content.submitted.values().cloned().collect()
+    /// Looks at what was taken in and is still here, by rising id. Nothing comes or goes meanwhile.
+    pub fn taken_in<T>(&self, look: impl FnOnce(&BTreeMap<TaskId, Submitted>) -> T) -> T {
+        look(&self.shared.journal.content().submitted)
     }
 
     /// How many of them were not cancelled.
     #[must_use]
     pub fn waiting_taken_in(&self) -> usize {
-        let content = self.shared.journal.content();
-        content
-            .submitted
-            .values()
-            .filter(|it| !it.cancelled)
-            .count()
-    }
-
-    /// One of them.
-    #[must_use]
-    pub fn one_taken_in(&self, task: &TaskId) -> Option<Submitted> {
-        self.shared.journal.content().submitted.get(task).cloned()
+        self.shared.journal.content().waiting_submitted
     }
 
     /// The highest number among the ids of all that were taken in.
@@ -76,13 +65,13 @@ impl JournaledStore {
         self.shared.journal.content().highest_submitted
     }
 
-    /// A task that was taken in is committed: it goes away from here.
+    /// Tasks that were taken in are committed: they go away from here, all or none.
     ///
     /// # Errors
-    /// If that could not be written down. Then it is handed over once more after the next start.
-    pub async fn handed_over(&self, task: &TaskId) -> Result<(), AppendError> {
-        let entry = Entry::HandedOver(task.clone());
-        self.shared.journal.append(vec![entry]).await?;
+    /// If that could not be written down: whoever hands them over will find them in the store.
+    pub async fn handed_over(&self, tasks: Vec<TaskId>) -> Result<(), AppendError> {
+        let entries = tasks.into_iter().map(Entry::HandedOver).collect();
+        self.shared.journal.append(entries).await?;
         let settled = self.shared.journal.content().is_settled();
         if settled {
             self.shared.clear().await;

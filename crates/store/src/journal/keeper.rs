@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use super::{
-    Shared, Turn,
+    AppendError, Shared, Turn,
     database::{NotOpened, Reached, in_words},
     entry::Entry,
 };
@@ -21,9 +21,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// For how many times the patience of a commit it may refuse, after a start without it, before that
 /// counts as its last word: a server that has just come up may not know its users yet.
 const PATIENCE_WITH_REFUSALS: u32 = 4;
-/// With so few batches left commits wait until these are over, too. Else the journal would be
-/// written as fast as it is read, for ever.
-const LAST_BATCHES: usize = 4;
+/// With so few batches left commits wait until these are over, too: the last step of catching up.
+const LAST_BATCHES: usize = 2;
 
 /// Looks after a database until it can't be used, or for ever.
 pub(super) async fn keep(shared: Arc<Shared>) {
@@ -37,6 +36,15 @@ pub(super) async fn keep(shared: Arc<Shared>) {
 
 /// The database is there, and can't be used: why.
 struct Broken(String);
+
+/// Why a batch is still to be carried over.
+enum NotCarried {
+    /// The database didn't take it, or it can't be read.
+    Commit(CommitError),
+    /// The database has it, and that can't be written down. Until it is, commits must not go to
+    /// the database: at the next start this batch would be sent again, over theirs.
+    NotStruckOff(AppendError),
+}
 
 async fn keep_until_broken(shared: &Shared) -> Broken {
     if shared.reached.get().is_none()
@@ -88,18 +96,29 @@ async fn reach(shared: &Shared) -> Result<(), Broken> {
 
 /// Carries the journal over, however long that takes, and hands the turn to the commits.
 async fn catch_up(shared: &Shared, reached: &Arc<dyn Reached>) -> Result<(), Broken> {
+    // A batch that takes longer than commits wait is carried over while they don't.
+    let mut is_slow = false;
     loop {
         let left = shared.journal.content().batches.len();
         let outcome = match left {
-            0..=LAST_BATCHES => finish(shared, reached).await,
-            _ => carry_over(shared, reached).await.map(|()| false),
+            0..=LAST_BATCHES if !is_slow => finish(shared, reached).await,
+            _ => carry_over(shared, reached).await.map(|()| Finish::Later),
         };
+        is_slow = matches!(outcome, Ok(Finish::NotInTime));
         match outcome {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
+            Ok(Finish::Done) => return Ok(()),
+            Ok(Finish::NotInTime | Finish::Later) => {}
             Err(error) => {
-                cannot_be_used(shared, &error)?;
-                shared.lose(&in_words(&error));
+                shared.pace.stands();
+                match error {
+                    NotCarried::Commit(error) => {
+                        cannot_be_used(shared, &error)?;
+                        shared.lose(&in_words(&error));
+                    }
+                    NotCarried::NotStruckOff(error) => {
+                        shared.lose(&format!("it is there again, but {error}"));
+                    }
+                }
                 sleep(shared.pause()).await;
             }
         }
@@ -110,69 +129,88 @@ async fn catch_up(shared: &Shared, reached: &Arc<dyn Reached>) -> Result<(), Bro
 fn cannot_be_used(shared: &Shared, error: &CommitError) -> Result<(), Broken> {
     match error {
         CommitError::OutOfReach { .. } | CommitError::Full { .. } => Ok(()),
-        CommitError::TakenOver { .. } => Err(Broken(shared.not_the_same().to_string())),
+        // With a journal, what becomes of it is said, too.
+        CommitError::TakenOver { .. } if !shared.journal.content().batches.is_empty() => {
+            Err(Broken(shared.not_the_same().to_string()))
+        }
         error => Err(Broken(in_words(error))),
     }
 }
 
-/// Carries the last batches over while commits wait; whether it came to its end.
-async fn finish(shared: &Shared, reached: &Arc<dyn Reached>) -> Result<bool, CommitError> {
-    reached.ping().await?;
+/// How far catching up has come.
+enum Finish {
+    /// Commits go to the database again.
+    Done,
+    /// Commits have waited long enough, and go into the journal.
+    NotInTime,
+    /// There is more.
+    Later,
+}
+
+/// Carries the last batches over while commits wait. When it is done the journal's
+/// file is gone, or says itself that the database has all of it.
+async fn finish(shared: &Shared, reached: &Arc<dyn Reached>) -> Result<Finish, NotCarried> {
+    reached.ping().await.map_err(NotCarried::Commit)?;
     let mut turn = shared.turn.lock().await;
     if *turn != Turn::Keeper {
-        return Ok(true);
+        return Ok(Finish::Done);
     }
-    // Commits wait no longer than before.
-    let work = async {
-        while !shared.journal.content().batches.is_empty() {
-            carry_over(shared, reached).await?;
+    while !shared.journal.content().batches.is_empty() {
+        // For each of the few batches a commit waits no longer than it would for the database.
+        let carry_over = carry_over(shared, reached);
+        match timeout(shared.settings.journal_after, carry_over).await {
+            Ok(outcome) => outcome?,
+            Err(_) => {
+                shared.pace.stands();
+                return Ok(Finish::NotInTime);
+            }
         }
-        Ok(())
-    };
-    match timeout(shared.settings.journal_after, work).await {
-        Ok(outcome) => outcome?,
-        Err(_) => return Ok(false),
     }
     shared.clear().await;
+    shared.pace.stands();
     *turn = Turn::Commits;
     shared
         .condition
         .send_modify(|condition| condition.away = None);
-    Ok(true)
+    Ok(Finish::Done)
 }
 
-/// Carries the oldest batch over, as it was sent before.
-async fn carry_over(shared: &Shared, reached: &Arc<dyn Reached>) -> Result<(), CommitError> {
+/// Carries the oldest batch over, as it was sent before, and strikes it off.
+async fn carry_over(shared: &Shared, reached: &Arc<dyn Reached>) -> Result<(), NotCarried> {
     let Some(oldest) = shared.journal.content().batches.front().copied() else {
         return Ok(());
     };
-    let failed = |cause: std::io::Error| CommitError::Failed {
-        place: format!("the journal {}", shared.journal.path().display()),
-        cause: cause.into(),
+    let failed = |cause: std::io::Error| {
+        NotCarried::Commit(CommitError::Failed {
+            place: format!("the journal {}", shared.journal.path().display()),
+            cause: cause.into(),
+        })
     };
     let Entry::Batch(batch) = shared.journal.batch(oldest).await.map_err(failed)? else {
         return Err(failed(std::io::Error::other("expected a batch")));
     };
-    reached.commit(batch).await?;
-    let said = shared.journal.append(vec![Entry::Done]).await;
-    if let Err(error) = said {
-        // After a crash it is carried over once more, which changes nothing.
-        warn!(%error, "that a batch has reached the database could not be written down");
-        shared.journal.content().done();
-    }
+    reached.commit(batch).await.map_err(NotCarried::Commit)?;
+    // If that fails, or after a crash, it is sent once more before any other, which changes nothing.
+    let done = vec![Entry::Done(oldest.at)];
+    let struck_off = shared.journal.append(done).await;
+    struck_off.map_err(NotCarried::NotStruckOff)?;
+    shared.pace.carried_one();
     Ok(())
 }
 
 /// Asks now and then whether the database is there; returns when the turn may have passed on.
 async fn watch(shared: &Shared, reached: &Arc<dyn Reached>) -> Result<(), Broken> {
     sleep(LOOK_EVERY.min(shared.settings.journal_after / 2)).await;
-    if shared.settings.required {
-        return Ok(());
-    }
     let patience = shared.settings.journal_after;
     let began = Instant::now();
     let reason = loop {
         match timeout(patience, reached.ping()).await {
+            // No commit would say so if none came.
+            Ok(Err(error @ CommitError::TakenOver { .. })) => {
+                return cannot_be_used(shared, &error);
+            }
+            // Without a journal it is for the commits to wait.
+            _ if shared.settings.required => return Ok(()),
             Ok(Err(error @ CommitError::OutOfReach { .. })) => {
                 if began.elapsed() >= patience {
                     break in_words(&error);
@@ -200,7 +238,7 @@ impl Shared {
     /// Removes the journal if nothing in it is owed.
     pub(super) async fn clear(&self) {
         if let Err(error) = self.journal.clear().await {
-            warn!(%error, "the journal could not be removed; nothing in it is owed any more");
+            warn!(%error, "the journal could not be removed; it says that nothing in it is owed");
         }
     }
 }

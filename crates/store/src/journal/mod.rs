@@ -9,13 +9,17 @@
 
 mod content;
 mod database;
+mod disk;
 mod entry;
 mod error;
+#[cfg(any(test, feature = "fakes"))]
+mod fake;
 mod file;
 mod frame;
 pub(crate) mod fuzzing;
 mod intake;
 mod keeper;
+mod pace;
 mod reads;
 mod shared;
 
@@ -31,7 +35,7 @@ use std::{
 
 use async_trait::async_trait;
 use cloudai_model::{
-    TaskId, TaskStatus, UserName, Wall,
+    Degraded, TaskId, TaskStatus, UserName,
     record::{AssignmentRecord, FilesRecord, Record, Removed, ResultRecord, TaskRecord},
 };
 use tokio::{
@@ -39,6 +43,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+#[cfg(any(test, feature = "fakes"))]
+pub use self::fake::FakeDatabase;
 pub use self::{
     content::Submitted,
     error::{JournalError, JournaledOpenError},
@@ -48,6 +54,7 @@ pub use self::{
 use self::{
     database::{Database, MongoDatabase, NotOpened, in_words},
     file::Journal,
+    pace::Pace,
     shared::{Condition, Shared, Turn},
 };
 use crate::{
@@ -64,25 +71,6 @@ pub struct JournalSettings {
     pub required: bool,
     /// How long a commit may wait for the database before it goes into the journal.
     pub journal_after: Duration,
-}
-
-/// The database is out of reach, and what that comes to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Degraded {
-    /// Which database.
-    pub place: String,
-    /// Since when.
-    pub since: Wall,
-    /// What came instead of an answer; what is being done, once it is there again.
-    pub reason: String,
-    /// Whether the store has been read since the start: before, nobody knows what is in it.
-    pub read: bool,
-    /// How many changes the journal holds that the database lacks.
-    pub changes: usize,
-    /// How many tasks were accepted before the store had been read, and wait for that.
-    pub submitted: usize,
-    /// Bytes of the journal's file.
-    pub journal_bytes: u64,
 }
 
 /// See the module.
@@ -105,6 +93,25 @@ impl JournaledStore {
         Self::open_over(settings, Arc::new(MongoDatabase::new(mongodb))).await
     }
 
+    /// The same over a database that is away as told.
+    ///
+    /// # Errors
+    /// As of [`Self::open`].
+    #[cfg(feature = "fakes")]
+    pub async fn open_over_fake(
+        settings: JournalSettings,
+        database: &FakeDatabase,
+    ) -> Result<Self, JournaledOpenError> {
+        Self::open_over(settings, Arc::new(database.clone())).await
+    }
+
+    /// Whether the journal can't be written from here on.
+    #[cfg(feature = "fakes")]
+    pub fn journal_fails(&self, fails: bool) {
+        let fault = &self.shared.journal.faults().no_write;
+        fault.store(fails, std::sync::atomic::Ordering::Relaxed);
+    }
+
     async fn open_over(
         settings: JournalSettings,
         database: Arc<dyn Database>,
@@ -117,6 +124,7 @@ impl JournaledStore {
             journal,
             reached: OnceLock::new(),
             turn: Mutex::new(Turn::Keeper),
+            pace: Pace::default(),
             intake: RwLock::new(true),
             condition: watch::Sender::new(Condition::default()),
             lock: std::sync::Mutex::new(Some(lock)),
@@ -199,10 +207,7 @@ fn hold(data_dir: &Path) -> Result<(DataDirLock, Journal), JournalError> {
     let unreadable = |path: PathBuf| move |cause| JournalError::Unreadable { path, cause };
     std::fs::create_dir_all(data_dir).map_err(unreadable(data_dir.to_owned()))?;
     let lock = DataDirLock::take(data_dir).map_err(|error| match error {
-        LockError::Held(holder) => JournalError::InUse {
-            path: data_dir.to_owned(),
-            holder,
-        },
+        LockError::Held(in_use) => in_use.into(),
         LockError::Io(cause) => unreadable(data_dir.join(LOCK_FILE))(cause),
     })?;
     Ok((lock, Journal::open(data_dir)?))

@@ -2,7 +2,7 @@
 //! that was added or forgotten since, and the last state and result of others. What lies only in the
 //! database is answered with an error that says so.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fs::File, sync::Arc};
 
 use cloudai_model::{
     TaskId,
@@ -12,8 +12,9 @@ use tokio::sync::mpsc;
 
 use super::{
     JournaledStore, Shared,
-    content::{Known, Place},
+    content::{Known, Noted, Place},
     database::Reached,
+    file::Journal,
 };
 use crate::{Highest, ReadError, TaskQuery};
 
@@ -25,7 +26,7 @@ impl JournaledStore {
     /// If the journal can't be read.
     pub async fn journaled_tasks(&self, query: &TaskQuery) -> Result<Vec<TaskRecord>, ReadError> {
         let shared = &self.shared;
-        let mut found: Vec<(u64, Place, Known)> = {
+        let (mut found, file) = {
             let content = shared.journal.content();
             let added = content.tasks.values().filter_map(|known| {
                 let below = query.before.is_none_or(|before| known.order < before);
@@ -35,7 +36,8 @@ impl JournaledStore {
                 let fits = below && stands && there;
                 Some((known.order, known.added.filter(|_| fits)?, known.clone()))
             });
-            added.collect()
+            let found: Vec<(u64, Place, Known)> = added.collect();
+            (found, content.file.clone())
         };
         found.sort_unstable_by_key(|(order, ..)| std::cmp::Reverse(*order));
         let mut tasks = Vec::new();
@@ -43,7 +45,7 @@ impl JournaledStore {
             if tasks.len() >= query.limit {
                 break;
             }
-            let task = shared.added(place, &known).await?;
+            let task = shared.added(file.clone(), place, &known).await?;
             if query
                 .user
                 .as_ref()
@@ -82,12 +84,17 @@ impl Shared {
             Err(error @ ReadError::OutOfReach { .. }) => error,
             Err(error) => return Err(error),
         };
-        let known = self.journal.content().tasks.get(task).cloned();
-        Ok(Look::Journal(Box::new(known.unwrap_or_default()), away))
+        let noted = self.journal.content().noted(task);
+        Ok(Look::Journal(Box::new(noted), away))
     }
 
-    async fn added(&self, place: Place, known: &Known) -> Result<TaskRecord, ReadError> {
-        match self.records(vec![place]).await?.pop() {
+    async fn added(
+        &self,
+        file: Option<Arc<File>>,
+        place: Place,
+        known: &Known,
+    ) -> Result<TaskRecord, ReadError> {
+        match self.records(file, vec![place]).await?.pop() {
             Some(Record::TaskAdded(mut task)) => {
                 task.state = known.state.clone().unwrap_or(task.state);
                 for change in &known.changes {
@@ -99,8 +106,12 @@ impl Shared {
         }
     }
 
-    async fn records(&self, places: Vec<Place>) -> Result<Vec<Record>, ReadError> {
-        let records = self.journal.records(places).await;
+    async fn records(
+        &self,
+        file: Option<Arc<File>>,
+        places: Vec<Place>,
+    ) -> Result<Vec<Record>, ReadError> {
+        let records = Journal::records(file, places).await;
         records.map_err(|cause| ReadError::Failed {
             place: format!("the journal {}", self.journal.path().display()),
             cause: cause.into(),
@@ -117,9 +128,12 @@ impl Shared {
     pub(super) async fn task(&self, task: &TaskId) -> Result<Option<TaskRecord>, ReadError> {
         match self.where_to_look(task)? {
             Look::Database(reached) => reached.task(task).await,
-            Look::Journal(known, away) => match known.added {
-                Some(place) => self.added(place, &known).await.map(Some),
-                None if known.is_forgotten => Ok(None),
+            Look::Journal(noted, away) => match noted.known.added {
+                Some(place) => {
+                    let Noted { known, file } = *noted;
+                    self.added(file, place, &known).await.map(Some)
+                }
+                None if noted.known.is_forgotten => Ok(None),
                 None => Err(away),
             },
         }
@@ -129,30 +143,30 @@ impl Shared {
         &self,
         task: &TaskId,
     ) -> Result<Vec<AssignmentRecord>, ReadError> {
-        let (known, away) = match self.where_to_look(task)? {
+        let (Noted { known, file }, away) = match self.where_to_look(task)? {
             Look::Database(reached) => return reached.assignments(task).await,
-            Look::Journal(known, away) => (known, away),
+            Look::Journal(noted, away) => (*noted, away),
         };
         if !known.is_whole() {
             return Err(away);
         }
         let places = known.assignments.values().copied().collect();
         let assignment = |record| match record {
-            Record::Assignment(assignment) => Ok(assignment),
+            Record::Assignment(it) if it.attempt.task == *task => Ok(it),
             _ => Err(self.misread()),
         };
-        let records = self.records(places).await?.into_iter();
+        let records = self.records(file, places).await?.into_iter();
         records.map(assignment).collect()
     }
 
     pub(super) async fn result(&self, task: &TaskId) -> Result<Option<ResultRecord>, ReadError> {
-        let (known, away) = match self.where_to_look(task)? {
+        let (Noted { known, file }, away) = match self.where_to_look(task)? {
             Look::Database(reached) => return reached.result(task).await,
-            Look::Journal(known, away) => (known, away),
+            Look::Journal(noted, away) => (*noted, away),
         };
         match known.result {
-            Some(place) => match self.records(vec![place]).await?.pop() {
-                Some(Record::Result(result)) => Ok(Some(*result)),
+            Some(place) => match self.records(file, vec![place]).await?.pop() {
+                Some(Record::Result(result)) if result.attempt.task == *task => Ok(Some(*result)),
                 _ => Err(self.misread()),
             },
             None if known.is_whole() => Ok(None),
@@ -161,13 +175,13 @@ impl Shared {
     }
 
     pub(super) async fn files(&self, task: &TaskId) -> Result<Option<FilesRecord>, ReadError> {
-        let (known, away) = match self.where_to_look(task)? {
+        let (Noted { known, file }, away) = match self.where_to_look(task)? {
             Look::Database(reached) => return reached.files(task).await,
-            Look::Journal(known, away) => (known, away),
+            Look::Journal(noted, away) => (*noted, away),
         };
         match known.files {
-            Some(place) => match self.records(vec![place]).await?.pop() {
-                Some(Record::Files(files)) => Ok(Some(*files)),
+            Some(place) => match self.records(file, vec![place]).await?.pop() {
+                Some(Record::Files(files)) if files.attempt.task == *task => Ok(Some(*files)),
                 _ => Err(self.misread()),
             },
             None if known.is_whole() => Ok(None),
@@ -185,7 +199,7 @@ impl Shared {
             Err(error) => return Err(error),
         };
         let mut places = Vec::new();
-        {
+        let file = {
             let content = self.journal.content();
             for task in tasks {
                 match content.tasks.get(task) {
@@ -194,15 +208,16 @@ impl Shared {
                     _ => return Err(away),
                 }
             }
-        }
+            content.file.clone()
+        };
         if places.is_empty() {
             return Ok(BTreeMap::new());
         }
         let removed = |record| match record {
-            Record::Removed(record) => Ok((record.task, record.removed)),
+            Record::Removed(it) if tasks.contains(&it.task) => Ok((it.task, it.removed)),
             _ => Err(self.misread()),
         };
-        let records = self.records(places).await?.into_iter();
+        let records = self.records(file, places).await?.into_iter();
         records.map(removed).collect()
     }
 
@@ -266,5 +281,5 @@ async fn forward(
 
 enum Look<'a> {
     Database(&'a Arc<dyn Reached>),
-    Journal(Box<Known>, ReadError),
+    Journal(Box<Noted>, ReadError),
 }

@@ -3,17 +3,18 @@
 
 use std::sync::{Arc, OnceLock};
 
-use cloudai_model::{Wall, record::Record};
+use cloudai_model::{Degraded, Wall, record::Record};
 use tokio::{
     sync::{Mutex, RwLock, watch},
     time::timeout,
 };
 
 use super::{
-    AppendError, Degraded, JournalSettings, JournaledOpenError,
+    AppendError, JournalSettings, JournaledOpenError,
     database::{Database, NotOpened, Reached, in_words},
     entry::Entry,
     file::Journal,
+    pace::Pace,
 };
 use crate::{CommitError, ReadError, sqlite::lock::DataDirLock};
 
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub(super) journal: Journal,
     pub(super) reached: OnceLock<Arc<dyn Reached>>,
     pub(super) turn: Mutex<Turn>,
+    pub(super) pace: Pace,
     /// Whether tasks are taken in before the store has been read.
     pub(super) intake: RwLock<bool>,
     pub(super) condition: watch::Sender<Condition>,
@@ -156,6 +158,12 @@ impl Shared {
 
     pub(super) async fn commit(&self, batch: Arc<Vec<Record>>) -> Result<(), CommitError> {
         let mut turn = self.turn.lock().await;
+        if *turn == Turn::Keeper {
+            // The keeper may need the turn for that.
+            drop(turn);
+            self.pace.keep(self.settings.journal_after).await;
+            turn = self.turn.lock().await;
+        }
         let reason = match (*turn, self.reached.get()) {
             (Turn::Closed, _) | (_, None) => return Err(CommitError::Closed),
             (Turn::Keeper, Some(_)) => {

@@ -92,10 +92,15 @@ impl Adoption<'_> {
         for (id, documents) in attempts {
             let task = self.link.get(tasks::COLLECTION, &id).await?;
             let task = task.as_ref().map(tasks::read).transpose()?;
-            let last = documents.len();
-            for (number, document) in (1..).zip(documents) {
+            // Of those that were there an earlier start may have taken the first up.
+            let count = u32::try_from(documents.len()).unwrap_or(u32::MAX);
+            let last = task
+                .as_ref()
+                .map_or(0, |task| task.state.attempt)
+                .max(count);
+            for (number, document) in (last - count + 1..).zip(documents) {
                 let ours = match &task {
-                    Some(task) => attempt(&document, task, number, number as usize == last),
+                    Some(task) => attempt(&document, task, number, number == last),
                     None => Err(without_task(assignments::COLLECTION, &document)),
                 };
                 self.take_up(assignments::COLLECTION, document, ours)

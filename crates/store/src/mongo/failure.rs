@@ -21,10 +21,11 @@ mod code {
     pub(super) const TRANSACTION_TOO_LARGE: i32 = 257;
     pub(super) const TRANSACTION_TOO_LARGE_FOR_CACHE: i32 = 313;
     /// What a server says that goes down or comes up, that is no primary or no longer, that doesn't
-    /// reach the others or not in time.
+    /// reach the others or not in time, or that has lost what it had begun to read.
     pub(super) const OUT_OF_REACH: &[i32] = &[
         6,      // HostUnreachable
         7,      // HostNotFound
+        43,     // CursorNotFound: the server that had it is gone, or forgot it
         50,     // MaxTimeMSExpired
         64,     // WriteConcernFailed: no majority in time
         89,     // NetworkTimeout
@@ -32,8 +33,11 @@ mod code {
         100,    // UnsatisfiableWriteConcern
         133,    // FailedToSatisfyReadPreference
         134,    // ReadConcernMajorityNotAvailableYet
+        175,    // QueryPlanKilled: the collection changed under it
         189,    // PrimarySteppedDown
         202,    // NetworkInterfaceExceededTimeLimit
+        239,    // SnapshotTooOld: the server keeps one for some minutes
+        246,    // SnapshotUnavailable
         251,    // NoSuchTransaction: another server has taken over
         262,    // ExceededTimeLimit
         9_001,  // SocketException
@@ -218,6 +222,7 @@ impl Failure {
             Self::TakenOver => CommitError::TakenOver { place },
             failure if failure.is_one_of(&[code::OUT_OF_DISK_SPACE]) => CommitError::Full {
                 place,
+                is_here: false,
                 cause: failure.cause(),
             },
             failure if failure.is_about_reach() || failure.is_about_credentials() => {
@@ -255,6 +260,19 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_server_has_lost_of_a_read_is_read_again() {
+        for code in [43, 175, 239, 246] {
+            let message = "it is gone".to_owned();
+            let failure = Failure::Refused { code, message };
+            let error = failure.at_read("mongodb");
+            assert!(matches!(error, ReadError::OutOfReach { .. }), "{code}");
+        }
+        let message = "no such thing".to_owned();
+        let other = Failure::Refused { code: 2, message };
+        assert!(matches!(other.at_read("mongodb"), ReadError::Failed { .. }));
+    }
 
     #[test]
     fn of_servers_that_are_not_had_it_is_said_what_they_are() {

@@ -1,5 +1,5 @@
-//! What must be read before a task is forgotten: its attempts, the pages of its files, and the
-//! highest numbers that were forgotten before.
+//! What must be read before a task is forgotten, or has other files: its attempts, the pages of its
+//! files, and the highest numbers that were forgotten before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,12 +23,12 @@ pub(super) struct Leaving {
 }
 
 impl Leaving {
-    /// Of tasks that are to be forgotten, and of others whose files are removed; and of what was
-    /// forgotten before, if `numbers` of that are to be raised.
+    /// Of tasks that are to be forgotten, and of others that get files; and of what was forgotten
+    /// before, if `numbers` of that are to be raised.
     pub(super) async fn read(
         link: &Link,
         forgotten: BTreeSet<String>,
-        without_files: BTreeSet<String>,
+        with_files: BTreeSet<String>,
         numbers: bool,
     ) -> Result<Self, Failure> {
         let mut leaving = Self::default();
@@ -37,7 +37,7 @@ impl Leaving {
         {
             leaving.highest = removed::read_forgotten(&document)?.into();
         }
-        let both: BTreeSet<_> = forgotten.union(&without_files).cloned().collect();
+        let both: BTreeSet<_> = forgotten.union(&with_files).cloned().collect();
         if both.is_empty() {
             return Ok(leaving);
         }
@@ -69,10 +69,15 @@ impl Leaving {
         self.attempts.get(task).cloned().unwrap_or_default()
     }
 
-    /// The ids of the pages that follow the list of its files.
-    pub(super) fn pages(&self, task: &str) -> Vec<String> {
-        let pages = self.pages.get(task).copied().unwrap_or(0);
-        (1..=pages).map(|page| files::page_id(task, page)).collect()
+    /// The ids of those pages of a task's files that are left over when so many pages follow.
+    pub(super) fn replace_pages(&mut self, task: &str, with: usize) -> Vec<String> {
+        let with = i64::try_from(with).unwrap_or(i64::MAX);
+        let pages = self.pages.entry(task.to_owned()).or_default();
+        let left_over = (with + 1..=*pages).map(|page| files::page_id(task, page));
+        let left_over = left_over.collect();
+        // The same batch may write them once more.
+        *pages = with.max(*pages);
+        left_over
     }
 
     /// The highest numbers of forgotten tasks, now that these are among them.

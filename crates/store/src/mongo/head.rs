@@ -110,8 +110,9 @@ impl Head {
             "findAndModify": COLLECTION,
             "query": query,
             "update": {
-                "$set": { "owner": &claim.owner },
-                "$setOnInsert": { "schema": SCHEMA, "number": 0_i64 },
+                // From here on documents are written that an older program must not meet.
+                "$set": { "owner": &claim.owner, "schema": SCHEMA },
+                "$setOnInsert": { "number": 0_i64 },
                 "$currentDate": { "opened_at": true },
             },
             "upsert": anyone,

@@ -4,7 +4,10 @@
 //! Nobody else writes meanwhile: there is one committer, and if another master takes the database
 //! over, the head doesn't move for this one any more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use cloudai_model::{
     AttemptId, TaskId,
@@ -24,15 +27,16 @@ use super::{
     link::{How, Link},
     writes::{Change, Write},
 };
-use crate::{CommitError, HIGHEST_ORDER, Highest, ReadError, same_submit};
+use crate::{CommitError, HIGHEST_ORDER, Highest, ReadError, batch::that_count, same_submit};
 
 /// How many ids one question to the database names.
 const IDS_AT_ONCE: usize = 10_000;
 
 /// What a batch comes to.
 pub(super) async fn plan(link: &Link, batch: &[Record]) -> Result<Vec<Write>, Failure> {
-    let mut plan = Plan::read(link, batch).await?;
-    for record in batch {
+    let batch: Vec<Cow<'_, Record>> = that_count(batch).collect();
+    let mut plan = Plan::read(link, &batch).await?;
+    for record in &batch {
         plan.add(record)?;
     }
     Ok(plan.writes())
@@ -60,14 +64,14 @@ struct Task {
 }
 
 impl Plan {
-    async fn read(link: &Link, batch: &[Record]) -> Result<Self, Failure> {
+    async fn read(link: &Link, batch: &[Cow<'_, Record>]) -> Result<Self, Failure> {
         let (mut added, mut spoken_of, mut with_result) =
             (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let mut orders = BTreeSet::new();
-        let (mut forgotten, mut without_files) = (BTreeSet::new(), BTreeSet::new());
+        let (mut forgotten, mut with_files) = (BTreeSet::new(), BTreeSet::new());
         let mut numbers = false;
         for record in batch {
-            match record {
+            match &**record {
                 Record::TaskAdded(task) => {
                     added.insert(task.task.to_string());
                     orders.insert(task.order);
@@ -84,9 +88,7 @@ impl Plan {
                 }
                 Record::Files(files) => {
                     spoken_of.insert(files.attempt.task.to_string());
-                    if files.files.is_empty() {
-                        without_files.insert(files.attempt.task.to_string());
-                    }
+                    with_files.insert(files.attempt.task.to_string());
                 }
                 Record::Removed(removed) => {
                     spoken_of.insert(removed.task.to_string());
@@ -105,7 +107,7 @@ impl Plan {
         }
         let orders = orders.into_iter().map(bits).collect();
         spoken_of.retain(|task| !added.contains(task));
-        let (whole, places, of_orders, results) = tokio::try_join!(
+        let (whole, places, of_orders, results, leaving) = tokio::try_join!(
             among(link, tasks::COLLECTION, "_id", texts(added), doc! {}),
             among(
                 link,
@@ -122,9 +124,10 @@ impl Plan {
                 texts(with_result),
                 doc! {}
             ),
+            Leaving::read(link, forgotten, with_files, numbers),
         )?;
         let mut plan = Self {
-            leaving: Leaving::read(link, forgotten, without_files, numbers).await?,
+            leaving,
             ..Self::default()
         };
         for document in &whole {
@@ -285,10 +288,8 @@ impl Plan {
         let order = self.task("files", &record.attempt.task)?.order;
         let id = record.attempt.task.to_string();
         let (document, pages) = files::write(record, order);
-        if pages.is_empty() {
-            for page in self.leaving.pages(&id) {
-                self.remove(files::PAGES, &page);
-            }
+        for page in self.leaving.replace_pages(&id, pages.len()) {
+            self.remove(files::PAGES, &page);
         }
         for (number, page) in (1..).zip(pages) {
             self.put(files::PAGES, &files::page_id(&id, number), page);
@@ -325,7 +326,7 @@ impl Plan {
         for attempt in attempts {
             self.remove(assignments::COLLECTION, &attempt);
         }
-        for page in self.leaving.pages(&id) {
+        for page in self.leaving.replace_pages(&id, 0) {
             self.remove(files::PAGES, &page);
         }
         for collection in [

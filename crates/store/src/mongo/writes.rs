@@ -2,7 +2,11 @@
 //! commands that can be sent.
 //!
 //! Every document says which batch wrote it last, and a write finds only what an earlier batch
-//! wrote. So a write may be sent any number of times, late ones too: it never undoes a newer one.
+//! wrote. So a write may be sent any number of times, late ones too: it changes nothing that a newer
+//! one wrote. What a newer one removed says nothing any more: a document of an earlier batch that is
+//! written as a whole, outside of a transaction, comes back if the server takes it up only then. It
+//! gives a command up after `Limits::work`, so this takes a server that let one lie unread for
+//! longer than the removal took to come.
 
 use std::io;
 

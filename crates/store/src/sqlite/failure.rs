@@ -43,6 +43,7 @@ impl WriteError {
             },
             Self::Sqlite(error) if is_no_room(&error) => CommitError::Full {
                 place: place.to_owned(),
+                is_here: true,
                 cause: Box::new(error),
             },
             Self::Sqlite(error) => CommitError::Failed {

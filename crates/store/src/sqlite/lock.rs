@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read as _, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::fs::{FlockOperation, flock};
@@ -29,11 +29,24 @@ impl Drop for DataDirLock {
     }
 }
 
+/// Another process holds the data directory.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "data directory {path:?} is in use by another master (process {holder}): \
+     stop that one, or choose another with -data-dir"
+)]
+pub struct InUse {
+    /// The directory.
+    pub path: PathBuf,
+    /// Its process id, as found in the lock file.
+    pub holder: String,
+}
+
 /// Why the lock was not had.
 #[derive(Debug)]
 pub(crate) enum LockError {
-    /// Another process holds it; its process id, if it could be read.
-    Held(String),
+    /// Another process holds it.
+    Held(InUse),
     /// The file can't be made or locked.
     Io(io::Error),
 }
@@ -45,10 +58,7 @@ impl DataDirLock {
     /// [`OpenError::InUse`], or that the file can't be made or locked.
     pub fn hold(data_dir: &Path) -> Result<Self, OpenError> {
         Self::take(data_dir).map_err(|error| match error {
-            LockError::Held(holder) => OpenError::InUse {
-                path: data_dir.to_owned(),
-                holder,
-            },
+            LockError::Held(in_use) => in_use.into(),
             LockError::Io(cause) => OpenError::Directory {
                 path: data_dir.join(LOCK_FILE),
                 cause,
@@ -71,7 +81,10 @@ impl DataDirLock {
                 let mut holder = String::new();
                 // Who it is only helps a person; that it is held is known already.
                 let _ = file.read_to_string(&mut holder);
-                return Err(LockError::Held(holder.trim().to_owned()));
+                return Err(LockError::Held(InUse {
+                    path: data_dir.to_owned(),
+                    holder: holder.trim().to_owned(),
+                }));
             }
             Err(error) => return Err(LockError::Io(error.into())),
         }

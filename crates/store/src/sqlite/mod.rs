@@ -36,7 +36,7 @@ use tokio::sync::mpsc;
 pub use self::{
     backups::note_backup,
     filling::SqliteFilling,
-    lock::{DataDirLock, LOCK_FILE},
+    lock::{DataDirLock, InUse, LOCK_FILE},
     open::{DATABASE_FILE, OpenError},
     reader::SqliteReader,
     unfinished::Unfinished,

@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
     backups::newest_backup,
-    lock::DataDirLock,
+    lock::{DataDirLock, InUse},
     migrate::{self, CopyError, Migration},
     unfinished::Unfinished,
 };
@@ -42,16 +42,8 @@ pub enum OpenError {
         cause: io::Error,
     },
     /// Another master has it.
-    #[error(
-        "data directory {path:?} is in use by another master (process {holder}): \
-         stop that one, or choose another with -data-dir"
-    )]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-        /// Its process id, as found in the lock file.
-        holder: String,
-    },
+    #[error(transparent)]
+    InUse(#[from] InUse),
     /// The file is not as SQLite or this program left it.
     #[error(
         "{path:?} is damaged: {problem}; it was left as it is. {}",

@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{failure::WriteError, lock::DataDirLock, open::Opened, tables};
-use crate::CommitError;
+use crate::{CommitError, batch::that_count};
 
 /// Batches that may wait; the caller normally has one under way.
 const WAITING_BATCHES: usize = 16;
@@ -124,8 +124,8 @@ fn run(mut db: Connection, lock: DataDirLock, place: &str, mut waiting: mpsc::Re
 /// Writes a batch as one transaction.
 pub(super) fn commit(db: &mut Connection, batch: &[Record]) -> Result<(), WriteError> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for record in batch {
-        write(&transaction, record)?;
+    for record in that_count(batch) {
+        write(&transaction, &record)?;
     }
     transaction.commit()?;
     Ok(())

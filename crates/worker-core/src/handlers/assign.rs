@@ -22,10 +22,15 @@ impl WorkerCore {
         self.last_sequence = self.last_sequence.max(order.sequence);
         let id = order.attempt.clone();
         let numbered = !order.is_of_old_master();
-        if numbered && let Some(answer) = self.memory.answer(&id) {
+        let forgetful = self.sabotage.no_deduplication;
+        if numbered
+            && !forgetful
+            && let Some(answer) = self.memory.answer(&id)
+        {
             return step.answer_assign(call, answer.clone());
         }
-        if let Some(held) = self.attempts.get_mut(&id) {
+        let held = self.attempts.get_mut(&id);
+        if let Some(held) = held.filter(|_| !forgetful) {
             if !numbered && !held.state.is_owed() {
                 return step.answer_assign(call, AssignAnswer::Refused(Refusal::JustEnded));
             }
@@ -36,6 +41,10 @@ impl WorkerCore {
             let answer = AssignAnswer::Accepted;
             let answer = held.answer_when_saved(call, Answer::Assign(answer));
             return step.out.extend(answer);
+        }
+        // It would take what is on its way out for its own container.
+        if self.removing.contains(&order.labelled()) {
+            return step.answer_assign(call, AssignAnswer::NotReady);
         }
         let judged = self.judge(&order);
         self.stop_older_attempts(step, &order);

@@ -40,7 +40,8 @@ impl WorkerCore {
             let answer = held.answer_when_saved(call, Answer::Cancel(answer));
             step.out.extend(answer);
         } else {
-            step.answer_cancel(call, CancelAnswer::Ended(id));
+            let answer = Answer::Cancel(CancelAnswer::Ended(id));
+            step.out.extend(held.answer_when_over(call, answer));
         }
     }
 

@@ -26,6 +26,7 @@ impl WorkerCore {
             Outcome::PullProgress(detail) => self.pull_progress(step, id, detail),
             Outcome::Pulled(image) => self.pulled(step, id, image),
             Outcome::Created => self.created(step, id),
+            Outcome::ImageGone => self.image_gone(step, id),
             Outcome::PullFailed(failure)
             | Outcome::CreateFailed(failure)
             | Outcome::StartFailed(failure) => self.failed(step, id, failure),
@@ -90,6 +91,7 @@ impl WorkerCore {
 
     fn located(&mut self, step: &mut Step<'_>, id: &AttemptId, found: Found) {
         let now = step.now;
+        let host_run = self.host_run.clone();
         let held = self.attempt_mut(id);
         let event = match found {
             Found::Nothing if held.record.started => E::FindLoss,
@@ -101,6 +103,11 @@ impl WorkerCore {
             return;
         }
         held.had_container |= found != Found::Nothing;
+        if event == E::FindCreated && held.record.started {
+            // A start of it was asked for in vain; the next one is in this run.
+            held.record.host_run = host_run;
+            held.record.revision += 1;
+        }
         if held.state == S::Draining {
             held.is_lost = event == E::FindLoss;
             held.end_without_container(now, Exit::Interrupted(held.loss()));
@@ -152,6 +159,26 @@ impl WorkerCore {
         } else {
             self.enter(step, id);
         }
+    }
+
+    /// Another worker of the engine, or a hand, has removed the image since it was pulled. It is pulled
+    /// again, as at first: what its name stands for by then is what runs.
+    fn image_gone(&mut self, step: &mut Step<'_>, id: &AttemptId) {
+        let limit = self.settings.engine_tries;
+        let held = self.attempt_mut(id);
+        held.image_losses += 1;
+        let losses = held.image_losses;
+        if losses >= limit || held.state != S::Creating {
+            let reason = format!("its image was removed {losses} times before it could be used");
+            let blame = Blame::Machine;
+            held.tries = limit;
+            return self.failed(step, id, Failure { reason, blame });
+        }
+        held.advance(E::MissImage);
+        held.tries = losses;
+        let detail = "its image was removed by someone else".to_owned();
+        step.out.push(progress(held, detail));
+        self.enter(step, id);
     }
 
     /// A pull, a create or a start has failed: again, or for good.
@@ -324,7 +351,8 @@ impl WorkerCore {
 
     /// Asks for what the state that was just entered, or is tried again, needs done.
     fn enter(&mut self, step: &mut Step<'_>, id: &AttemptId) {
-        let held = self.attempt_mut(id);
+        let held = self.attempts.get_mut(id);
+        let held = held.expect("`outcome` has seen that it is held");
         let (order, tries) = (&held.record.order, held.tries);
         let effect = match held.state {
             S::Pulling => Effect::Pull {
@@ -343,6 +371,7 @@ impl WorkerCore {
                 let asked_before = std::mem::replace(&mut held.record.started, true);
                 if !asked_before {
                     held.record.revision += 1;
+                    held.record.host_run.clone_from(&self.host_run);
                 }
                 Effect::Start {
                     record: Box::new(held.record.clone()),

@@ -48,7 +48,8 @@ impl WorkerCore {
             .collect::<BTreeMap<_, _>>();
         for (found, since) in &self.orphans {
             let is_due = now.since(*since) >= self.settings.orphan_grace;
-            if is_due || self.disowned.contains(&found.attempt) {
+            let is_due = is_due || self.disowned.contains(&found.attempt);
+            if is_due && self.removing.insert(found.clone()) {
                 step.out.push(Effect::RemoveOrphan(found.clone()));
             }
         }

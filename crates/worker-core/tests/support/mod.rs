@@ -310,10 +310,12 @@ impl Worker {
                     AssignAnswer::NotReady => {}
                 }
             }
-            Answer::Cancel(CancelAnswer::Stopping { .. } | CancelAnswer::NotHeld) => {
+            Answer::Cancel(
+                CancelAnswer::Stopping { .. } | CancelAnswer::NotHeld | CancelAnswer::Ended(_),
+            ) => {
                 self.cancelled.insert(self.cancels[&call].clone());
             }
-            Answer::Cancel(CancelAnswer::Ended(_) | CancelAnswer::NotReady) => {}
+            Answer::Cancel(CancelAnswer::NotReady) => {}
         }
         self.answers.push(answer);
     }
@@ -477,6 +479,7 @@ impl Worker {
             }
             Effect::RemoveOrphan(found) => {
                 self.containers.remove(&found.attempt);
+                self.step(Input::OrphanDone(found));
             }
             other => panic!("{other:?} is never pending"),
         }

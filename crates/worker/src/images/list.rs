@@ -78,10 +78,15 @@ impl ImageList {
         self.save()
     }
 
-    /// The images with these ids are in use now.
+    /// The images with these ids are in use now. So counts, too, what was used at a time that is still
+    /// to come, because the clock was set back: it would stay until then.
     pub(crate) fn used(&mut self, ids: &BTreeSet<ImageId>, now: Wall) -> Result<(), SpoolError> {
         let mut is_news = false;
         for pulled in self.images.values_mut() {
+            if pulled.used_at > now {
+                is_news = true;
+                pulled.used_at = now;
+            }
             if ids.contains(&pulled.id) {
                 is_news |= now.since(pulled.used_at) >= USE_STEP;
                 pulled.used_at = now;
@@ -191,6 +196,18 @@ mod tests {
             image("c")
         );
         assert_eq!(list.oldest(|_, _| false), None);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_keeps_no_image_until_it_has_caught_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut list, _) = ImageList::read(folder.path());
+        list.insert(image("a"), pulled("1", 1000)).unwrap();
+        list.insert(image("b"), pulled("2", 86_400_000)).unwrap();
+        list.used(&BTreeSet::new(), Wall(5000)).unwrap();
+        let (list, _) = ImageList::read(folder.path());
+        let used_at = list.all().into_values().map(|one| one.used_at);
+        assert_eq!(used_at.collect::<Vec<_>>(), [Wall(1000), Wall(5000)]);
     }
 
     #[test]

@@ -191,6 +191,7 @@ impl Keeper {
             labels: settings.labels.clone(),
             grpc_port: Some(settings.listen.port()),
             home: Some(self.parts.home.clone()),
+            incarnation: Some(self.parts.incarnation.clone()),
         };
         let answer = call(CALL_LIMIT, hello.into_wire(), |r| client.register_worker(r)).await;
         let answer = answer.map_err(|status| apart(address, &status))?;

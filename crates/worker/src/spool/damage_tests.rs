@@ -129,6 +129,32 @@ fn an_attempt_of_which_nothing_can_be_read_is_put_aside_and_given_up() {
 }
 
 #[test]
+fn of_what_was_put_aside_the_newest_hundred_are_kept() {
+    // Given one that was put aside first,
+    let folder = tempfile::tempdir().unwrap();
+    let damage = |task: &str| {
+        let attempt = folder.path().join(format!("{task}-1"));
+        fs::create_dir(&attempt).unwrap();
+        fs::write(attempt.join(ORDER), "{").unwrap();
+    };
+    damage("job-1");
+    assert_eq!(found(&folder).notes.len(), 1);
+
+    // when as many are as are kept, then it goes, and that is said.
+    for number in 1001..=1100 {
+        damage(&format!("job-{number}"));
+    }
+    let found = found(&folder);
+    assert_eq!(found.lost.len(), 100);
+    let note = found.notes.last().unwrap();
+    assert!(note.contains("the oldest 1 had to go"), "{note}");
+    let damaged = folder.path().join("damaged");
+    assert_eq!(fs::read_dir(&damaged).unwrap().count(), 100);
+    assert!(!damaged.join("job-1-1").exists());
+    assert!(damaged.join("job-1001-1").exists());
+}
+
+#[test]
 fn an_order_in_a_folder_of_another_attempt_is_put_aside() {
     // Given a folder that somebody copied, and one that somebody named anew
     let folder = spool_with(&[accepted("job-1")]);

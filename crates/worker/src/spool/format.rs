@@ -8,7 +8,7 @@ use cloudai_model::{
     AttemptId, Command, ContainerEnd, ContainerSpec, DeviceShare, Exit, Grant, PeakUsage, Wall,
     Whole,
 };
-use cloudai_worker_core::{EndRecord, Job, Order, SealedLog, SpoolRecord, StopCause};
+use cloudai_worker_core::{EndRecord, HostRun, Job, Order, SealedLog, SpoolRecord, StopCause};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::SpoolError;
@@ -66,6 +66,11 @@ enum CommandForm {
 struct StateForm {
     revision: u64,
     started: bool,
+    /// Not of an attempt that an earlier program started; so with the engine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    engine_run: Option<String>,
     image_digest: Option<String>,
     stop: Option<StopForm>,
     end: Option<EndForm>,
@@ -241,6 +246,8 @@ pub(super) fn state_to_json(record: &SpoolRecord) -> Vec<u8> {
     to_json(StateForm {
         revision: record.revision,
         started: record.started,
+        boot: record.host_run.boot.clone(),
+        engine_run: record.host_run.engine.clone(),
         image_digest: record.image_digest.clone(),
         stop: record.stop.as_ref().map(|stop| match stop {
             StopCause::Cancel(reason) => StopForm::Cancel(reason.clone()),
@@ -274,6 +281,7 @@ pub(super) fn state_to_json(record: &SpoolRecord) -> Vec<u8> {
 pub(super) struct State {
     revision: u64,
     started: bool,
+    host_run: HostRun,
     image_digest: Option<String>,
     stop: Option<StopCause>,
     end: Option<EndRecord>,
@@ -286,6 +294,7 @@ impl State {
             revision: self.revision,
             order,
             started: self.started,
+            host_run: self.host_run,
             image_digest: self.image_digest,
             stop: self.stop,
             end: self.end,
@@ -300,6 +309,10 @@ pub(super) fn state_from_json(path: &Path, text: &[u8]) -> Result<State, SpoolEr
         revision: form.revision,
         order,
         started: form.started,
+        host_run: HostRun {
+            boot: form.boot,
+            engine: form.engine_run,
+        },
         image_digest: form.image_digest,
         stop: form.stop.map(|stop| match stop {
             StopForm::Cancel(reason) => StopCause::Cancel(reason),

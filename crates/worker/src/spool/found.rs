@@ -7,12 +7,13 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
 use cloudai_files::{log::LogWriter, output::remove_tree};
 use cloudai_model::{AttemptId, Whole};
-use cloudai_worker_core::{Order, SpoolRecord};
+use cloudai_worker_core::{HostRun, Order, SpoolRecord};
 
 use super::{
     ORDER, STATE, Spool, SpoolError, TOMBSTONES, format, io_error, lock, write::write_whole,
@@ -20,6 +21,8 @@ use super::{
 
 /// Where folders are put that can't be read.
 const DAMAGED: &str = "damaged";
+/// How many of them are kept, the newest.
+const KEPT_DAMAGED: usize = 100;
 
 /// What a start finds.
 #[derive(Debug, Default)]
@@ -79,6 +82,10 @@ impl Spool {
             .stateless
             .sort_by(|a, b| a.0.attempt.cmp(&b.0.attempt));
         found.lost.sort();
+        if !found.lost.is_empty() {
+            let removed = forget_oldest(&self.root.join(DAMAGED));
+            found.notes.extend(removed);
+        }
         self.read_tombstones(&mut found);
         Ok(found)
     }
@@ -171,6 +178,7 @@ fn read_attempt(folder: &Path, notes: &mut Vec<String>) -> Result<Reading, Spool
             revision: 1,
             order,
             started: false,
+            host_run: HostRun::default(),
             image_digest: None,
             stop: None,
             end: None,
@@ -213,6 +221,33 @@ fn check_log(folder: &Path, record: &mut SpoolRecord, notes: &mut Vec<String>) {
     notes.push(format!("{} is cut short by {lacks} bytes", path.display()));
     end.log.length_bytes = whole;
     end.log.whole = Whole::Incomplete(reason);
+}
+
+/// Removes what is more than is kept of what was put aside, the oldest first; a note if there was any.
+fn forget_oldest(damaged: &Path) -> Option<String> {
+    let entries = fs::read_dir(damaged).ok()?;
+    let mut kept: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let put_aside = entry.metadata().ok()?;
+            // When it came to lie there. What it holds is older.
+            let since = (put_aside.ctime(), put_aside.ctime_nsec());
+            Some((since, entry.path()))
+        })
+        .collect();
+    kept.sort();
+    let surplus = kept.len().checked_sub(KEPT_DAMAGED).filter(|n| *n > 0)?;
+    let mut failed = None;
+    for (_, path) in &kept[..surplus] {
+        if let Err(error) = remove_tree(path) {
+            failed = Some(format!(" ({error})"));
+        }
+    }
+    Some(format!(
+        "of what is kept in {} the oldest {surplus} had to go: expected {KEPT_DAMAGED} at most{}",
+        damaged.display(),
+        failed.unwrap_or_default()
+    ))
 }
 
 /// The path, or one beside it that nothing has.

@@ -11,7 +11,7 @@
 //!
 //! Beside them lies `tombstones.json`, the attempts that never shall be started, and `reserve`, room
 //! held back for the day when the disk is full. `damaged/` holds the folders of attempts that can't be
-//! read any more.
+//! read any more, the newest hundred.
 //!
 //! Nothing is decided here.
 

@@ -6,7 +6,7 @@ use cloudai_model::{
     Command, ContainerEnd, ContainerSpec, DeviceShare, Exit, Grant, PeakUsage, UserName, Wall,
     Whole,
 };
-use cloudai_worker_core::{EndRecord, Job, Order, SealedLog, StopCause};
+use cloudai_worker_core::{EndRecord, HostRun, Job, Order, SealedLog, StopCause};
 
 use super::*;
 
@@ -41,6 +41,7 @@ pub(super) fn accepted(task: &str) -> SpoolRecord {
             }),
         },
         started: false,
+        host_run: HostRun::default(),
         image_digest: None,
         stop: None,
         end: None,
@@ -51,6 +52,10 @@ pub(super) fn ended(task: &str) -> SpoolRecord {
     SpoolRecord {
         revision: 4,
         started: true,
+        host_run: HostRun {
+            boot: Some("boot".to_owned()),
+            engine: Some("engine".to_owned()),
+        },
         image_digest: Some("sha256:1".to_owned()),
         stop: Some(StopCause::Cancel("its user wants it".to_owned())),
         end: Some(EndRecord {

@@ -6,8 +6,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use cloudai_model::{AttemptId, WorkerId};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use cloudai_model::{AttemptId, TaskId, WorkerId};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Uploads of one worker at a time. Further ones wait.
 const OF_A_WORKER: usize = 16;
@@ -28,6 +28,8 @@ struct Uploads {
     /// The upload of each attempt; it ends when its sender here is dropped.
     latest: HashMap<AttemptId, (u64, oneshot::Sender<()>)>,
     begun: u64,
+    /// Tasks whose files are being put to their place.
+    filing: HashMap<TaskId, Arc<tokio::sync::Mutex<()>>>,
 }
 
 /// The right to upload the files of an attempt, as long as it is kept.
@@ -84,6 +86,16 @@ impl Places {
             of_worker: None,
         };
         (place, of_worker.clone())
+    }
+
+    /// The turn to put files of a task to their place: attempts of one task come one by one.
+    pub(super) async fn filing(&self, task: &TaskId) -> OwnedMutexGuard<()> {
+        let turn = {
+            let filing = &mut lock(&self.uploads).filing;
+            filing.retain(|_, turn| Arc::strong_count(turn) > 1);
+            filing.entry(task.clone()).or_default().clone()
+        };
+        turn.lock_owned().await
     }
 
     /// A turn at the disk.

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use cloudai_model::{TaskStatus, Wall, record::Record};
 
-use super::{
-    eventually, fake::FakeDatabase, is_degraded, is_well, kill, life, open, settings, try_open,
-};
+use super::{FakeDatabase, eventually, is_degraded, is_well, kill, life, open, settings, try_open};
 use crate::{
     CommitError, EndedQuery, JournaledOpenError, JournaledStore, ReadError, Store as _, TaskQuery,
     conformance::{commit, loaded, sample, worker},
@@ -301,6 +299,23 @@ async fn a_database_taken_over_meanwhile_ends_it_and_the_journal_is_kept() {
     assert!(JournaledStore::left_in(folder.path()).is_some());
     assert!(database.how().came.is_empty());
     store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_taken_over_ends_it_also_when_nothing_is_committed() {
+    for required in [false, true] {
+        let (folder, database) = (tempfile::tempdir().unwrap(), FakeDatabase::default());
+        let mut settings = settings(folder.path());
+        settings.required = required;
+        let store = JournaledStore::open_over(settings, Arc::new(database.clone())).await;
+        let store = store.unwrap();
+        store.commit(life(1)).await.unwrap();
+        database.how().owner = Some("somebody else".to_owned());
+        let broken = tokio::time::timeout(std::time::Duration::from_secs(60), store.broken());
+        let reason = broken.await.expect("it is seen");
+        assert!(reason.contains("another master has taken"), "{reason}");
+        store.close().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

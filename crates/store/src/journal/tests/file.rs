@@ -1,12 +1,16 @@
 //! The journal's file: what was answered is read back whatever a crash left behind it, and damage is
 //! told from a crash.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
 
 use cloudai_model::{AttemptId, record::Record};
 use proptest::prelude::*;
 
-use super::{fake::FakeDatabase, kill, life, open};
+use super::{FakeDatabase, kill, life, open};
 use crate::{
     JournalError, JournaledStore, Store as _,
     conformance::{arbitrary, commit, sample},
@@ -127,7 +131,8 @@ async fn the_file_is_private_and_gone_when_nothing_in_it_is_owed() {
     assert_eq!(mode & 0o777, 0o600);
     journal.clear().await.unwrap();
     assert!(journal.path().exists(), "a batch is owed");
-    append(&journal, [Entry::Done]).await;
+    let at = journal.content().batches[0].at;
+    append(&journal, [Entry::Done(at)]).await;
     journal.clear().await.unwrap();
     assert!(!journal.path().exists());
     let empty = |content: &Content| content.owners.is_empty() && content.length == 0;
@@ -136,6 +141,56 @@ async fn the_file_is_private_and_gone_when_nothing_in_it_is_owed() {
     drop(journal);
     let journal = Journal::open(folder.path()).unwrap();
     assert_eq!(journal.content().batches.len(), 1);
+}
+
+/// The fault is made by the test: no disk does that when it is asked to.
+#[tokio::test]
+async fn what_is_written_after_a_removal_that_was_not_flushed_is_in_a_file_that_has_a_name() {
+    // Given a journal that is removed, and whose folder can't be flushed then,
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    append(&journal, [batch(1)]).await;
+    let at = journal.content().batches[0].at;
+    append(&journal, [Entry::Done(at)]).await;
+    let fault = &journal.faults().no_sync_of_folder;
+    fault.store(true, Ordering::Relaxed);
+    journal.clear().await.unwrap_err();
+
+    // when more is written once it can be,
+    journal.append(vec![batch(2)]).await.unwrap_err();
+    fault.store(false, Ordering::Relaxed);
+    append(&journal, [batch(2)]).await;
+
+    // then the next process finds it.
+    drop(journal);
+    let journal = Journal::open(folder.path()).unwrap();
+    assert_eq!(journal.content().batches.len(), 1);
+    let oldest = journal.content().batches[0];
+    assert_eq!(journal.batch(oldest).await.unwrap(), batch(2));
+}
+
+#[tokio::test]
+async fn what_was_found_is_read_where_it_was_found_when_the_journal_is_begun_anew() {
+    // Given what a journal knows of a task,
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    let (it, other) = (sample(1), sample(2));
+    append(&journal, [batch(1)]).await;
+    let noted = journal.content().noted(it.id());
+
+    // when another task stands in its place in another file,
+    let at = journal.content().batches[0].at;
+    append(&journal, [Entry::Done(at)]).await;
+    journal.clear().await.unwrap();
+    append(&journal, [batch(2)]).await;
+    let result = noted.known.result;
+    let now = journal.content().noted(other.id());
+    assert_eq!(now.known.result, result);
+
+    // then its own is read.
+    let places: Vec<_> = result.into_iter().collect();
+    let records = Journal::records(noted.file, places).await.unwrap();
+    assert_eq!(records, [it.resulted()]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -203,7 +258,7 @@ proptest! {
         let entries = [
             Entry::Owner("ann".to_owned()),
             Entry::Batch(Arc::new(records.clone())),
-            Entry::Done,
+            Entry::Done(u64::MAX >> 1),
             Entry::Submitted(Box::new(life.task)),
             Entry::Cancelled(task.clone()),
             Entry::HandedOver(task),

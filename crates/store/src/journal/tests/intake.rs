@@ -2,7 +2,7 @@
 
 use cloudai_model::{TaskId, record::TaskRecord};
 
-use super::{fake::FakeDatabase, is_well, kill, life, open};
+use super::{FakeDatabase, is_well, kill, life, open};
 use crate::{
     JournaledStore, Store as _, TakeInError,
     conformance::{loaded, sample},
@@ -16,8 +16,7 @@ fn submitted(number: u64) -> TaskRecord {
 }
 
 fn ids(store: &JournaledStore) -> Vec<TaskId> {
-    let taken_in = store.taken_in().into_iter();
-    taken_in.map(|it| it.task.task).collect()
+    store.taken_in(|all| all.keys().cloned().collect())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,13 +36,14 @@ async fn they_are_kept_over_crashes_until_they_are_in_the_store() {
     let store = open(folder.path(), &database).await;
 
     // then they are there, in the order of their ids;
-    let taken_in = store.taken_in();
+    let taken_in: Vec<_> = store.taken_in(|all| all.values().cloned().collect());
     let expected = [1, 2, 3].map(|number| sample(number).task.task);
     assert_eq!(ids(&store), expected);
     assert_eq!(taken_in[1].task, submitted(2));
     let cancelled: Vec<bool> = taken_in.iter().map(|it| it.cancelled).collect();
     assert_eq!(cancelled, [true, false, false]);
     assert_eq!(store.degraded().unwrap().submitted, 3);
+    assert_eq!(store.waiting_taken_in(), 2);
     assert_eq!(store.highest_taken_in(), sample(3).id().number());
 
     // and when the database comes, ids go on above theirs, and each leaves when it is handed over.
@@ -51,13 +51,16 @@ async fn they_are_kept_over_crashes_until_they_are_in_the_store() {
     is_well(&store).await;
     assert_eq!(loaded(&store).await.1.task_number, sample(3).id().number());
     store.commit(life(1)).await.unwrap();
-    store.handed_over(sample(1).id()).await.unwrap();
+    store
+        .handed_over(vec![sample(1).id().clone()])
+        .await
+        .unwrap();
     kill(store).await;
     let store = open(folder.path(), &database).await;
     assert_eq!(ids(&store), expected[1..]);
-    for id in &expected[1..] {
-        store.handed_over(id).await.unwrap();
-    }
+    assert_eq!(store.waiting_taken_in(), 2);
+    store.handed_over(expected[1..].to_vec()).await.unwrap();
+    assert_eq!(store.waiting_taken_in(), 0);
     assert_eq!(JournaledStore::left_in(folder.path()), None);
     store.close().await.unwrap();
 }

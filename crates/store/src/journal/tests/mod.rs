@@ -1,7 +1,8 @@
 //! The journal over a database that fails when it is told to, and over real servers.
 
 mod away;
-mod fake;
+mod catching_up;
+mod conforming;
 mod file;
 mod intake;
 mod servers;
@@ -10,8 +11,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use cloudai_model::record::Record;
 
-use self::fake::FakeDatabase;
-use super::{JournalSettings, JournaledOpenError, JournaledStore};
+use super::{FakeDatabase, JournalSettings, JournaledOpenError, JournaledStore};
 use crate::conformance::sample;
 
 /// A commit waits so long in these tests.

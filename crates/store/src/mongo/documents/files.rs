@@ -13,8 +13,7 @@ use crate::ReadError;
 
 pub(crate) const COLLECTION: &str = "FILE_METADATA";
 
-/// The pages after the first, under `<task>/<page>`; those beyond the document's `pages` are left
-/// over from an earlier attempt.
+/// The pages after the first, under `<task>/<page>`; as many as the document's `pages` says.
 pub(crate) const PAGES: &str = "FILE_METADATA_PAGES";
 
 /// What the lists of one document may take, roughly.

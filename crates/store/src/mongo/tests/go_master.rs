@@ -112,6 +112,57 @@ async fn written_by_go(server: &Server, settings: &MongoSettings) -> Database {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attempts_keep_their_numbers_when_taking_them_up_is_broken_off_between_two() {
+    // Given a task of the Go master's that had three attempts,
+    let server = Server::start(&[]);
+    let settings = server.settings();
+    let database = client(&server.uri())
+        .await
+        .database(settings.database.as_deref().unwrap());
+    let tasks = database.collection("TASKS");
+    tasks
+        .insert_one(task("task-5", "running", 2))
+        .await
+        .unwrap();
+    let assignments = database.collection::<Document>("ASSIGNMENTS");
+    let attempt = |number: i64| {
+        doc! {
+            "ass_id": format!("a{number}"), "task_id": "task-5",
+            "worker_id": format!("w-{number}"), "assigned_at": at(number),
+        }
+    };
+    let all = [attempt(1), attempt(2), attempt(3)];
+    assignments.insert_many(all).await.unwrap();
+    let read = async |store: &MongoStore| {
+        let found = store.assignments(&"task-5".parse().unwrap()).await.unwrap();
+        let of = found
+            .iter()
+            .map(|it| (it.attempt.number, it.worker.to_string(), it.ended.is_some()));
+        of.collect::<Vec<_>>()
+    };
+    let of = |number: u32, ended| (number, format!("w-{number}"), ended);
+    let expected = [of(1, true), of(2, true), of(3, false)];
+    let store = MongoStore::open(&settings).await.unwrap();
+    assert_eq!(read(&store).await, expected);
+    store.close().await.unwrap();
+
+    // when a start ended after the first of them, as a crash there leaves it, or after the second,
+    for left in [vec![2, 3], vec![3]] {
+        for number in left {
+            let ours = doc! { "_id": format!("task-5-{number}") };
+            let removed = assignments.delete_one(ours).await.unwrap();
+            assert_eq!(removed.deleted_count, 1);
+            assignments.insert_one(attempt(number)).await.unwrap();
+        }
+        let store = MongoStore::open(&settings).await.unwrap();
+
+        // then the next takes up the others, each as what it was.
+        assert_eq!(read(&store).await, expected);
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_go_master_wrote_is_read_with_defaults_and_goes_on_from_there() {
     // Given a database of the Go master,
     let server = Server::start(&[]);

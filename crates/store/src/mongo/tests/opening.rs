@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use cloudai_model::record::Record;
 use mongodb::bson::doc;
 
 use crate::mongod::{ReplicaSet, Server, client, made_by_script};
 use crate::{
     MongoOpenError, MongoSettings, MongoStore, Store as _,
-    conformance::{commit, loaded, sample},
-    mongo::settings::Limits,
+    conformance::{commit, loaded, sample, worker},
+    mongo::{head, settings::Limits},
 };
 
 const PASSWORD: &str = "hunter2@home";
@@ -158,6 +159,69 @@ async fn a_newer_schema_is_refused_and_left_as_it_is() {
     );
     assert!(newer, "{shown}");
     assert_eq!(heads.find_one(doc! {}).await.unwrap(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_schema_is_this_ones_from_the_start_on_which_takes_it() {
+    let server = Server::start(&[]);
+    let settings = server.settings();
+    MongoStore::open(&settings)
+        .await
+        .unwrap()
+        .close()
+        .await
+        .unwrap();
+    let database = client(&server.uri()).await;
+    let database = database.database(settings.database.as_deref().unwrap());
+    let heads = database.collection::<mongodb::bson::Document>("BATCHES");
+    let older = doc! { "$set": { "schema": head::SCHEMA - 1 } };
+    heads.update_one(doc! {}, older).await.unwrap();
+    MongoStore::open(&settings)
+        .await
+        .unwrap()
+        .close()
+        .await
+        .unwrap();
+    let found = heads.find_one(doc! {}).await.unwrap().unwrap();
+    assert_eq!(found.get_i64("schema").unwrap(), head::SCHEMA);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_makes_the_indexes_that_are_read_along() {
+    let server = Server::start(&[]);
+    let settings = server.settings();
+    let store = MongoStore::open(&settings).await.unwrap();
+    let it = sample(1);
+    let life = [it.added(), it.assigned(), it.resulted(), it.uploaded()];
+    commit(&store, life).await;
+    commit(&store, [Record::Worker(worker("w-1"))]).await;
+    let database = client(&server.uri()).await;
+    let database = database.database(settings.database.as_deref().unwrap());
+    for (collection, expected) in [
+        (
+            "TASKS",
+            &[
+                "cloudai_end",
+                "cloudai_number",
+                "cloudai_order",
+                "cloudai_status",
+                "cloudai_user",
+                "cloudai_worker",
+            ][..],
+        ),
+        ("ASSIGNMENTS", &["cloudai_open", "cloudai_task"]),
+        ("RESULTS", &["cloudai_order"]),
+        ("FILE_METADATA", &["cloudai_user"]),
+        // Few, and read as a whole or by id.
+        ("WORKER_REGISTRY", &[]),
+    ] {
+        let collection = database.collection::<mongodb::bson::Document>(collection);
+        let mut names = collection.list_index_names().await.unwrap();
+        names.retain(|name| name != "_id_");
+        names.sort_unstable();
+        assert_eq!(names, expected);
+    }
+    store.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -171,13 +171,34 @@ async fn a_write_that_comes_late_undoes_nothing() {
     };
     let running = crate::mongo::documents::tasks::write_state(&it.running);
     let added = crate::mongo::documents::tasks::write(&it.task);
-    for change in [Change::Set(running), Change::Put(added), Change::Remove] {
+    let all = [Change::Set(running), Change::Put(added), Change::Remove];
+    for change in all.clone() {
         let write = vec![late(change)];
         head::carry_out(&store.link, write, head.number - 1)
             .await
             .unwrap();
         let task = store.task(it.id()).await.unwrap().unwrap();
         assert_eq!(task.state, it.done);
+    }
+
+    // Nor does what is gone come back, but for a document that is written as a whole.
+    commit(&store, [it.forgotten()]).await;
+    for change in all {
+        let comes_back = matches!(change, Change::Put(_));
+        let write = vec![late(change)];
+        head::carry_out(&store.link, write, head.number)
+            .await
+            .unwrap();
+        let task = store.task(it.id()).await.unwrap();
+        assert_eq!(task.is_some(), comes_back);
+        if comes_back {
+            // What removes it may be sent again, too, and finds it.
+            let write = vec![late(Change::Remove)];
+            head::carry_out(&store.link, write, head.number + 1)
+                .await
+                .unwrap();
+            assert_eq!(store.task(it.id()).await.unwrap(), None);
+        }
     }
     store.close().await.unwrap();
 }
@@ -198,11 +219,31 @@ async fn more_files_than_a_document_can_name_are_read_back_and_replaced() {
     let files = store.files(it.id()).await.unwrap();
     assert!(files.as_ref() == Some(&it.files));
 
-    // when a later attempt leaves three, then nothing is read of the first's.
-    it.files.files.truncate(3);
+    let pages = store.link.collection("FILE_METADATA_PAGES");
+    let pages = async || pages.count_documents(doc! {}).await.unwrap();
+    let all = pages().await;
+    assert!(all > 2, "{all}");
+
+    // when later attempts leave less, then nothing is read of the first's, and no page is left over:
+    let many = it.uploaded();
+    it.files.files.truncate(80_000);
     commit(&store, [it.uploaded()]).await;
+    assert!(store.files(it.id()).await.unwrap().as_ref() == Some(&it.files));
+    assert!((1..all).contains(&pages().await), "{}", pages().await);
+    it.files.files.truncate(3);
+    let few = it.uploaded();
+    commit(&store, [few.clone()]).await;
     let of_user = store.files_of_user(&it.files.user).await.unwrap();
-    assert_eq!(of_user, [it.files]);
+    assert_eq!(of_user, std::slice::from_ref(&it.files));
+    assert_eq!(pages().await, 0);
+
+    // also within a batch, and of what it forgets.
+    commit(&store, [many.clone(), few]).await;
+    assert_eq!(pages().await, 0);
+    commit(&store, [many.clone()]).await;
+    assert_eq!(pages().await, all);
+    commit(&store, [many, it.forgotten()]).await;
+    assert_eq!(pages().await, 0);
     store.close().await.unwrap();
 }
 

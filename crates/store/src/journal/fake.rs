@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -12,14 +13,14 @@ use cloudai_model::{
 };
 use tokio::sync::mpsc;
 
+use super::database::{Database, NotOpened, Reached};
 use crate::{
     CommitError, EndedQuery, EndedTask, Highest, MemoryStore, ReadError, Store, TaskQuery,
-    journal::database::{Database, NotOpened, Reached},
 };
 
 /// See the module. Clones are the same database, and it outlives those who open it.
 #[derive(Clone, Default)]
-pub(super) struct FakeDatabase(Arc<Inner>);
+pub struct FakeDatabase(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -31,7 +32,9 @@ struct Inner {
 pub(super) struct How {
     /// Nobody answers.
     pub(super) away: bool,
-    /// Commits are taken, and not answered.
+    /// How long it takes for a commit.
+    pub(super) takes: Duration,
+    /// Commits are taken, and for as long as this lasts not answered.
     pub(super) silent: bool,
     /// It goes away after so many commits more.
     pub(super) commits_left: Option<usize>,
@@ -53,21 +56,25 @@ impl FakeDatabase {
         self.0.how.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn goes_away(&self) {
+    /// Nobody answers from here on.
+    pub fn goes_away(&self) {
         self.how().away = true;
     }
 
-    pub(super) fn comes_back(&self) {
+    /// All is well from here on.
+    pub fn comes_back(&self) {
         let mut how = self.how();
         (how.away, how.silent, how.commits_left) = (false, false, None);
     }
 
     /// What is really there.
-    pub(super) fn kept(&self) -> &MemoryStore {
+    #[must_use]
+    pub fn kept(&self) -> &MemoryStore {
         &self.0.kept
     }
 
     /// The order of the first task of each batch, as they came.
+    #[cfg(test)]
     pub(super) fn orders(&self) -> Vec<u64> {
         let order = |batch: &Arc<Vec<Record>>| match &batch[0] {
             Record::TaskAdded(task) => task.order,
@@ -168,6 +175,8 @@ impl Store for FakeReached {
                 key: "task-1".to_owned(),
             });
         }
+        let takes = self.database.how().takes;
+        tokio::time::sleep(takes).await;
         self.database.kept().commit(Arc::clone(&batch)).await?;
         let silent = {
             let mut how = self.database.how();
@@ -178,10 +187,14 @@ impl Store for FakeReached {
             }
             how.silent
         };
-        if silent {
-            std::future::pending::<()>().await;
+        if !silent {
+            return Ok(());
         }
-        Ok(())
+        while self.database.how().silent {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (place, cause) = (PLACE.to_owned(), "no answer came".into());
+        Err(CommitError::OutOfReach { place, cause })
     }
 
     async fn load(&self, sink: mpsc::Sender<Vec<Record>>) -> Result<Highest, ReadError> {
@@ -251,31 +264,4 @@ impl Store for FakeReached {
     async fn close(&self) -> Result<(), CommitError> {
         Ok(())
     }
-}
-
-/// The conformance suite over a journal before a database that is there.
-mod conformance_over_a_database_that_is_there {
-    use std::sync::Arc;
-
-    use super::FakeDatabase;
-    use crate::conformance::Place;
-
-    fn place() -> (Place, tempfile::TempDir) {
-        let folder = tempfile::tempdir().unwrap();
-        let (data_dir, database) = (folder.path().to_owned(), FakeDatabase::default());
-        let open = move || {
-            // A slow machine makes no outage here.
-            let opening = super::super::open_patiently(&data_dir, &database);
-            let runtime = tokio::runtime::Handle::current();
-            let store = tokio::task::block_in_place(|| runtime.block_on(opening));
-            Arc::new(store) as Arc<dyn crate::Store>
-        };
-        let place = Place {
-            open: Box::new(open),
-            keeps: true,
-        };
-        (place, folder)
-    }
-
-    crate::conformance::suite!(super::place);
 }

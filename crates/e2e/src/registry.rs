@@ -7,8 +7,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use crate::{cluster::free_port, wait::until};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use cloudai_tests::{cluster::free_port, wait::until};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::{
@@ -16,33 +16,41 @@ use tokio::{
     net::TcpStream,
 };
 
-pub(crate) const USER: &str = "me";
-pub(crate) const PASSWORD: &str = "p?~>>\u{ff}:x";
+/// Who may read where a password is asked for.
+pub const USER: &str = "me";
+/// With this password.
+pub const PASSWORD: &str = "p?~>>\u{ff}:x";
 /// `PASSWORD` by bcrypt.
 const HTPASSWD: &str = "me:$2b$05$M1WePzfPem3f3hB3V69AyuoksFZsr0tcrfKxNzgcaxUSzmo0Xr00a\n";
 const BUSYBOX: &str = "/bin/busybox";
 
 /// A running registry; ends when it is dropped.
-pub(crate) struct Registry {
-    pub(crate) address: SocketAddr,
+pub struct Registry {
+    /// Where it answers.
+    pub address: SocketAddr,
     program: Child,
     _folder: tempfile::TempDir,
 }
 
 impl Registry {
     /// One that anybody may read.
-    pub(crate) async fn open() -> Self {
-        Self::start(false).await
+    pub async fn open() -> Self {
+        Self::start("127.0.0.1", false).await
+    }
+
+    /// The same at another address of this machine.
+    pub async fn open_at(host: &str) -> Self {
+        Self::start(host, false).await
     }
 
     /// One that wants [`USER`] and [`PASSWORD`].
-    pub(crate) async fn with_password() -> Self {
-        Self::start(true).await
+    pub async fn with_password() -> Self {
+        Self::start("127.0.0.1", true).await
     }
 
-    async fn start(needs_password: bool) -> Self {
+    async fn start(host: &str, needs_password: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let address: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+        let address = SocketAddr::new(host.parse().unwrap(), free_port());
         let config = folder.path().join("config.yml");
         std::fs::write(
             &config,
@@ -72,7 +80,7 @@ impl Registry {
 
     /// Puts an image of busybox and of as many MB as are said, which don't compress, into it;
     /// returns its digest.
-    pub(crate) async fn put(&self, name: &str, tag: &str, megabytes: usize) -> String {
+    pub async fn put(&self, name: &str, tag: &str, megabytes: usize) -> String {
         let mut layers = vec![busybox_layer()];
         if megabytes > 0 {
             layers.push(noise_layer(megabytes));

@@ -1,0 +1,242 @@
+//! A program that breaks: with a disk and a clock of its own, started again whenever it should run
+//! and doesn't, as a service manager would.
+
+use std::{
+    collections::VecDeque,
+    fs,
+    path::{Path, PathBuf},
+    process::Command as Immediate,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::process::Command;
+
+use super::chronicle::Chronicle;
+use crate::{namespace::as_root, process::Process, small_disk::SmallDisk, wall_clock::WallClock};
+
+/// How a program is started, but for its data directory and what its clock needs.
+pub type Recipe = Box<dyn Fn(&[(&'static str, String)]) -> Command + Send + Sync>;
+
+/// See the module. Killed when dropped, its disk unmounted.
+pub struct Machine {
+    name: String,
+    folder: PathBuf,
+    recipe: Recipe,
+    chronicle: Chronicle,
+    process: Option<Process>,
+    /// Answers in JSON that nobody has taken yet.
+    answers: Arc<Mutex<VecDeque<String>>>,
+    clock: WallClock,
+    disk: SmallDisk,
+    is_full: bool,
+    /// Whether it had no room at some time since it was started.
+    was_full: bool,
+    is_wanted: bool,
+    starts: usize,
+    /// How it ended by itself, each time.
+    ends: Vec<String>,
+}
+
+impl Machine {
+    /// One that is not started, with a disk of so many MB.
+    ///
+    /// # Panics
+    /// If it can't be set up: needs root or sudo, and a C compiler.
+    #[must_use]
+    pub fn new(name: &str, run: &Path, disk_mb: u32, recipe: Recipe, log: &Chronicle) -> Self {
+        let folder = run.join(name);
+        Self {
+            name: name.to_owned(),
+            recipe,
+            chronicle: log.clone(),
+            process: None,
+            answers: Arc::default(),
+            clock: WallClock::new(&run.join(format!("{name}-clock"))),
+            disk: SmallDisk::at(&folder, disk_mb),
+            folder,
+            is_full: false,
+            was_full: false,
+            is_wanted: false,
+            starts: 0,
+            ends: Vec::new(),
+        }
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.folder
+    }
+
+    /// How often it was started.
+    #[must_use]
+    pub fn starts(&self) -> usize {
+        self.starts
+    }
+
+    /// Ends that nobody brought about, and that no full disk explains.
+    #[must_use]
+    pub fn ends(&self) -> &[String] {
+        &self.ends
+    }
+
+    /// Starts it; from now on it should run.
+    pub fn start(&mut self) {
+        let mut command = (self.recipe)(&self.clock.env());
+        command.arg("-data-dir").arg(&self.folder);
+        let (name, chronicle) = (self.name.clone(), self.chronicle.clone());
+        let answers = self.answers.clone();
+        let told = move |line: &str| {
+            if line.starts_with(['[', '{']) {
+                let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+                answers.push_back(line.to_owned());
+            } else {
+                chronicle.note(&name, line);
+            }
+        };
+        self.answers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        let parent = self.folder.parent().unwrap_or(&self.folder);
+        let process = Process::spawn_apart(&self.name, command, parent, Arc::new(told));
+        self.process = Some(process);
+        self.is_wanted = true;
+        self.was_full = self.is_full;
+        self.starts += 1;
+    }
+
+    /// Starts it again if it should run and doesn't.
+    pub async fn look_after(&mut self) {
+        let Some(process) = self.process.as_mut().filter(|_| self.is_wanted) else {
+            return;
+        };
+        let Some(status) = process.ended() else {
+            return;
+        };
+        // Its last words are still on their way through the pipe.
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        self.chronicle
+            .note(&self.name, format!("ENDED BY ITSELF with {status}"));
+        if !self.was_full {
+            let at = self.chronicle.elapsed_s();
+            self.ends.push(format!(
+                "{} ended by itself with {status}, {at:.1} s in",
+                self.name
+            ));
+        }
+        self.start();
+    }
+
+    /// Kills it without a warning, and waits until it is gone. It should not run any more.
+    pub async fn kill(&mut self) {
+        self.is_wanted = false;
+        self.signal("KILL");
+        if let Some(mut process) = self.process.take() {
+            process.ends().await;
+        }
+    }
+
+    /// Asks it to end and waits for that: its exit code.
+    pub async fn ends_in_order(&mut self) -> Option<i32> {
+        self.is_wanted = false;
+        self.signal("TERM");
+        self.process.as_mut()?.ends().await
+    }
+
+    /// Waits until it has ended, which it was asked for otherwise: its exit code.
+    pub async fn ends_when_asked(&mut self) -> Option<i32> {
+        self.is_wanted = false;
+        self.process.as_mut()?.ends().await
+    }
+
+    /// Sends a signal to all that runs of it, also where it was started by sudo.
+    pub fn signal(&self, signal: &str) {
+        signal_all(signal, &processes_with(&self.folder));
+    }
+
+    /// Steps its clock to so far from the true time.
+    pub fn step_clock(&self, offset_s: i64) {
+        self.clock.step_to(offset_s);
+    }
+
+    /// Takes all room of its disk.
+    pub fn fill_disk(&mut self) {
+        self.is_full = true;
+        self.was_full = true;
+        self.disk.fill();
+    }
+
+    /// Gives it back.
+    pub fn empty_disk(&mut self) {
+        self.disk.empty();
+        self.is_full = false;
+    }
+
+    /// Types a command, whose answer in JSON comes later.
+    ///
+    /// # Errors
+    /// If it doesn't run or doesn't read.
+    pub async fn type_line(&mut self, line: &str) -> std::io::Result<()> {
+        match &mut self.process {
+            Some(process) => process.try_type_line(line).await,
+            None => Err(std::io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    /// The next answer in JSON.
+    pub fn answer(&mut self) -> Option<String> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.pop_front()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.signal("KILL");
+    }
+}
+
+/// The processes that work on a data directory: those that were told it as an argument of its own.
+#[must_use]
+pub fn processes_with(data_dir: &Path) -> Vec<u32> {
+    processes(|args| args.iter().any(|arg| Path::new(arg) == data_dir))
+}
+
+/// The processes whose arguments are such.
+pub fn processes(wanted: impl Fn(&[String]) -> bool) -> Vec<u32> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // Gone meanwhile is as well.
+        let Ok(line) = fs::read(entry.path().join("cmdline")) else {
+            continue;
+        };
+        let args: Vec<String> = line
+            .split(|byte| *byte == 0)
+            .map(|arg| String::from_utf8_lossy(arg).into_owned())
+            .collect();
+        if wanted(&args) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+/// Sends a signal to these.
+pub fn signal_all(signal: &str, pids: &[u32]) {
+    if pids.is_empty() {
+        return;
+    }
+    let mut words = as_root();
+    words.extend(["kill".to_owned(), format!("-{signal}")]);
+    words.extend(pids.iter().map(ToString::to_string));
+    // One that has ended meanwhile is no trouble.
+    let _ = Immediate::new(&words[0])
+        .args(&words[1..])
+        .stderr(std::process::Stdio::null())
+        .status();
+}

@@ -1,0 +1,362 @@
+//! What is broken: a master, four workers on one engine, each in a network of its own, and a database.
+//!
+//! All between a worker and its master goes over relays that can be made slow, one for each way they
+//! call each other; the relays stand on the master's side of the worker's cable. A worker reaches the
+//! engine over a relay, too.
+
+use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
+
+use cloudai_engine::Engine;
+use cloudai_model::ClusterId;
+use cloudai_store::mongod::ReplicaSet;
+use serde_json::Value;
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::{Instant, sleep},
+};
+
+use super::{
+    Settings, Store,
+    chronicle::Chronicle,
+    leftovers::RunFolder,
+    machine::{Machine, Recipe},
+    plan::WORKERS,
+};
+use crate::{
+    cluster::free_port,
+    namespace::Namespace,
+    programs::programs,
+    relay::{ENGINE, End, Relay},
+    wait::Deadline,
+};
+
+/// So short that a run sees many workers inactive and lost, and so long that a busy machine sees few
+/// for no reason.
+const MASTER_FLAGS: &[&str] = &[
+    "-heartbeat-interval=500ms",
+    "-inactive-after=3s",
+    "-lost-after=6s",
+    // What is broken on purpose is no task's fault, however often.
+    "-machine-failure-limit=1000",
+    "-set-aside-for=2s",
+    "-stop-grace=1s",
+    "-min-free=8MB",
+    "-journal-after=1s",
+];
+/// So many tasks, of half a core each, have room on a worker.
+pub const PLACES: usize = 4;
+const WORKER_CORES: &str = "2";
+const WORKER_DISK_MB: u32 = 96;
+/// The master keeps what all tasks left.
+const MASTER_DISK_MB: u32 = 192;
+const MASTER_DISK_MB_PER_MINUTE: u32 = 64;
+/// How long an answer of the master's console is waited for.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// A worker and all ways to and from it.
+pub struct Worker {
+    /// The program.
+    pub machine: Machine,
+    /// Its network.
+    pub namespace: Namespace,
+    /// Its way to the engine.
+    pub engine: Relay,
+    /// Its way to the master.
+    pub to_master: Relay,
+    /// The master's way to it.
+    pub from_master: Relay,
+}
+
+/// The replica set, and who of it is away.
+pub struct Database {
+    /// Its members.
+    pub set: Arc<ReplicaSet>,
+    /// Members that were killed.
+    pub killed: Vec<usize>,
+    /// A member that stands still.
+    pub stopped: Option<usize>,
+}
+
+/// See the module.
+pub struct Site {
+    /// Where all of it lies.
+    pub folder: Arc<RunFolder>,
+    /// The cluster's id, that containers are labelled with.
+    pub cluster: ClusterId,
+    /// Where clients reach the master.
+    pub grpc: SocketAddr,
+    /// What happens.
+    pub chronicle: Chronicle,
+    /// The engine, for a look at it.
+    pub engine: Engine,
+    master: Mutex<Machine>,
+    workers: Vec<Mutex<Worker>>,
+    database: Option<Mutex<Database>>,
+    /// One question at a time.
+    asking: Mutex<()>,
+    store_env: Option<String>,
+}
+
+impl Site {
+    /// Sets all of it up in a folder, and waits until every worker is active.
+    ///
+    /// # Panics
+    /// If that fails: needs root or sudo, an engine, and a mongod for that store.
+    pub async fn new(settings: &Settings, run: &Arc<RunFolder>, chronicle: &Chronicle) -> Self {
+        let folder = run.path();
+        let engine = crate::engine::engine().await;
+        let database = match settings.store {
+            Store::Sqlite => None,
+            Store::MongoDb => {
+                let starting = tokio::task::spawn_blocking(ReplicaSet::start);
+                Some(Arc::new(starting.await.expect("the replica set starts")))
+            }
+        };
+        let store_env = database.as_ref().and_then(|set| set.settings().uri);
+        let grpc: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+        let minutes = u32::try_from(settings.span.as_secs() / 60).unwrap_or(u32::MAX);
+        let disk_mb = MASTER_DISK_MB + MASTER_DISK_MB_PER_MINUTE.saturating_mul(minutes);
+        let recipe = master_recipe(grpc, store_env.clone());
+        let mut master = Machine::new("master", folder, disk_mb, recipe, chronicle);
+        master.start();
+        let mut site = Self {
+            folder: run.clone(),
+            cluster: "unknown".parse().expect("it is a word"),
+            grpc,
+            chronicle: chronicle.clone(),
+            engine,
+            master: Mutex::new(master),
+            workers: Vec::new(),
+            database: database.map(|set| {
+                Mutex::new(Database {
+                    set,
+                    killed: Vec::new(),
+                    stopped: None,
+                })
+            }),
+            asking: Mutex::new(()),
+            store_env,
+        };
+        let status = site.is_ready().await;
+        let id = status["cluster_id"]
+            .as_str()
+            .expect("a ready master has one");
+        fs::write(folder.join(super::leftovers::CLUSTER), id).expect("there is room");
+        site.cluster = id.parse().expect("the master's id is one");
+        for index in 0..WORKERS {
+            let worker = site.new_worker(index).await;
+            site.workers.push(Mutex::new(worker));
+        }
+        let deadline = Deadline::new("every worker to be active");
+        while !site.all_active().await {
+            deadline.again().await;
+        }
+        site
+    }
+
+    /// Waits until the master has read its store and lacks nothing; its status.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    pub async fn is_ready(&self) -> Value {
+        let deadline = Deadline::new("the master to have read its store");
+        loop {
+            if let Some(status) = self.ask("status").await
+                && status["ready"] == true
+                && status["degraded"].is_null()
+            {
+                return status;
+            }
+            deadline.again().await;
+        }
+    }
+
+    async fn new_worker(&self, index: usize) -> Worker {
+        let name = format!("worker-{}", index + 1);
+        let namespace = Namespace::new();
+        super::leftovers::remember(self.folder.path(), namespace.name());
+        let at = |host: &str, port: u16| -> SocketAddr {
+            let host = host.parse().expect("a namespace has addresses");
+            SocketAddr::new(host, port)
+        };
+        let listens = at(&namespace.there, free_port());
+        let from_master = End::Tcp(at(&namespace.here, free_port()));
+        let from_master = Relay::new(from_master, End::Tcp(listens)).await;
+        // As the master tells it workers that it calls: its own port at the address it calls from.
+        let to_master = End::Tcp(at(&namespace.here, self.grpc.port()));
+        let to_master = Relay::new(to_master, End::Tcp(self.grpc)).await;
+        let socket = self.folder.path().join(format!("{name}.sock"));
+        let engine = Relay::new(End::Unix(socket), End::Unix(ENGINE.into())).await;
+
+        let token = self.register(&name, from_master.address()).await;
+        let words = [
+            ("-id", name.clone()),
+            ("-master", to_master.address().to_string()),
+            ("-port", listens.to_string()),
+            ("-cpu", WORKER_CORES.to_owned()),
+            ("-mem", "8".to_owned()),
+            ("-storage", "20".to_owned()),
+            ("-token", token),
+            ("-orphan-grace", "5s".to_owned()),
+            // Half of them as workers that aren't on the engine's machine.
+            ("-output", ["folder", "volume"][index % 2].to_owned()),
+        ];
+        let recipe = worker_recipe(&namespace, engine.host(), &words);
+        let mut machine = Machine::new(
+            &name,
+            self.folder.path(),
+            WORKER_DISK_MB,
+            recipe,
+            &self.chronicle,
+        );
+        machine.start();
+        Worker {
+            machine,
+            namespace,
+            engine,
+            to_master,
+            from_master,
+        }
+    }
+
+    /// Registers a worker; its token.
+    async fn register(&self, name: &str, address: SocketAddr) -> String {
+        let mut master = self.master.lock().await;
+        let typed = master
+            .type_line(&format!("register {name} {address}"))
+            .await;
+        typed.expect("the master reads commands");
+        drop(master);
+        let deadline = Deadline::new("the worker's token to be told");
+        loop {
+            let told = self.chronicle.timeline(name);
+            let token = told.iter().find_map(|line| line.split_once("-token "));
+            if let Some((_, token)) = token {
+                return token.trim().to_owned();
+            }
+            deadline.again().await;
+        }
+    }
+
+    /// The master.
+    pub async fn master(&self) -> MutexGuard<'_, Machine> {
+        self.master.lock().await
+    }
+
+    /// A worker, from 0.
+    pub async fn worker(&self, index: usize) -> MutexGuard<'_, Worker> {
+        self.workers[index].lock().await
+    }
+
+    /// The database.
+    ///
+    /// # Panics
+    /// If the store is another one.
+    pub async fn database(&self) -> MutexGuard<'_, Database> {
+        let database = self.database.as_ref().expect("its faults are of its plan");
+        database.lock().await
+    }
+
+    /// The answer to a command, if the master gives one in time.
+    pub async fn ask(&self, command: &str) -> Option<Value> {
+        let _one_at_a_time = self.asking.lock().await;
+        let line = format!("{command} --json");
+        let starts = {
+            let mut master = self.master.lock().await;
+            // What came too late for whoever asked before.
+            while master.answer().is_some() {}
+            let typing = master.type_line(&line);
+            tokio::time::timeout(ANSWER_WITHIN, typing)
+                .await
+                .ok()?
+                .ok()?;
+            master.starts()
+        };
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        while Instant::now() < deadline {
+            let mut master = self.master.lock().await;
+            if master.starts() != starts {
+                return None;
+            }
+            if let Some(answer) = master.answer() {
+                return serde_json::from_str(&answer).ok();
+            }
+            drop(master);
+            sleep(Duration::from_millis(30)).await;
+        }
+        None
+    }
+
+    /// Whether the master counts every worker as active, and is short of nothing itself.
+    pub async fn all_active(&self) -> bool {
+        let Some(workers) = self.ask("workers").await else {
+            return false;
+        };
+        let workers = workers.as_array().map_or(&[][..], Vec::as_slice);
+        let active = |worker: &Value| worker["status"] == "active" && worker["reason"] == "";
+        workers.len() == self.workers.len() && workers.iter().all(active)
+    }
+
+    /// Starts again, for ever, what should run and doesn't.
+    pub async fn look_after(&self) {
+        loop {
+            self.look_after_once().await;
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Starts again what should run and doesn't.
+    pub async fn look_after_once(&self) {
+        self.master.lock().await.look_after().await;
+        for worker in &self.workers {
+            worker.lock().await.machine.look_after().await;
+        }
+    }
+
+    /// The master as a tool on its own store, with these words.
+    pub async fn store_tool(&self, words: &[&str]) -> std::process::Output {
+        let mut command = tokio::process::Command::new(&programs().master);
+        command.args(words).arg("-data-dir");
+        command.arg(self.master.lock().await.data_dir());
+        if let Some(uri) = &self.store_env {
+            command.env("MONGODB_URI", uri);
+        }
+        command.output().await.expect("the program is there")
+    }
+}
+
+fn master_recipe(grpc: SocketAddr, store_env: Option<String>) -> Recipe {
+    let http = format!("127.0.0.1:{}", free_port());
+    Box::new(move |env| {
+        let mut command = tokio::process::Command::new(&programs().master);
+        command.args(["-grpc", &grpc.to_string(), "-http", &http]);
+        command.args(MASTER_FLAGS);
+        command.envs(env.iter().map(|(name, value)| (name, value)));
+        if let Some(uri) = &store_env {
+            command.env("MONGODB_URI", uri);
+        }
+        command
+    })
+}
+
+fn worker_recipe(namespace: &Namespace, engine: String, words: &[(&str, String)]) -> Recipe {
+    // sudo keeps no variables; `env` brings them in.
+    let inside = namespace.words();
+    let args: Vec<String> = words
+        .iter()
+        .flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()])
+        .collect();
+    Box::new(move |env| {
+        let mut command = tokio::process::Command::new(&inside[0]);
+        command.args(&inside[1..]).arg("env");
+        command.arg(format!("DOCKER_HOST={engine}"));
+        for (name, value) in env {
+            command.arg(format!("{name}={value}"));
+        }
+        command
+            .arg("NO_COLOR=1")
+            .arg(&programs().worker)
+            .args(&args);
+        command
+    })
+}

@@ -1,0 +1,188 @@
+//! The client: a stream of tasks, cancels, and a note of every answer, or that none came.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use cloudai_model::TaskId;
+use cloudai_proto::{
+    CancelAnswer, CancelRequest, Submitted, cluster::master_worker_client::MasterWorkerClient,
+    submit,
+};
+use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tonic::transport::{Channel, Endpoint};
+
+use super::{faults::sleep_or_stop, random::Random, site::Site, tasks::Kind};
+
+/// No more than so many tasks are on their way at a time, so that the calm afterwards is short.
+const MOST_LIVE: usize = 16;
+/// No answer within this is none.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Between two tries to cancel a task.
+const CANCEL_AGAIN: Duration = Duration::from_millis(500);
+
+/// What the master said to a submit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Accepted.
+    Accepted(TaskId),
+    /// No.
+    Refused(String),
+    /// Nothing that arrived: it may be there or not.
+    None,
+}
+
+/// What is known of a task's cancel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cancel {
+    /// It was asked for, at least once.
+    pub asked: bool,
+    /// It was answered with yes.
+    pub taken: bool,
+}
+
+/// One submit.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The task's name, which no other has.
+    pub name: String,
+    /// What it does.
+    pub kind: Kind,
+    /// What the master said.
+    pub answer: Answer,
+    /// What became of its cancel.
+    pub cancel: Cancel,
+}
+
+/// All submits so far. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Orders(Arc<Mutex<Vec<Order>>>);
+
+impl Orders {
+    /// As they are now.
+    #[must_use]
+    pub fn all(&self) -> Vec<Order> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn push(&self, order: Order) -> usize {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(order);
+        all.len() - 1
+    }
+
+    fn change(&self, index: usize, change: impl FnOnce(&mut Order)) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut all[index]);
+    }
+
+    /// How many of those that were accepted have not been seen to end.
+    fn live(&self, ended: &BTreeSet<String>) -> usize {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let accepted = all.iter().filter_map(|order| match &order.answer {
+            Answer::Accepted(task) => Some(task.to_string()),
+            _ => None,
+        });
+        accepted.filter(|task| !ended.contains(task)).count()
+    }
+}
+
+/// A client that waits for no answer for ever.
+#[must_use]
+pub fn client(site: &Site) -> MasterWorkerClient<Channel> {
+    let address = format!("http://{}", site.grpc);
+    let endpoint = Endpoint::from_shared(address).expect("an address makes a URI");
+    let endpoint = endpoint.connect_timeout(ANSWER_WITHIN);
+    MasterWorkerClient::new(endpoint.connect_lazy())
+}
+
+/// Submits tasks until told to stop; cancels go on until they are answered, or what is to be cancelled
+/// has ended.
+pub async fn run(
+    site: Arc<Site>,
+    orders: Orders,
+    mut random: Random,
+    ended: watch::Receiver<BTreeSet<String>>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut client = client(&site);
+    let mut cancels = JoinSet::new();
+    let mut number = 0;
+    while !*stop.borrow() {
+        let pause = Duration::from_millis(random.of(20..400));
+        sleep_or_stop(pause, &mut stop).await;
+        if orders.live(&ended.borrow()) >= MOST_LIVE {
+            continue;
+        }
+        number += 1;
+        let (name, kind) = (format!("chaos-{number}"), Kind::draw(&mut random));
+        let draft = kind.draft(name.clone());
+        let call = client.assign_task(submit::to_wire(draft));
+        let answer = match tokio::time::timeout(ANSWER_WITHIN, call).await {
+            Ok(Ok(ack)) => match Submitted::from_wire(ack.into_inner()) {
+                Ok(Ok(submitted)) => Answer::Accepted(submitted.task),
+                Ok(Err(refused)) => Answer::Refused(refused.to_string()),
+                Err(_) => Answer::None,
+            },
+            Ok(Err(_)) | Err(_) => Answer::None,
+        };
+        let what = format!("{name}, {kind:?}: {answer:?}");
+        site.chronicle.note("client", what);
+        let index = orders.push(Order {
+            name,
+            kind: kind.clone(),
+            answer: answer.clone(),
+            cancel: Cancel::default(),
+        });
+        if let (Kind::Cancelled { after }, Answer::Accepted(task)) = (kind, answer) {
+            let (site, orders, ended) = (site.clone(), orders.clone(), ended.clone());
+            cancels.spawn(async move {
+                sleep(after).await;
+                cancel(&site, &orders, index, task, ended).await;
+            });
+        }
+    }
+    while cancels.join_next().await.is_some() {}
+}
+
+/// Cancels a task as often as it takes.
+async fn cancel(
+    site: &Site,
+    orders: &Orders,
+    index: usize,
+    task: TaskId,
+    ended: watch::Receiver<BTreeSet<String>>,
+) {
+    let mut client = client(site);
+    while !ended.borrow().contains(&task.to_string()) {
+        let request = CancelRequest {
+            task: task.clone(),
+            attempt: None,
+            user: None,
+            reason: String::new(),
+        };
+        orders.change(index, |order| order.cancel.asked = true);
+        let call = client.cancel_task(request.into_wire());
+        let answer = tokio::time::timeout(ANSWER_WITHIN, call).await;
+        let said = match answer {
+            Ok(Ok(ack)) => match CancelAnswer::from_wire(ack.into_inner()) {
+                CancelAnswer::Taken { .. } => {
+                    orders.change(index, |order| order.cancel.taken = true);
+                    site.chronicle.note("client", format!("{task} cancelled"));
+                    return;
+                }
+                other => format!("{other:?}"),
+            },
+            Ok(Err(status)) => status.to_string(),
+            Err(_) => "no answer".to_owned(),
+        };
+        site.chronicle
+            .note("client", format!("{task} not cancelled yet: {said}"));
+        sleep(CANCEL_AGAIN).await;
+    }
+}

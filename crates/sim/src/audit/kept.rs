@@ -1,0 +1,157 @@
+//! Accepted means kept, and nothing is said or sent before it is in the store.
+
+use std::collections::BTreeSet;
+
+use cloudai_core::{CancelOutcome, Reported};
+use cloudai_model::{Phase, TaskId, TaskStatus};
+
+use super::{
+    Seen, Told,
+    ledger::Ledger,
+    violation::{Kind, Violation, ensure},
+};
+use crate::{
+    plan::Plan,
+    wire::{FromMaster, ToMaster, ToWorker},
+};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    answered: BTreeSet<TaskId>,
+}
+
+impl Kept {
+    pub(super) fn see(&mut self, ledger: &Ledger, seen: &Seen<'_>) -> Result<(), Violation> {
+        match seen {
+            Seen::SentToWorker { worker, request } => sent(ledger, *worker, request),
+            Seen::AnsweredByMaster {
+                worker,
+                request,
+                answer,
+            } => answered(ledger, *worker, request, answer),
+            Seen::UserTold(told) => self.told(ledger, told),
+            _ => Ok(()),
+        }
+    }
+
+    fn told(&mut self, ledger: &Ledger, told: &Told) -> Result<(), Violation> {
+        let untrue = || format!("{told:?}");
+        match told {
+            Told::Submitted(task) => {
+                let kept = ledger.tasks.contains_key(task);
+                ensure(kept, Kind::SubmitLost, || task.to_string())?;
+                let new = self.answered.insert(task.clone());
+                ensure(new, Kind::IdGivenTwice, || task.to_string())
+            }
+            Told::Cancelled(task, outcome) => {
+                let Some(known) = ledger.tasks.get(task) else {
+                    return Err(Violation::new(Kind::SubmitLost, task.to_string()));
+                };
+                let state = &known.state;
+                let holds = match outcome {
+                    CancelOutcome::Cancelled => state.status == TaskStatus::Cancelled,
+                    CancelOutcome::Stopping(_) => state.cancel_requested || state.status.is_final(),
+                    CancelOutcome::AlreadyEnded => true,
+                };
+                ensure(holds, Kind::AnswerNotTrue, untrue)
+            }
+            Told::IsFinal(task) => {
+                let known = ledger.tasks.get(task);
+                let is_final = known.is_some_and(|task| task.state.status.is_final());
+                ensure(is_final, Kind::AnswerNotTrue, untrue)
+            }
+            Told::Changed(task, change) => {
+                let known = ledger.tasks.get(task);
+                let changed = known.is_some_and(|task| {
+                    let mut spec = task.spec.clone();
+                    change.apply(&mut spec);
+                    spec == task.spec
+                });
+                ensure(changed, Kind::AnswerNotTrue, untrue)
+            }
+            // It may have been changed again before the answer was heard.
+            Told::Registered(worker) => {
+                let said = |draining| ledger.said_of_workers.contains(&(worker.clone(), draining));
+                let holds = said(Some(false)) || said(Some(true));
+                ensure(holds, Kind::AnswerNotTrue, untrue)
+            }
+            Told::Unregistered(worker) => {
+                let said = ledger.said_of_workers.contains(&(worker.clone(), None));
+                ensure(said, Kind::AnswerNotTrue, untrue)
+            }
+            Told::Drained(worker, draining) => {
+                let said = (worker.clone(), Some(*draining));
+                let holds = ledger.said_of_workers.contains(&said);
+                ensure(holds, Kind::AnswerNotTrue, untrue)
+            }
+        }
+    }
+}
+
+fn sent(ledger: &Ledger, worker: usize, request: &ToWorker) -> Result<(), Violation> {
+    let name = Plan::worker_name(worker);
+    match request {
+        ToWorker::Invite => Ok(()),
+        ToWorker::Assign {
+            attempt,
+            sequence,
+            grant,
+            ..
+        } => {
+            let known = ledger.assignments.get(attempt);
+            let stored = known.is_some_and(|known| {
+                known.worker.as_str() == name
+                    && known.sequence == *sequence
+                    && known.grant == *grant
+            });
+            ensure(stored, Kind::SentBeforePersisted, || {
+                format!("{attempt} to {name}; stored: {known:?}")
+            })
+        }
+        ToWorker::Cancel { attempt, .. } => {
+            let live = ledger.live(attempt);
+            if live.is_none_or(|live| live.worker.as_str() != name) {
+                return Ok(());
+            }
+            let task = ledger.tasks.get(&attempt.task);
+            let said = task.is_some_and(|task| {
+                let state = &task.state;
+                let stopping = state.phase == Phase::Cancelling;
+                stopping || state.cancel_requested || state.time_out.is_some()
+            });
+            ensure(said, Kind::StopBeforePersisted, || {
+                format!(
+                    "{attempt} on {name}; in the store: {:?}",
+                    task.map(|it| &it.state)
+                )
+            })
+        }
+    }
+}
+
+fn answered(
+    ledger: &Ledger,
+    worker: usize,
+    request: &ToMaster,
+    answer: &FromMaster,
+) -> Result<(), Violation> {
+    let name = Plan::worker_name(worker);
+    let (Some(attempt), FromMaster::Heard(reported)) = (request.attempt(), answer) else {
+        return Ok(());
+    };
+    let live = ledger.live(attempt);
+    let is_live = live.is_some_and(|live| live.worker.as_str() == name);
+    let is_report = matches!(request, ToMaster::Report { .. });
+    match reported {
+        Reported::Live | Reported::Ended if is_report => {
+            ensure(!is_live, Kind::TakenBeforePersisted, || {
+                format!("{attempt} of {name}")
+            })
+        }
+        Reported::Live | Reported::Ended => Ok(()),
+        Reported::Superseded => ensure(!is_live, Kind::LiveRefused, || {
+            format!("{} of {attempt} on {name}", request.kind())
+        }),
+    }
+}

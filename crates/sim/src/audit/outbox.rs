@@ -1,0 +1,84 @@
+//! What a worker accepted it keeps, and reports until the master has it.
+
+use std::collections::BTreeSet;
+
+use cloudai_core::Reported;
+use cloudai_model::AttemptId;
+
+use super::{
+    Seen,
+    violation::{Kind, Violation, ensure},
+};
+use crate::wire::{FromMaster, FromWorker, ToMaster, ToWorker};
+
+type Place = (usize, AttemptId);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    on_disk: BTreeSet<Place>,
+    accepted: BTreeSet<Place>,
+    /// The master has said that it has the report, or wants none.
+    settled: BTreeSet<Place>,
+}
+
+impl Outbox {
+    pub(super) fn see(&mut self, seen: &Seen<'_>) -> Result<(), Violation> {
+        match seen {
+            Seen::SpoolFlushed { worker, record } => {
+                self.on_disk.insert((*worker, record.attempt().clone()));
+            }
+            Seen::DiskLost { worker } => {
+                self.on_disk.retain(|(at, _)| at != worker);
+                self.accepted.retain(|(at, _)| at != worker);
+            }
+            Seen::AnsweredByWorker {
+                worker,
+                request: ToWorker::Assign { attempt, .. },
+                answer: FromWorker::Taken,
+            } => {
+                let place = (*worker, attempt.clone());
+                let kept = self.on_disk.contains(&place) || self.settled.contains(&place);
+                ensure(kept, Kind::AcceptedUnkept, || {
+                    format!("{attempt} on w{worker}")
+                })?;
+                self.accepted.insert(place);
+            }
+            Seen::AnsweredByWorker {
+                worker,
+                request: ToWorker::Assign { attempt, .. },
+                answer: FromWorker::Refused(reason),
+            } => {
+                let place = (*worker, attempt.clone());
+                let taken = self.accepted.contains(&place);
+                return ensure(!taken, Kind::AnsweredOtherwise, || {
+                    format!("{attempt} on w{worker}: {reason}")
+                });
+            }
+            Seen::AnsweredByMaster {
+                worker,
+                request,
+                answer: FromMaster::Heard(reported),
+            } => {
+                let settles = match request {
+                    ToMaster::Report { .. } => true,
+                    ToMaster::Upload { .. } => *reported == Reported::Superseded,
+                    _ => false,
+                };
+                if let Some(attempt) = request.attempt().filter(|_| settles) {
+                    self.settled.insert((*worker, attempt.clone()));
+                }
+            }
+            Seen::SpoolDeleted { worker, attempt } => {
+                let place = (*worker, (*attempt).clone());
+                self.on_disk.remove(&place);
+                let owed = self.accepted.contains(&place) && !self.settled.contains(&place);
+                return ensure(!owed, Kind::ReportDropped, || {
+                    format!("{attempt} on w{worker}")
+                });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,213 @@
+//! A plan: everything that is going to happen in a run, written down before it begins.
+//!
+//! A plan follows from a seed, can be cut down item by item, and can be kept in a file. What it does
+//! not say, such as how long a message takes, follows from the seed and from the thing itself.
+
+mod faults;
+mod file;
+mod generate;
+
+use cloudai_model::Capacity;
+use serde::{Deserialize, Serialize};
+
+pub use faults::{Fault, FaultKind, UnknownFault};
+pub use file::{FileError, read, write};
+pub use generate::{Generator, generate};
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What chance follows from.
+    pub seed: u64,
+    /// When the faults end. From then on everything is to come to rest.
+    pub horizon_ms: u64,
+    /// The workers, by index.
+    pub workers: Vec<Offer>,
+    /// What happens, by time.
+    pub items: Vec<Item>,
+}
+
+/// What a worker offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// Thousandths of a core.
+    pub cpu_milli: u64,
+    /// MB of memory.
+    pub memory_mb: u64,
+    /// MB of disk.
+    pub storage_mb: u64,
+    /// Devices.
+    pub gpus: u16,
+}
+
+impl Offer {
+    /// As the model has it.
+    #[must_use]
+    pub fn capacity(&self) -> Capacity {
+        Capacity {
+            cpu_milli: self.cpu_milli,
+            memory_bytes: self.memory_mb << 20,
+            storage_bytes: self.storage_mb << 20,
+            gpus: self.gpus,
+        }
+    }
+}
+
+/// One thing that happens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// When.
+    pub at_ms: u64,
+    /// What.
+    pub what: What,
+}
+
+/// What happens. Workers are named by their index, tasks by the number of their submit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// A user submits a task.
+    Submit(TaskPlan),
+    /// A user cancels a task, if its id is known by then.
+    Cancel {
+        /// Which.
+        task: u64,
+    },
+    /// A user changes a task's time-out.
+    Change {
+        /// Which.
+        task: u64,
+        /// To so many seconds, or to none.
+        timeout_s: Option<u64>,
+    },
+    /// An agent places a task.
+    Place {
+        /// Which.
+        task: u64,
+        /// Where.
+        worker: usize,
+    },
+    /// An admin registers a worker.
+    Register {
+        /// Which.
+        worker: usize,
+    },
+    /// An admin unregisters a worker.
+    Unregister {
+        /// Which.
+        worker: usize,
+    },
+    /// An admin drains a worker, or ends that.
+    Drain {
+        /// Which.
+        worker: usize,
+        /// Whether it drains from then on.
+        draining: bool,
+    },
+    /// A worker is shut down in order, and started again.
+    ShutDown {
+        /// Which.
+        worker: usize,
+        /// Whether it takes its containers with it.
+        stop_tasks: bool,
+        /// For how long it is gone.
+        for_ms: u64,
+    },
+    /// An admin has what is amiss mended.
+    Mend,
+    /// Something breaks.
+    Fault(Fault),
+}
+
+/// A task: what is asked for, and what its containers are going to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskPlan {
+    /// Its number in the plan.
+    pub task: u64,
+    /// Whether its user chooses its id, and so can ask again when no answer came.
+    pub own_id: bool,
+    /// Thousandths of a core.
+    pub cpu_milli: u64,
+    /// MB of memory.
+    pub memory_mb: u64,
+    /// MB of disk.
+    pub storage_mb: u64,
+    /// Thousandths of a device: below 1000 a share, else whole ones.
+    pub gpu_milli: u64,
+    /// The only worker that it may run on.
+    pub target: Option<usize>,
+    /// 0 to 100.
+    pub priority: u8,
+    /// How long it may run.
+    pub timeout_s: Option<u64>,
+    /// How long its pull may take.
+    pub pull_timeout_s: Option<u64>,
+    /// How long it may wait.
+    pub queue_timeout_s: Option<u64>,
+    /// How often it is run again.
+    pub max_retries: u32,
+    /// After which failures, where that is not the usual.
+    pub retry_on: Option<String>,
+    /// What its containers do.
+    pub does: Behaviour,
+}
+
+/// What a task's containers do, whichever attempt and worker they are of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Behaviour {
+    /// How long the pull of its image takes where it is not there yet.
+    pub pull_ms: u64,
+    /// Whether no registry has its image.
+    pub unknown_image: bool,
+    /// How long its command runs.
+    pub run_ms: u64,
+    /// So many attempts fail, and the next ends with exit code 0.
+    pub failing_attempts: u32,
+    /// How those end.
+    pub failure: End,
+    /// Whether its command takes no notice of SIGTERM.
+    pub ignores_stop: bool,
+    /// Whether its command can't be started.
+    pub no_command: bool,
+    /// Whether it leaves files.
+    pub leaves_files: bool,
+    /// When it takes more disk than it was given, if it does.
+    pub overflows_after_ms: Option<u64>,
+}
+
+/// How a command ends that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// With this code.
+    Code(u8),
+    /// By this signal.
+    Signal(u8),
+    /// At its memory limit.
+    OutOfMemory,
+}
+
+impl Plan {
+    /// The tasks of the plan.
+    pub fn tasks(&self) -> impl Iterator<Item = &TaskPlan> {
+        self.items.iter().filter_map(|item| match &item.what {
+            What::Submit(task) => Some(task),
+            _ => None,
+        })
+    }
+
+    /// The name of a worker.
+    #[must_use]
+    pub fn worker_name(index: usize) -> String {
+        format!("w{index}")
+    }
+
+    /// The same plan with only these items.
+    #[must_use]
+    pub fn with_items(&self, items: Vec<Item>) -> Self {
+        Self {
+            items,
+            ..self.clone()
+        }
+    }
+}

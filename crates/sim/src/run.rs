@@ -1,0 +1,228 @@
+//! One run: the plan is brought about, the faults end, everything comes to rest, or something is
+//! found amiss.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+};
+
+use cloudai_core::{Answer, Input, lifecycle};
+use cloudai_model::TaskStatus;
+use cloudai_worker_core as worker_core;
+
+use crate::{
+    audit::{Kind, Seen, Violation},
+    bugs::Bug,
+    log::Log,
+    plan::{FaultKind, Plan},
+    world::{Finding, World},
+};
+
+/// How long everything has to come to rest, once the faults are over.
+const REST_WITHIN_MS: u64 = 2 * 3600 * 1000;
+
+/// What came of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// The first thing amiss.
+    pub finding: Option<Finding>,
+    /// Steps that cores took.
+    pub steps: u64,
+    /// How much time passed in it.
+    pub simulated_ms: u64,
+    /// How often each fault began.
+    pub faults: BTreeMap<FaultKind, u64>,
+    /// Messages lost, doubled and delivered.
+    pub messages: [u64; 3],
+    /// How tasks ended.
+    pub ends: BTreeMap<TaskStatus, u64>,
+    /// Changes of a task's status that were stored.
+    pub task_transitions: BTreeSet<(TaskStatus, TaskStatus)>,
+    /// Transitions of attempts in the master's core.
+    pub attempt_transitions: BTreeSet<(lifecycle::AttemptState, lifecycle::AttemptEvent)>,
+    /// Transitions of attempts in workers' cores.
+    pub worker_transitions: BTreeSet<(worker_core::AttemptState, worker_core::AttemptEvent)>,
+    /// The log, if one was wanted.
+    pub log: Vec<String>,
+}
+
+/// Runs a plan, with a bug put in if one is wanted.
+#[must_use]
+pub fn run(plan: &Plan, bug: Option<Bug>, with_log: bool) -> Outcome {
+    let log = if with_log {
+        Log::kept()
+    } else {
+        Log::default()
+    };
+    // What was noted on this thread before is of another run.
+    drop(lifecycle_transitions());
+    let world = World::new(plan.clone(), bug, log);
+    world.begin();
+    let ran = catch_unwind(AssertUnwindSafe(|| world.sim.run()));
+    let mut finding = world.finding();
+    if let Err(panic) = ran {
+        finding.get_or_insert(Finding {
+            step: world.steps(),
+            at_ms: world.sim.now_ms(),
+            violation: Violation::new(Kind::Panicked, words_of(&*panic)),
+        });
+    }
+    let (attempt_transitions, worker_transitions) = lifecycle_transitions();
+    let tables = world.store.tables().clone();
+    let mut ends = BTreeMap::new();
+    for task in tables.tasks.values() {
+        *ends.entry(task.state.status).or_default() += 1;
+    }
+    let network = &world.network;
+    let outcome = Outcome {
+        finding,
+        steps: world.steps(),
+        simulated_ms: world.sim.now_ms(),
+        faults: world.faults_begun.borrow().clone(),
+        messages: [&network.lost, &network.duplicated, &network.delivered]
+            .map(std::cell::Cell::get),
+        ends,
+        task_transitions: world.status_changes(),
+        attempt_transitions,
+        worker_transitions,
+        log: world.take_log(),
+    };
+    world.take_apart();
+    outcome
+}
+
+type Transitions = (
+    BTreeSet<(lifecycle::AttemptState, lifecycle::AttemptEvent)>,
+    BTreeSet<(worker_core::AttemptState, worker_core::AttemptEvent)>,
+);
+
+fn lifecycle_transitions() -> Transitions {
+    (
+        cloudai_core::simulation::transitions_taken(),
+        worker_core::simulation::transitions_taken(),
+    )
+}
+
+fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    text.unwrap_or_else(|| "a panic without words".to_owned())
+}
+
+impl World {
+    fn begin(self: &Rc<Self>) {
+        self.start_master();
+        for worker in 0..self.workers.len() {
+            self.start_worker(worker);
+        }
+        self.schedule();
+        let world = self.clone();
+        self.sim.spawn(&self.supervisor, async move {
+            world.sim.sleep_until(world.plan.horizon_ms + 1).await;
+            world.heal().await;
+            world.come_to_rest().await;
+            world.sim.halt();
+        });
+    }
+
+    /// All faults are over: what was down runs, and admins undo what they did.
+    async fn heal(self: &Rc<Self>) {
+        self.note("world", || "all faults are over".to_owned());
+        self.start_master();
+        for worker in 0..self.workers.len() {
+            self.start_worker(worker);
+        }
+        // What admins asked for before comes first.
+        while self.users.admins_busy.get() > 0 {
+            self.sim.sleep(1_000).await;
+        }
+        for worker in 0..self.workers.len() {
+            self.register(worker).await;
+            self.drain(worker, false).await;
+        }
+    }
+
+    async fn come_to_rest(self: &Rc<Self>) {
+        let deadline_ms = self.sim.now_ms() + REST_WITHIN_MS;
+        loop {
+            self.sim.sleep(5_000).await;
+            let Some(restless) = self.restless().await else {
+                return self.note("world", || "everything is at rest".to_owned());
+            };
+            if self.sim.now_ms() > deadline_ms {
+                self.see(&Seen::Restless(&restless));
+                return;
+            }
+        }
+    }
+
+    /// The first thing that has not come to rest.
+    async fn restless(self: &Rc<Self>) -> Option<Violation> {
+        let in_store = self.restless_in_store();
+        if in_store.is_some() {
+            return in_store;
+        }
+        let owed = |what: String| Some(Violation::new(Kind::StillOwed, what));
+        for node in &self.workers {
+            if let Some(container) = node.engine.containers().first() {
+                let what = format!("{} on {}", container.id.attempt, node.id);
+                return Some(Violation::new(Kind::ContainerLeft, what));
+            }
+            if let Some(attempt) = node.spool.attempts().first() {
+                return owed(format!("{} keeps {attempt} on its disk", node.id));
+            }
+        }
+        if self.users.busy.get() > 0 {
+            return owed(format!(
+                "{} users wait for an answer",
+                self.users.busy.get()
+            ));
+        }
+        let inspected = self.ask_master(|call| Input::Inspect { call }).await;
+        let Ok(Answer::Inspected(Ok(inspection))) = inspected else {
+            return owed("the master can't be asked".to_owned());
+        };
+        for worker in &inspection.workers {
+            if let Some(promise) = worker.promises.first() {
+                let what = format!("{} is promised to {}", worker.worker.id, promise.attempt);
+                return owed(what);
+            }
+            if let Some(difference) = worker.differences.first() {
+                return owed(format!("{}: {difference:?}", worker.worker.id));
+            }
+        }
+        let left = inspection.waiting + inspection.live + inspection.stop_orders.len();
+        match left {
+            0 => None,
+            _ => owed(format!("the master holds {left} tasks and stop orders")),
+        }
+    }
+
+    fn restless_in_store(&self) -> Option<Violation> {
+        let tables = self.store.tables();
+        let mut tasks = tables.tasks.values();
+        if let Some(task) = tasks.find(|task| !task.state.status.is_final()) {
+            let (id, state) = (&task.task, &task.state);
+            let what = format!("{id} is {}: {}", state.status, state.reason);
+            return Some(Violation::new(Kind::NeverFinal, what));
+        }
+        let mut open = tables.assignments.values();
+        if let Some(open) = open.find(|assignment| assignment.ended.is_none()) {
+            let what = format!("{} is open in the store", open.attempt);
+            return Some(Violation::new(Kind::StillOwed, what));
+        }
+        let order = tables.stop_orders.keys().next()?;
+        let what = format!("{order} is to be stopped still");
+        Some(Violation::new(Kind::StillOwed, what))
+    }
+
+    /// Breaks the circles in which everything refers to each other.
+    fn take_apart(&self) {
+        self.sim.clear();
+        self.master.shell.borrow_mut().take();
+        for node in &self.workers {
+            node.shell.borrow_mut().take();
+        }
+    }
+}

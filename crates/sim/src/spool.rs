@@ -1,0 +1,107 @@
+//! A worker's disk: the records of its attempts, flushed or only written, and its tombstones.
+//!
+//! As in the real spool, writes of one attempt are in lanes: an older one never covers a newer one,
+//! and nothing is written after a deletion that was asked for later.
+
+use std::{cell::RefCell, collections::BTreeMap};
+
+use cloudai_model::AttemptId;
+use cloudai_worker_core::SpoolRecord;
+
+/// See the module.
+#[derive(Default)]
+pub struct Spool {
+    places: RefCell<BTreeMap<AttemptId, Place>>,
+    tombstones: RefCell<(u64, Vec<AttemptId>)>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Place {
+    written: Option<SpoolRecord>,
+    flushed: Option<SpoolRecord>,
+}
+
+/// Whether a process may still write what it wants of one attempt.
+#[derive(Debug, Clone, Default)]
+pub struct Lane(std::rc::Rc<std::cell::Cell<bool>>);
+
+impl Lane {
+    /// Nothing is written in it any more.
+    pub fn close(&self) {
+        self.0.set(true);
+    }
+}
+
+fn revision(record: Option<&SpoolRecord>) -> u64 {
+    record.map_or(0, |record| record.revision)
+}
+
+impl Spool {
+    /// Writes a record, unless a newer one is there. With `flush` it survives the machine's end.
+    /// Whether anything was flushed by it.
+    pub fn save(&self, lane: &Lane, record: &SpoolRecord, flush: bool) -> bool {
+        if lane.0.get() {
+            return false;
+        }
+        let mut places = self.places.borrow_mut();
+        let place = places.entry(record.attempt().clone()).or_default();
+        if record.revision > revision(place.written.as_ref()) {
+            place.written = Some(record.clone());
+        }
+        let newer = flush && record.revision > revision(place.flushed.as_ref());
+        if newer {
+            place.flushed = Some(record.clone());
+        }
+        newer
+    }
+
+    /// Deletes what there is of an attempt; whether there was something.
+    pub fn delete(&self, attempt: &AttemptId) -> bool {
+        self.places.borrow_mut().remove(attempt).is_some()
+    }
+
+    /// Writes and flushes the list of attempts that never shall be started.
+    pub fn save_tombstones(&self, revision: u64, attempts: &[AttemptId]) {
+        let mut tombstones = self.tombstones.borrow_mut();
+        if tombstones.0 < revision {
+            *tombstones = (revision, attempts.to_vec());
+        }
+    }
+
+    /// What a start of the program finds. Its revisions of tombstones begin anew.
+    #[must_use]
+    pub fn read(&self) -> (Vec<SpoolRecord>, Vec<AttemptId>) {
+        let mut tombstones = self.tombstones.borrow_mut();
+        tombstones.0 = 0;
+        let places = self.places.borrow();
+        let records = places.values().filter_map(|place| place.written.clone());
+        (records.collect(), tombstones.1.clone())
+    }
+
+    /// The machine has broken down: what was not flushed is lost.
+    pub fn lose_unflushed(&self) {
+        let mut places = self.places.borrow_mut();
+        places.retain(|_, place| {
+            place.written.clone_from(&place.flushed);
+            place.flushed.is_some()
+        });
+    }
+
+    /// The disk is lost.
+    pub fn lose_all(&self) {
+        self.places.borrow_mut().clear();
+        *self.tombstones.borrow_mut() = (0, Vec::new());
+    }
+
+    /// What is flushed of an attempt.
+    #[must_use]
+    pub fn flushed(&self, attempt: &AttemptId) -> Option<SpoolRecord> {
+        self.places.borrow().get(attempt)?.flushed.clone()
+    }
+
+    /// The attempts of which there is something.
+    #[must_use]
+    pub fn attempts(&self) -> Vec<AttemptId> {
+        self.places.borrow().keys().cloned().collect()
+    }
+}

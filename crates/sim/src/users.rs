@@ -1,0 +1,283 @@
+//! Users, agents and admins: what they ask the master for, on its own machine.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+    sync::Arc,
+};
+
+use cloudai_core::{
+    AddWorkerError, Answer, Call, CancelError, ChangeError, DrainError, Input, RemoveWorkerError,
+    SubmitError,
+};
+use cloudai_model::{ChangeDraft, Setting, TaskDraft, TaskId};
+
+use crate::{
+    audit::{Seen, Told},
+    plan::{Plan, TaskPlan},
+    time::Gone,
+    world::World,
+};
+
+/// The pause before the same is asked again.
+const PAUSE_MS: u64 = 1_000;
+/// How often something that has no answer is asked again.
+const MOST_TRIES: u32 = 600;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Users {
+    /// The ids of the plan's tasks, as far as users know them.
+    ids: RefCell<BTreeMap<u64, TaskId>>,
+    /// How many wait for something.
+    pub(crate) busy: Cell<u64>,
+    /// How many admins do.
+    pub(crate) admins_busy: Cell<u64>,
+    registrations: Cell<u64>,
+}
+
+/// What became of asking once.
+enum Asked {
+    Done,
+    Again,
+}
+
+impl World {
+    /// Asks the master; nobody answers while it is down.
+    pub(crate) async fn ask_master(
+        &self,
+        input: impl FnOnce(Call) -> Input + 'static,
+    ) -> Result<Answer, Gone> {
+        match self.master_shell() {
+            Some(shell) => shell.call(input).await,
+            None => Err(Gone),
+        }
+    }
+
+    fn tell_user(&self, told: Told) {
+        self.see(&Seen::UserTold(&told));
+    }
+
+    fn id_of(&self, task: u64) -> Option<TaskId> {
+        self.users.ids.borrow().get(&task).cloned()
+    }
+
+    pub(crate) async fn submit(self: &Rc<Self>, plan: &TaskPlan) {
+        let draft = draft_of(plan);
+        let Ok((id, spec)) = draft.check() else {
+            debug_assert!(false, "plans hold valid tasks: {plan:?}");
+            return;
+        };
+        let spec = Arc::new(spec);
+        let mut asked_before = false;
+        for _ in 0..MOST_TRIES {
+            let (wanted, spec) = (id.clone(), spec.clone());
+            // `operations.rs` looks in the store first.
+            let known = wanted.as_ref().and_then(|id| self.store.task(id)).is_some();
+            let answer = match known && self.master.life.is_running() {
+                true => Ok(id.clone()),
+                false => {
+                    let asked = self.ask_master(move |call| Input::Submit {
+                        call,
+                        task: wanted,
+                        spec,
+                    });
+                    match asked.await {
+                        Ok(Answer::Submitted(Ok(submitted))) => Ok(Some(submitted.task)),
+                        Ok(Answer::Submitted(Err(SubmitError::IdTaken(taken)))) => Ok(Some(taken)),
+                        Ok(_) => Err(true),
+                        Err(Gone) => Err(false),
+                    }
+                }
+            };
+            match answer {
+                Ok(Some(task)) => {
+                    debug_assert!(!known || asked_before, "ids of plans are unique");
+                    // That an id is taken says that the task is kept when it is in the store.
+                    if self.store.task(&task).is_none() && asked_before {
+                        self.sim.sleep(PAUSE_MS).await;
+                        continue;
+                    }
+                    self.users.ids.borrow_mut().insert(plan.task, task.clone());
+                    return self.tell_user(Told::Submitted(task));
+                }
+                // Without an id of its own nobody can tell whether it is there.
+                Err(false) if id.is_none() && self.master_was_asked() => return,
+                Ok(None) | Err(_) => {}
+            }
+            asked_before = true;
+            self.sim.sleep(PAUSE_MS).await;
+        }
+    }
+
+    /// Whether a master was there that may have taken what was asked.
+    fn master_was_asked(&self) -> bool {
+        self.master.life.start() > 0
+    }
+
+    /// Asks until there is an answer, or it was in vain too often.
+    async fn insist<F: Future<Output = Asked>>(&self, ask: impl Fn() -> F) {
+        for _ in 0..MOST_TRIES {
+            if matches!(ask().await, Asked::Done) {
+                return;
+            }
+            self.sim.sleep(PAUSE_MS).await;
+        }
+    }
+
+    pub(crate) async fn cancel(self: &Rc<Self>, task: u64) {
+        let Some(id) = self.id_of(task) else { return };
+        self.see(&Seen::CancelAsked(&id));
+        self.note("user", || format!("cancels {id}"));
+        self.insist(|| async {
+            let wanted = id.clone();
+            let asked = self.ask_master(move |call| Input::Cancel { call, task: wanted });
+            match asked.await {
+                Ok(Answer::Cancelled(Ok(outcome))) => {
+                    self.tell_user(Told::Cancelled(id.clone(), outcome));
+                    Asked::Done
+                }
+                Ok(Answer::Cancelled(Err(CancelError::NotLive(_)))) => {
+                    self.tell_user(Told::IsFinal(id.clone()));
+                    Asked::Done
+                }
+                _ => Asked::Again,
+            }
+        })
+        .await;
+    }
+
+    pub(crate) async fn change(self: &Rc<Self>, task: u64, timeout_s: Option<u64>) {
+        let Some(id) = self.id_of(task) else { return };
+        let timeout_s = timeout_s.map_or(Setting::Clear, |seconds| Setting::To(seconds as f64));
+        let Ok(change) = (ChangeDraft { timeout_s }).check() else {
+            debug_assert!(false, "plans hold valid changes");
+            return;
+        };
+        self.note("user", || format!("changes {id}: {change:?}"));
+        self.insist(|| async {
+            let (wanted, wish) = (id.clone(), change.clone());
+            let asked = self.ask_master(move |call| Input::Change {
+                call,
+                task: wanted,
+                change: wish,
+            });
+            match asked.await {
+                Ok(Answer::Changed(Ok(_))) => {
+                    self.tell_user(Told::Changed(id.clone(), change.clone()));
+                    Asked::Done
+                }
+                Ok(Answer::Changed(Err(ChangeError::NotReady(_)))) | Err(Gone) => Asked::Again,
+                _ => Asked::Done,
+            }
+        })
+        .await;
+    }
+
+    pub(crate) async fn place(self: &Rc<Self>, task: u64, worker: usize) {
+        let Some(id) = self.id_of(task) else { return };
+        let worker = self.workers[worker].id.clone();
+        let asked = self.ask_master(move |call| Input::Place {
+            call,
+            task: id,
+            worker,
+        });
+        // Whatever comes of it: what was placed is in the store.
+        let _ = asked.await.is_ok();
+    }
+
+    pub(crate) async fn mend(self: &Rc<Self>) {
+        self.note("admin", || "has what is amiss mended".to_owned());
+        let _ = self.ask_master(|call| Input::Mend { call }).await.is_ok();
+    }
+
+    pub(crate) async fn register(self: &Rc<Self>, index: usize) {
+        let id = self.workers[index].id.clone();
+        let address: cloudai_model::WorkerAddress = format!("{id}.simulated:50052")
+            .parse()
+            .expect("a name and a port are a valid address");
+        let number = self.users.registrations.get() + 1;
+        self.users.registrations.set(number);
+        let registration = self.chance.of("registration").nth(number).draw();
+        self.note("admin", || format!("registers {id}"));
+        self.insist(|| async {
+            let (worker, address) = (id.clone(), address.clone());
+            let asked = self.ask_master(move |call| Input::AddWorker {
+                call,
+                worker,
+                address,
+                registration,
+            });
+            match asked.await {
+                Ok(Answer::WorkerAdded(Ok(_))) => {
+                    self.tell_user(Told::Registered(id.clone()));
+                    Asked::Done
+                }
+                Ok(Answer::WorkerAdded(Err(AddWorkerError::AlreadyRegistered(_)))) => Asked::Done,
+                _ => Asked::Again,
+            }
+        })
+        .await;
+    }
+
+    pub(crate) async fn unregister(self: &Rc<Self>, index: usize) {
+        let id = self.workers[index].id.clone();
+        self.note("admin", || format!("unregisters {id}"));
+        self.insist(|| async {
+            let worker = id.clone();
+            let asked = self.ask_master(move |call| Input::RemoveWorker { call, worker });
+            match asked.await {
+                Ok(Answer::WorkerRemoved(Ok(_))) => {
+                    self.tell_user(Told::Unregistered(id.clone()));
+                    Asked::Done
+                }
+                Ok(Answer::WorkerRemoved(Err(RemoveWorkerError::UnknownWorker(_)))) => Asked::Done,
+                _ => Asked::Again,
+            }
+        })
+        .await;
+    }
+
+    pub(crate) async fn drain(self: &Rc<Self>, index: usize, draining: bool) {
+        let id = self.workers[index].id.clone();
+        self.note("admin", || format!("drains {id}: {draining}"));
+        self.insist(|| async {
+            let worker = id.clone();
+            let asked = self.ask_master(move |call| Input::Drain {
+                call,
+                worker,
+                draining,
+            });
+            match asked.await {
+                Ok(Answer::Drained(Ok(_))) => {
+                    self.tell_user(Told::Drained(id.clone(), draining));
+                    Asked::Done
+                }
+                Ok(Answer::Drained(Err(DrainError::UnknownWorker(_)))) => Asked::Done,
+                _ => Asked::Again,
+            }
+        })
+        .await;
+    }
+}
+
+fn draft_of(plan: &TaskPlan) -> TaskDraft {
+    TaskDraft {
+        task_id: plan.own_id.then(|| format!("own-{}", plan.task)),
+        name: Some(format!("t{}", plan.task)),
+        docker_image: format!("simulated/task-{}", plan.task),
+        cpu_cores: Some(plan.cpu_milli as f64 / 1000.0),
+        memory_gb: Some(plan.memory_mb as f64 / 1024.0),
+        storage_gb: Some(plan.storage_mb as f64 / 1024.0),
+        gpu_cores: Some(plan.gpu_milli as f64 / 1000.0),
+        worker_id: plan.target.map(Plan::worker_name),
+        priority: Some(i64::from(plan.priority)),
+        timeout_s: plan.timeout_s.map(|seconds| seconds as f64),
+        pull_timeout_s: plan.pull_timeout_s.map(|seconds| seconds as f64),
+        queue_timeout_s: plan.queue_timeout_s.map(|seconds| seconds as f64),
+        max_retries: Some(i64::from(plan.max_retries)),
+        retry_on: plan.retry_on.clone(),
+        ..TaskDraft::default()
+    }
+}

@@ -1,0 +1,91 @@
+//! Bugs that are put in, one at a time: each is found within the seeds that stand here, and without
+//! it the same seeds find nothing.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
+use cloudai_sim::{
+    audit::Kind,
+    bugs::Bug,
+    plan::{Generator, generate},
+    run::run,
+};
+
+/// Looks for a bug seed by seed. It must be found within `seeds`, as one of `kinds`, and none of the
+/// seeds that it took may find anything without it.
+fn assert_found(bug: Bug, seeds: u64, kinds: &[Kind]) {
+    for seed in 0..seeds {
+        let plan = generate(seed, &Generator::default());
+        let sound = run(&plan, None, false).finding;
+        assert!(sound.is_none(), "without {bug}, seed {seed}: {sound:?}");
+        if let Some(finding) = run(&plan, Some(bug), false).finding {
+            let kind = finding.violation.kind;
+            assert!(
+                kinds.contains(&kind),
+                "{bug} shows at seed {seed} as {finding}"
+            );
+            return;
+        }
+    }
+    panic!("{bug} is not found within {seeds} seeds");
+}
+
+#[test]
+fn a_missing_fence_around_attempts_is_found() {
+    let kinds = [Kind::SupersededCounted, Kind::WrongResult];
+    assert_found(Bug::NoFencing, 60, &kinds);
+}
+
+#[test]
+fn what_is_sent_before_it_is_kept_is_found() {
+    let kinds = [
+        Kind::AnswerNotTrue,
+        Kind::SubmitLost,
+        Kind::SentBeforePersisted,
+    ];
+    assert_found(Bug::SendBeforePersist, 5, &kinds);
+}
+
+#[test]
+fn a_missing_count_of_promises_is_found() {
+    assert_found(Bug::NoReservationCheck, 5, &[Kind::Oversubscribed]);
+}
+
+#[test]
+fn a_worker_that_forgets_its_reports_is_found() {
+    assert_found(Bug::NoOutbox, 60, &[Kind::ReportDropped]);
+}
+
+#[test]
+fn a_worker_that_does_not_know_an_assignment_again_is_found() {
+    let kinds = [
+        Kind::AnsweredOtherwise,
+        Kind::StartedTwice,
+        Kind::StartedAfterCancel,
+    ];
+    assert_found(Bug::NoDeduplication, 30, &kinds);
+}
+
+#[test]
+fn a_master_that_does_not_compare_is_found() {
+    assert_found(Bug::NoReconcile, 10, &[Kind::StillOwed, Kind::NeverFinal]);
+}
+
+#[test]
+fn what_stays_promised_after_a_cancel_is_found() {
+    let kinds = [Kind::NeverFinal, Kind::StillOwed];
+    assert_found(Bug::NoReleaseAtCancel, 10, &kinds);
+}
+
+#[test]
+fn a_worker_that_is_never_given_up_is_found() {
+    assert_found(Bug::NoLostWorkerTimer, 10, &[Kind::LostWorkerKept]);
+}
+
+#[test]
+fn each_bug_that_can_be_put_in_has_its_test_here() {
+    let tests = include_str!("bugs.rs");
+    for bug in Bug::ALL {
+        let call = format!("assert_found(Bug::{bug:?},");
+        assert!(tests.contains(&call), "{bug} has no test");
+    }
+}
