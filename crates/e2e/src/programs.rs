@@ -38,9 +38,10 @@ pub fn programs() -> &'static Programs {
         // What cargo tells a test of its own package. A build script that asks for it, as ring's does, would run
         // again, and all that is built on it, the MongoDB driver too: here, and then again in the next build.
         let of_a_package = ["CARGO_PKG_", "CARGO_MANIFEST_"];
-        for (name, _) in std::env::vars() {
-            if of_a_package.iter().any(|prefix| name.starts_with(prefix)) {
-                cargo.env_remove(name);
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if of_a_package.iter().any(|prefix| text.starts_with(prefix)) {
+                cargo.env_remove(&name);
             }
         }
         let status = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status();
