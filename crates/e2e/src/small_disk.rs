@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{ErrorKind, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -21,7 +22,10 @@ impl SmallDisk {
     #[must_use]
     pub fn at(folder: &Path, megabytes: u32) -> Self {
         std::fs::create_dir_all(folder).expect("the folder can be made");
-        let size = format!("size={megabytes}m,mode=0755");
+        // Whoever made the folder may write to it, also where another one mounted the disk.
+        let owner = std::fs::metadata(folder).expect("it was just made");
+        let (user, group) = (owner.uid(), owner.gid());
+        let size = format!("size={megabytes}m,mode=0755,uid={user},gid={group}");
         let mounted = run("mount", &["-t", "tmpfs", "-o", &size, "tmpfs"], folder);
         assert!(
             mounted,

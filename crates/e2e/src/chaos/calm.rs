@@ -1,7 +1,7 @@
 //! After the faults: nothing is broken any more, and the cluster must come to rest by itself, keep what
 //! it has over one more kill, and end in order.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
@@ -118,12 +118,7 @@ fn unwell(workers: &Value) -> Vec<String> {
 fn spooled(data_dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for folder in ["spool", "spool/damaged"] {
-        for entry in fs::read_dir(data_dir.join(folder))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let name = entry.file_name().to_string_lossy().into_owned();
+        for name in leftovers::names_in(&data_dir.join(folder)) {
             if name.starts_with("task-") {
                 found.push(format!("{} holds {folder}/{name}", data_dir.display()));
             }

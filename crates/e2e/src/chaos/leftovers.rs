@@ -228,8 +228,15 @@ fn docker(args: &[&str]) {
     output(Command::new("docker").args(args));
 }
 
-fn root(words: &[&str]) {
+/// What lies in a folder that only root may look into; nothing, if it is not there.
+#[must_use]
+pub fn names_in(folder: &Path) -> Vec<String> {
+    let listed = root(&["ls", "-A", &folder.display().to_string()]);
+    listed.lines().map(str::to_owned).collect()
+}
+
+fn root(words: &[&str]) -> String {
     let mut all = as_root();
     all.extend(words.iter().map(ToString::to_string));
-    output(Command::new(&all[0]).args(&all[1..]));
+    output(Command::new(&all[0]).args(&all[1..]))
 }

@@ -166,7 +166,7 @@ impl fmt::Display for Report {
             .map(|(what, count)| ((*what).to_owned(), *count));
         writeln!(
             f,
-            "  submits      {}; {} of these were there",
+            "  submits      {}; {} of the latter are there",
             join(&mut answers.into_iter()),
             self.found_later
         )?;
