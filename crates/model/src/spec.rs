@@ -145,6 +145,21 @@ pub struct TaskSpec {
     pub sla_multiplier: SlaMultiplier,
     /// How its container is set up.
     pub container: ContainerSpec,
+    /// Whether it waits until somebody releases it.
+    pub hold: bool,
+    /// Under which key its user submitted it, so that the same submit is not taken twice.
+    pub submit_key: Option<SubmitKey>,
+}
+
+/// Names one submit of a user, of one task or of several.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubmitKey {
+    /// As the user sent it, 1 to 255 printable characters of ASCII.
+    pub key: String,
+    /// SHA-256 of what was submitted: the same key with something else is refused.
+    pub body: [u8; 32],
+    /// The task's place in the submit, from 0.
+    pub index: u32,
 }
 
 impl TaskSpec {

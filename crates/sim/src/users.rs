@@ -151,7 +151,11 @@ impl World {
     pub(crate) async fn change(self: &Rc<Self>, task: u64, timeout_s: Option<u64>) {
         let Some(id) = self.id_of(task) else { return };
         let timeout_s = timeout_s.map_or(Setting::Clear, |seconds| Setting::To(seconds as f64));
-        let Ok(change) = (ChangeDraft { timeout_s }).check() else {
+        let Ok(change) = (ChangeDraft {
+            timeout_s,
+            ..ChangeDraft::default()
+        })
+        .check() else {
             debug_assert!(false, "plans hold valid changes");
             return;
         };

@@ -188,7 +188,10 @@ fn every_option_of_task_lands_in_its_field() {
 fn a_change_names_a_task_and_what_of_it() {
     let change = |timeout_s| Command::Change {
         task: "task-7".parse().unwrap(),
-        change: ChangeDraft { timeout_s },
+        change: ChangeDraft {
+            timeout_s,
+            ..ChangeDraft::default()
+        },
     };
     assert_eq!(
         read("change task-7 -timeout 2h"),

@@ -289,7 +289,13 @@ impl Cluster {
         task: &TaskId,
         timeout: Setting<Duration>,
     ) -> Result<ChangeOutcome, ChangeError> {
-        let (task, change) = (task.clone(), TaskChange { timeout });
+        let (task, change) = (
+            task.clone(),
+            TaskChange {
+                timeout,
+                ..TaskChange::default()
+            },
+        );
         match self.call(|call| Input::Change { call, task, change }) {
             Answer::Changed(outcome) => outcome,
             other => panic!("{other:?}"),

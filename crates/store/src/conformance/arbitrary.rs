@@ -244,6 +244,8 @@ fn spec() -> impl Strategy<Value = TaskSpec> {
         task_type: described.2,
         sla_multiplier: described.3,
         container: described.4,
+        hold: false,
+        submit_key: None,
     })
 }
 

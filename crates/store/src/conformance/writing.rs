@@ -141,7 +141,15 @@ pub(crate) async fn what_is_changed_in_a_spec_stays_changed(place: &Place) {
     // Given a task,
     let store = place.empty();
     let it = sample(1);
-    let change = |timeout| Record::SpecChanged(it.id().clone(), TaskChange { timeout });
+    let change = |timeout| {
+        Record::SpecChanged(
+            it.id().clone(),
+            TaskChange {
+                timeout,
+                ..TaskChange::default()
+            },
+        )
+    };
     let to = |seconds| change(Setting::To(Duration::from_secs(seconds)));
     let batch = Arc::new(vec![it.added(), to(5), it.now_running()]);
 

@@ -114,7 +114,10 @@ pub(crate) fn read_change(document: &Document) -> Result<TaskChange, ReadError> 
         (true, None) => Setting::Clear,
         (true, Some(span)) => Setting::To(span),
     };
-    Ok(TaskChange { timeout })
+    Ok(TaskChange {
+        timeout,
+        ..TaskChange::default()
+    })
 }
 
 pub(crate) fn read(document: &Document) -> Result<TaskRecord, ReadError> {
@@ -174,6 +177,8 @@ fn spec(fields: &Fields<'_>) -> Result<TaskSpec, ReadError> {
             .map_err(|error| fields.unreadable("task_type", error))?,
         sla_multiplier,
         container: container(fields)?,
+        hold: false,
+        submit_key: None,
     })
 }
 

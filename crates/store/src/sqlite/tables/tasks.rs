@@ -251,6 +251,8 @@ pub(crate) fn read(row: &Row<'_>) -> Result<TaskRecord, ReadError> {
         sla_multiplier: SlaMultiplier::new(columns.raw()?)
             .ok_or_else(|| columns.unreadable("expected 1.5 to 2.5"))?,
         container: container(&mut columns)?,
+        hold: false,
+        submit_key: None,
     };
     Ok(TaskRecord {
         task,

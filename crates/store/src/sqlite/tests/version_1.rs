@@ -85,6 +85,7 @@ async fn a_store_of_version_1_is_brought_forward_after_a_copy() {
     state.taken_down = vec!["worker-1".parse().unwrap()];
     let change = TaskChange {
         timeout: Setting::To(std::time::Duration::from_secs(9)),
+        ..TaskChange::default()
     };
     let batch = [
         Record::TaskChanged(id.clone(), state.clone()),
