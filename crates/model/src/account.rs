@@ -143,6 +143,27 @@ pub struct AuditRecord {
     pub request: String,
 }
 
+/// One change to what is stored of accounts. A list of them is one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccountChange {
+    /// A user, new or changed, whole.
+    User(Box<UserRecord>),
+    /// A user is there no more, with all of their keys.
+    UserRemoved(UserName),
+    /// A key, new or changed, whole.
+    Key(Box<KeyRecord>),
+    /// The key of this id is there no more.
+    KeyRemoved(String),
+    /// A token counts no more.
+    TokenEnded(EndedToken),
+    /// Ended tokens that would have ended by themselves before this are forgotten.
+    TokensForgotten(Wall),
+    /// What somebody did. Never changed, and forgotten only as [`Self::AuditForgotten`] says.
+    Audit(Box<AuditRecord>),
+    /// What was done before this is forgotten.
+    AuditForgotten(Wall),
+}
+
 impl UserLimits {
     /// These where they say something, else the others.
     #[must_use]
