@@ -22,7 +22,9 @@ use cloudai_files::{
 use cloudai_model::{
     AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
     WorkerAddress, WorkerId,
-    record::{FileRecord, FilesRecord, Removal, Removed, TaskRecord, WorkerRecord},
+    record::{
+        AssignmentRecord, FileRecord, FilesRecord, Removal, Removed, TaskRecord, WorkerRecord,
+    },
 };
 use cloudai_operator::*;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -105,6 +107,10 @@ impl FrameSource for FakeLog {
             Some(frames) => Ok(frames.recv().await),
             None => Ok(None),
         }
+    }
+
+    fn position(&self) -> u64 {
+        0
     }
 }
 
@@ -293,7 +299,33 @@ impl Operator for FakeMaster {
         Ok((1..=limit.min(2)).map(entry).collect())
     }
 
-    async fn follow_log(&self, attempt: &AttemptId) -> Result<Box<dyn FrameSource>, LogFailure> {
+    async fn submit_many(&self, _: Vec<TaskDraft>) -> Result<Vec<Submitted>, SubmitManyFailure> {
+        unreachable!("the console submits one by one")
+    }
+
+    async fn attempts(&self, _: &TaskId) -> Result<Vec<AssignmentRecord>, ReadFailure> {
+        unreachable!("the console shows no timeline")
+    }
+
+    async fn open_files(&self, _: &TaskId, _: &UserName) -> Result<OpenFiles, FilesFailure> {
+        unreachable!("the console downloads whole folders")
+    }
+
+    async fn remove_files(
+        &self,
+        _: &TaskId,
+        _: &UserName,
+        _: &str,
+    ) -> Result<(), RemoveFilesFailure> {
+        unreachable!("the console removes no files")
+    }
+
+    async fn read_log(
+        &self,
+        attempt: &AttemptId,
+        part: LogPart,
+    ) -> Result<Box<dyn FrameSource>, LogFailure> {
+        assert_eq!(part, LogPart::WHOLE, "the console follows logs whole");
         if let Some(removal) = self.removed.lock().unwrap().log.clone() {
             let task = attempt.task.clone();
             return Err(LogFailure::Removed { task, removal });
