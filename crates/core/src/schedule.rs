@@ -24,8 +24,12 @@ use crate::{
 const SEQUENCE_BITS: u32 = 40;
 
 impl Core {
-    /// Places what can be placed, in the queue's order. Looks at classes, not at tasks.
+    /// Places what can be placed, in the queue's order. Looks at classes, not at tasks, and at users
+    /// who are at their limits once.
     pub(crate) fn pass(&mut self, step: &mut Step<'_>) {
+        for user in self.registry.users_mut().take_eased() {
+            self.queue.stand_again(&user);
+        }
         if self.held_up.is_some() {
             return;
         }
@@ -36,17 +40,30 @@ impl Core {
             .map(|(rank, class)| (rank, class.clone()))
             .collect();
         while let Some((_, class)) = heads.pop_first() {
-            let view = View::new(&self.registry, step.now.mono);
-            let placed = self.policy.place(&class, view).is_some_and(|placement| {
-                let head = self.queue.head(&class).map(|(_, task)| task.clone());
-                head.is_some_and(|task| self.assign(step, &task, placement).is_ok())
-            });
-            if !placed {
+            if self.place_head(step, &class) {
+                if let Some((rank, ..)) = self.queue.head(&class) {
+                    heads.insert(rank, class);
+                }
+            } else {
                 self.blocked.insert(class);
-            } else if let Some((rank, _)) = self.queue.head(&class) {
-                heads.insert(rank, class);
             }
         }
+    }
+
+    /// Places the first task of a class, or lets its line stand aside; whether either was done.
+    fn place_head(&mut self, step: &mut Step<'_>, class: &TaskClass) -> bool {
+        let Some((_, line, task)) = self.queue.head(class) else {
+            return false;
+        };
+        let (line, task) = (line.clone(), task.clone());
+        let users = self.registry.users();
+        if users.admit(&line.user, &class.resources).is_err() && !self.sabotage.no_user_limits {
+            self.queue.stand_aside(&line);
+            return true;
+        }
+        let view = View::new(&self.registry, step.now.mono);
+        let placement = self.policy.place(class, view);
+        placement.is_some_and(|placement| self.assign(step, &task, placement).is_ok())
     }
 
     /// Gives a ready task to a worker.
@@ -69,10 +86,11 @@ impl Core {
         let attempt = self.told_apart(attempt, &worker);
         let deadline = step.now.mono.after(self.settings.accept_within);
         self.registry
-            .reserve(&attempt, &worker, grant.clone(), deadline)?;
+            .reserve(&attempt, &task.line.user, &worker, grant.clone(), deadline)?;
+        self.blocked.placed();
         let task = self.tasks.get_mut(id).ok_or_else(unknown)?;
 
-        self.queue.remove(&task.class, task.rank());
+        self.queue.remove(&task.line, task.rank());
         self.assignments_sent += 1;
         let sequence = (self.epoch << SEQUENCE_BITS) | self.assignments_sent;
         task.attempt = attempt.number;

@@ -14,6 +14,8 @@ pub struct Sabotage {
     pub no_reconcile: bool,
     /// An attempt that was cancelled keeps what was promised to it.
     pub no_release_at_cancel: bool,
+    /// A user's limits are not looked at when something is placed.
+    pub no_user_limits: bool,
 }
 
 #[cfg(feature = "simulation")]

@@ -179,10 +179,15 @@ impl TaskSpec {
     /// The deadline that the user set, or the one that follows from the estimate.
     #[must_use]
     pub fn effective_deadline(&self, submitted_at: Wall) -> Option<Wall> {
-        self.deadline.or_else(|| {
-            let estimate = self.estimate?;
-            Some(submitted_at.after(estimate.mul_f64(self.sla_multiplier.factor())))
-        })
+        let estimated = || self.estimated_deadline(submitted_at);
+        self.deadline.or_else(estimated)
+    }
+
+    /// The deadline that follows from the estimate, where the user sets none.
+    #[must_use]
+    pub fn estimated_deadline(&self, submitted_at: Wall) -> Option<Wall> {
+        let estimate = self.estimate?;
+        Some(submitted_at.after(estimate.mul_f64(self.sla_multiplier.factor())))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     effect::{Effect, Event, WorkerChange},
     registry::Worker,
     settings::jittered,
-    task::{Place, StopCause},
+    task::StopCause,
     verdict::Ending,
 };
 
@@ -25,8 +25,7 @@ impl Core {
         self.take_back_due(step);
         for task in self.queue.backed_off(now) {
             if let Some(entry) = self.tasks.get_mut(&task) {
-                entry.place = Place::Ready;
-                self.queue.insert(&entry.class, entry.rank(), task);
+                entry.stand_in(&mut self.queue, &task);
             }
         }
         self.send_invites(step);

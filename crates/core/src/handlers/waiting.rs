@@ -6,10 +6,10 @@ use cloudai_model::TaskId;
 
 use crate::{
     answer::{Answer, WaitCause, Waiting},
-    class::TaskClass,
     core::{Core, Step},
     explain::{Explanation, explain},
     input::{Call, Which},
+    queue::Line,
     task::Place,
 };
 
@@ -24,16 +24,16 @@ impl Core {
 
     fn first_waiting(&mut self, step: &Step<'_>, limit: usize) -> Vec<Waiting> {
         let first = self.queue.first(limit);
-        let ready: Vec<(Arc<TaskClass>, TaskId)> = first
+        let ready: Vec<(Arc<Line>, TaskId)> = first
             .into_iter()
-            .map(|(class, task)| (class.clone(), task.clone()))
+            .map(|(line, task)| (line.clone(), task.clone()))
             .collect();
         let mut waiting = Vec::new();
-        for (class, task) in ready {
+        for (line, task) in ready {
             waiting.push(Waiting {
                 task,
                 position: waiting.len() + 1,
-                cause: WaitCause::Room(self.explanation_of(step, &class)),
+                cause: WaitCause::Room(self.explanation_of(step, &line)),
             });
         }
         let left = limit - waiting.len();
@@ -46,6 +46,13 @@ impl Core {
                 cause: WaitCause::BackOff(until.since(step.now.mono)),
             }
         }));
+        let (left, before) = (limit - waiting.len(), self.before_those_on_hold());
+        let on_hold = self.queue.on_hold().take(left).enumerate();
+        waiting.extend(on_hold.map(|(index, task)| Waiting {
+            task: task.clone(),
+            position: before + index + 1,
+            cause: WaitCause::OnHold,
+        }));
         waiting
     }
 
@@ -54,10 +61,11 @@ impl Core {
         let (position, cause) = match &task.place {
             Place::Given(_) => return None,
             Place::Ready => {
-                let (class, rank) = (task.class.clone(), task.rank());
-                let why = self.explanation_of(step, &class);
+                let (line, rank) = (task.line.clone(), task.rank());
+                let why = self.explanation_of(step, &line);
                 (self.queue.ahead_of(rank) + 1, WaitCause::Room(why))
             }
+            Place::OnHold => (self.position_on_hold(id), WaitCause::OnHold),
             Place::BackingOff(pause) => {
                 let mut others = self.queue.backing_off();
                 let ahead = others.position(|(_, other)| other == id).unwrap_or(0);
@@ -75,11 +83,25 @@ impl Core {
         })
     }
 
-    /// Why a class waits, as the last pass found it, or what holds up everything.
-    pub(crate) fn explanation_of(&mut self, step: &Step<'_>, class: &TaskClass) -> Explanation {
-        let (registry, now) = (&self.registry, step.now.mono);
+    fn before_those_on_hold(&self) -> usize {
+        self.queue.ready_count() + self.queue.backing_off_count()
+    }
+
+    /// The place of a task on hold, from 1.
+    pub(crate) fn position_on_hold(&self, id: &TaskId) -> usize {
+        let ahead = self.queue.on_hold().position(|other| other == id);
+        self.before_those_on_hold() + ahead.unwrap_or(0) + 1
+    }
+
+    /// Why the tasks of a line wait, as the last pass found it, or what holds up everything.
+    pub(crate) fn explanation_of(&mut self, step: &Step<'_>, line: &Line) -> Explanation {
+        let (registry, class, now) = (&self.registry, &line.class, step.now.mono);
         let explain = || explain(class, registry.iter(), now);
         let why = self.blocked.explanation(class, explain);
+        let why = match registry.users().admit(&line.user, &class.resources) {
+            Ok(()) => why,
+            Err(limit) => why.limited(limit),
+        };
         match &self.held_up {
             Some(held_up) => why.held_up(held_up),
             None => why,
