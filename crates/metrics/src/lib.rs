@@ -13,7 +13,7 @@ mod tally;
 
 pub use self::{
     http::{Dropped, HttpMetrics, StreamKind},
-    metrics::{AssignmentRefused, Metrics, SubmitRefused},
+    metrics::{AssignmentRefused, CONTENT_TYPE, Metrics, SubmitRefused},
     state::{DiskState, State},
     tally::Tally,
 };
