@@ -54,7 +54,7 @@ fn queries() -> Vec<String> {
 async fn every_query_of_the_board_is_answered() {
     // Given a Prometheus that has read a master a few times, before and after a task ran,
     let mut cluster = cluster().await;
-    let (process, address) = prometheus(&cluster).await;
+    let (mut process, address) = prometheus(&cluster).await;
     process.says("Server is ready to receive web requests").await;
     let has_read = async |times: usize| {
         until("Prometheus to have read the master", async || {

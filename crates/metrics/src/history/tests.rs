@@ -75,7 +75,7 @@ fn since_gives_the_span_that_holds_it_and_later_ones() {
     for ms in [0, 5_000, 10_000] {
         history.take(&worker(1), Mono(ms), cpu(1.0));
     }
-    let of = |since| {
+    let of = |since: i64| {
         let since = Some(Wall(1_000_000 + since));
         history.of(&worker(1), Resolution::FiveSeconds, since, at(11_000)).len()
     };
@@ -121,7 +121,7 @@ proptest! {
         later in 0_u64..90_000_000,
     ) {
         let history = History::default();
-        let mut clock = 0;
+        let mut clock = 0_u64;
         let mut said: Vec<(u64, u8)> = Vec::new();
         for (millis, back, percent) in steps {
             // A sample may be late, or there twice.
@@ -162,7 +162,7 @@ proptest! {
         let budget = budget_workers * bytes(0) / 8;
         let history = History::within(budget);
         let mut there = BTreeSet::new();
-        let mut clock = 0;
+        let mut clock = 0_u64;
         for (number, stays, samples) in steps {
             if stays {
                 there.insert(number);
