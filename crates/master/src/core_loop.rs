@@ -15,7 +15,7 @@ use cloudai_store::{CommitError, ReadError, Store};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
-    time::{Interval, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout},
 };
 use tracing::{error, warn};
 
@@ -165,6 +165,8 @@ struct Commit {
     snapshot: Snapshot,
     /// When it began.
     since: Mono,
+    /// The same, finer than a millisecond.
+    began: Instant,
 }
 
 struct Loop<E> {
@@ -340,6 +342,7 @@ impl<E: Effects> Loop<E> {
         self.commit = Some(Commit {
             done,
             records: count,
+            began: Instant::now(),
             since: cloudai_clock::now().mono,
             effects,
             snapshot,
@@ -356,7 +359,7 @@ impl<E: Effects> Loop<E> {
 
     fn release(&mut self) {
         if let Some(commit) = self.commit.take() {
-            let took = cloudai_clock::now().mono.since(commit.since);
+            let took = commit.began.elapsed();
             self.effects.committed(commit.records, took);
             self.publish(commit.effects, commit.snapshot);
         }
