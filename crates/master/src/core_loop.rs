@@ -6,16 +6,16 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use cloudai_core::{Answer, Call, Core, Effect, Input, Snapshot};
+use cloudai_core::{Answer, Call, Core, Effect, Input, Snapshot, registry::Registry};
 use cloudai_model::{
-    Mono, TaskId,
+    Mono, Now, TaskId,
     record::{Record, TaskRecord},
 };
 use cloudai_store::{CommitError, ReadError, Store};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
-    time::{Interval, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout},
 };
 use tracing::{error, warn};
 
@@ -123,6 +123,16 @@ pub trait Effects: Send + 'static {
 
     /// Carries out one effect that is neither a write nor an answer; must not wait.
     fn run(&mut self, effect: Effect);
+
+    /// The core is about to take this in.
+    fn takes(&mut self, _input: &Input) {}
+
+    /// The core has decided all of this at one input, its workers stand so, and nothing of it has
+    /// left yet. Whatever is counted is counted here, since here nothing is lost.
+    fn decided(&mut self, _now: Now, _workers: &Registry, _effects: &[Effect]) {}
+
+    /// The store has written so many records as one batch.
+    fn committed(&mut self, _records: usize, _took: Duration) {}
 }
 
 /// Steps whose effects wait for their records to be flushed.
@@ -149,10 +159,14 @@ impl Batch {
 
 struct Commit {
     done: JoinHandle<Result<(), CommitError>>,
+    /// How many records it writes.
+    records: usize,
     effects: Vec<Effect>,
     snapshot: Snapshot,
     /// When it began.
     since: Mono,
+    /// The same, finer than a millisecond.
+    began: Instant,
 }
 
 struct Loop<E> {
@@ -295,8 +309,10 @@ impl<E: Effects> Loop<E> {
     }
 
     fn step(&mut self, input: Input) {
-        let mut effects = Vec::new();
-        self.core.step(cloudai_clock::now(), input, &mut effects);
+        let (now, mut effects) = (cloudai_clock::now(), Vec::new());
+        self.effects.takes(&input);
+        self.core.step(now, input, &mut effects);
+        self.effects.decided(now, self.core.registry(), &effects);
         for effect in &effects {
             match effect {
                 Effect::Write(Record::TaskAdded(task)) => self.effects.added(task),
@@ -319,11 +335,14 @@ impl<E: Effects> Loop<E> {
             self.publish(effects, snapshot);
             return;
         }
-        let (store, records) = (self.store.clone(), Arc::new(records));
+        let (store, count) = (self.store.clone(), records.len());
+        let records = Arc::new(records);
         let (room, ending) = (self.room.clone(), self.ending.subscribe());
         let done = tokio::spawn(commit(store, records, room, ending));
         self.commit = Some(Commit {
             done,
+            records: count,
+            began: Instant::now(),
             since: cloudai_clock::now().mono,
             effects,
             snapshot,
@@ -340,6 +359,8 @@ impl<E: Effects> Loop<E> {
 
     fn release(&mut self) {
         if let Some(commit) = self.commit.take() {
+            let took = commit.began.elapsed();
+            self.effects.committed(commit.records, took);
             self.publish(commit.effects, commit.snapshot);
         }
     }

@@ -4,6 +4,7 @@
 //! readers get the snapshot and the store, and wait for nobody.
 
 mod files;
+mod counting;
 mod logs;
 mod waiting;
 
@@ -21,8 +22,12 @@ use cloudai_core::{
     registry::AlreadyRegistered,
 };
 use cloudai_files::{log::LogStore, output::OutputStore};
+use cloudai_metrics::{
+    HttpMetrics, Metrics, SubmitRefused,
+    history::{History, Point, Resolution},
+};
 use cloudai_model::{
-    Allowed, AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Whole,
+    Allowed, AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
     WorkerAddress, WorkerId,
     record::{AssignmentRecord, Removed, TaskRecord, WorkerRecord},
 };
@@ -74,6 +79,10 @@ pub struct Master {
     pub room: Room,
     /// What retention keeps and removed.
     pub kept: Kept,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What workers used.
+    pub history: Arc<History>,
     /// News.
     pub events: broadcast::Sender<Event>,
     /// What is listened on: a name, and the address.
@@ -121,16 +130,37 @@ impl Operator for Master {
         }
     }
 
+    fn history(
+        &self,
+        worker: &WorkerId,
+        resolution: Resolution,
+        since: Option<Wall>,
+    ) -> Option<Vec<Point>> {
+        // One that was registered and never heard of has said nothing.
+        let is_known = self.snapshot().workers.contains_key(worker);
+        is_known.then(|| self.history.of(worker, resolution, since, self.now()))
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics_text()
+    }
+
+    fn http_metrics(&self) -> HttpMetrics {
+        self.metrics.http().clone()
+    }
+
     fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }
 
     async fn submit(&self, draft: TaskDraft) -> Result<Submitted, SubmitFailure> {
-        let (task, spec) = draft.check_allowed(&self.allowed)?;
+        let checked = draft.check_allowed(&self.allowed);
+        let (task, spec) = checked.inspect_err(|_| self.refused(SubmitRefused::Invalid))?;
         if task.is_none()
             && let Some(journaled) = self.unread()
         {
             if let Some(why) = self.room.held_up() {
+                self.refused(SubmitRefused::HeldUp);
                 return Err(SubmitError::HeldUp(why).into());
             }
             match journaled.intake.take(&spec).await {
@@ -138,21 +168,28 @@ impl Operator for Master {
                 // It has been read in this moment.
                 Err(TakeError::NotKept(TakeInError::Closed)) => {}
                 Err(TakeError::QueueFull(waiting)) => {
+                    self.refused(SubmitRefused::QueueFull);
                     return Err(SubmitError::QueueFull(waiting).into());
                 }
                 Err(TakeError::NotKept(error)) => {
+                    self.refused(SubmitRefused::Unavailable);
                     return Err(SubmitFailure::NotKept(Box::new(error)));
                 }
             }
         }
-        self.store_is_read()?;
+        let unavailable = || self.refused(SubmitRefused::Unavailable);
+        self.store_is_read().inspect_err(|_| unavailable())?;
         if let Some(task) = &task
-            && self.store.task(task).await.map_err(read_failure)?.is_some()
+            && let known = self.store.task(task).await.map_err(read_failure)
+            && known.inspect_err(|_| unavailable())?.is_some()
         {
+            self.refused(SubmitRefused::IdTaken);
             return Err(SubmitError::IdTaken(task.clone()).into());
         }
         let spec = Arc::new(spec);
-        let answer = self.call(|call| Input::Submit { call, task, spec }).await?;
+        let answer = self.call(|call| Input::Submit { call, task, spec }).await;
+        // What the core refuses is counted where it does.
+        let answer = answer.inspect_err(|_| unavailable())?;
         let Answer::Submitted(submitted) = answer else {
             mixed_up(&answer)
         };

@@ -146,6 +146,18 @@ impl Operator for FakeMaster {
         self.disks.lock().unwrap().clone()
     }
 
+    fn history(&self, _: &WorkerId, _: Resolution, _: Option<Wall>) -> Option<Vec<Point>> {
+        None
+    }
+
+    fn metrics(&self) -> String {
+        String::new()
+    }
+
+    fn http_metrics(&self) -> HttpMetrics {
+        HttpMetrics::default()
+    }
+
     fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }
