@@ -167,6 +167,16 @@ mod tests {
                 ..newest.clone()
             },
             TaskQuery {
+                user: Some(UserName::admin()),
+                before: Some(7),
+                ..newest.clone()
+            },
+            TaskQuery {
+                user: Some(UserName::admin()),
+                worker: Some("w".parse::<WorkerId>().unwrap()),
+                ..newest.clone()
+            },
+            TaskQuery {
                 worker: Some("w".parse::<WorkerId>().unwrap()),
                 ..newest
             },
@@ -186,6 +196,12 @@ mod tests {
             assert!(plan.contains("SEARCH"), "{query:?}:\n{plan}");
             assert!(!plan.contains("TEMP B-TREE"), "{query:?}:\n{plan}");
             assert!(!plan.contains("SCAN tasks"), "{query:?}:\n{plan}");
+            if query.user.is_some() && query.worker.is_none() {
+                // Nothing is read that is not given.
+                let along = "INDEX tasks_by_user_and_status (user_id=? AND status=?";
+                let branches = plan.matches("SEARCH tasks").count();
+                assert_eq!(plan.matches(along).count(), branches, "{query:?}:\n{plan}");
+            }
         }
     }
 }
