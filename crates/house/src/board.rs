@@ -16,7 +16,14 @@ const GIVEN: [&str; 2] = ["instance", "job"];
 /// Words of PromQL that stand where a metric could, and are not followed by an argument.
 const WORDS: [&str; 5] = ["and", "or", "unless", "bool", "offset"];
 /// Words of PromQL that are followed by labels in parentheses.
-const GROUPING: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
+const GROUPING: [&str; 6] = [
+    "by",
+    "without",
+    "on",
+    "ignoring",
+    "group_left",
+    "group_right",
+];
 
 /// A part of a query, as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,13 +50,18 @@ fn tokens(query: &str) -> Vec<Token> {
             }
             'a'..='z' | 'A'..='Z' | '_' | ':' => {
                 let mut name = String::from(first);
-                while let Some(more) = rest.next_if(|it| it.is_ascii_alphanumeric() || "_:".contains(*it)) {
+                while let Some(more) =
+                    rest.next_if(|it| it.is_ascii_alphanumeric() || "_:".contains(*it))
+                {
                     name.push(more);
                 }
                 Token::Name(name)
             }
             '0'..='9' => {
-                while rest.next_if(|it| it.is_ascii_alphanumeric() || *it == '.').is_some() {}
+                while rest
+                    .next_if(|it| it.is_ascii_alphanumeric() || *it == '.')
+                    .is_some()
+                {}
                 Token::Other
             }
             sign => Token::Sign(sign),
@@ -75,7 +87,9 @@ fn named(query: &str) -> Named {
         let Token::Name(name) = token else { continue };
         let next = tokens.get(at);
         let names_until = |at: usize, end: char| {
-            let inside = tokens[at..].iter().take_while(move |it| **it != Token::Sign(end));
+            let inside = tokens[at..]
+                .iter()
+                .take_while(move |it| **it != Token::Sign(end));
             inside.filter_map(|it| match it {
                 Token::Name(name) => Some(name.clone()),
                 Token::Sign(_) | Token::Other => None,
@@ -83,7 +97,10 @@ fn named(query: &str) -> Named {
         };
         if GROUPING.contains(&name.as_str()) {
             named.grouped.extend(names_until(at + 1, ')'));
-            at += tokens[at..].iter().take_while(|it| **it != Token::Sign(')')).count();
+            at += tokens[at..]
+                .iter()
+                .take_while(|it| **it != Token::Sign(')'))
+                .count();
         } else if WORDS.contains(&name.as_str()) || next == Some(&Token::Sign('(')) {
             // An operator or a function, or an aggregation, which may have its labels first.
         } else if let Some(Token::Name(word)) = next
@@ -94,7 +111,10 @@ fn named(query: &str) -> Named {
             let asked = named.metrics.entry(name.clone()).or_default();
             if next == Some(&Token::Sign('{')) {
                 asked.extend(names_until(at, '}'));
-                at += tokens[at..].iter().take_while(|it| **it != Token::Sign('}')).count();
+                at += tokens[at..]
+                    .iter()
+                    .take_while(|it| **it != Token::Sign('}'))
+                    .count();
             }
         }
     }
@@ -103,7 +123,9 @@ fn named(query: &str) -> Named {
 
 /// What is wrong with a query, and with the labels that its legend shows.
 fn violations(query: &str, legend: &str) -> Vec<String> {
-    let there: BTreeMap<_, _> = catalogue::all().flat_map(catalogue::Family::series).collect();
+    let there: BTreeMap<_, _> = catalogue::all()
+        .flat_map(catalogue::Family::series)
+        .collect();
     let named = named(query);
     let mut violations = Vec::new();
     if named.metrics.is_empty() {
@@ -122,7 +144,10 @@ fn violations(query: &str, legend: &str) -> Vec<String> {
             }
         }
     }
-    let shown = legend.split("{{").skip(1).filter_map(|it| it.split("}}").next());
+    let shown = legend
+        .split("{{")
+        .skip(1)
+        .filter_map(|it| it.split("}}").next());
     for label in shown.chain(named.grouped.iter().map(String::as_str)) {
         if !all.contains(label) {
             violations.push(format!("nothing here has a label {label}: {query}"));
@@ -140,7 +165,11 @@ fn board() -> Value {
 }
 
 fn panels(board: &Value) -> Vec<&Value> {
-    board["panels"].as_array().expect("a board has panels").iter().collect()
+    board["panels"]
+        .as_array()
+        .expect("a board has panels")
+        .iter()
+        .collect()
 }
 
 /// Each query of a panel and what its legend shows.
@@ -158,7 +187,10 @@ fn every_query_of_the_board_names_what_the_master_has() {
     let panels = panels(&board);
     let asked: Vec<_> = panels.iter().flat_map(|panel| queries(panel)).collect();
     assert!(asked.len() > 40, "{}", asked.len());
-    let wrong: Vec<_> = asked.iter().flat_map(|(query, legend)| violations(query, legend)).collect();
+    let wrong: Vec<_> = asked
+        .iter()
+        .flat_map(|(query, legend)| violations(query, legend))
+        .collect();
     assert_none(&wrong);
 }
 
@@ -186,7 +218,11 @@ fn panels_are_told_apart_and_don_t_lie_on_each_other() {
     let (mut ids, mut taken) = (BTreeSet::new(), BTreeSet::new());
     for panel in panels(&board) {
         assert!(ids.insert(panel["id"].as_u64()), "{}", panel["id"]);
-        let place = |key: &str| panel["gridPos"][key].as_u64().expect("a panel has its place");
+        let place = |key: &str| {
+            panel["gridPos"][key]
+                .as_u64()
+                .expect("a panel has its place")
+        };
         assert!(place("x") + place("w") <= 24, "{}", panel["title"]);
         for x in place("x")..place("x") + place("w") {
             for y in place("y")..place("y") + place("h") {
@@ -195,7 +231,11 @@ fn panels_are_told_apart_and_don_t_lie_on_each_other() {
         }
         if panel["type"] != "row" {
             let says = panel["description"].as_str().unwrap_or_default();
-            assert!(!says.is_empty(), "{} says nothing of itself", panel["title"]);
+            assert!(
+                !says.is_empty(),
+                "{} says nothing of itself",
+                panel["title"]
+            );
         }
     }
 }
@@ -207,7 +247,11 @@ fn a_query_for_what_isn_t_there_is_found() {
         ("cloudai_tasks{user=\"a\"}", "", "no label user"),
         ("sum by (user) (cloudai_tasks)", "", "a label user"),
         ("cloudai_ready", "{{status}}", "a label status"),
-        ("cloudai_task_wait_seconds", "", "no cloudai_task_wait_seconds"),
+        (
+            "cloudai_task_wait_seconds",
+            "",
+            "no cloudai_task_wait_seconds",
+        ),
         ("1 - 2", "", "no metric"),
         (
             "histogram_quantile(0.5, rate(cloudai_task_wait_seconds_bucket[5m]))",
@@ -217,7 +261,10 @@ fn a_query_for_what_isn_t_there_is_found() {
         ("cloudai_ready or cloudai_redy", "", "no cloudai_redy"),
     ] {
         let found = violations(query, legend);
-        assert!(found.iter().any(|it| it.contains(words)), "{query}: {found:?}");
+        assert!(
+            found.iter().any(|it| it.contains(words)),
+            "{query}: {found:?}"
+        );
     }
     let fine = "sum by (status) (rate(cloudai_tasks_ended_total{status!=\"x\"}[5m])) / 2 > bool 1";
     assert_eq!(violations(fine, "{{status}}"), [""; 0]);

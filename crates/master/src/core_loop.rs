@@ -410,7 +410,7 @@ impl<E: Effects> Loop<E> {
 
     fn release(&mut self) {
         if let Some(commit) = self.commit.take() {
-let took = commit.began.elapsed();
+            let took = commit.began.elapsed();
             self.effects.committed(commit.records, took);
             self.publish(commit.effects, commit.keeping, commit.snapshot);
         }

@@ -390,8 +390,14 @@ impl Shared {
         let is_old = self.workers.is_old_node(worker);
         let mut stream = self.workers.log_stream(worker, attempt, log.len()).await?;
         if is_old {
-            return old_nodes::take_in(&log, &self.store.path(attempt), stream, limit, &self.metrics)
-                .await;
+            return old_nodes::take_in(
+                &log,
+                &self.store.path(attempt),
+                stream,
+                limit,
+                &self.metrics,
+            )
+            .await;
         }
         while let Some(message) = stream.next().await {
             let message = message?;

@@ -3,8 +3,8 @@
 //! A submit, a cancel or a registration goes through the core and is answered when it is flushed;
 //! readers get the snapshot and the store, and wait for nobody.
 
-mod files;
 mod counting;
+mod files;
 mod logs;
 mod waiting;
 

@@ -285,7 +285,9 @@ mod tests {
         // Given a master in which everything has happened once,
         let metrics = Metrics::default();
         let _tally = Tally::new(metrics.clone(), History::default().into(), "round-robin");
-        metrics.http().answered(Some("/health"), "GET", 200, Duration::ZERO);
+        metrics
+            .http()
+            .answered(Some("/health"), "GET", 200, Duration::ZERO);
         // then what it tells is what the catalogue names, each with its labels.
         let text = text(&metrics);
         let told: BTreeSet<_> = text
@@ -296,7 +298,8 @@ mod tests {
         assert_eq!(told, named);
         for (name, labels) in catalogue::all().flat_map(Family::series) {
             let line = text.lines().find(|line| {
-                line.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with(['{', ' ']))
+                line.strip_prefix(name.as_str())
+                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
             });
             let line = line.unwrap_or_else(|| panic!("{name} is not told:\n{text}"));
             for label in &labels {

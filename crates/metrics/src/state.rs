@@ -79,7 +79,11 @@ impl State<'_> {
 
     fn fill_workers(&self, filled: &Filled) {
         let workers = || self.snapshot.workers.values();
-        let with = |status| workers().filter(move |worker| worker.status() == status).count();
+        let with = |status| {
+            workers()
+                .filter(move |worker| worker.status() == status)
+                .count()
+        };
         let statuses = WorkerStatus::ALL.iter();
         let statuses = statuses.map(|status| (status.as_str(), with(*status) as u64));
         filled.set_words(&catalogue::WORKERS, statuses);
@@ -120,7 +124,9 @@ impl State<'_> {
             ),
             (
                 &catalogue::USED_MEMORY,
-                active().map(|worker| worker.usage.memory_bytes as f64).sum(),
+                active()
+                    .map(|worker| worker.usage.memory_bytes as f64)
+                    .sum(),
             ),
             (
                 &catalogue::CAPACITY_STORAGE,
@@ -180,15 +186,11 @@ impl Filled {
     }
 
     /// One label, and a whole number for each of its words.
-    fn set_words(
-        &self,
-        family: &Family,
-        figures: impl IntoIterator<Item = (&'static str, u64)>,
-    ) {
+    fn set_words(&self, family: &Family, figures: impl IntoIterator<Item = (&'static str, u64)>) {
         let figures: Vec<_> = figures.into_iter().collect();
-        let of = figures.iter().map(|(word, figure)| {
-            (std::slice::from_ref(word), *figure as f64)
-        });
+        let of = figures
+            .iter()
+            .map(|(word, figure)| (std::slice::from_ref(word), *figure as f64));
         self.set(family, of);
     }
 }

@@ -166,9 +166,11 @@ impl Tally {
             }
             return;
         };
-        if let (false, Some(started), Some(submitted)) =
-            (given.has_started, state.first_started_at, given.submitted_at)
-        {
+        if let (false, Some(started), Some(submitted)) = (
+            given.has_started,
+            state.first_started_at,
+            given.submitted_at,
+        ) {
             given.has_started = true;
             // The start is of its worker's clock, which may be behind this one.
             let wait = started.since(submitted);

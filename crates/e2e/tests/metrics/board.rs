@@ -12,7 +12,10 @@ async fn ask(address: &str, query: &str) -> Result<Vec<Value>, String> {
     let (_, body) = get(address, &format!("/api/v1/query?query={encoded}")).await;
     let answer: Value = serde_json::from_str(&body).map_err(|error| format!("{error}: {body}"))?;
     match answer["status"].as_str() {
-        Some("success") => Ok(answer["data"]["result"].as_array().cloned().unwrap_or_default()),
+        Some("success") => Ok(answer["data"]["result"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()),
         _ => Err(answer["error"].to_string()),
     }
 }
@@ -42,10 +45,14 @@ fn queries() -> Vec<String> {
     let text = std::fs::read_to_string(root().join("deploy/grafana/cloudai.json")).unwrap();
     let board: Value = serde_json::from_str(&text).unwrap();
     let panels = board["panels"].as_array().unwrap().iter();
-    let targets = panels.filter_map(|panel| panel["targets"].as_array()).flatten();
+    let targets = panels
+        .filter_map(|panel| panel["targets"].as_array())
+        .flatten();
     let queries = targets.map(|target| {
         let query = target["expr"].as_str().unwrap();
-        query.replace("$__rate_interval", "1m").replace("$instance", ".*")
+        query
+            .replace("$__rate_interval", "1m")
+            .replace("$instance", ".*")
     });
     queries.collect()
 }
@@ -55,7 +62,9 @@ async fn every_query_of_the_board_is_answered() {
     // Given a Prometheus that has read a master a few times, before and after a task ran,
     let mut cluster = cluster().await;
     let (mut process, address) = prometheus(&cluster).await;
-    process.says("Server is ready to receive web requests").await;
+    process
+        .says("Server is ready to receive web requests")
+        .await;
     let has_read = async |times: usize| {
         until("Prometheus to have read the master", async || {
             let query = format!("count_over_time(cloudai_ready[5m]) >= {times}");
@@ -65,7 +74,9 @@ async fn every_query_of_the_board_is_answered() {
         .await;
     };
     has_read(2).await;
-    let task = cluster.submit_draft(shell("echo hello; echo 1 >/output/x")).await;
+    let task = cluster
+        .submit_draft(shell("echo hello; echo 1 >/output/x"))
+        .await;
     cluster.has_status(&task, "completed").await;
     has_read(6).await;
     // then it knows an answer to everything that the board asks.

@@ -72,7 +72,8 @@ async fn a_master_that_is_started_again_counts_what_it_finds() {
         ..shell("sleep 600")
     };
     let waits = cluster.submit_draft(waits).await;
-    let is = |text: &str, status: &str| figure(text, &format!("cloudai_tasks{{status=\"{status}\"}}"));
+    let is =
+        |text: &str, status: &str| figure(text, &format!("cloudai_tasks{{status=\"{status}\"}}"));
     let before = metrics(&cluster).await;
     assert_eq!((is(&before, "running"), is(&before, "queued")), (1.0, 1.0));
     // when the master is started again,
@@ -88,7 +89,10 @@ async fn a_master_that_is_started_again_counts_what_it_finds() {
     }
     let text = metrics(&cluster).await;
     assert_eq!((is(&text, "running"), is(&text, "queued")), (0.0, 0.0));
-    assert_eq!(figure(&text, "cloudai_tasks_ended_total{status=\"cancelled\"}"), 2.0);
+    assert_eq!(
+        figure(&text, "cloudai_tasks_ended_total{status=\"cancelled\"}"),
+        2.0
+    );
     assert_eq!(figure(&text, "cloudai_task_wait_seconds_count"), 0.0);
     cluster.end().await;
 }

@@ -17,7 +17,12 @@ fn promtool(words: &[&str], input: &str) -> Output {
         .spawn()
         .unwrap();
     // One that has found fault already reads no further.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes()).is_ok();
+    let _ = child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .is_ok();
     child.wait_with_output().unwrap()
 }
 
@@ -31,7 +36,9 @@ fn assert_content(output: &Output) {
 async fn what_a_master_counts_is_in_the_form_and_by_the_conventions() {
     // Given a master under which a task has run and left something,
     let mut cluster = cluster().await;
-    let task = cluster.submit_draft(shell("echo hello; echo 1 >/output/x")).await;
+    let task = cluster
+        .submit_draft(shell("echo hello; echo 1 >/output/x"))
+        .await;
     cluster.has_status(&task, "completed").await;
     // then promtool finds nothing wrong with what it tells,
     let text = metrics(&cluster).await;

@@ -132,12 +132,7 @@ fn settle(
         // Of a stream that came to its end there may be nothing; else nothing tells nothing.
         let tells = !text.is_empty() || *progress == Progress::Complete;
         if tells && held.skip_repeated(&mut text)? && held.is_over()? {
-            append(
-                &log,
-                text,
-                received_at.0.saturating_mul(1_000_000),
-                metrics,
-            )?;
+            append(&log, text, received_at.0.saturating_mul(1_000_000), metrics)?;
             Whole::Complete
         } else {
             Whole::Incomplete(match progress {
@@ -150,12 +145,7 @@ fn settle(
 }
 
 /// Appends text of an old node, which doesn't tell the two outputs apart.
-fn append(
-    log: &OpenLog,
-    mut text: Bytes,
-    at_ns: i64,
-    metrics: &Metrics,
-) -> Result<(), LogError> {
+fn append(log: &OpenLog, mut text: Bytes, at_ns: i64, metrics: &Metrics) -> Result<(), LogError> {
     let mut frames = Vec::new();
     while !text.is_empty() {
         frames.push(Frame {
@@ -283,14 +273,7 @@ mod tests {
         let (log, _) = store.writer(&attempt()).unwrap();
         let stream = stream::iter(messages.into_iter().map(Ok)).boxed();
         let metrics = Metrics::default();
-        take_in(
-            &log,
-            &store.path(&attempt()),
-            stream,
-            u64::MAX,
-            &metrics,
-        )
-        .await
+        take_in(&log, &store.path(&attempt()), stream, u64::MAX, &metrics).await
     }
 
     fn text(store: &LogStore) -> String {

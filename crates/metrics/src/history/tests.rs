@@ -77,9 +77,14 @@ fn since_gives_the_span_that_holds_it_and_later_ones() {
     }
     let of = |since: i64| {
         let since = Some(Wall(1_000_000 + since));
-        history.of(&worker(1), Resolution::FiveSeconds, since, at(11_000)).len()
+        history
+            .of(&worker(1), Resolution::FiveSeconds, since, at(11_000))
+            .len()
     };
-    assert_eq!([of(0), of(4_999), of(5_000), of(10_000), of(15_000)], [3, 3, 2, 1, 0]);
+    assert_eq!(
+        [of(0), of(4_999), of(5_000), of(10_000), of(15_000)],
+        [3, 3, 2, 1, 0]
+    );
 }
 
 #[test]
@@ -95,7 +100,11 @@ fn a_worker_that_is_gone_is_forgotten_and_the_others_have_more_room() {
     history.forget(&worker(3));
     history.forget(&worker(4));
     // then nothing is known of them, and the others keep a day.
-    assert!(history.of(&worker(3), Resolution::Minute, None, at(0)).is_empty());
+    assert!(
+        history
+            .of(&worker(3), Resolution::Minute, None, at(0))
+            .is_empty()
+    );
     let kept = history.kept_spans(Resolution::Minute);
     assert_eq!(kept, Duration::from_secs(24 * 3600));
 }
@@ -103,7 +112,15 @@ fn a_worker_that_is_gone_is_forgotten_and_the_others_have_more_room() {
 #[test]
 fn figures_that_are_no_numbers_do_no_harm() {
     let history = History::default();
-    let odd = [f64::NAN, f64::INFINITY, -f64::INFINITY, 1e300, 0.0, 0.0, 0.0];
+    let odd = [
+        f64::NAN,
+        f64::INFINITY,
+        -f64::INFINITY,
+        1e300,
+        0.0,
+        0.0,
+        0.0,
+    ];
     for _ in 0..2 {
         history.take(&worker(1), Mono(0), odd.into());
     }
