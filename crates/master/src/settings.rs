@@ -516,6 +516,7 @@ mod tests {
         let disks = kept(&[]);
         assert_eq!(words(&disks.keep), "30 d, for ever, for ever");
         assert_eq!(words(&disks.keep_failed), "90 d, for ever, for ever");
+        assert_eq!(disks.keep_audit.to_string(), "365 d");
         assert_eq!(disks.keep_bytes, None);
         assert_eq!(disks.min_free.of(10 << 30), (10 << 30) / 20);
         assert_eq!(disks.min_free.of(1 << 50), 2 << 30);
