@@ -45,10 +45,19 @@ fn put(directory: &mut Directory, record: UserRecord) {
 fn the_last_admin_who_can_come_in_is_known() {
     let mut directory = Directory::default();
     let (ada, bob) = ("ada".parse().unwrap(), "bob".parse().unwrap());
-    put(&mut directory, user("ada", Role::Admin, AccountState::Active));
-    put(&mut directory, user("bob", Role::Admin, AccountState::Locked));
+    put(
+        &mut directory,
+        user("ada", Role::Admin, AccountState::Active),
+    );
+    put(
+        &mut directory,
+        user("bob", Role::Admin, AccountState::Locked),
+    );
     assert!(directory.is_last_admin(&ada) && !directory.is_last_admin(&bob));
-    put(&mut directory, user("bob", Role::Admin, AccountState::Active));
+    put(
+        &mut directory,
+        user("bob", Role::Admin, AccountState::Active),
+    );
     assert!(!directory.is_last_admin(&ada) && !directory.is_last_admin(&bob));
     directory.apply(AccountChange::UserRemoved(ada));
     assert!(directory.is_last_admin(&bob));
@@ -57,7 +66,10 @@ fn the_last_admin_who_can_come_in_is_known() {
 #[test]
 fn names_that_differ_in_case_alone_are_one() {
     let mut directory = Directory::default();
-    put(&mut directory, user("Ada", Role::User, AccountState::Active));
+    put(
+        &mut directory,
+        user("Ada", Role::User, AccountState::Active),
+    );
     let ada = "Ada".parse().unwrap();
     assert_eq!(directory.spelled_like(&"aDA".parse().unwrap()), Some(&ada));
     assert_eq!(directory.spelled_like(&"ada2".parse().unwrap()), None);
@@ -73,13 +85,19 @@ fn keys_go_with_their_user_and_no_others_do() {
     }
     let of = |directory: &Directory, owner: &str| -> Vec<String> {
         let owner = owner.parse().unwrap();
-        directory.keys_of(&owner).map(|key| key.id.clone()).collect()
+        directory
+            .keys_of(&owner)
+            .map(|key| key.id.clone())
+            .collect()
     };
     assert_eq!(of(&directory, "ab"), ["1", "3"]);
     directory.apply(AccountChange::UserRemoved("ab".parse().unwrap()));
     assert_eq!(of(&directory, "ab"), [""; 0]);
     assert!(directory.key("1").is_none());
-    assert_eq!((of(&directory, "a"), of(&directory, "abc")), (vec!["2".into()], vec!["4".into()]));
+    assert_eq!(
+        (of(&directory, "a"), of(&directory, "abc")),
+        (vec!["2".into()], vec!["4".into()])
+    );
     directory.apply(AccountChange::KeyRemoved("2".into()));
     assert_eq!(of(&directory, "a"), [""; 0]);
 }
@@ -91,10 +109,11 @@ fn any_change() -> impl Strategy<Value = AccountChange> {
     let walls = (0_i64..50).prop_map(Wall);
     let ids = "[a-d]";
     prop_oneof![
-        (names.clone(), roles, states).prop_map(|(name, role, state)| AccountChange::User(Box::new(
-            user(name, role, state)
-        ))),
-        names.clone().prop_map(|name| AccountChange::UserRemoved(name.parse().unwrap())),
+        (names.clone(), roles, states)
+            .prop_map(|(name, role, state)| AccountChange::User(Box::new(user(name, role, state)))),
+        names
+            .clone()
+            .prop_map(|name| AccountChange::UserRemoved(name.parse().unwrap())),
         (ids, names).prop_map(|(id, name)| AccountChange::Key(Box::new(key(&id, name)))),
         ids.prop_map(AccountChange::KeyRemoved),
         (ids, walls.clone())

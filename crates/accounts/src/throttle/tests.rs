@@ -47,7 +47,10 @@ fn whoever_mistypes_waits_a_little_and_a_right_password_ends_it() {
     }
     // The sixth is let through and brings a pause; behind it the right one is, too.
     assert_eq!(wrong(&mut throttle, "ada", "192.0.2.1", at(0)), None);
-    assert_eq!(right(&mut throttle, "ada", "192.0.2.1", at(0)), Some(Duration::from_secs(1)));
+    assert_eq!(
+        right(&mut throttle, "ada", "192.0.2.1", at(0)),
+        Some(Duration::from_secs(1))
+    );
     assert_eq!(right(&mut throttle, "ada", "192.0.2.1", at(1)), None);
     for _ in 0..5 {
         assert_eq!(wrong(&mut throttle, "ada", "192.0.2.1", at(1)), None);
@@ -59,7 +62,9 @@ fn a_thousand_at_once_are_a_thousand() {
     let mut throttle = Throttle::new(&ThrottleSettings::default());
     // None of them has ended yet.
     let begun = (0..1000).filter_map(|_| {
-        throttle.begin(Some(&name("ada")), network("192.0.2.1"), at(0)).ok()
+        throttle
+            .begin(Some(&name("ada")), network("192.0.2.1"), at(0))
+            .ok()
     });
     assert_eq!(begun.count(), 6);
 }
@@ -89,7 +94,12 @@ fn who_shares_an_address_with_a_stranger_goes_on_and_newcomers_wait_two_minutes_
     let mut throttle = Throttle::new(&ThrottleSettings::default());
     assert_eq!(right(&mut throttle, "ada", "192.0.2.1", at(0)), None);
     for number in 0..1000 {
-        let _ = wrong(&mut throttle, &format!("guess{number}"), "192.0.2.1", at(number));
+        let _ = wrong(
+            &mut throttle,
+            &format!("guess{number}"),
+            "192.0.2.1",
+            at(number),
+        );
     }
     assert_eq!(right(&mut throttle, "ada", "192.0.2.1", at(1000)), None);
     let wait = right(&mut throttle, "bob", "192.0.2.1", at(1000)).unwrap();
@@ -113,7 +123,9 @@ fn an_account_of_ones_own_makes_no_guesses_free() {
 fn what_was_not_tried_counts_for_nothing() {
     let mut throttle = Throttle::new(&ThrottleSettings::default());
     for _ in 0..100 {
-        let tried = throttle.begin(Some(&name("ada")), network("192.0.2.1"), at(0)).unwrap();
+        let tried = throttle
+            .begin(Some(&name("ada")), network("192.0.2.1"), at(0))
+            .unwrap();
         throttle.not_made(tried);
     }
     assert_eq!(throttle.entries(), 0);
@@ -134,7 +146,9 @@ fn a_forgotten_user_is_a_stranger_again() {
 fn registrations_are_slowed_down_by_network_alone() {
     let mut throttle = Throttle::new(&ThrottleSettings::default());
     let here = network("2001:db8::1");
-    let taken = (0..100).filter(|_| throttle.register(here, at(0)).is_ok()).count();
+    let taken = (0..100)
+        .filter(|_| throttle.register(here, at(0)).is_ok())
+        .count();
     assert_eq!(taken, 21);
     assert!(throttle.register(network("2001:db8:0:1::1"), at(0)).is_ok());
 }
@@ -144,7 +158,10 @@ fn a_user_is_known_from_a_bounded_number_of_networks() {
     let mut throttle = Throttle::new(&ThrottleSettings::default());
     for host in 0..100_u32 {
         let from = Ipv4Addr::from(0x0a00_0000 + host).to_string();
-        assert_eq!(right(&mut throttle, "ada", &from, at(u64::from(host))), None);
+        assert_eq!(
+            right(&mut throttle, "ada", &from, at(u64::from(host))),
+            None
+        );
     }
     assert_eq!(throttle.known[&name("ada")].len(), 16);
     assert!(throttle.is_known(&name("ada"), network("10.0.0.99")));
@@ -162,7 +179,12 @@ struct Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = (0_u8..4, 0_u8..40, prop::bool::weighted(0.1), 0_u64..5000).prop_map(
-        |(user, host, is_right, later_ms)| Step { user, host, is_right, later_ms },
+        |(user, host, is_right, later_ms)| Step {
+            user,
+            host,
+            is_right,
+            later_ms,
+        },
     );
     prop::collection::vec(step, 1..400)
 }

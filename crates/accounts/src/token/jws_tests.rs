@@ -31,8 +31,14 @@ fn read_now(token: &str) -> Result<Claims, TokenError> {
 
 /// A token of any header and any claims, signed with our key as if it were one of ours.
 fn signed(header: &str, claims: &str) -> String {
-    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
-    let signature = mac(&ring(1).current().secret, signed.as_bytes()).finalize().into_bytes();
+    let signed = format!(
+        "{}.{}",
+        URL_SAFE_NO_PAD.encode(header),
+        URL_SAFE_NO_PAD.encode(claims)
+    );
+    let signature = mac(&ring(1).current().secret, signed.as_bytes())
+        .finalize()
+        .into_bytes();
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
@@ -50,13 +56,17 @@ fn a_token_says_what_was_put_into_it() {
     let token = issue(&ring(1), &claims());
     assert_eq!(read_now(token.expose()), Ok(claims()));
     // And what the others here put together by hand is one, but for what each changes.
-    assert_eq!(read_now(&signed(&header("HS256"), &claims_json())), Ok(claims()));
+    assert_eq!(
+        read_now(&signed(&header("HS256"), &claims_json())),
+        Ok(claims())
+    );
 }
 
 /// The example of RFC 7515, A.1, whose key and signature are given there.
 #[test]
 fn the_signature_is_that_of_rfc_7515() {
-    let key = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
+    let key =
+        "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
     let signed = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.\
                   eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
     let key = Zeroizing::new(URL_SAFE_NO_PAD.decode(key).unwrap());
@@ -71,10 +81,18 @@ fn the_signature_is_that_of_rfc_7515() {
 fn alg_none() {
     for alg in ["none", "None", "NONE", "nOnE", ""] {
         let with_signature = signed(&header(alg), &claims_json());
-        assert_eq!(read_now(&with_signature), Err(TokenError::Algorithm), "{alg}");
+        assert_eq!(
+            read_now(&with_signature),
+            Err(TokenError::Algorithm),
+            "{alg}"
+        );
         // Without a signature, with and without its dot.
         let (unsigned, _) = with_signature.rsplit_once('.').unwrap();
-        assert_eq!(read_now(&format!("{unsigned}.")), Err(TokenError::Algorithm), "{alg}");
+        assert_eq!(
+            read_now(&format!("{unsigned}.")),
+            Err(TokenError::Algorithm),
+            "{alg}"
+        );
         assert_eq!(read_now(unsigned), Err(TokenError::Form), "{alg}");
     }
 }
@@ -116,7 +134,11 @@ fn a_key_that_comes_along_with_the_token() {
         r#""zip":"DEF""#,
     ] {
         let header = format!(r#"{{"alg":"HS256","typ":"JWT","kid":"{kid}",{more}}}"#);
-        assert_eq!(read_now(&signed(&header, &claims_json())), Err(TokenError::Header), "{more}");
+        assert_eq!(
+            read_now(&signed(&header, &claims_json())),
+            Err(TokenError::Header),
+            "{more}"
+        );
     }
 }
 
@@ -128,17 +150,33 @@ fn wrong_key() {
     let (_, signature) = other.expose().rsplit_once('.').unwrap();
     let ours = issue(&ring(1), &claims());
     let (signed, _) = ours.expose().rsplit_once('.').unwrap();
-    assert_eq!(read_now(&format!("{signed}.{signature}")), Err(TokenError::Signature));
+    assert_eq!(
+        read_now(&format!("{signed}.{signature}")),
+        Err(TokenError::Signature)
+    );
 }
 
 #[test]
 fn unknown_kid() {
-    for kid in ["", "0", "../../etc/passwd", "' OR 1=1 --", "ffffffffffffffff"] {
+    for kid in [
+        "",
+        "0",
+        "../../etc/passwd",
+        "' OR 1=1 --",
+        "ffffffffffffffff",
+    ] {
         let header = format!(r#"{{"alg":"HS256","typ":"JWT","kid":"{kid}"}}"#);
-        assert_eq!(read_now(&signed(&header, &claims_json())), Err(TokenError::UnknownKey), "{kid}");
+        assert_eq!(
+            read_now(&signed(&header, &claims_json())),
+            Err(TokenError::UnknownKey),
+            "{kid}"
+        );
     }
     let without = r#"{"alg":"HS256","typ":"JWT"}"#;
-    assert_eq!(read_now(&signed(without, &claims_json())), Err(TokenError::Header));
+    assert_eq!(
+        read_now(&signed(without, &claims_json())),
+        Err(TokenError::Header)
+    );
 }
 
 #[test]
@@ -148,13 +186,20 @@ fn expired() {
     let end = claims().expires_at();
     assert!(at(Wall(end.0 - 1)).is_ok());
     assert_eq!(at(end), Err(TokenError::Expired));
-    assert_eq!(at(end.after(Duration::from_secs(1 << 40))), Err(TokenError::Expired));
+    assert_eq!(
+        at(end.after(Duration::from_secs(1 << 40))),
+        Err(TokenError::Expired)
+    );
 }
 
 #[test]
 fn from_the_future() {
     let made = |iat| {
-        let claims = Claims { iat, exp: i64::MAX, ..claims() };
+        let claims = Claims {
+            iat,
+            exp: i64::MAX,
+            ..claims()
+        };
         read_now(issue(&ring(1), &claims).expose()).map(|_| ())
     };
     let now = NOW.unix_seconds();
@@ -165,7 +210,10 @@ fn from_the_future() {
 
 #[test]
 fn another_clusters() {
-    let claims = Claims { iss: "c-00000000".into(), ..claims() };
+    let claims = Claims {
+        iss: "c-00000000".into(),
+        ..claims()
+    };
     let token = issue(&ring(1), &claims);
     assert_eq!(read_now(token.expose()), Err(TokenError::Issuer));
 }
@@ -176,11 +224,23 @@ fn cut_short_at_every_byte_or_with_one_too_many() {
     let token = token.expose();
     for len in 0..token.len() {
         assert!(read_now(&token[..len]).is_err(), "{len} bytes");
-        assert!(read_now(&token[len + 1..]).is_err(), "without the first {}", len + 1);
+        assert!(
+            read_now(&token[len + 1..]).is_err(),
+            "without the first {}",
+            len + 1
+        );
     }
     for more in ["A", "=", ".", " ", "\n", "\0", ".AAAA"] {
-        assert_eq!(read_now(&format!("{token}{more}")).is_ok(), false, "{more:?}");
-        assert_eq!(read_now(&format!("{more}{token}")).is_ok(), false, "{more:?}");
+        assert_eq!(
+            read_now(&format!("{token}{more}")).is_ok(),
+            false,
+            "{more:?}"
+        );
+        assert_eq!(
+            read_now(&format!("{more}{token}")).is_ok(),
+            false,
+            "{more:?}"
+        );
     }
 }
 
@@ -219,14 +279,26 @@ fn duplicate_claims() {
     }
     let kid = ring(1).current().kid.clone();
     let double = format!(r#"{{"alg":"none","typ":"JWT","kid":"{kid}","alg":"HS256"}}"#);
-    assert_eq!(read_now(&signed(&double, &claims_json())), Err(TokenError::Header));
+    assert_eq!(
+        read_now(&signed(&double, &claims_json())),
+        Err(TokenError::Header)
+    );
 }
 
 #[test]
 fn claims_of_another_kind_or_missing_or_too_many() {
     let good: serde_json::Value = serde_json::from_str(&claims_json()).unwrap();
     for name in ["iss", "sub", "jti", "gen", "iat", "exp"] {
-        for other in ["null", "true", "1.5", "-1.0", "[]", "{}", r#""1800000000""#, "1e99"] {
+        for other in [
+            "null",
+            "true",
+            "1.5",
+            "-1.0",
+            "[]",
+            "{}",
+            r#""1800000000""#,
+            "1e99",
+        ] {
             let mut changed = good.clone();
             changed[name] = serde_json::from_str(other).unwrap();
             // A text is a text: as a name it is only another one, and is asked for elsewhere.
@@ -249,7 +321,10 @@ fn claims_of_another_kind_or_missing_or_too_many() {
 
 #[test]
 fn oversize() {
-    let long = Claims { sub: "a".repeat(2000), ..claims() };
+    let long = Claims {
+        sub: "a".repeat(2000),
+        ..claims()
+    };
     let token = issue(&ring(1), &long);
     assert_eq!(read_now(token.expose()), Err(TokenError::TooLong));
     assert_eq!(read_now(&"A".repeat(10_000_000)), Err(TokenError::TooLong));
@@ -267,25 +342,44 @@ fn oversize() {
 #[test]
 fn deep_json_ends_no_thread() {
     let deep = format!("{}1{}", "[".repeat(330), "]".repeat(330));
-    assert_eq!(read_now(&signed(&header("HS256"), &deep)), Err(TokenError::Claims));
+    assert_eq!(
+        read_now(&signed(&header("HS256"), &deep)),
+        Err(TokenError::Claims)
+    );
 }
 
 #[test]
 fn a_retired_key_counts_until_its_tokens_have_ended() {
     let mut ring = ring(1);
     let old = issue(&ring, &claims());
-    ring.rotate([9; 32], Duration::from_secs(3600), false, NOW).unwrap();
-    let new = issue(&ring, &Claims { exp: NOW.unix_seconds() + 10_000, ..claims() });
+    ring.rotate([9; 32], Duration::from_secs(3600), false, NOW)
+        .unwrap();
+    let new = issue(
+        &ring,
+        &Claims {
+            exp: NOW.unix_seconds() + 10_000,
+            ..claims()
+        },
+    );
     let last = Wall(claims().expires_at().0 - 1);
     assert!(read(old.expose(), &ring, ISSUER, last).is_ok());
     assert!(read(new.expose(), &ring, ISSUER, last).is_ok());
     // A token of that key which claims a longer life was not made here.
     let forged = {
         let before = super::tests::ring(1);
-        issue(&before, &Claims { exp: i64::MAX, ..claims() })
+        issue(
+            &before,
+            &Claims {
+                exp: i64::MAX,
+                ..claims()
+            },
+        )
     };
     let later = claims().expires_at().after(Duration::from_secs(1));
-    assert_eq!(read(forged.expose(), &ring, ISSUER, later), Err(TokenError::UnknownKey));
+    assert_eq!(
+        read(forged.expose(), &ring, ISSUER, later),
+        Err(TokenError::UnknownKey)
+    );
 }
 
 proptest! {

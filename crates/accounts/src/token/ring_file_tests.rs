@@ -46,7 +46,10 @@ fn nobody_else_may_read_it_and_one_that_others_can_is_refused() {
     for open_to_others in [0o640, 0o604, 0o620, 0o602, 0o610, 0o666] {
         set_mode(&path, open_to_others);
         let error = open(folder.path(), None).unwrap_err().to_string();
-        assert!(error.contains(&format!("mode {open_to_others:04o}")), "{error}");
+        assert!(
+            error.contains(&format!("mode {open_to_others:04o}")),
+            "{error}"
+        );
         assert!(error.contains("expected 0600"), "{error}");
     }
     set_mode(&path, 0o400);
@@ -84,7 +87,11 @@ fn cut_short_at_any_byte_or_changed_it_is_refused_and_left_alone() {
         fs::write(&path, text).unwrap();
         let error = open(folder.path(), None).unwrap_err();
         assert!(matches!(error, RingFileError::Damaged { .. }), "{error}");
-        assert!(!error.to_string().contains(&hex::encode(made.current.secret.as_slice())));
+        assert!(
+            !error
+                .to_string()
+                .contains(&hex::encode(made.current.secret.as_slice()))
+        );
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     };
     for len in 0..text.len() {
@@ -107,7 +114,10 @@ fn a_folder_that_takes_nothing_is_said_with_its_path() {
     let folder = tempfile::tempdir().unwrap();
     let gone = folder.path().join("gone");
     let error = open(&gone, None).unwrap_err();
-    assert!(error.to_string().contains("gone/token-keys.json"), "{error}");
+    assert!(
+        error.to_string().contains("gone/token-keys.json"),
+        "{error}"
+    );
 }
 
 #[test]

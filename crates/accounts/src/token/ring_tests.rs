@@ -31,10 +31,16 @@ fn a_short_secret_is_refused_with_what_was_expected() {
         let secret = "x".repeat(len);
         let ring = KeyRing::at_start(None, Some(secret.as_bytes()), HOUR, [1; 32], NOW);
         let error = ring.unwrap_err().to_string();
-        assert!(error.contains(&format!("is {len} bytes long: expected 32")), "{error}");
+        assert!(
+            error.contains(&format!("is {len} bytes long: expected 32")),
+            "{error}"
+        );
         assert!(error.contains("openssl rand"), "{error}");
     }
-    assert_eq!(start(None, Some(&one()), 1, NOW).current.secret.as_slice(), one().as_bytes());
+    assert_eq!(
+        start(None, Some(&one()), 1, NOW).current.secret.as_slice(),
+        one().as_bytes()
+    );
 }
 
 #[test]
@@ -93,7 +99,10 @@ fn a_secret_of_the_settings_is_not_replaced_here() {
     let mut ring = start(None, Some(&one()), 1, NOW);
     let before = ring.clone();
     let error = ring.rotate([2; 32], HOUR, true, NOW).unwrap_err();
-    assert!(error.to_string().contains("expected another JWT_SECRET"), "{error}");
+    assert!(
+        error.to_string().contains("expected another JWT_SECRET"),
+        "{error}"
+    );
     assert_eq!(ring, before);
 }
 
@@ -101,5 +110,8 @@ fn a_secret_of_the_settings_is_not_replaced_here() {
 fn a_ring_shows_no_secret() {
     let ring = start(None, Some(&one()), 1, NOW);
     let shown = format!("{ring:?}");
-    assert!(!shown.contains("1111") && shown.contains(&ring.current.kid), "{shown}");
+    assert!(
+        !shown.contains("1111") && shown.contains(&ring.current.kid),
+        "{shown}"
+    );
 }
