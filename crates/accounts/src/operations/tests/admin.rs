@@ -80,6 +80,26 @@ async fn users_may_nothing_of_all_this_and_each_try_is_written_down() {
             "user.create cyd refused",
         ]
     );
+    // What is wrong with a draft is in the audit by its field alone: a password may stand in the wrong one.
+    let bad = UserDraft {
+        username: "hunter2 hunter2".into(),
+        password: "short".into(),
+        ..draft("x")
+    };
+    assert!(
+        accounts
+            .create_user(&call, &Identity::local(), bad, Role::User)
+            .await
+            .is_err()
+    );
+    let key = "cak_0000000000000000_hunter2";
+    assert!(accounts.delete_key(&call, &ada, key).await.is_err());
+    let [.., draft, key] = &cluster.store.whole_audit()[..] else {
+        panic!("it is empty");
+    };
+    let shown = |record: &AuditRecord| format!("{}: {}", record.target, record.detail);
+    assert_eq!(shown(draft), "(no name): invalid: username, password");
+    assert_eq!(shown(key), "(no id): there is no key of this id");
     // She sees herself.
     assert_eq!(accounts.user(&ada, &name("ada")).unwrap().user, name("ada"));
     assert_eq!(accounts.me(&ada).unwrap().role, Role::User);

@@ -476,35 +476,52 @@ async fn a_token_ends_at_its_time_and_with_its_cluster() {
 }
 
 #[tokio::test]
-async fn nobody_needs_to_exist_for_the_time_that_it_takes() {
-    // A dear hash, so that a look-up is nothing beside it.
+async fn as_much_is_computed_for_nobody_as_for_somebody() {
     let cluster = Cluster::with(AccountSettings {
-        cost: PasswordCost::OWASP,
+        registration: Registration::Approval,
         ..settings()
     })
     .await;
-    cluster.user("ada").await;
-    // Both are hashed under the same parameters: the work is the same, whatever the clock says. What can
-    // be seen of that without one is that both take a place among the hashes.
-    let limits = crate::HashingLimits {
-        at_a_time: 1,
-        waiting: 0,
-    };
-    let narrow = AccountSettings {
-        cost: PasswordCost::OWASP,
-        hashing: limits,
-        ..settings()
-    };
-    let accounts = open(&cluster.store, cluster.folder.path(), narrow).await;
-    for user in ["ada", "nobody", "no name at all"] {
-        let (first, second) = tokio::join!(
-            accounts.login(&call_from("192.0.2.7", 0), user, "x".into()),
-            accounts.login(&call_from("192.0.2.8", 0), user, "x".into()),
+    cluster
+        .accounts
+        .register(&call(0), draft("ada"))
+        .await
+        .unwrap();
+    let admin = cluster.admin().await;
+    cluster
+        .accounts
+        .register(&call(0), draft("bob"))
+        .await
+        .unwrap();
+    cluster
+        .accounts
+        .lock(&call(0), &admin, &name("bob"))
+        .await
+        .unwrap();
+    let longest = "x".repeat(1024);
+    for (user, password, hashes) in [
+        ("admin", "wrong", 1),
+        ("ada", "wrong", 1),
+        ("bob", "wrong", 1),
+        ("bob", "password of bob", 1),
+        ("nobody", "wrong", 1),
+        ("no name at all", "wrong", 1),
+        ("nobody", longest.as_str(), 1),
+        ("admin", longest.as_str(), 1),
+        // Nobody has one of that length: nothing is computed for anybody.
+        ("nobody", &format!("{longest}x"), 0),
+        ("admin", &format!("{longest}x"), 0),
+    ] {
+        let before = cluster.accounts.hashes_computed();
+        let login = cluster
+            .accounts
+            .login(&call(0), user, password.into())
+            .await;
+        assert!(login.is_err(), "{user}");
+        assert_eq!(
+            cluster.accounts.hashes_computed() - before,
+            hashes,
+            "{user}"
         );
-        assert!(matches!(first, Err(LoginError::Wrong)), "{user}");
-        let Err(busy @ LoginError::Busy(_)) = second else {
-            panic!("{user}: nothing was hashed");
-        };
-        assert_eq!(busy.retry_after_s(), Some(1));
     }
 }

@@ -113,9 +113,14 @@ async fn a_change_that_has_begun_ends_also_when_nobody_waits_for_it() {
     assert!(caller.await.unwrap_err().is_cancelled());
     drop(guard);
     // Whoever has the lock next comes behind it.
-    while cluster.is_in(&session) {
-        tokio::task::yield_now().await;
-    }
+    let ended = async {
+        while cluster.is_in(&session) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), ended)
+        .await
+        .unwrap();
     assert_eq!(cluster.last_audit().action, "auth.logout");
 }
 
