@@ -1,6 +1,10 @@
 //! What this master counts, and what is looked at when somebody asks for it.
 
-use cloudai_metrics::{DiskState, State, SubmitRefused};
+use cloudai_metrics::{
+    DiskState, State, SubmitRefused,
+    history::{Point, Resolution},
+};
+use cloudai_model::{Wall, WorkerId};
 use cloudai_operator::Operator as _;
 
 use super::Master;
@@ -9,6 +13,17 @@ impl Master {
     /// A submit was refused before it came to the core.
     pub(super) fn refused(&self, reason: SubmitRefused) {
         self.metrics.submit_refused(reason);
+    }
+
+    /// What a worker used; one that was registered and never heard of has said nothing.
+    pub(super) fn used_by(
+        &self,
+        worker: &WorkerId,
+        resolution: Resolution,
+        since: Option<Wall>,
+    ) -> Option<Vec<Point>> {
+        let is_known = self.snapshot().workers.contains_key(worker);
+        is_known.then(|| self.history.of(worker, resolution, since, self.now()))
     }
 
     /// Everything counted, with what is as it is now.
