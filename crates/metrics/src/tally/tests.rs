@@ -9,7 +9,7 @@ use cloudai_core::{Call, Core, Heartbeat, Hello, Settings, Snapshot, policy::Rou
 use cloudai_model::{
     AttemptId, AttemptReport, Capacity, ContainerEnd, Exit, HostUsage, Now, PeakUsage, Phase,
     TaskDraft, Whole, WorkerId,
-    record::TaskRecord,
+    record::{AssignmentRecord, TaskRecord, WorkerRecord},
 };
 use proptest::prelude::*;
 
@@ -22,6 +22,8 @@ struct Records {
     tasks: BTreeMap<TaskId, TaskRecord>,
     retries: BTreeMap<&'static str, u64>,
     placements: u64,
+    /// Attempts that have not ended.
+    attempts: BTreeMap<AttemptId, AssignmentRecord>,
     results: Vec<ResultRecord>,
 }
 
@@ -41,7 +43,13 @@ impl Records {
                 }
                 task.state = state.clone();
             }
-            Record::Assignment(record) if record.ended.is_none() => self.placements += 1,
+            Record::Assignment(record) if record.ended.is_none() => {
+                self.placements += 1;
+                self.attempts.insert(record.attempt.clone(), record.clone());
+            }
+            Record::Assignment(record) => {
+                self.attempts.remove(&record.attempt);
+            }
             Record::Result(result) => self.results.push((**result).clone()),
             _ => {}
         }
@@ -73,7 +81,8 @@ fn worker(number: u8) -> WorkerId {
 const CALL: Call = Call(1);
 
 impl Site {
-    fn on(tasks: Vec<TaskRecord>) -> Self {
+    /// On what a master before left: live tasks, and their attempts.
+    fn on(tasks: Vec<TaskRecord>, attempts: Vec<AssignmentRecord>) -> Self {
         let cluster = "c-test".parse().unwrap();
         let metrics = Metrics::default();
         let history = Arc::new(History::default());
@@ -90,21 +99,34 @@ impl Site {
         let (number, order) = tasks.iter().fold((0, 0), |(number, order), task| {
             (number.max(task.task.number().unwrap_or(0)), order.max(task.order))
         });
+        for number in 0..2 {
+            let known = WorkerRecord {
+                worker: worker(number),
+                address: "10.0.0.2".parse().unwrap(),
+                capacity: None,
+                version: None,
+                labels: BTreeMap::new(),
+                registration: 7,
+                registered_at: Wall(0),
+                last_seen_at: None,
+                draining: false,
+            };
+            site.step(Input::Restore(Box::new(Record::Worker(known))));
+        }
         for task in tasks {
             site.records.tasks.insert(task.task.clone(), task.clone());
             site.step(Input::Restore(Box::new(Record::TaskAdded(Box::new(task)))));
+        }
+        for attempt in attempts {
+            let told = (attempt.worker.clone(), attempt.attempt.clone());
+            site.sent.push(told);
+            site.step(Input::Restore(Box::new(Record::Assignment(attempt))));
         }
         site.step(Input::Restored {
             highest_task_number: Some(number),
             highest_order: order,
         });
         for number in 0..2 {
-            site.step(Input::AddWorker {
-                call: CALL,
-                worker: worker(number),
-                address: "10.0.0.2".parse().unwrap(),
-                registration: 7,
-            });
             site.step(Input::Hello {
                 call: CALL,
                 hello: Hello {
@@ -300,7 +322,7 @@ fn actions() -> impl Strategy<Value = Vec<(u8, usize, u64)>> {
 proptest! {
     #[test]
     fn whatever_happens_it_is_counted_once(actions in actions(), later in actions()) {
-        let mut site = Site::on(Vec::new());
+        let mut site = Site::on(Vec::new(), Vec::new());
         for (action, which, millis) in actions {
             site.apply(action, which, millis);
             site.check();
@@ -315,7 +337,8 @@ proptest! {
         let live: Vec<_> = live.cloned().collect();
         let started: BTreeSet<_> = live.iter().filter(|task| task.state.first_started_at.is_some())
             .map(|task| task.task.clone()).collect();
-        let mut again = Site::on(live);
+        let attempts = site.records.attempts.values().cloned().collect();
+        let mut again = Site::on(live, attempts);
         again.check();
         for (action, which, millis) in later {
             again.apply(action, which, millis);
@@ -329,7 +352,7 @@ proptest! {
 #[test]
 fn a_retried_task_waited_once() {
     // Given a task that runs, fails, and runs again after its pause,
-    let mut site = Site::on(Vec::new());
+    let mut site = Site::on(Vec::new(), Vec::new());
     site.submit();
     site.now.wall.0 += 4000;
     site.progress(0, Phase::Running);
@@ -349,7 +372,7 @@ fn a_retried_task_waited_once() {
 
 #[test]
 fn what_workers_say_they_use_is_remembered_until_they_are_unregistered() {
-    let mut site = Site::on(Vec::new());
+    let mut site = Site::on(Vec::new(), Vec::new());
     site.apply(13, 1, 0);
     let of = |site: &Site| {
         let resolution = crate::history::Resolution::Minute;
