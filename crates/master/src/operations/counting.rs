@@ -34,7 +34,7 @@ impl Master {
             .disks
             .iter()
             .flat_map(|disk| {
-                disk.holds.iter().map(|holds| DiskState {
+                disk.holds.iter().copied().map(move |holds| DiskState {
                     holds,
                     total_bytes: disk.total_bytes,
                     free_bytes: disk.free_bytes,
