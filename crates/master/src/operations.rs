@@ -136,9 +136,7 @@ impl Operator for Master {
         resolution: Resolution,
         since: Option<Wall>,
     ) -> Option<Vec<Point>> {
-        // One that was registered and never heard of has said nothing.
-        let is_known = self.snapshot().workers.contains_key(worker);
-        is_known.then(|| self.history.of(worker, resolution, since, self.now()))
+        self.used_by(worker, resolution, since)
     }
 
     fn metrics(&self) -> String {
@@ -180,8 +178,7 @@ impl Operator for Master {
         let unavailable = || self.refused(SubmitRefused::Unavailable);
         self.store_is_read().inspect_err(|_| unavailable())?;
         if let Some(task) = &task
-            && let known = self.store.task(task).await.map_err(read_failure)
-            && known.inspect_err(|_| unavailable())?.is_some()
+            && self.store.task(task).await.map_err(read_failure)?.is_some()
         {
             self.refused(SubmitRefused::IdTaken);
             return Err(SubmitError::IdTaken(task.clone()).into());
