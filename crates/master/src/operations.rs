@@ -4,6 +4,7 @@
 //! readers get the snapshot and the store, and wait for nobody.
 
 mod logs;
+mod submit;
 mod waiting;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 use async_trait::async_trait;
 use cloudai_core::{
     AddWorkerError, Answer, CancelError, CancelOutcome, ChangeError, ChangeOutcome, Event, Input,
-    Snapshot, SubmitError, Submitted, Which,
+    Snapshot, Submitted, Taken, Which,
     inspect::{Inspection, Mended},
     registry::AlreadyRegistered,
 };
@@ -29,16 +30,16 @@ use cloudai_operator::{
     About, CancelFailure, ChangeFailure, Degraded, Disks, DownloadFailure, DownloadProgress,
     Downloaded, DrainFailure, ExplainFailure, FilesFailure, FrameSource, InspectFailure, LeftFiles,
     LogFailure, MendFailure, NoAnswer, Operator, PlaceFailure, QueueEntry, ReadFailure,
-    RegisterFailure, Registered, Standing, SubmitFailure, TaskFiles, TaskFilter, TaskView,
-    UnregisterFailure,
+    RegisterFailure, Registered, Standing, SubmitFailure, SubmitManyFailure, TaskFiles, TaskFilter,
+    TaskView, UnregisterFailure,
 };
-use cloudai_store::{JournaledStore, ReadError, Store, TakeInError, TaskQuery};
+use cloudai_store::{JournaledStore, ReadError, Store, TaskQuery};
 use tokio::sync::{broadcast, watch};
 
 use self::{logs::FramesOf, waiting::why};
 use crate::{
     core_loop::{CoreHandle, Stopped},
-    intake::{Intake, TakeError},
+    intake::Intake,
     live::LiveTasks,
     retention::Kept,
     room::Room,
@@ -125,37 +126,11 @@ impl Operator for Master {
     }
 
     async fn submit(&self, draft: TaskDraft) -> Result<Submitted, SubmitFailure> {
-        let (task, spec) = draft.check_allowed(&self.allowed)?;
-        if task.is_none()
-            && let Some(journaled) = self.unread()
-        {
-            if let Some(why) = self.room.held_up() {
-                return Err(SubmitError::HeldUp(why).into());
-            }
-            match journaled.intake.take(&spec).await {
-                Ok(submitted) => return Ok(submitted),
-                // It has been read in this moment.
-                Err(TakeError::NotKept(TakeInError::Closed)) => {}
-                Err(TakeError::QueueFull(waiting)) => {
-                    return Err(SubmitError::QueueFull(waiting).into());
-                }
-                Err(TakeError::NotKept(error)) => {
-                    return Err(SubmitFailure::NotKept(Box::new(error)));
-                }
-            }
-        }
-        self.store_is_read()?;
-        if let Some(task) = &task
-            && self.store.task(task).await.map_err(read_failure)?.is_some()
-        {
-            return Err(SubmitError::IdTaken(task.clone()).into());
-        }
-        let spec = Arc::new(spec);
-        let answer = self.call(|call| Input::Submit { call, task, spec }).await?;
-        let Answer::Submitted(submitted) = answer else {
-            mixed_up(&answer)
-        };
-        Ok(submitted?)
+        self.take_in(draft).await
+    }
+
+    async fn submit_many(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Taken>, SubmitManyFailure> {
+        self.take_all_in(drafts).await
     }
 
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {

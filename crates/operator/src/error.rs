@@ -2,9 +2,9 @@
 
 use std::error::Error;
 
-use crate::Degraded;
 use cloudai_core::{
     AddWorkerError, ChangeError, DrainError, NotReady, PlaceError, RemoveWorkerError, SubmitError,
+    SubmitManyError,
 };
 use cloudai_files::{
     log::{FrameError, LogError},
@@ -13,6 +13,8 @@ use cloudai_files::{
 use cloudai_model::{
     DraftErrors, TaskId, TaskStatus, UserName, WorkerAddress, WorkerId, record::Removal,
 };
+
+use crate::{Degraded, MOST_AT_ONCE};
 
 /// Why the master did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +53,36 @@ pub enum SubmitFailure {
     /// See [`NoAnswer`].
     #[error(transparent)]
     NoAnswer(#[from] NoAnswer),
+}
+
+/// Why none of several tasks was submitted.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitManyFailure {
+    /// There is none, or there are too many.
+    #[error("{0} tasks at once: expected 1 to {MOST_AT_ONCE}")]
+    Count(usize),
+    /// Fields that can't be as they are, by the task's place among the drafts, from 0; never empty.
+    #[error("{}", drafts_in_words(.0))]
+    Drafts(Vec<(usize, DraftErrors)>),
+    /// The core refused them.
+    #[error(transparent)]
+    Refused(#[from] SubmitManyError),
+    /// See [`NoAnswer`].
+    #[error(transparent)]
+    NoAnswer(#[from] NoAnswer),
+}
+
+/// So many wrong drafts are told in a line; all are in the list.
+const MOST_TOLD: usize = 3;
+
+fn drafts_in_words(wrong: &[(usize, DraftErrors)]) -> String {
+    let told = wrong.iter().take(MOST_TOLD);
+    let told = told.map(|(index, errors)| format!("task {index}: {errors}"));
+    let mut words: Vec<_> = told.collect();
+    if wrong.len() > MOST_TOLD {
+        words.push(format!("and {} more", wrong.len() - MOST_TOLD));
+    }
+    words.join("; ")
 }
 
 /// Why an agent's choice was not followed.

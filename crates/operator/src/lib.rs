@@ -14,7 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use cloudai_core::{
-    CancelOutcome, ChangeOutcome, Event, Snapshot, Submitted,
+    CancelOutcome, ChangeOutcome, Event, Snapshot, Submitted, Taken,
     explain::{Explanation, Obstacle},
     inspect::{Inspection, Mended},
 };
@@ -31,8 +31,11 @@ pub use disks::{Disk, Disks, KeptBytes, Sweep};
 pub use error::{
     CancelFailure, ChangeFailure, DownloadFailure, DrainFailure, ExplainFailure, FilesFailure,
     InspectFailure, LogFailure, MendFailure, NoAnswer, PlaceFailure, ReadFailure, RegisterFailure,
-    SubmitFailure, UnregisterFailure, with_causes,
+    SubmitFailure, SubmitManyFailure, UnregisterFailure, with_causes,
 };
+
+/// So many tasks are taken in one submit.
+pub const MOST_AT_ONCE: usize = 10_000;
 
 /// The master, as its front ends see it.
 #[async_trait]
@@ -58,10 +61,14 @@ pub trait Operator: Send + Sync {
     /// Checks and keeps a task.
     async fn submit(&self, draft: TaskDraft) -> Result<Submitted, SubmitFailure>;
 
+    /// Checks and keeps several tasks, at most [`MOST_AT_ONCE`]: all of them or none. Answers them in
+    /// the order of the drafts.
+    async fn submit_many(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Taken>, SubmitManyFailure>;
+
     /// Asks for a task's end.
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure>;
 
-    /// Changes something of a task that has not ended.
+    /// Changes something of a task that has not ended: all of it, or nothing.
     async fn change(
         &self,
         task: &TaskId,

@@ -80,6 +80,8 @@ impl Kept {
                 let said = ledger.said_of_workers.contains(&(worker.clone(), None));
                 ensure(said, Kind::AnswerNotTrue, untrue)
             }
+            // What it means for what is placed is watched where that is.
+            Told::Limited(..) => Ok(()),
             Told::Drained(worker, draining) => {
                 let said = (worker.clone(), Some(*draining));
                 let holds = ledger.said_of_workers.contains(&said);

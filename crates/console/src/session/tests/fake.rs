@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use cloudai_core::{
     AddWorkerError, CancelOutcome, ChangeError, ChangeOutcome, DrainError, Event, PlaceError,
-    Snapshot, Submitted,
+    Snapshot, Submitted, Taken,
     explain::Obstacle,
     inspect::{Inspection, Mended},
     registry::{AlreadyRegistered, UnknownWorker},
@@ -165,6 +165,11 @@ impl Operator for FakeMaster {
         })
     }
 
+    async fn submit_many(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Taken>, SubmitManyFailure> {
+        // The console submits one by one.
+        Err(SubmitManyFailure::Count(drafts.len()))
+    }
+
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {
         match task.number() {
             Some(1) => Ok(CancelOutcome::Cancelled),
@@ -189,6 +194,12 @@ impl Operator for FakeMaster {
                 Err(ChangeError::BeingStopped(task.clone(), "it was cancelled".into()).into())
             }
             Some(4) => Err(ChangeFailure::Final(task.clone(), TaskStatus::Completed)),
+            Some(6) => Err(ChangeError::WaitsNoMore {
+                task: task.clone(),
+                worker: "worker-1".parse().unwrap(),
+                what: "it can be put on hold only",
+            }
+            .into()),
             _ => Err(ChangeFailure::Unknown(task.clone())),
         }
     }
