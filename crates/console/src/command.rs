@@ -275,6 +275,7 @@ fn command(topic: &'static Topic, words: &[String], now: Wall) -> Result<Command
                     .collect::<Result<_, _>>()?,
                 user: listing.user.as_deref().map(value).transpose()?,
                 limit,
+                ..TaskFilter::default()
             },
             json,
         },

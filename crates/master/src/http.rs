@@ -1,8 +1,14 @@
 //! The HTTP server: whether the master is alive, and whether it can be used.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Json, Router,
+    extract::{ConnectInfo, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use cloudai_operator::Operator as _;
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -66,8 +72,10 @@ pub async fn serve(
     let router = Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
         .with_state(master);
-    axum::serve(listener, router)
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service)
         .with_graceful_shutdown(shutdown)
         .await
 }
@@ -105,6 +113,18 @@ async fn health(State(master): State<Arc<Master>>) -> Json<Health> {
         reason: full,
         disks: disks.collect(),
     })
+}
+
+/// What the master counts, for whoever is on its machine.
+async fn metrics(
+    State(master): State<Arc<Master>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+) -> Response {
+    if !peer.ip().to_canonical().is_loopback() {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    let kind = [(header::CONTENT_TYPE, cloudai_metrics::CONTENT_TYPE)];
+    (kind, master.metrics()).into_response()
 }
 
 async fn ready(State(master): State<Arc<Master>>) -> (StatusCode, Json<Readiness>) {

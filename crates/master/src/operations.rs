@@ -3,8 +3,11 @@
 //! A submit, a cancel or a registration goes through the core and is answered when it is flushed;
 //! readers get the snapshot and the store, and wait for nobody.
 
+mod counting;
+mod files;
 mod logs;
 mod submit;
+mod submit_keys;
 mod waiting;
 
 use std::{
@@ -21,22 +24,27 @@ use cloudai_core::{
     registry::AlreadyRegistered,
 };
 use cloudai_files::{log::LogStore, output::OutputStore};
+use cloudai_metrics::{
+    HttpMetrics, Metrics,
+    history::{History, Point, Resolution},
+};
 use cloudai_model::{
-    Allowed, AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Whole,
-    WorkerAddress, WorkerId,
-    record::{FilesRecord, Removed, TaskRecord, WorkerRecord},
+    Allowed, AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserLimits, UserName,
+    Wall, Whole, WorkerAddress, WorkerId,
+    record::{AssignmentRecord, Removed, TaskRecord, WorkerRecord},
 };
 use cloudai_operator::{
     About, CancelFailure, ChangeFailure, Degraded, Disks, DownloadFailure, DownloadProgress,
     Downloaded, DrainFailure, ExplainFailure, FilesFailure, FrameSource, InspectFailure, LeftFiles,
-    LogFailure, MendFailure, NoAnswer, Operator, PlaceFailure, QueueEntry, ReadFailure,
-    RegisterFailure, Registered, Standing, SubmitFailure, SubmitManyFailure, TaskFiles, TaskFilter,
-    TaskView, UnregisterFailure,
+    LogFailure, LogPart, MendFailure, NoAnswer, OpenFiles, Operator, PlaceFailure, QueueEntry,
+    ReadFailure, RegisterFailure, Registered, RemoveFilesFailure, Standing, SubmitFailure,
+    SubmitManyFailure, TaskFiles, TaskFilter, TaskView, UnregisterFailure,
 };
 use cloudai_store::{JournaledStore, ReadError, Store, TaskQuery};
 use tokio::sync::{broadcast, watch};
 
-use self::{logs::FramesOf, waiting::why};
+pub use self::submit_keys::SubmitKeys;
+use self::waiting::why;
 use crate::{
     core_loop::{CoreHandle, Stopped},
     intake::Intake,
@@ -74,10 +82,16 @@ pub struct Master {
     pub room: Room,
     /// What retention keeps and removed.
     pub kept: Kept,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What workers used.
+    pub history: Arc<History>,
     /// News.
     pub events: broadcast::Sender<Event>,
     /// What is listened on: a name, and the address.
     pub services: Vec<(String, String)>,
+    /// Submits under keys, one at a time.
+    pub submit_keys: SubmitKeys,
 }
 
 /// A store whose database may be out of reach, and what is submitted before it has been read.
@@ -121,6 +135,25 @@ impl Operator for Master {
         }
     }
 
+    fn history(
+        &self,
+        worker: &WorkerId,
+        resolution: Resolution,
+        since: Option<Wall>,
+    ) -> Option<Vec<Point>> {
+        // One that was registered and never heard of has said nothing.
+        let is_known = self.snapshot().workers.contains_key(worker);
+        is_known.then(|| self.history.of(worker, resolution, since, self.now()))
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics_text()
+    }
+
+    fn http_metrics(&self) -> HttpMetrics {
+        self.metrics.http().clone()
+    }
+
     fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }
@@ -131,6 +164,12 @@ impl Operator for Master {
 
     async fn submit_many(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Taken>, SubmitManyFailure> {
         self.take_all_in(drafts).await
+    }
+
+    async fn limit_user(&self, user: &UserName, limits: UserLimits) -> Result<(), NoAnswer> {
+        let user = user.clone();
+        let told = self.core.tell(Input::Limits { user, limits }).await;
+        told.map_err(|Stopped| NoAnswer::ShuttingDown)
     }
 
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {
@@ -306,7 +345,9 @@ impl Operator for Master {
         let query = TaskQuery {
             statuses: filter.statuses.clone(),
             user: filter.user.clone(),
-            ..TaskQuery::newest(filter.limit)
+            worker: filter.worker.clone(),
+            before: filter.before,
+            limit: filter.limit,
         };
         let stored = match (self.store.tasks(&query).await, &self.journaled) {
             (Err(ReadError::OutOfReach { .. }), Some(journaled)) => {
@@ -382,9 +423,16 @@ impl Operator for Master {
         })
     }
 
-    async fn follow_log(&self, attempt: &AttemptId) -> Result<Box<dyn FrameSource>, LogFailure> {
-        let follower = self.log_from(attempt, 0).await?;
-        Ok(Box::new(FramesOf::new(follower)))
+    async fn attempts(&self, task: &TaskId) -> Result<Vec<AssignmentRecord>, ReadFailure> {
+        self.store.assignments(task).await.map_err(read_failure)
+    }
+
+    async fn read_log(
+        &self,
+        attempt: &AttemptId,
+        part: LogPart,
+    ) -> Result<Box<dyn FrameSource>, LogFailure> {
+        self.log_part(attempt, part).await
     }
 
     async fn files_of_user(&self, user: &UserName) -> Result<Vec<LeftFiles>, ReadFailure> {
@@ -402,37 +450,20 @@ impl Operator for Master {
     }
 
     async fn task_files(&self, task: &TaskId, user: &UserName) -> Result<TaskFiles, FilesFailure> {
-        let record = self.store.task(task).await.map_err(read_failure)?;
-        let record = record
-            .filter(|record| record.spec.user == *user)
-            .ok_or_else(|| FilesFailure::Unknown {
-                task: task.clone(),
-                user: user.clone(),
-            })?;
-        let stored = self.store.files(task).await.map_err(read_failure)?;
-        let status = record.state.status;
-        let of_last = |files: &FilesRecord| files.attempt.number == record.state.attempt;
-        let files = match stored.filter(of_last) {
-            Some(stored) => stored.files,
-            None if status.is_final() => Vec::new(),
-            None => {
-                return Err(FilesFailure::NotFinal {
-                    task: task.clone(),
-                    status,
-                });
-            }
-        };
-        let result = self.store.result(task).await.map_err(read_failure)?;
-        let whole = result.map_or(Whole::Complete, |result| result.files);
-        let removed = match status.is_final() {
-            true => self.removed(task).await?.files,
-            false => None,
-        };
-        Ok(TaskFiles {
-            files,
-            whole,
-            removed,
-        })
+        self.files_of_task(task, user).await
+    }
+
+    async fn open_files(&self, task: &TaskId, user: &UserName) -> Result<OpenFiles, FilesFailure> {
+        self.files_to_read(task, user).await
+    }
+
+    async fn remove_files(
+        &self,
+        task: &TaskId,
+        user: &UserName,
+        by: &str,
+    ) -> Result<(), RemoveFilesFailure> {
+        self.remove_files_of(task, user, by).await
     }
 
     async fn download(
@@ -442,30 +473,7 @@ impl Operator for Master {
         destination: &Path,
         progress: watch::Sender<DownloadProgress>,
     ) -> Result<Downloaded, DownloadFailure> {
-        // From here on retention leaves them.
-        let reading = self.files.reading(task);
-        let left = self.task_files(task, user).await?;
-        if let Some(removal) = left.removed {
-            let task = task.clone();
-            return Err(FilesFailure::Removed { task, removal }.into());
-        }
-        let (store, destination) = (self.files.clone(), destination.to_owned());
-        let (user, task) = (user.clone(), task.clone());
-        let copied = tokio::task::spawn_blocking(move || {
-            let _reading = reading;
-            let summary = store.copy_out(&user, &task, &left.files, &destination, |copied| {
-                progress.send_replace(DownloadProgress {
-                    path: copied.path.to_string(),
-                    done_bytes: copied.done_bytes,
-                    total_bytes: copied.total_bytes,
-                });
-            })?;
-            Ok(Downloaded { left, summary })
-        });
-        copied
-            .await
-            .expect("copying does not panic")
-            .map_err(DownloadFailure::Copy)
+        self.copy_files(task, user, destination, progress).await
     }
 }
 
@@ -503,6 +511,10 @@ impl Master {
         let Some(journaled) = &self.journaled else {
             return stored;
         };
+        // They are newer than all that is stored, and no worker has one.
+        if filter.before.is_some() || filter.worker.is_some() {
+            return stored;
+        }
         // One that has just been handed over is in both.
         let known: BTreeSet<_> = stored.iter().map(|task| &task.task).collect();
         let fits = |task: &TaskId, user: &UserName, status| {

@@ -42,7 +42,7 @@ pub struct UserLimits {
 }
 
 /// A user, whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct UserRecord {
     /// The name; never changes.
     pub user: UserName,
@@ -65,6 +65,19 @@ pub struct UserRecord {
     pub created_at: Wall,
     /// When something of it changed last.
     pub updated_at: Wall,
+}
+
+impl fmt::Debug for UserRecord {
+    /// Without the hash: what is logged is not for guessing passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserRecord")
+            .field("user", &self.user)
+            .field("role", &self.role)
+            .field("state", &self.state)
+            .field("generation", &self.generation)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
 }
 
 words!(

@@ -116,6 +116,7 @@ fn a_listing_is_narrowed_by_status_user_and_limit() {
                 statuses: [TaskStatus::Running].into(),
                 user: Some("alice".parse().unwrap()),
                 limit: 3,
+                ..TaskFilter::default()
             },
             json: false
         }

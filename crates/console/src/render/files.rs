@@ -38,7 +38,7 @@ pub(crate) fn of_user(tasks: &[LeftFiles], now: Wall, style: Style) -> String {
 }
 
 /// Bytes of all files of a task.
-pub(crate) fn total(record: &FilesRecord) -> u64 {
+fn total(record: &FilesRecord) -> u64 {
     record.files.iter().map(|file| file.size).sum()
 }
 

@@ -14,7 +14,6 @@ use crate::{
     output::Answer,
     render::{
         files,
-        json::{TaskFilesJson, TaskWithFilesJson},
         progress::bar,
         text::{counted, safe, size},
     },
@@ -35,7 +34,7 @@ impl Session {
         let all = records.len();
         records.truncate(limit);
         if json {
-            let list: Vec<_> = records.iter().map(TaskWithFilesJson::new).collect();
+            let list: Vec<_> = records.iter().map(cloudai_api::LeftFiles::from).collect();
             return as_json(answer, &list).await;
         }
         if records.is_empty() {
@@ -64,7 +63,7 @@ impl Session {
         let left = self.operator.task_files(task, user).await;
         let left = left.map_err(Failed::to("list files"))?;
         if json {
-            return as_json(answer, &TaskFilesJson::new(&left)).await;
+            return as_json(answer, &cloudai_api::TaskFiles::from(&left)).await;
         }
         if let Some(removal) = &left.removed {
             let removal = safe(&removal.to_string());

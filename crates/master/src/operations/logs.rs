@@ -1,16 +1,35 @@
 //! Logs of attempts, read as they grow.
 
-use async_trait::async_trait;
-use cloudai_files::log::{Decoder, Frame, LogError, LogFollower};
+use cloudai_files::log::{LogError, LogFollower, last_lines};
 use cloudai_model::{AttemptId, TaskId, TaskStatus, record::Removed};
-use cloudai_operator::{FrameSource, LogFailure, ReadFailure};
+use cloudai_operator::{FrameSource, LogFailure, LogFrames, LogPart, LogStart, ReadFailure};
 
 use super::{Master, read_failure};
 
-/// Log bytes read at a time.
-const LOG_PIECE: usize = 64 << 10;
-
 impl Master {
+    /// A part of the log of an attempt, frame by frame.
+    pub(super) async fn log_part(
+        &self,
+        attempt: &AttemptId,
+        part: LogPart,
+    ) -> Result<Box<dyn FrameSource>, LogFailure> {
+        let (offset, skip) = match part.start {
+            LogStart::Byte(offset) => (offset, 0),
+            LogStart::Lines(lines) => {
+                let path = self.logs.path(attempt);
+                let place = tokio::task::spawn_blocking(move || last_lines(&path, lines));
+                match place.await.expect("reading a log does not panic") {
+                    Ok(place) => (place.frame, place.skip),
+                    // None yet, or none any more: that is told below.
+                    Err(error) if error.is_not_found() => (0, 0),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        let follower = self.log_from(attempt, offset).await?;
+        Ok(Box::new(LogFrames::skipping(follower, part.follow, skip)))
+    }
+
     /// Follows the framed log of an attempt from a byte on.
     ///
     /// # Errors
@@ -86,36 +105,5 @@ impl Master {
                 && !record.state.status.is_final()
                 && record.state.status != TaskStatus::Queued
         }))
-    }
-}
-
-/// A log's frames as they come.
-pub(super) struct FramesOf {
-    follower: LogFollower,
-    decoder: Decoder,
-}
-
-impl FramesOf {
-    pub(super) fn new(follower: LogFollower) -> Self {
-        Self {
-            follower,
-            decoder: Decoder::new(),
-        }
-    }
-}
-
-#[async_trait]
-impl FrameSource for FramesOf {
-    async fn next(&mut self) -> Result<Option<Frame>, LogFailure> {
-        loop {
-            if let Some(frame) = self.decoder.next_frame()? {
-                return Ok(Some(frame));
-            }
-            if !self.follower.wait().await {
-                return Ok(None);
-            }
-            let bytes = self.follower.read(LOG_PIECE)?;
-            self.decoder.feed(&bytes);
-        }
     }
 }

@@ -20,9 +20,11 @@ use cloudai_files::{
     output::{CopyError, CopySummary},
 };
 use cloudai_model::{
-    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
+    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserLimits, UserName, Wall, Whole,
     WorkerAddress, WorkerId,
-    record::{FileRecord, FilesRecord, Removal, Removed, TaskRecord, WorkerRecord},
+    record::{
+        AssignmentRecord, FileRecord, FilesRecord, Removal, Removed, TaskRecord, WorkerRecord,
+    },
 };
 use cloudai_operator::*;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -106,6 +108,10 @@ impl FrameSource for FakeLog {
             None => Ok(None),
         }
     }
+
+    fn position(&self) -> u64 {
+        0
+    }
 }
 
 #[async_trait]
@@ -140,6 +146,18 @@ impl Operator for FakeMaster {
         self.disks.lock().unwrap().clone()
     }
 
+    fn history(&self, _: &WorkerId, _: Resolution, _: Option<Wall>) -> Option<Vec<Point>> {
+        None
+    }
+
+    fn metrics(&self) -> String {
+        String::new()
+    }
+
+    fn http_metrics(&self) -> HttpMetrics {
+        HttpMetrics::default()
+    }
+
     fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }
@@ -166,8 +184,7 @@ impl Operator for FakeMaster {
     }
 
     async fn submit_many(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Taken>, SubmitManyFailure> {
-        // The console submits one by one.
-        Err(SubmitManyFailure::Count(drafts.len()))
+        unreachable!("the console submits one by one: {drafts:?}")
     }
 
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {
@@ -304,7 +321,33 @@ impl Operator for FakeMaster {
         Ok((1..=limit.min(2)).map(entry).collect())
     }
 
-    async fn follow_log(&self, attempt: &AttemptId) -> Result<Box<dyn FrameSource>, LogFailure> {
+    async fn limit_user(&self, _: &UserName, _: UserLimits) -> Result<(), NoAnswer> {
+        unreachable!("the console limits nobody")
+    }
+
+    async fn attempts(&self, _: &TaskId) -> Result<Vec<AssignmentRecord>, ReadFailure> {
+        unreachable!("the console shows no timeline")
+    }
+
+    async fn open_files(&self, _: &TaskId, _: &UserName) -> Result<OpenFiles, FilesFailure> {
+        unreachable!("the console downloads whole folders")
+    }
+
+    async fn remove_files(
+        &self,
+        _: &TaskId,
+        _: &UserName,
+        _: &str,
+    ) -> Result<(), RemoveFilesFailure> {
+        unreachable!("the console removes no files")
+    }
+
+    async fn read_log(
+        &self,
+        attempt: &AttemptId,
+        part: LogPart,
+    ) -> Result<Box<dyn FrameSource>, LogFailure> {
+        assert_eq!(part, LogPart::WHOLE, "the console follows logs whole");
         if let Some(removal) = self.removed.lock().unwrap().log.clone() {
             let task = attempt.task.clone();
             return Err(LogFailure::Removed { task, removal });

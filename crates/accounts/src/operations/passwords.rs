@@ -1,0 +1,208 @@
+//! To give a user another password.
+
+use std::time::Duration;
+
+use cloudai_model::{
+    DraftErrors, FieldError, UserName,
+    account::{AccountChange, UserRecord},
+};
+
+use super::login::{LoginError, Session};
+use crate::{
+    accounts::{Accounts, Decision, refusal},
+    audit::{Action, AuditEntry},
+    identity::{CallContext, Forbidden, Identity, Permission},
+    password::{Busy, HashError, Verdict, check_password},
+    secret::Secret,
+    store::AccountStoreError,
+};
+
+/// Why a password stays what it is.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// Who asks may not.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// The current password is another one.
+    #[error("the current password is wrong")]
+    Wrong,
+    /// The new one won't do.
+    #[error(transparent)]
+    Invalid(#[from] DraftErrors),
+    /// No such user.
+    #[error("there is no user {user}")]
+    NoSuchUser {
+        /// The name.
+        user: UserName,
+    },
+    /// Somebody else changed it meanwhile, or locked the user.
+    #[error("the account was changed meanwhile: expected another login")]
+    Changed,
+    /// Too many mistakes.
+    #[error("too many wrong passwords: expected another try later")]
+    Throttled {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// Too many others.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// It can't be hashed.
+    #[error("the password can't be hashed: {why}")]
+    Hash {
+        /// What argon2, or the system, says.
+        why: String,
+    },
+    /// It can't be kept.
+    #[error(transparent)]
+    Store(#[from] AccountStoreError),
+}
+
+impl From<HashError> for PasswordError {
+    fn from(error: HashError) -> Self {
+        let why = error.to_string();
+        Self::Hash { why }
+    }
+}
+
+impl From<LoginError> for PasswordError {
+    /// Of a session that is made behind a new password.
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Throttled { retry_after } => Self::Throttled { retry_after },
+            LoginError::Busy(busy) => Self::Busy(busy),
+            LoginError::Random(error) => HashError::Random(error).into(),
+            LoginError::Wrong | LoginError::AwaitsApproval | LoginError::Locked => Self::Changed,
+        }
+    }
+}
+
+impl Accounts {
+    /// Gives the user who asks another password. All their tokens end, the one that they came in with
+    /// too; the answer has a new one. Keys go on.
+    ///
+    /// # Errors
+    /// See [`PasswordError`]. A wrong current password counts as a wrong login.
+    pub async fn change_password(
+        &self,
+        call: &CallContext,
+        by: &Identity,
+        current: Secret,
+        new: Secret,
+    ) -> Result<Session, PasswordError> {
+        let changed = self.try_change_password(call, by, current, new).await;
+        if let Err(error) = &changed {
+            let entry = refusal(call, by, Action::ChangePassword, by.user.as_str(), error);
+            self.note_refusal(call, entry).await;
+        }
+        changed
+    }
+
+    async fn try_change_password(
+        &self,
+        call: &CallContext,
+        by: &Identity,
+        current: Secret,
+        new: Secret,
+    ) -> Result<Session, PasswordError> {
+        by.authorize(Permission::OwnCredentials)?;
+        self.check(&new, by.user.as_str(), "new_password")?;
+        let tried = self.begin(call, Some(&by.user));
+        let tried = tried.map_err(|retry_after| PasswordError::Throttled { retry_after })?;
+        let stored = self.stored_hash(&by.user);
+        match self.verify(current, stored.clone()).await {
+            Ok(Verdict::Right { .. }) => self.succeeded(tried, call.now),
+            Ok(Verdict::Wrong) => return Err(PasswordError::Wrong),
+            Err(busy) => {
+                self.not_made(tried);
+                return Err(busy.into());
+            }
+        }
+        let hash = self.0.hasher.hash(new).await??;
+        let entry = AuditEntry::new(call, Some(by), Action::ChangePassword);
+        let entry = entry.target(by.user.as_str());
+        let (user, fresh, now) = (by.user.clone(), hash.clone(), call.now);
+        self.change(move |directory| {
+            let same = directory
+                .user(&user)
+                .filter(|user| Some(&user.password_hash) == stored.as_ref());
+            let same = same.ok_or(PasswordError::Changed)?;
+            let changes = vec![with_password(same, fresh, now.wall)];
+            Ok::<_, PasswordError>(Decision::new(changes, entry, ()))
+        })
+        .await?;
+        Ok(self.session(&by.user, &hash, call.now)?)
+    }
+
+    /// Gives a user another password without the old one. All their tokens end; keys go on.
+    ///
+    /// # Errors
+    /// See [`PasswordError`].
+    pub async fn set_password(
+        &self,
+        call: &CallContext,
+        by: &Identity,
+        user: &UserName,
+        new: Secret,
+    ) -> Result<(), PasswordError> {
+        let set = self.try_set_password(call, by, user, new).await;
+        if let Err(error) = &set {
+            let entry = refusal(call, by, Action::UserPassword, user.as_str(), error);
+            self.note_refusal(call, entry).await;
+        }
+        set
+    }
+
+    async fn try_set_password(
+        &self,
+        call: &CallContext,
+        by: &Identity,
+        user: &UserName,
+        new: Secret,
+    ) -> Result<(), PasswordError> {
+        by.authorize(Permission::Credentials)?;
+        self.check(&new, user.as_str(), "password")?;
+        let missing = || PasswordError::NoSuchUser { user: user.clone() };
+        self.stored_hash(user).ok_or_else(missing)?;
+        let hash = self.0.hasher.hash(new).await??;
+        let entry = AuditEntry::new(call, Some(by), Action::UserPassword).target(user.as_str());
+        let (name, now) = (user.clone(), call.now);
+        self.change(move |directory| {
+            let found = directory.user(&name);
+            let record = found.ok_or(PasswordError::NoSuchUser { user: name.clone() })?;
+            let changes = vec![with_password(record, hash, now.wall)];
+            Ok::<_, PasswordError>(Decision::new(changes, entry, ()))
+        })
+        .await?;
+        // Whoever knew the old one may be where they are known.
+        self.throttle().forget_user(user);
+        Ok(())
+    }
+
+    fn stored_hash(&self, user: &UserName) -> Option<String> {
+        let directory = self.directory();
+        directory.user(user).map(|user| user.password_hash.clone())
+    }
+
+    fn check(&self, new: &Secret, user: &str, field: &'static str) -> Result<(), DraftErrors> {
+        let mistakes = check_password(new, user, self.0.settings.least_password_chars);
+        if mistakes.is_empty() {
+            return Ok(());
+        }
+        let mistakes = mistakes.into_iter();
+        Err(DraftErrors(
+            mistakes
+                .map(|message| FieldError { field, message })
+                .collect(),
+        ))
+    }
+}
+
+fn with_password(user: &UserRecord, hash: String, now: cloudai_model::Wall) -> AccountChange {
+    AccountChange::User(Box::new(UserRecord {
+        password_hash: hash,
+        generation: user.generation + 1,
+        updated_at: now,
+        ..user.clone()
+    }))
+}

@@ -1,0 +1,178 @@
+//! To become a user: by oneself where that is allowed, or made by an admin.
+
+use std::time::Duration;
+
+use cloudai_model::{
+    AccountState, DraftErrors, Role, UserName,
+    account::{AccountChange, UserRecord},
+};
+
+use crate::{
+    accounts::{Accounts, Decision, new_user, refusal},
+    audit::{Action, AuditEntry},
+    directory::Directory,
+    identity::{CallContext, Forbidden, Identity, Peer, Permission},
+    password::{Busy, HashError},
+    settings::Registration,
+    store::AccountStoreError,
+    views::{CheckedUser, User, UserDraft},
+};
+
+/// Why somebody can't be a user.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// Nobody registers here.
+    #[error("registration is closed: an admin can make you a user")]
+    Closed,
+    /// Who asks may not make users.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// Everything that is wrong with what was sent.
+    #[error(transparent)]
+    Invalid(#[from] DraftErrors),
+    /// The name is taken, or differs from a taken one in upper and lower case alone, or is kept for the
+    /// first admin.
+    #[error("the user name {user} is taken: expected another one")]
+    Taken {
+        /// The name.
+        user: UserName,
+    },
+    /// There are as many as the settings allow.
+    #[error("there are {most} users already, which is the most: an admin can remove some")]
+    TooMany {
+        /// The most.
+        most: usize,
+    },
+    /// Too many registrations from the same place.
+    #[error("too many registrations from here: expected another try later")]
+    Throttled {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// Too many others.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// The password can't be hashed.
+    #[error("the password can't be hashed: {why}")]
+    Hash {
+        /// What argon2, or the system, says.
+        why: String,
+    },
+    /// The user can't be kept.
+    #[error(transparent)]
+    Store(#[from] AccountStoreError),
+}
+
+impl From<HashError> for RegisterError {
+    fn from(error: HashError) -> Self {
+        let why = error.to_string();
+        Self::Hash { why }
+    }
+}
+
+impl Accounts {
+    /// Makes whoever asks a user, who may log in at once, or once an admin has approved it.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    pub async fn register(
+        &self,
+        call: &CallContext,
+        draft: UserDraft,
+    ) -> Result<User, RegisterError> {
+        let state = match self.0.settings.registration {
+            Registration::Closed => return Err(RegisterError::Closed),
+            Registration::Open => AccountState::Active,
+            Registration::Approval => AccountState::AwaitsApproval,
+        };
+        let checked = draft.check(self.0.settings.least_password_chars)?;
+        // `admin` owns whatever nobody is named for: it is not given away, also where it was removed.
+        if checked
+            .user
+            .as_str()
+            .eq_ignore_ascii_case(UserName::admin().as_str())
+        {
+            return Err(RegisterError::Taken { user: checked.user });
+        }
+        self.room_for(&self.directory(), &checked.user)?;
+        if let Peer::Address(address) = call.from {
+            let counted = self.throttle().register(address.into(), call.now.mono);
+            counted.map_err(|retry_after| RegisterError::Throttled { retry_after })?;
+        }
+        let entry = AuditEntry::new(call, None, Action::Register).by(&checked.user);
+        let entry = entry.target(checked.user.as_str()).detail(state.as_str());
+        self.make(call, checked, Role::User, state, entry).await
+    }
+
+    /// Makes somebody a user who may log in at once.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    pub async fn create_user(
+        &self,
+        call: &CallContext,
+        by: &Identity,
+        draft: UserDraft,
+        role: Role,
+    ) -> Result<User, RegisterError> {
+        // What was sent is no name yet, and may be a password in the wrong field.
+        let target = match draft.username.parse::<UserName>() {
+            Ok(user) => user.to_string(),
+            Err(_) => "(no name)".to_owned(),
+        };
+        let made = async {
+            by.authorize(Permission::Credentials)?;
+            let checked = draft.check(self.0.settings.least_password_chars)?;
+            self.room_for(&self.directory(), &checked.user)?;
+            let entry = AuditEntry::new(call, Some(by), Action::UserCreate);
+            let entry = entry.target(checked.user.as_str()).detail(role.as_str());
+            self.make(call, checked, role, AccountState::Active, entry)
+                .await
+        };
+        let made = made.await;
+        if let Err(error) = &made {
+            self.note_refusal(call, refusal(call, by, Action::UserCreate, &target, error))
+                .await;
+        }
+        made
+    }
+
+    async fn make(
+        &self,
+        call: &CallContext,
+        checked: CheckedUser,
+        role: Role,
+        state: AccountState,
+        entry: AuditEntry,
+    ) -> Result<User, RegisterError> {
+        let hash = self.0.hasher.hash(checked.password).await??;
+        let record = new_user(checked.user, hash, call.now).map_err(HashError::from)?;
+        let record = UserRecord {
+            name: checked.name,
+            email: checked.email,
+            role,
+            state,
+            ..record
+        };
+        let accounts = self.clone();
+        self.change(move |directory| {
+            // Somebody may have been quicker while the password was hashed.
+            accounts.room_for(directory, &record.user)?;
+            let user = User::from(&record);
+            let changes = vec![AccountChange::User(Box::new(record))];
+            Ok::<_, RegisterError>(Decision::new(changes, entry, user))
+        })
+        .await
+    }
+
+    fn room_for(&self, directory: &Directory, user: &UserName) -> Result<(), RegisterError> {
+        if directory.spelled_like(user).is_some() {
+            return Err(RegisterError::Taken { user: user.clone() });
+        }
+        let most = self.0.settings.most_users;
+        if directory.user_count() >= most {
+            return Err(RegisterError::TooMany { most });
+        }
+        Ok(())
+    }
+}

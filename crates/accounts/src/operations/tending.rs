@@ -1,0 +1,189 @@
+//! What has to be done now and then: forgetting what counts no more, and other keys for tokens.
+
+use std::{sync::PoisonError, time::Duration};
+
+use cloudai_model::{Mono, Now, account::AccountChange};
+
+use crate::{
+    accounts::{Accounts, Decision, chain},
+    audit::{Action, AuditEntry},
+    identity::{CallContext, Forbidden, Identity, Peer, Permission},
+    secret::{NoRandomness, random},
+    store::AccountStoreError,
+    token::{KeyOrigin, KeyRing, RingError, RingFileError},
+};
+
+/// A token that was logged out is remembered for so long after its end: a clock that was set forth and
+/// is set back must not make it count again.
+const REMEMBERED: Duration = Duration::from_secs(86_400);
+/// The audit's oldest records are looked for so often.
+const AUDIT_EVERY: Duration = Duration::from_secs(3600);
+
+/// When things were done last.
+#[derive(Debug, Default)]
+pub(crate) struct Tended {
+    audit: Option<Mono>,
+    logouts: Option<Mono>,
+}
+
+/// Why the tokens' key stays what it is.
+#[derive(Debug, thiserror::Error)]
+pub enum RotateError {
+    /// Who asks may not.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// The key is `JWT_SECRET`.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// It can't be written down.
+    #[error(transparent)]
+    File(#[from] RingFileError),
+    /// No key can be made.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    /// The audit can't be kept. The key is another one all the same.
+    #[error(transparent)]
+    Store(#[from] AccountStoreError),
+}
+
+impl Accounts {
+    /// Forgets ended tokens, retired keys and old records of the audit, and makes another key for tokens
+    /// when it is time. To be called every minute or so.
+    ///
+    /// # Errors
+    /// If something can't be kept; the next call tries again.
+    pub async fn tend(&self, now: Now) -> Result<(), RotateError> {
+        self.forget(now).await?;
+        let due = {
+            let (since, origin) = self.ring().current_since();
+            let lifetime = self.0.settings.token_key_lifetime;
+            origin == KeyOrigin::Made && lifetime.is_some_and(|it| now.wall.since(since) >= it)
+        };
+        if due {
+            let call = CallContext {
+                now,
+                from: Peer::Console,
+                request: String::new(),
+            };
+            self.replace_key(false, now).await?;
+            let entry = AuditEntry::new(&call, None, Action::TokenKeyRotate);
+            self.append(entry.detail("by its age")).await?;
+        } else {
+            let mut ring = self.ring().clone();
+            if ring.forget(now.wall) {
+                // That those are forgotten is all there is to it.
+                self.write_ring(now, |_| Ok(())).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes another key for tokens. Those made before go on until they end; with `at_once` all of them
+    /// end now, which is what to do if somebody may have seen the key.
+    ///
+    /// # Errors
+    /// See [`RotateError`].
+    pub async fn rotate_token_key(
+        &self,
+        call: &CallContext,
+        by: &Identity,
+        at_once: bool,
+    ) -> Result<(), RotateError> {
+        let rotated = async {
+            by.authorize(Permission::Credentials)?;
+            self.replace_key(at_once, call.now).await
+        };
+        let entry = AuditEntry::new(call, Some(by), Action::TokenKeyRotate);
+        match rotated.await {
+            Ok(()) => {
+                let what = if at_once {
+                    "all tokens end"
+                } else {
+                    "tokens go on"
+                };
+                Ok(self.append(entry.detail(what)).await?)
+            }
+            Err(error) => {
+                self.note_refusal(call, entry.refused(chain(&error))).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn replace_key(&self, at_once: bool, now: Now) -> Result<(), RotateError> {
+        let (fresh, life) = (random()?, self.0.settings.token_lifetime);
+        self.write_ring(now, move |ring| ring.rotate(fresh, life, at_once, now.wall))
+            .await
+    }
+
+    /// Changes the ring, on the disk first. Goes on to its end when the caller has gone.
+    async fn write_ring(
+        &self,
+        now: Now,
+        change: impl FnOnce(&mut KeyRing) -> Result<(), RingError> + Send + 'static,
+    ) -> Result<(), RotateError> {
+        let accounts = self.clone();
+        let done = tokio::spawn(async move {
+            let _writer = accounts.0.writer.lock().await;
+            let mut ring = accounts.ring().clone();
+            change(&mut ring)?;
+            ring.forget(now.wall);
+            let (file, written) = (accounts.0.ring_file.clone(), ring.clone());
+            let written = tokio::task::spawn_blocking(move || file.write(&written));
+            written
+                .await
+                .map_err(|error| AccountStoreError::new("write the keys", error))??;
+            *accounts.ring_mut() = ring;
+            Ok(())
+        });
+        done.await
+            .unwrap_or_else(|error| Err(AccountStoreError::new("write the keys", error).into()))
+    }
+
+    async fn forget(&self, now: Now) -> Result<(), AccountStoreError> {
+        let ended_before = cloudai_model::Wall(
+            now.wall
+                .0
+                .saturating_sub_unsigned(REMEMBERED.as_millis() as u64),
+        );
+        let mut changes = Vec::new();
+        if self.directory().has_forgettable(ended_before) {
+            changes.push(AccountChange::TokensForgotten(ended_before));
+        }
+        let (audit_due, logouts_due) = {
+            let tended = self.0.tended.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = |last: Option<Mono>, span| last.is_none_or(|at| now.mono.since(at) >= span);
+            let lifetime = self.0.settings.token_lifetime;
+            (
+                due(tended.audit, AUDIT_EVERY),
+                due(tended.logouts, lifetime),
+            )
+        };
+        if let Some(kept) = self.0.settings.audit_kept
+            && audit_due
+        {
+            let span = u64::try_from(kept.as_millis()).unwrap_or(u64::MAX);
+            let before = now.wall.0.saturating_sub_unsigned(span);
+            changes.push(AccountChange::AuditForgotten(cloudai_model::Wall(before)));
+        }
+        if !changes.is_empty() {
+            self.change(move |_| {
+                Ok::<_, AccountStoreError>(Decision {
+                    changes,
+                    entries: Vec::new(),
+                    answer: (),
+                })
+            })
+            .await?;
+        }
+        let mut tended = self.0.tended.lock().unwrap_or_else(PoisonError::into_inner);
+        if audit_due {
+            tended.audit = Some(now.mono);
+        }
+        if logouts_due {
+            tended.logouts = Some(now.mono);
+            self.0.logouts.forget();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,405 @@
+//! Reading a body: every mistake is found, not only the first, and each has its JSON pointer.
+
+use std::{collections::BTreeMap, fmt};
+
+use cloudai_model::Setting;
+use serde::{
+    Deserialize,
+    de::{self, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Number, Value};
+
+use crate::problem::{Mistake, Mistakes};
+
+/// The most characters of a foreign name that are repeated.
+const LONGEST_SHOWN: usize = 80;
+
+/// Why a body was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BodyError {
+    /// It is no JSON, and where.
+    Syntax(String),
+    /// It is, and something else than what was expected.
+    Mistakes(Mistakes),
+}
+
+/// What can be read of a part of a body.
+pub trait FromJson: Sized {
+    /// Reads it; `None` if something is wrong with it, which is then among the mistakes. `at` is the
+    /// JSON pointer of the value.
+    fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self>;
+}
+
+/// Reads a body.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn parse<T: FromJson>(body: &[u8]) -> Result<T, BodyError> {
+    let value: Strict =
+        serde_json::from_slice(body).map_err(|error| BodyError::Syntax(error.to_string()))?;
+    let mut mistakes = Mistakes::default();
+    let read = T::from_json(value.0, "", &mut mistakes);
+    match read {
+        Some(read) if mistakes.is_empty() => Ok(read),
+        _ => Err(BodyError::Mistakes(mistakes)),
+    }
+}
+
+/// The pointer of what is called `name` in what is at `at`.
+pub(crate) fn below(at: &str, name: &str) -> String {
+    let name: String = name.chars().take(LONGEST_SHOWN).collect();
+    format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+/// An object whose fields are taken one by one; what is left at the end is unknown.
+pub(crate) struct Object<'a> {
+    fields: Map<String, Value>,
+    at: String,
+    known: Vec<&'static str>,
+    mistakes: &'a mut Mistakes,
+}
+
+impl<'a> Object<'a> {
+    /// The value's fields, if it is an object.
+    pub(crate) fn of(value: Value, at: &str, mistakes: &'a mut Mistakes) -> Option<Self> {
+        match value {
+            Value::Object(fields) => Some(Self {
+                fields,
+                at: at.to_owned(),
+                known: Vec::new(),
+                mistakes,
+            }),
+            other => {
+                mistakes.push(wrong(at, &other, "an object"));
+                None
+            }
+        }
+    }
+
+    /// A field that may be missing, or null.
+    pub(crate) fn take<T: FromJson>(&mut self, name: &'static str) -> Option<T> {
+        match self.take_setting(name) {
+            Setting::To(value) => Some(value),
+            Setting::Keep | Setting::Clear => None,
+        }
+    }
+
+    /// A field that may be missing; null is something else.
+    pub(crate) fn take_setting<T: FromJson>(&mut self, name: &'static str) -> Setting<T> {
+        self.known.push(name);
+        match self.fields.remove(name) {
+            None => Setting::Keep,
+            Some(Value::Null) => Setting::Clear,
+            Some(value) => {
+                let read = T::from_json(value, &below(&self.at, name), self.mistakes);
+                read.map_or(Setting::Keep, Setting::To)
+            }
+        }
+    }
+
+    /// A field that must be there.
+    pub(crate) fn required<T: FromJson>(&mut self, name: &'static str) -> Option<T> {
+        if !self.fields.contains_key(name) {
+            self.known.push(name);
+            self.mistake(name, "it is missing");
+            return None;
+        }
+        match self.take_setting(name) {
+            Setting::To(value) => Some(value),
+            Setting::Clear => {
+                self.mistake(name, "it is null: expected a value");
+                None
+            }
+            Setting::Keep => None,
+        }
+    }
+
+    /// Whether there is a field of this name that was not taken yet.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.fields.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// Something is wrong with this field.
+    pub(crate) fn mistake(&mut self, name: &str, detail: impl Into<String>) {
+        self.mistakes
+            .push(Mistake::at(below(&self.at, name), detail));
+    }
+
+    /// Names whatever is left.
+    pub(crate) fn finish(self) {
+        for name in self.fields.keys() {
+            let nearest = nearest(name, &self.known);
+            let detail = match nearest {
+                Some(nearest) => format!("there is no such field: did you mean {nearest:?}?"),
+                None => "there is no such field".to_owned(),
+            };
+            self.mistakes
+                .push(Mistake::at(below(&self.at, name), detail));
+        }
+    }
+}
+
+/// The known name that was probably meant.
+fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    if name.len() > LONGEST_SHOWN {
+        return None;
+    }
+    let scored = known
+        .iter()
+        .map(|known| (strsim::jaro_winkler(name, known), *known));
+    let best = scored.max_by(|one, other| one.0.total_cmp(&other.0));
+    best.filter(|(score, _)| *score > 0.85)
+        .map(|(_, known)| known)
+}
+
+fn wrong(at: &str, value: &Value, expected: &str) -> Mistake {
+    let is = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    };
+    Mistake::at(at, format!("it is {is}: expected {expected}"))
+}
+
+impl FromJson for String {
+    fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        match value {
+            Value::String(text) => Some(text),
+            other => {
+                mistakes.push(wrong(at, &other, "a string"));
+                None
+            }
+        }
+    }
+}
+
+impl FromJson for bool {
+    fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        match value {
+            Value::Bool(is) => Some(is),
+            other => {
+                mistakes.push(wrong(at, &other, "true or false"));
+                None
+            }
+        }
+    }
+}
+
+impl FromJson for f64 {
+    fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        let number = value.as_f64();
+        if number.is_none() {
+            mistakes.push(wrong(at, &value, "a number"));
+        }
+        number
+    }
+}
+
+impl FromJson for i64 {
+    /// A whole number, also one that is written `50.0`, which JSON doesn't tell apart.
+    fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        let whole = |number: &f64| number.fract() == 0.0 && number.abs() < 9e15;
+        let number = value
+            .as_i64()
+            .or_else(|| value.as_f64().filter(whole).map(|number| number as i64));
+        if number.is_none() {
+            mistakes.push(match &value {
+                Value::Number(number) => {
+                    let number: String = number.to_string().chars().take(LONGEST_SHOWN).collect();
+                    Mistake::at(at, format!("it is {number}: expected a whole number"))
+                }
+                other => wrong(at, other, "a whole number"),
+            });
+        }
+        number
+    }
+}
+
+impl<T: FromJson> FromJson for Vec<T> {
+    fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        match value {
+            Value::Array(items) => {
+                let read = items.into_iter().enumerate().map(|(index, item)| {
+                    T::from_json(item, &below(at, &index.to_string()), mistakes)
+                });
+                // Each is looked at, so that each mistake is named.
+                read.collect::<Vec<_>>().into_iter().collect()
+            }
+            other => {
+                mistakes.push(wrong(at, &other, "an array"));
+                None
+            }
+        }
+    }
+}
+
+impl<T: FromJson> FromJson for BTreeMap<String, T> {
+    fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        match value {
+            Value::Object(fields) => {
+                let read = fields.into_iter().map(|(name, value)| {
+                    let read = T::from_json(value, &below(at, &name), mistakes)?;
+                    Some((name, read))
+                });
+                read.collect::<Vec<_>>().into_iter().collect()
+            }
+            other => {
+                mistakes.push(wrong(at, &other, "an object"));
+                None
+            }
+        }
+    }
+}
+
+/// JSON in which no object names a field twice: of two values nobody could say which was meant.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Self)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, is: bool) -> Result<Value, E> {
+        Ok(Value::Bool(is))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Value, E> {
+        let number = Number::from_f64(number).ok_or_else(|| E::custom("a number is too large"))?;
+        Ok(Value::Number(number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::String(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Value, E> {
+        Ok(Value::String(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element::<Strict>()? {
+            array.push(item.0);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            if object.contains_key(&name) {
+                let name: String = name.chars().take(LONGEST_SHOWN).collect();
+                return Err(de::Error::custom(format!("field {name:?} is there twice")));
+            }
+            let value = fields.next_value::<Strict>()?.0;
+            object.insert(name, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct Pair {
+        number: f64,
+        words: Vec<String>,
+    }
+
+    impl FromJson for Pair {
+        fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self> {
+            let mut fields = Object::of(value, at, mistakes)?;
+            let number = fields.required("number");
+            let words = fields.take("words").unwrap_or_default();
+            fields.finish();
+            Some(Self {
+                number: number?,
+                words,
+            })
+        }
+    }
+
+    fn mistakes(body: &str) -> Vec<(String, String)> {
+        match parse::<Pair>(body.as_bytes()) {
+            Err(BodyError::Mistakes(mistakes)) => mistakes
+                .named()
+                .iter()
+                .map(|mistake| match &mistake.at {
+                    crate::Place::Pointer(at) => (at.clone(), mistake.detail.clone()),
+                    other => panic!("{other:?}"),
+                })
+                .collect(),
+            Err(BodyError::Syntax(error)) => panic!("{error}"),
+            Ok(pair) => panic!("{} {:?}", pair.number, pair.words),
+        }
+    }
+
+    #[test]
+    fn every_mistake_has_its_pointer() {
+        assert_eq!(
+            mistakes(r#"{"number": "x", "words": ["a", 1, null], "wodrs": 1, "a/b~": 2}"#),
+            [
+                ("/number", "it is a string: expected a number"),
+                ("/words/1", "it is a number: expected a string"),
+                ("/words/2", "it is null: expected a string"),
+                ("/a~1b~0", "there is no such field"),
+                ("/wodrs", "there is no such field: did you mean \"words\"?"),
+            ]
+            .map(|(at, detail)| (at.to_owned(), detail.to_owned()))
+        );
+        assert_eq!(mistakes("{}")[0].1, "it is missing");
+        assert_eq!(
+            mistakes("[]"),
+            [(String::new(), "it is an array: expected an object".into())]
+        );
+    }
+
+    #[test]
+    fn what_is_no_json_says_where() {
+        let syntax = |body: &str| match parse::<Pair>(body.as_bytes()) {
+            Err(BodyError::Syntax(error)) => error,
+            _ => panic!("{body} was read"),
+        };
+        assert!(syntax("{").contains("line 1"), "{}", syntax("{"));
+        assert!(syntax(r#"{"number": 1, "number": 2}"#).contains("\"number\" is there twice"));
+        assert!(syntax(r#"{"number": 1} x"#).contains("trailing"));
+        assert!(syntax(r#"{"number": 1e999}"#).contains("out of range"));
+        // Depth costs no stack.
+        assert!(syntax(&"[".repeat(1_000_000)).contains("recursion limit"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_strange(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse::<Pair>(&body).is_ok();
+        }
+    }
+}

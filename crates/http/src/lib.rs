@@ -1,0 +1,21 @@
+//! The HTTP server: REST over what can be asked of a master, and who may ask.
+//!
+//! It knows the master as [`cloudai_operator::Operator`] alone, as the console does. From the
+//! outside in: [`server`] takes connections and gives up those that are silent; [`frame`] stands
+//! around every request and makes a problem of every error; [`routes`] are thin over the operator.
+
+mod context;
+mod frame;
+mod openapi;
+mod refusal;
+mod routes;
+mod server;
+mod settings;
+
+pub use self::{
+    context::Context,
+    openapi::document,
+    routes::router,
+    server::{Tls, TlsError, TlsFiles, serve},
+    settings::Settings,
+};

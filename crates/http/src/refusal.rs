@@ -1,0 +1,319 @@
+//! From why something was not done to the problem that is answered: one exhaustive match for each
+//! operation.
+
+use axum::{
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+    response::{IntoResponse, Response},
+};
+use cloudai_api::{BodyError, Code, Mistake, Mistakes, Problem};
+use cloudai_core::{
+    AddWorkerError, ChangeError, DrainError, NotReady, RemoveWorkerError, SubmitError,
+};
+use cloudai_files::{log::FrameError, log::LogError, output::StoreError};
+use cloudai_operator::{
+    CancelFailure, ChangeFailure, DrainFailure, ExplainFailure, FilesFailure, LogFailure, NoAnswer,
+    ReadFailure, RegisterFailure, RemoveFilesFailure, SubmitFailure, SubmitManyFailure,
+    UnregisterFailure, with_causes,
+};
+use tracing::error;
+
+/// A problem on its way out. The frame gives it the request's id.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    pub(crate) problem: Problem,
+    pub(crate) headers: HeaderMap,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Problem::new(code, detail).into()
+    }
+
+    /// The one answer for what there isn't, and for what is somebody else's: nobody can tell which.
+    pub(crate) fn not_found() -> Self {
+        Self::new(
+            Code::NotFound,
+            "nothing of this name is here for whoever asks",
+        )
+    }
+
+    pub(crate) fn parameter(mistake: Mistake) -> Self {
+        Problem::of_parameters(vec![mistake]).into()
+    }
+
+    pub(crate) fn mistakes(mistakes: Mistakes) -> Self {
+        Problem::of_mistakes(mistakes).into()
+    }
+
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Something that is nobody's mistake but ours: the log has all of it.
+    pub(crate) fn internal(cause: &(dyn std::error::Error + 'static)) -> Self {
+        error!(error = cause, "a request failed");
+        Self::new(Code::Internal, with_causes(cause))
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self {
+            problem,
+            headers: HeaderMap::new(),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    /// Without a body: the frame makes it.
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.problem.code().status());
+        let mut response = status
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            .into_response();
+        *response.headers_mut() = self.headers;
+        response.extensions_mut().insert(self.problem);
+        response
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Syntax(error) => Self::new(Code::InvalidJson, error),
+            BodyError::Mistakes(mistakes) => Self::mistakes(mistakes),
+        }
+    }
+}
+
+impl From<NotReady> for Refusal {
+    fn from(error: NotReady) -> Self {
+        Self::new(Code::Starting, error.to_string())
+    }
+}
+
+impl From<NoAnswer> for Refusal {
+    fn from(error: NoAnswer) -> Self {
+        let code = match &error {
+            NoAnswer::ShuttingDown => Code::ShuttingDown,
+            NoAnswer::StoreUnread(_) | NoAnswer::StoreWaits(_) => Code::StoreAway,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<ReadFailure> for Refusal {
+    fn from(error: ReadFailure) -> Self {
+        error!(
+            error = &error as &dyn std::error::Error,
+            "the store can't be read"
+        );
+        Self::new(Code::StoreAway, with_causes(&error))
+    }
+}
+
+impl From<SubmitError> for Refusal {
+    fn from(error: SubmitError) -> Self {
+        let detail = error.to_string();
+        match error {
+            SubmitError::NotReady(error) => error.into(),
+            SubmitError::IdTaken(_) => Self::new(Code::IdTaken, detail),
+            SubmitError::IdAhead(_) => one_mistake("/task_id", detail),
+            SubmitError::UnknownTarget(_) => one_mistake("/worker_id", detail),
+            SubmitError::QueueFull(_) => Self::new(Code::QueueFull, detail),
+            SubmitError::HeldUp(_) => Self::new(Code::HeldUp, detail),
+        }
+    }
+}
+
+fn one_mistake(pointer: &str, detail: String) -> Refusal {
+    let mut mistakes = Mistakes::default();
+    mistakes.push(Mistake::at(pointer, detail));
+    Refusal::mistakes(mistakes)
+}
+
+impl From<SubmitFailure> for Refusal {
+    fn from(error: SubmitFailure) -> Self {
+        match error {
+            // Bodies are checked before; this is what only the master knows, as what is allowed.
+            SubmitFailure::Draft(errors) => {
+                let mut mistakes = Mistakes::default();
+                mistakes.extend(errors, |field| format!("/{field}"));
+                Self::mistakes(mistakes)
+            }
+            SubmitFailure::Refused(error) => error.into(),
+            SubmitFailure::Read(error) => error.into(),
+            SubmitFailure::KeyReused(_) => Self::new(Code::KeyReused, error.to_string()),
+            SubmitFailure::NotKept(_) => Self::new(Code::StoreAway, with_causes(&error)),
+            SubmitFailure::NoAnswer(error) => error.into(),
+        }
+    }
+}
+
+impl From<SubmitManyFailure> for Refusal {
+    fn from(error: SubmitManyFailure) -> Self {
+        match error {
+            SubmitManyFailure::Drafts(drafts) => {
+                let mut mistakes = Mistakes::default();
+                for (index, errors) in drafts {
+                    mistakes.extend(errors, |field| format!("/tasks/{index}/{field}"));
+                }
+                Self::mistakes(mistakes)
+            }
+            SubmitManyFailure::Refused { index, error } => {
+                let at = |field: &str| format!("/tasks/{index}/{field}");
+                match error {
+                    SubmitError::IdTaken(_) => {
+                        Self::new(Code::IdTaken, format!("tasks[{index}]: {error}"))
+                    }
+                    SubmitError::IdAhead(_) => one_mistake(&at("task_id"), error.to_string()),
+                    SubmitError::UnknownTarget(_) => {
+                        one_mistake(&at("worker_id"), error.to_string())
+                    }
+                    SubmitError::NotReady(_)
+                    | SubmitError::QueueFull(_)
+                    | SubmitError::HeldUp(_) => error.into(),
+                }
+            }
+            SubmitManyFailure::Read(error) => error.into(),
+            SubmitManyFailure::KeyReused(_) => Self::new(Code::KeyReused, error.to_string()),
+            SubmitManyFailure::NotKept(_) => Self::new(Code::StoreAway, with_causes(&error)),
+            SubmitManyFailure::NoAnswer(error) => error.into(),
+        }
+    }
+}
+
+impl From<CancelFailure> for Refusal {
+    fn from(error: CancelFailure) -> Self {
+        match error {
+            CancelFailure::NotReady(error) => error.into(),
+            CancelFailure::Unknown(_) => Self::not_found(),
+            CancelFailure::Final(..) => Self::new(Code::TaskFinal, error.to_string()),
+            CancelFailure::Read(error) => error.into(),
+            CancelFailure::NoAnswer(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeFailure> for Refusal {
+    fn from(error: ChangeFailure) -> Self {
+        let detail = error.to_string();
+        match error {
+            ChangeFailure::Draft(errors) => {
+                let mut mistakes = Mistakes::default();
+                mistakes.extend(errors, |field| format!("/{field}"));
+                Self::mistakes(mistakes)
+            }
+            ChangeFailure::Unknown(_) => Self::not_found(),
+            ChangeFailure::Final(..) => Self::new(Code::TaskFinal, detail),
+            ChangeFailure::Refused(ChangeError::NotReady(error)) => error.into(),
+            // It ended in this moment.
+            ChangeFailure::Refused(ChangeError::NotLive(_)) => Self::new(Code::TaskFinal, detail),
+            ChangeFailure::Refused(ChangeError::BeingStopped(..)) => {
+                Self::new(Code::TaskStopping, detail)
+            }
+            ChangeFailure::Read(error) => error.into(),
+            ChangeFailure::NoAnswer(error) => error.into(),
+        }
+    }
+}
+
+impl From<ExplainFailure> for Refusal {
+    fn from(error: ExplainFailure) -> Self {
+        match error {
+            ExplainFailure::Unknown(_) => Self::not_found(),
+            ExplainFailure::NotReady(error) => error.into(),
+            ExplainFailure::Read(error) => error.into(),
+            ExplainFailure::NoAnswer(error) => error.into(),
+        }
+    }
+}
+
+impl From<LogFailure> for Refusal {
+    fn from(error: LogFailure) -> Self {
+        match error {
+            LogFailure::Removed { .. } => Self::new(Code::Removed, error.to_string()),
+            LogFailure::Log(error) => error.into(),
+            LogFailure::Frame(error) => error.into(),
+            LogFailure::Read(error) => error.into(),
+            LogFailure::NoAnswer(error) => error.into(),
+        }
+    }
+}
+
+impl From<LogError> for Refusal {
+    fn from(error: LogError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<FrameError> for Refusal {
+    fn from(error: FrameError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<FilesFailure> for Refusal {
+    fn from(error: FilesFailure) -> Self {
+        match error {
+            FilesFailure::Unknown { .. } => Self::not_found(),
+            FilesFailure::NotFinal { .. } => Self::new(Code::TaskNotFinal, error.to_string()),
+            FilesFailure::Removed { .. } => Self::new(Code::Removed, error.to_string()),
+            FilesFailure::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<RemoveFilesFailure> for Refusal {
+    fn from(error: RemoveFilesFailure) -> Self {
+        match error {
+            RemoveFilesFailure::Files(error) => error.into(),
+            RemoveFilesFailure::NotReady(error) => error.into(),
+            RemoveFilesFailure::Store(error) => error.into(),
+            RemoveFilesFailure::NoAnswer(error) => error.into(),
+        }
+    }
+}
+
+impl From<RegisterFailure> for Refusal {
+    fn from(error: RegisterFailure) -> Self {
+        let detail = error.to_string();
+        match error {
+            RegisterFailure::Elsewhere { .. } => Self::new(Code::WorkerElsewhere, detail),
+            RegisterFailure::Refused(AddWorkerError::NotReady(error)) => error.into(),
+            RegisterFailure::Refused(AddWorkerError::AlreadyRegistered(_)) => {
+                Self::new(Code::WorkerElsewhere, detail)
+            }
+            RegisterFailure::Random(_) => Self::internal(&error),
+            RegisterFailure::NoAnswer(error) => error.into(),
+        }
+    }
+}
+
+impl From<UnregisterFailure> for Refusal {
+    fn from(error: UnregisterFailure) -> Self {
+        match error {
+            UnregisterFailure::Refused(RemoveWorkerError::NotReady(error)) => error.into(),
+            UnregisterFailure::Refused(RemoveWorkerError::UnknownWorker(_)) => Self::not_found(),
+            UnregisterFailure::NoAnswer(error) => error.into(),
+        }
+    }
+}
+
+impl From<DrainFailure> for Refusal {
+    fn from(error: DrainFailure) -> Self {
+        match error {
+            DrainFailure::Refused(DrainError::NotReady(error)) => error.into(),
+            DrainFailure::Refused(DrainError::UnknownWorker(_)) => Self::not_found(),
+            DrainFailure::NoAnswer(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What the server takes at most, and how long it waits.
+
+use std::time::Duration;
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Connections at a time. Beyond them the one that has been silent for longest goes.
+    pub most_connections: usize,
+    /// How long a new connection has for its first request, the handshake of TLS included.
+    pub first_request_within: Duration,
+    /// How long a connection may be idle between two requests, and a request's header may take.
+    pub idle_for: Duration,
+    /// How long a client may take none of an answer.
+    pub stalled_for: Duration,
+    /// Bytes of a request's header.
+    pub most_header_bytes: usize,
+    /// Bytes of a body.
+    pub most_body_bytes: usize,
+    /// Bytes of the body of a batch.
+    pub most_batch_bytes: usize,
+    /// How long a body may take.
+    pub body_within: Duration,
+    /// How long an answer may take to begin.
+    pub answer_within: Duration,
+    /// Requests at a time that wait for the beginning of their answers.
+    pub most_requests: usize,
+    /// Answers at a time that go on for as long as a task does: logs and events.
+    pub most_streams: usize,
+    /// Web sites whose pages may read what is answered here; none if empty.
+    pub origins: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            most_connections: 8192,
+            first_request_within: Duration::from_secs(10),
+            idle_for: Duration::from_secs(60),
+            stalled_for: Duration::from_secs(60),
+            most_header_bytes: 32 << 10,
+            most_body_bytes: 1 << 20,
+            most_batch_bytes: 32 << 20,
+            body_within: Duration::from_secs(30),
+            answer_within: Duration::from_secs(60),
+            most_requests: 1024,
+            most_streams: 4096,
+            origins: Vec::new(),
+        }
+    }
+}
