@@ -168,14 +168,23 @@ impl World {
         for user in limited {
             self.limit_user(user, UserLimits::default()).await;
         }
-        let tasks: Vec<TaskId> = {
-            let tables = self.store.tables();
-            let tasks = tables.tasks.values();
-            let held = tasks.filter(|task| task.spec.hold && !task.state.status.is_final());
-            held.map(|task| task.task.clone()).collect()
-        };
-        for task in tasks {
-            self.hold_id(&task, false).await;
+        for _ in 0..MOST_TRIES {
+            // Who still tries to submit something may want it on hold.
+            let all_are_in = self.users.busy.get() == 0;
+            for task in self.tasks_on_hold() {
+                self.hold_id(&task, false).await;
+            }
+            if all_are_in {
+                return;
+            }
+            self.sim.sleep(PAUSE_MS).await;
         }
+    }
+
+    fn tasks_on_hold(&self) -> Vec<TaskId> {
+        let tables = self.store.tables();
+        let tasks = tables.tasks.values();
+        let held = tasks.filter(|task| task.spec.hold && !task.state.status.is_final());
+        held.map(|task| task.task.clone()).collect()
     }
 }
