@@ -6,6 +6,8 @@
 mod counting;
 mod files;
 mod logs;
+mod submit;
+mod submit_keys;
 mod waiting;
 
 use std::{
@@ -17,18 +19,18 @@ use std::{
 use async_trait::async_trait;
 use cloudai_core::{
     AddWorkerError, Answer, CancelError, CancelOutcome, ChangeError, ChangeOutcome, Event, Input,
-    Snapshot, SubmitError, Submitted, Which,
+    Snapshot, Submitted, Taken, Which,
     inspect::{Inspection, Mended},
     registry::AlreadyRegistered,
 };
 use cloudai_files::{log::LogStore, output::OutputStore};
 use cloudai_metrics::{
-    HttpMetrics, Metrics, SubmitRefused,
+    HttpMetrics, Metrics,
     history::{History, Point, Resolution},
 };
 use cloudai_model::{
-    Allowed, AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
-    WorkerAddress, WorkerId,
+    Allowed, AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserLimits, UserName,
+    Wall, Whole, WorkerAddress, WorkerId,
     record::{AssignmentRecord, Removed, TaskRecord, WorkerRecord},
 };
 use cloudai_operator::{
@@ -36,15 +38,16 @@ use cloudai_operator::{
     Downloaded, DrainFailure, ExplainFailure, FilesFailure, FrameSource, InspectFailure, LeftFiles,
     LogFailure, LogPart, MendFailure, NoAnswer, OpenFiles, Operator, PlaceFailure, QueueEntry,
     ReadFailure, RegisterFailure, Registered, RemoveFilesFailure, Standing, SubmitFailure,
-    TaskFiles, TaskFilter, TaskView, UnregisterFailure,
+    SubmitManyFailure, TaskFiles, TaskFilter, TaskView, UnregisterFailure,
 };
-use cloudai_store::{JournaledStore, ReadError, Store, TakeInError, TaskQuery};
+use cloudai_store::{JournaledStore, ReadError, Store, TaskQuery};
 use tokio::sync::{broadcast, watch};
 
+pub use self::submit_keys::SubmitKeys;
 use self::waiting::why;
 use crate::{
     core_loop::{CoreHandle, Stopped},
-    intake::{Intake, TakeError},
+    intake::Intake,
     live::LiveTasks,
     retention::Kept,
     room::Room,
@@ -87,6 +90,8 @@ pub struct Master {
     pub events: broadcast::Sender<Event>,
     /// What is listened on: a name, and the address.
     pub services: Vec<(String, String)>,
+    /// Submits under keys, one at a time.
+    pub submit_keys: SubmitKeys,
 }
 
 /// A store whose database may be out of reach, and what is submitted before it has been read.
@@ -152,45 +157,17 @@ impl Operator for Master {
     }
 
     async fn submit(&self, draft: TaskDraft) -> Result<Submitted, SubmitFailure> {
-        let checked = draft.check_allowed(&self.allowed);
-        let (task, spec) = checked.inspect_err(|_| self.refused(SubmitRefused::Invalid))?;
-        if task.is_none()
-            && let Some(journaled) = self.unread()
-        {
-            if let Some(why) = self.room.held_up() {
-                self.refused(SubmitRefused::HeldUp);
-                return Err(SubmitError::HeldUp(why).into());
-            }
-            match journaled.intake.take(&spec).await {
-                Ok(submitted) => return Ok(submitted),
-                // It has been read in this moment.
-                Err(TakeError::NotKept(TakeInError::Closed)) => {}
-                Err(TakeError::QueueFull(waiting)) => {
-                    self.refused(SubmitRefused::QueueFull);
-                    return Err(SubmitError::QueueFull(waiting).into());
-                }
-                Err(TakeError::NotKept(error)) => {
-                    self.refused(SubmitRefused::Unavailable);
-                    return Err(SubmitFailure::NotKept(Box::new(error)));
-                }
-            }
-        }
-        let unavailable = || self.refused(SubmitRefused::Unavailable);
-        self.store_is_read().inspect_err(|_| unavailable())?;
-        if let Some(task) = &task
-            && self.store.task(task).await.map_err(read_failure)?.is_some()
-        {
-            self.refused(SubmitRefused::IdTaken);
-            return Err(SubmitError::IdTaken(task.clone()).into());
-        }
-        let spec = Arc::new(spec);
-        let answer = self.call(|call| Input::Submit { call, task, spec }).await;
-        // What the core refuses is counted where it does.
-        let answer = answer.inspect_err(|_| unavailable())?;
-        let Answer::Submitted(submitted) = answer else {
-            mixed_up(&answer)
-        };
-        Ok(submitted?)
+        self.take_in(draft).await
+    }
+
+    async fn submit_many(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Taken>, SubmitManyFailure> {
+        self.take_all_in(drafts).await
+    }
+
+    async fn limit_user(&self, user: &UserName, limits: UserLimits) -> Result<(), NoAnswer> {
+        let user = user.clone();
+        let told = self.core.tell(Input::Limits { user, limits }).await;
+        told.map_err(|Stopped| NoAnswer::ShuttingDown)
     }
 
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {

@@ -38,7 +38,7 @@ use crate::{
     intake::Intake,
     live::LiveTasks,
     logs::{LogFollowers, LogFollowersSetup},
-    operations::{Journaled, Master},
+    operations::{Journaled, Master, SubmitKeys},
     retention::{Kept, Retention, RetentionSetup},
     room::Room,
     settings::{Settings, StoreKind},
@@ -313,6 +313,7 @@ pub async fn start(settings: &Settings, opened: OpenStore) -> Result<Running, St
         metrics,
         history,
         events,
+        submit_keys: SubmitKeys::default(),
         services: vec![
             (
                 "HTTP".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloudai_core::SubmitError;
+use cloudai_core::{SubmitError, SubmitManyError};
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
@@ -54,7 +54,20 @@ impl SubmitRefused {
             SubmitError::IdTaken(_) | SubmitError::IdAhead(_) => Self::IdTaken,
             SubmitError::UnknownTarget(_) => Self::UnknownWorker,
             SubmitError::QueueFull(_) => Self::QueueFull,
+            SubmitError::UserQueueFull { .. } | SubmitError::BeyondLimit(_) => Self::UserLimit,
             SubmitError::HeldUp(_) => Self::HeldUp,
+        }
+    }
+
+    /// Why the core refused several: one refusal, by the first reason of it.
+    pub(crate) fn by_many(error: &SubmitManyError) -> Self {
+        match error {
+            SubmitManyError::NotReady(_) => Self::Unavailable,
+            SubmitManyError::QueueFull { .. } => Self::QueueFull,
+            SubmitManyError::HeldUp(_) => Self::HeldUp,
+            SubmitManyError::Refused(refused) => refused
+                .first()
+                .map_or(Self::Invalid, |first| Self::by(&first.error)),
         }
     }
 

@@ -126,6 +126,9 @@ impl Tally {
                 Effect::Answer(_, Answer::Submitted(Err(error))) => {
                     self.metrics.submit_refused(SubmitRefused::by(error));
                 }
+                Effect::Answer(_, Answer::SubmittedMany(Err(error))) => {
+                    self.metrics.submit_refused(SubmitRefused::by_many(error));
+                }
                 Effect::Answer(_, Answer::HeartbeatTaken(taken)) => {
                     let result = if taken.is_ok() { "taken" } else { "refused" };
                     self.metrics.heartbeats.with_label_values(&[result]).inc();

@@ -2,9 +2,10 @@
 
 use std::error::Error;
 
-use crate::Degraded;
+use crate::{Degraded, MOST_AT_ONCE};
 use cloudai_core::{
     AddWorkerError, ChangeError, DrainError, NotReady, PlaceError, RemoveWorkerError, SubmitError,
+    SubmitManyError,
 };
 use cloudai_files::{
     log::{FrameError, LogError},
@@ -71,17 +72,15 @@ pub struct KeyReused {
 /// Why none of several tasks was submitted.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitManyFailure {
+    /// There is none, or there are too many.
+    #[error("{0} tasks at once: expected 1 to {MOST_AT_ONCE}")]
+    Count(usize),
     /// Fields that can't be as they are, by the task's place in what was submitted, from 0.
     #[error("{} of the tasks can't be as they are", .0.len())]
     Drafts(Vec<(usize, DraftErrors)>),
-    /// The core refused one of them, and so all.
-    #[error("tasks[{index}]: {error}")]
-    Refused {
-        /// Its place, from 0.
-        index: usize,
-        /// Why.
-        error: SubmitError,
-    },
+    /// The core refused them.
+    #[error(transparent)]
+    Refused(#[from] SubmitManyError),
     /// Whether an id was used before can't be read.
     #[error(transparent)]
     Read(#[from] ReadFailure),

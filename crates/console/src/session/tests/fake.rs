@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use cloudai_core::{
     AddWorkerError, CancelOutcome, ChangeError, ChangeOutcome, DrainError, Event, PlaceError,
-    Snapshot, Submitted,
+    Snapshot, Submitted, Taken,
     explain::Obstacle,
     inspect::{Inspection, Mended},
     registry::{AlreadyRegistered, UnknownWorker},
@@ -20,7 +20,7 @@ use cloudai_files::{
     output::{CopyError, CopySummary},
 };
 use cloudai_model::{
-    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
+    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserLimits, UserName, Wall, Whole,
     WorkerAddress, WorkerId,
     record::{
         AssignmentRecord, FileRecord, FilesRecord, Removal, Removed, TaskRecord, WorkerRecord,
@@ -183,6 +183,10 @@ impl Operator for FakeMaster {
         })
     }
 
+    async fn submit_many(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Taken>, SubmitManyFailure> {
+        unreachable!("the console submits one by one: {drafts:?}")
+    }
+
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {
         match task.number() {
             Some(1) => Ok(CancelOutcome::Cancelled),
@@ -207,6 +211,12 @@ impl Operator for FakeMaster {
                 Err(ChangeError::BeingStopped(task.clone(), "it was cancelled".into()).into())
             }
             Some(4) => Err(ChangeFailure::Final(task.clone(), TaskStatus::Completed)),
+            Some(6) => Err(ChangeError::WaitsNoMore {
+                task: task.clone(),
+                worker: "worker-1".parse().unwrap(),
+                what: "it can be put on hold only",
+            }
+            .into()),
             _ => Err(ChangeFailure::Unknown(task.clone())),
         }
     }
@@ -311,8 +321,8 @@ impl Operator for FakeMaster {
         Ok((1..=limit.min(2)).map(entry).collect())
     }
 
-    async fn submit_many(&self, _: Vec<TaskDraft>) -> Result<Vec<Submitted>, SubmitManyFailure> {
-        unreachable!("the console submits one by one")
+    async fn limit_user(&self, _: &UserName, _: UserLimits) -> Result<(), NoAnswer> {
+        unreachable!("the console limits nobody")
     }
 
     async fn attempts(&self, _: &TaskId) -> Result<Vec<AssignmentRecord>, ReadFailure> {
