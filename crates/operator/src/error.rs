@@ -4,7 +4,7 @@ use std::error::Error;
 
 use crate::Degraded;
 use cloudai_core::{
-    AddWorkerError, ChangeError, DrainError, NotReady, PlaceError, RemoveWorkerError, SubmitError,
+    AddWorkerError, ChangeError, DrainError, NotReady, PlaceError, RemoveWorkerError, SubmitError, SubmitManyError,
 };
 use cloudai_files::{
     log::{FrameError, LogError},
@@ -74,14 +74,9 @@ pub enum SubmitManyFailure {
     /// Fields that can't be as they are, by the task's place in what was submitted, from 0.
     #[error("{} of the tasks can't be as they are", .0.len())]
     Drafts(Vec<(usize, DraftErrors)>),
-    /// The core refused one of them, and so all.
-    #[error("tasks[{index}]: {error}")]
-    Refused {
-        /// Its place, from 0.
-        index: usize,
-        /// Why.
-        error: SubmitError,
-    },
+    /// The core refused them.
+    #[error(transparent)]
+    Refused(#[from] SubmitManyError),
     /// Whether an id was used before can't be read.
     #[error(transparent)]
     Read(#[from] ReadFailure),

@@ -16,13 +16,13 @@ use std::{
 
 use async_trait::async_trait;
 use cloudai_core::{
-    CancelOutcome, ChangeOutcome, Event, Snapshot, Submitted,
+    CancelOutcome, ChangeOutcome, Event, Snapshot, Submitted, Taken,
     explain::{Explanation, Obstacle},
     inspect::{Inspection, Mended},
 };
 use cloudai_files::output::CopySummary;
 use cloudai_model::{
-    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
+    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserLimits, UserName, Wall, Whole,
     WorkerAddress, WorkerId,
     record::{
         AssignmentRecord, FileRecord, FilesRecord, Removal, Removed, ResultRecord, TaskRecord,
@@ -70,6 +70,10 @@ pub trait Operator: Send + Sync {
     /// another body is refused.
     async fn submit(&self, draft: TaskDraft) -> Result<Submitted, SubmitFailure>;
 
+    /// Says what a user may have from now on, in place of all earlier limits of their own. What runs
+    /// goes on. It is not kept: whoever keeps users says it again after a start.
+    async fn limit_user(&self, user: &UserName, limits: UserLimits) -> Result<(), NoAnswer>;
+
     /// Checks and keeps several tasks, all or none: they are one commit, and no task of them is
     /// placed, or seen, before all are kept. The answers are in the order of the drafts.
     ///
@@ -79,7 +83,7 @@ pub trait Operator: Send + Sync {
     async fn submit_many(
         &self,
         drafts: Vec<TaskDraft>,
-    ) -> Result<Vec<Submitted>, SubmitManyFailure>;
+    ) -> Result<Vec<Taken>, SubmitManyFailure>;
 
     /// Asks for a task's end.
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure>;

@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use cloudai_core::{
     AddWorkerError, CancelOutcome, ChangeError, ChangeOutcome, DrainError, Event, PlaceError,
-    Snapshot, Submitted,
+    Snapshot, Submitted, Taken,
     explain::Obstacle,
     inspect::{Inspection, Mended},
     registry::{AlreadyRegistered, UnknownWorker},
@@ -20,7 +20,7 @@ use cloudai_files::{
     output::{CopyError, CopySummary},
 };
 use cloudai_model::{
-    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
+    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserLimits, UserName, Wall, Whole,
     WorkerAddress, WorkerId,
     record::{
         AssignmentRecord, FileRecord, FilesRecord, Removal, Removed, TaskRecord, WorkerRecord,
