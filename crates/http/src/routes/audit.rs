@@ -17,6 +17,7 @@ problems! {
 #[utoipa::path(
     get,
     path = "/api/audit",
+    operation_id = "list_audit",
     tag = "accounts",
     params(
         ("user" = Option<String>, Query, description = "Only what this user did."),

@@ -52,6 +52,7 @@ problems! {
 #[utoipa::path(
     post,
     path = "/api/auth/register",
+    operation_id = "register",
     tag = "accounts",
     security(()),
     request_body = Register,
@@ -80,6 +81,7 @@ pub(super) fn draft(body: Register) -> UserDraft {
 #[utoipa::path(
     post,
     path = "/api/auth/login",
+    operation_id = "login",
     tag = "accounts",
     security(()),
     request_body = Login,
@@ -127,6 +129,7 @@ fn cookie(token: &str, lasts_s: u64, is_secure: bool) -> Result<HeaderValue, Ref
 #[utoipa::path(
     post,
     path = "/api/auth/logout",
+    operation_id = "logout",
     tag = "accounts",
     responses(
         (status = 204, description = "It counts no more.",
@@ -147,6 +150,7 @@ pub(super) async fn logout(
 #[utoipa::path(
     get,
     path = "/api/auth/me",
+    operation_id = "me",
     tag = "accounts",
     responses((status = 200, description = "You.", body = User), MeProblems)
 )]
@@ -164,6 +168,7 @@ pub(super) async fn me(
 #[utoipa::path(
     post,
     path = "/api/auth/password",
+    operation_id = "change_password",
     tag = "accounts",
     request_body = ChangePassword,
     responses(

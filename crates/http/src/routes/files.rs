@@ -74,6 +74,7 @@ async fn owner_of(
 #[utoipa::path(
     get,
     path = "/api/files",
+    operation_id = "list_files",
     tag = "files",
     params(
         ("user" = Option<String>, Query, description = "This user's; an admin may name others."),
@@ -111,6 +112,7 @@ pub(super) async fn list(
 #[utoipa::path(
     get,
     path = "/api/files/{task}",
+    operation_id = "task_files",
     tag = "files",
     params(("task" = String, Path, description = "The task.")),
     responses((status = 200, description = "The files.", body = TaskFiles), LookProblems)
@@ -142,6 +144,7 @@ async fn opened(
 #[utoipa::path(
     get,
     path = "/api/files/{task}/download/{path}",
+    operation_id = "download_file",
     tag = "files",
     params(
         ("task" = String, Path, description = "The task."),
@@ -234,6 +237,7 @@ pub(super) async fn download(
 #[utoipa::path(
     get,
     path = "/api/files/{task}/archive",
+    operation_id = "archive_files",
     tag = "files",
     params(("task" = String, Path, description = "The task.")),
     responses(
@@ -267,6 +271,7 @@ pub(super) async fn archive(
 #[utoipa::path(
     delete,
     path = "/api/files/{task}",
+    operation_id = "delete_files",
     tag = "files",
     params(("task" = String, Path, description = "The task.")),
     responses(

@@ -34,6 +34,7 @@ problems! {
 #[utoipa::path(
     get,
     path = "/api/keys",
+    operation_id = "list_keys",
     tag = "accounts",
     params(("user" = Option<String>, Query, description = "This user's.")),
     responses((status = 200, description = "The keys, all on one page.", body = Page<Key>), ListProblems)
@@ -59,6 +60,7 @@ pub(super) async fn list(
 #[utoipa::path(
     post,
     path = "/api/keys",
+    operation_id = "create_key",
     tag = "accounts",
     request_body = NewKey,
     responses((status = 201, description = "Here it is.", body = MadeKey), MakeProblems)
@@ -87,6 +89,7 @@ pub(super) async fn create(
 #[utoipa::path(
     delete,
     path = "/api/keys/{id}",
+    operation_id = "delete_key",
     tag = "accounts",
     params(("id" = String, Path, description = "The key's id.")),
     responses((status = 204, description = "It is deleted."), DeleteProblems)

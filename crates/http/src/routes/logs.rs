@@ -55,6 +55,7 @@ const AHEAD: usize = 8;
 #[utoipa::path(
     get,
     path = "/api/tasks/{id}/logs",
+    operation_id = "task_logs",
     tag = "tasks",
     params(
         ("id" = String, Path, description = "The task."),

@@ -31,6 +31,7 @@ problems! {
 #[utoipa::path(
     post,
     path = "/api/tasks",
+    operation_id = "submit_task",
     tag = "tasks",
     params(("Idempotency-Key" = Option<String>, Header,
         description = "1 to 255 printable characters of ASCII. For 24 hours the same key and body \
@@ -100,6 +101,7 @@ pub(super) async fn submit(
 #[utoipa::path(
     post,
     path = "/api/tasks/batch",
+    operation_id = "submit_batch",
     tag = "tasks",
     params(("Idempotency-Key" = Option<String>, Header,
         description = "As for a single task; it holds for the batch as a whole.")),

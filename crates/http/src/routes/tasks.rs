@@ -70,6 +70,7 @@ fn shown(view: &TaskView) -> Task {
 #[utoipa::path(
     get,
     path = "/api/tasks",
+    operation_id = "list_tasks",
     tag = "tasks",
     params(
         ("status" = Option<String>, Query,
@@ -138,6 +139,7 @@ pub(super) async fn tasks_page(
 #[utoipa::path(
     get,
     path = "/api/tasks/{id}",
+    operation_id = "get_task",
     tag = "tasks",
     params(
         ("id" = String, Path, description = "The task."),
@@ -194,6 +196,7 @@ pub(super) fn names<'h>(values: impl Iterator<Item = &'h HeaderValue>, tag: &Hea
 #[utoipa::path(
     patch,
     path = "/api/tasks/{id}",
+    operation_id = "change_task",
     tag = "tasks",
     params(
         ("id" = String, Path, description = "The task."),
@@ -245,6 +248,7 @@ pub(super) async fn change(
 #[utoipa::path(
     delete,
     path = "/api/tasks/{id}",
+    operation_id = "cancel_task",
     tag = "tasks",
     params(("id" = String, Path, description = "The task.")),
     responses(
@@ -275,6 +279,7 @@ pub(super) async fn cancel(
 #[utoipa::path(
     get,
     path = "/api/tasks/{id}/events",
+    operation_id = "task_events",
     tag = "tasks",
     params(("id" = String, Path, description = "The task.")),
     responses(
@@ -302,6 +307,7 @@ pub(super) async fn events(
 #[utoipa::path(
     get,
     path = "/api/tasks/{id}/explain",
+    operation_id = "explain_task",
     tag = "tasks",
     params(("id" = String, Path, description = "The task.")),
     responses((status = 200, description = "Why.", body = Standing), LookProblems)

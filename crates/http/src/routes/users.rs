@@ -43,6 +43,7 @@ problems! {
 #[utoipa::path(
     get,
     path = "/api/users",
+    operation_id = "list_users",
     tag = "accounts",
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
@@ -72,6 +73,7 @@ pub(super) async fn list(
 #[utoipa::path(
     get,
     path = "/api/users/{name}",
+    operation_id = "get_user",
     tag = "accounts",
     params(("name" = String, Path, description = "The user.")),
     responses((status = 200, description = "The user.", body = User), LookProblems)
@@ -91,6 +93,7 @@ pub(super) async fn one(
 #[utoipa::path(
     post,
     path = "/api/users",
+    operation_id = "create_user",
     tag = "accounts",
     request_body = NewUser,
     responses((status = 201, description = "There is such a user now.", body = User), MakeProblems)
@@ -111,6 +114,7 @@ pub(super) async fn create(
 #[utoipa::path(
     patch,
     path = "/api/users/{name}",
+    operation_id = "change_user",
     tag = "accounts",
     params(("name" = String, Path, description = "The user.")),
     request_body = UserChange,
@@ -164,6 +168,7 @@ pub(super) async fn change(
 #[utoipa::path(
     delete,
     path = "/api/users/{name}",
+    operation_id = "delete_user",
     tag = "accounts",
     params(("name" = String, Path, description = "The user.")),
     responses((status = 204, description = "There is no such user any more."), ChangeProblems)

@@ -76,6 +76,7 @@ async fn seen(
 #[utoipa::path(
     get,
     path = "/api/workers",
+    operation_id = "list_workers",
     tag = "workers",
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
@@ -109,6 +110,7 @@ pub(super) async fn list(
 #[utoipa::path(
     get,
     path = "/api/workers/{id}",
+    operation_id = "get_worker",
     tag = "workers",
     params(("id" = String, Path, description = "The worker.")),
     responses((status = 200, description = "The worker.", body = Worker), LookProblems)
@@ -131,6 +133,7 @@ pub(super) async fn one(
 #[utoipa::path(
     get,
     path = "/api/workers/{id}/tasks",
+    operation_id = "worker_tasks",
     tag = "workers",
     params(
         ("id" = String, Path, description = "The worker."),
@@ -165,6 +168,7 @@ pub(super) async fn tasks(
 #[utoipa::path(
     post,
     path = "/api/workers",
+    operation_id = "register_worker",
     tag = "workers",
     request_body = NewWorker,
     responses(
@@ -209,6 +213,7 @@ pub(super) async fn register(
 #[utoipa::path(
     delete,
     path = "/api/workers/{id}",
+    operation_id = "unregister_worker",
     tag = "workers",
     params(("id" = String, Path, description = "The worker.")),
     responses(
@@ -232,6 +237,7 @@ pub(super) async fn unregister(
 #[utoipa::path(
     post,
     path = "/api/workers/{id}/drain",
+    operation_id = "drain_worker",
     tag = "workers",
     params(("id" = String, Path, description = "The worker.")),
     request_body = Option<Drain>,
