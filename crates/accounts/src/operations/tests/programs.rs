@@ -166,12 +166,8 @@ async fn no_key_makes_keys_passwords_or_admins() {
         changed,
         Err(PasswordError::Forbidden(Forbidden::NotWithAKey))
     ));
-    let set = accounts.set_password(
-        &call,
-        &program,
-        &name("admin"),
-        "an entirely new one".into(),
-    );
+    let me = name("admin");
+    let set = accounts.set_password(&call, &program, &me, "an entirely new one".into());
     assert!(matches!(set.await, Err(PasswordError::Forbidden(_))));
     let role = accounts
         .set_role(&call, &program, &name("admin"), Role::Admin)
