@@ -4,7 +4,8 @@ use std::error::Error;
 
 use crate::Degraded;
 use cloudai_core::{
-    AddWorkerError, ChangeError, DrainError, NotReady, PlaceError, RemoveWorkerError, SubmitError, SubmitManyError,
+    AddWorkerError, ChangeError, DrainError, NotReady, PlaceError, RemoveWorkerError, SubmitError,
+    SubmitManyError,
 };
 use cloudai_files::{
     log::{FrameError, LogError},

@@ -80,10 +80,7 @@ pub trait Operator: Send + Sync {
     /// The `submit_key`s of a batch are alike but for their indexes, from 0; they hold for the batch
     /// as a whole, as that of [`Self::submit`] does for its task. A batch is counted as a whole
     /// against the limits of the queue and of its users.
-    async fn submit_many(
-        &self,
-        drafts: Vec<TaskDraft>,
-    ) -> Result<Vec<Taken>, SubmitManyFailure>;
+    async fn submit_many(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Taken>, SubmitManyFailure>;
 
     /// Asks for a task's end.
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure>;
