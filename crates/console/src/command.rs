@@ -64,6 +64,13 @@ pub(crate) enum Command {
         /// What of it.
         change: ChangeDraft,
     },
+    /// Let a task wait until it is released, or release it.
+    Hold {
+        /// Which.
+        task: TaskId,
+        /// Whether it waits from now on.
+        hold: bool,
+    },
     /// Follow a task.
     Monitor(TaskId),
     /// Show tasks.
@@ -208,7 +215,7 @@ fn command(topic: &'static Topic, words: &[String], now: Wall) -> Result<Command
                 return Err(form(format!("{extra:?} is one word too many")));
             }
         };
-        let change = options::change(&mut words, topic)?;
+        let change = options::change(&mut words, topic, now)?;
         if change == ChangeDraft::default() {
             return Err(form("what to change is missing".to_owned()));
         }
@@ -255,6 +262,10 @@ fn command(topic: &'static Topic, words: &[String], now: Wall) -> Result<Command
         },
         ("unregister", [id]) => Command::Unregister(value(id)?),
         ("cancel", [task]) => Command::Cancel(value(task)?),
+        ("hold" | "release", [task]) => Command::Hold {
+            task: value(task)?,
+            hold: topic.name == "hold",
+        },
         ("monitor", [task]) => Command::Monitor(value(task)?),
         ("list-tasks", [] | [_]) => Command::ListTasks {
             filter: TaskFilter {

@@ -112,9 +112,22 @@ pub(crate) const TOPICS: &[Topic] = &[
     ),
     topic(
         "change",
-        "change <task> [-timeout span]",
+        "change <task> [-name s] [-priority n] [-deadline t] [-timeout span] [-label k=v]",
         "change task-1697123456000001 -timeout 2h",
-        "Change the time-out of a task, also while it runs; or none.",
+        "Change a task: its priority while it waits, the rest also while it runs; none takes away. \
+         Labels replace all that it has.",
+    ),
+    topic(
+        "hold",
+        "hold <task>",
+        "hold task-1697123456000001",
+        "Let a waiting task wait until it is released.",
+    ),
+    topic(
+        "release",
+        "release <task>",
+        "release task-1697123456000001",
+        "Let a task that is on hold have its place in the queue again.",
     ),
     topic(
         "monitor",
@@ -201,6 +214,7 @@ pub(crate) const TASK_OPTIONS: &[(&str, &str, &str)] = &[
         "set an environment variable; may be repeated",
     ),
     ("priority", "n", "0 to 100, higher goes first (50)"),
+    ("hold", "", "let it wait until `release <task>`"),
     (
         "deadline",
         "time",

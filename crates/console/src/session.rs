@@ -160,6 +160,7 @@ impl Session {
             Command::Submit(draft) => self.submit(answer, *draft).await?,
             Command::Cancel(task) => self.cancel(answer, &task).await?,
             Command::Change { task, change } => self.change(answer, &task, change).await?,
+            Command::Hold { task, hold } => self.hold(answer, &task, hold).await?,
             Command::Monitor(task) => self.monitor(answer, &task).await?,
             Command::ListTasks { filter, json } => self.list_tasks(answer, &filter, json).await?,
             Command::Queue { limit, json } => self.queue(answer, limit, json).await?,

@@ -162,6 +162,7 @@ pub(crate) fn waiting_for(summary: &str) -> Explanation {
     Explanation {
         outlook: Outlook::Later,
         verdicts: Vec::new(),
+        limit: None,
         summary: summary.to_owned(),
     }
 }

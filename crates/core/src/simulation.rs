@@ -16,6 +16,8 @@ pub struct Sabotage {
     pub no_release_at_cancel: bool,
     /// A user's limits are not looked at when something is placed.
     pub no_user_limits: bool,
+    /// A task that is submitted on hold is taken for one that isn't.
+    pub no_hold: bool,
 }
 
 #[cfg(feature = "simulation")]

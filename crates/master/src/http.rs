@@ -1,11 +1,18 @@
 //! The HTTP server: whether the master is alive, and whether it can be used.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
-use cloudai_operator::Operator as _;
+use axum::{
+    Json, Router,
+    extract::{ConnectInfo, MatchedPath, Request, State},
+    http::{StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use cloudai_operator::{HttpMetrics, Operator as _};
 use serde::Serialize;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 
 use crate::operations::Master;
 
@@ -66,8 +73,11 @@ pub async fn serve(
     let router = Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .layer(middleware::from_fn_with_state(master.http_metrics(), counted))
         .with_state(master);
-    axum::serve(listener, router)
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service)
         .with_graceful_shutdown(shutdown)
         .await
 }
@@ -105,6 +115,29 @@ async fn health(State(master): State<Arc<Master>>) -> Json<Health> {
         reason: full,
         disks: disks.collect(),
     })
+}
+
+/// Counts every answer, by the route that it fits and never by the path that was asked for.
+async fn counted(State(metrics): State<HttpMetrics>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let (method, began) = (request.method().clone(), Instant::now());
+    let _under_way = metrics.begin();
+    let response = next.run(request).await;
+    let (route, status) = (route.as_ref().map(MatchedPath::as_str), response.status());
+    metrics.answered(route, method.as_str(), status.as_u16(), began.elapsed());
+    response
+}
+
+/// What the master counts, for whoever is on its machine.
+async fn metrics(
+    State(master): State<Arc<Master>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+) -> Response {
+    if !peer.ip().to_canonical().is_loopback() {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    let kind = [(header::CONTENT_TYPE, cloudai_metrics::CONTENT_TYPE)];
+    (kind, master.metrics()).into_response()
 }
 
 async fn ready(State(master): State<Arc<Master>>) -> (StatusCode, Json<Readiness>) {

@@ -3,8 +3,11 @@
 //! A submit, a cancel or a registration goes through the core and is answered when it is flushed;
 //! readers get the snapshot and the store, and wait for nobody.
 
+mod counting;
 mod files;
 mod logs;
+mod submit;
+mod submit_keys;
 mod waiting;
 
 use std::{
@@ -16,14 +19,18 @@ use std::{
 use async_trait::async_trait;
 use cloudai_core::{
     AddWorkerError, Answer, CancelError, CancelOutcome, ChangeError, ChangeOutcome, Event, Input,
-    Snapshot, SubmitError, Submitted, Which,
+    Snapshot, Submitted, Taken, Which,
     inspect::{Inspection, Mended},
     registry::AlreadyRegistered,
 };
 use cloudai_files::{log::LogStore, output::OutputStore};
+use cloudai_metrics::{
+    HttpMetrics, Metrics,
+    history::{History, Point, Resolution},
+};
 use cloudai_model::{
-    Allowed, AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Whole,
-    WorkerAddress, WorkerId,
+    Allowed, AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserLimits, UserName,
+    Wall, Whole, WorkerAddress, WorkerId,
     record::{AssignmentRecord, Removed, TaskRecord, WorkerRecord},
 };
 use cloudai_operator::{
@@ -31,15 +38,16 @@ use cloudai_operator::{
     Downloaded, DrainFailure, ExplainFailure, FilesFailure, FrameSource, InspectFailure, LeftFiles,
     LogFailure, LogPart, MendFailure, NoAnswer, OpenFiles, Operator, PlaceFailure, QueueEntry,
     ReadFailure, RegisterFailure, Registered, RemoveFilesFailure, Standing, SubmitFailure,
-    TaskFiles, TaskFilter, TaskView, UnregisterFailure,
+    SubmitManyFailure, TaskFiles, TaskFilter, TaskView, UnregisterFailure,
 };
-use cloudai_store::{JournaledStore, ReadError, Store, TakeInError, TaskQuery};
+use cloudai_store::{JournaledStore, ReadError, Store, TaskQuery};
 use tokio::sync::{broadcast, watch};
 
+pub use self::submit_keys::SubmitKeys;
 use self::waiting::why;
 use crate::{
     core_loop::{CoreHandle, Stopped},
-    intake::{Intake, TakeError},
+    intake::Intake,
     live::LiveTasks,
     retention::Kept,
     room::Room,
@@ -74,10 +82,16 @@ pub struct Master {
     pub room: Room,
     /// What retention keeps and removed.
     pub kept: Kept,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What workers used.
+    pub history: Arc<History>,
     /// News.
     pub events: broadcast::Sender<Event>,
     /// What is listened on: a name, and the address.
     pub services: Vec<(String, String)>,
+    /// Submits under keys, one at a time.
+    pub submit_keys: SubmitKeys,
 }
 
 /// A store whose database may be out of reach, and what is submitted before it has been read.
@@ -121,42 +135,39 @@ impl Operator for Master {
         }
     }
 
+    fn history(
+        &self,
+        worker: &WorkerId,
+        resolution: Resolution,
+        since: Option<Wall>,
+    ) -> Option<Vec<Point>> {
+        self.used_by(worker, resolution, since)
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics_text()
+    }
+
+    fn http_metrics(&self) -> HttpMetrics {
+        self.metrics.http().clone()
+    }
+
     fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }
 
     async fn submit(&self, draft: TaskDraft) -> Result<Submitted, SubmitFailure> {
-        let (task, spec) = draft.check_allowed(&self.allowed)?;
-        if task.is_none()
-            && let Some(journaled) = self.unread()
-        {
-            if let Some(why) = self.room.held_up() {
-                return Err(SubmitError::HeldUp(why).into());
-            }
-            match journaled.intake.take(&spec).await {
-                Ok(submitted) => return Ok(submitted),
-                // It has been read in this moment.
-                Err(TakeError::NotKept(TakeInError::Closed)) => {}
-                Err(TakeError::QueueFull(waiting)) => {
-                    return Err(SubmitError::QueueFull(waiting).into());
-                }
-                Err(TakeError::NotKept(error)) => {
-                    return Err(SubmitFailure::NotKept(Box::new(error)));
-                }
-            }
-        }
-        self.store_is_read()?;
-        if let Some(task) = &task
-            && self.store.task(task).await.map_err(read_failure)?.is_some()
-        {
-            return Err(SubmitError::IdTaken(task.clone()).into());
-        }
-        let spec = Arc::new(spec);
-        let answer = self.call(|call| Input::Submit { call, task, spec }).await?;
-        let Answer::Submitted(submitted) = answer else {
-            mixed_up(&answer)
-        };
-        Ok(submitted?)
+        self.take_in(draft).await
+    }
+
+    async fn submit_many(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Taken>, SubmitManyFailure> {
+        self.take_all_in(drafts).await
+    }
+
+    async fn limit_user(&self, user: &UserName, limits: UserLimits) -> Result<(), NoAnswer> {
+        let user = user.clone();
+        let told = self.core.tell(Input::Limits { user, limits }).await;
+        told.map_err(|Stopped| NoAnswer::ShuttingDown)
     }
 
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {

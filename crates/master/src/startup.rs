@@ -15,6 +15,7 @@ use cloudai_files::{
     log::LogStore,
     output::{OutputStore, StoreError},
 };
+use cloudai_metrics::{Metrics, Tally, history::History};
 use cloudai_model::ClusterId;
 use cloudai_operator::with_causes;
 use cloudai_store::{
@@ -36,8 +37,8 @@ use crate::{
     http,
     intake::Intake,
     live::LiveTasks,
-    logs::LogFollowers,
-    operations::{Journaled, Master},
+    logs::{LogFollowers, LogFollowersSetup},
+    operations::{Journaled, Master, SubmitKeys},
     retention::{Kept, Retention, RetentionSetup},
     room::Room,
     settings::{Settings, StoreKind},
@@ -248,13 +249,21 @@ pub async fn start(settings: &Settings, opened: OpenStore) -> Result<Running, St
     }));
     let store_is_here = !store.disk_files().is_empty();
     let room = Room::of(&settings.data_dir, store_is_here, settings.disks.min_free);
-    let followers = LogFollowers::new(logs.clone(), specs.clone(), workers.clone(), room.clone());
+    let (metrics, history) = (Metrics::default(), Arc::new(History::default()));
+    let followers = LogFollowers::new(LogFollowersSetup {
+        store: logs.clone(),
+        specs: specs.clone(),
+        workers: workers.clone(),
+        room: room.clone(),
+        metrics: metrics.clone(),
+    });
     let (events, _) = broadcast::channel(EVENT_BACKLOG);
 
     let policy = policy::by_name(&settings.scheduler).unwrap_or_else(|_| {
         // The settings take known names only.
         Box::new(policy::RoundRobin)
     });
+    let tally = Tally::new(metrics.clone(), history.clone(), policy.name());
     let core = Core::new(settings.core.clone(), policy, cluster);
     let effects = EffectRunner {
         workers: workers.clone(),
@@ -262,6 +271,8 @@ pub async fn start(settings: &Settings, opened: OpenStore) -> Result<Running, St
         live: live.clone(),
         specs: specs.clone(),
         events: events.clone(),
+        tally,
+        metrics: metrics.clone(),
     };
     let started = core_loop::start(
         core,
@@ -299,7 +310,10 @@ pub async fn start(settings: &Settings, opened: OpenStore) -> Result<Running, St
         allowed: settings.allowed.clone(),
         room,
         kept,
+        metrics,
+        history,
         events,
+        submit_keys: SubmitKeys::default(),
         services: vec![
             (
                 "HTTP".to_owned(),

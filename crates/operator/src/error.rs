@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::Degraded;
+use crate::{Degraded, MOST_AT_ONCE};
 use cloudai_core::{
     AddWorkerError, ChangeError, DrainError, NotReady, PlaceError, RemoveWorkerError, SubmitError,
     SubmitManyError,
@@ -72,6 +72,9 @@ pub struct KeyReused {
 /// Why none of several tasks was submitted.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitManyFailure {
+    /// There is none, or there are too many.
+    #[error("{0} tasks at once: expected 1 to {MOST_AT_ONCE}")]
+    Count(usize),
     /// Fields that can't be as they are, by the task's place in what was submitted, from 0.
     #[error("{} of the tasks can't be as they are", .0.len())]
     Drafts(Vec<(usize, DraftErrors)>),

@@ -31,6 +31,10 @@ use cloudai_model::{
 };
 use tokio::sync::{broadcast, watch};
 
+pub use cloudai_metrics::{
+    HttpMetrics,
+    history::{Point, Resolution},
+};
 pub use cloudai_model::Degraded;
 pub use disks::{Disk, Disks, KeptBytes, Sweep};
 pub use error::{
@@ -41,6 +45,9 @@ pub use error::{
 };
 pub use files::OpenFiles;
 pub use logs::{FrameSource, LogFrames, LogPart, LogStart};
+
+/// So many tasks are taken in one submit.
+pub const MOST_AT_ONCE: usize = 10_000;
 
 /// The master, as its front ends see it.
 #[async_trait]
@@ -59,6 +66,21 @@ pub trait Operator: Send + Sync {
 
     /// What the disks hold and have room for, as of a moment ago. Never waits.
     fn disks(&self) -> Disks;
+
+    /// What a worker's machine used, one point for each span in which it said so, from the span on
+    /// that holds `since`; `None`: there is no such worker. Never waits.
+    fn history(
+        &self,
+        worker: &WorkerId,
+        resolution: Resolution,
+        since: Option<Wall>,
+    ) -> Option<Vec<Point>>;
+
+    /// Everything that the master counts, as Prometheus reads it. Never waits.
+    fn metrics(&self) -> String;
+
+    /// Where the HTTP server counts.
+    fn http_metrics(&self) -> HttpMetrics;
 
     /// What happens from now on. Losing some of it loses nothing but news.
     fn events(&self) -> broadcast::Receiver<Event>;

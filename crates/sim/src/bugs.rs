@@ -47,6 +47,12 @@ bugs!(
     NoReleaseAtCancel = "no-release-at-cancel",
     /// A worker that is silent is never given up.
     NoLostWorkerTimer = "no-lost-worker-timer",
+    /// A user's limits are not looked at when something is placed.
+    NoUserLimits = "no-user-limits",
+    /// A task that is submitted on hold is placed all the same.
+    NoHold = "no-hold",
+    /// Tasks that are submitted at once are taken one by one.
+    TornBatches = "torn-batches",
 );
 
 /// No bug has this name.
@@ -81,6 +87,8 @@ impl World {
             no_reservation_check: self.bug == Some(Bug::NoReservationCheck),
             no_reconcile: self.bug == Some(Bug::NoReconcile),
             no_release_at_cancel: self.bug == Some(Bug::NoReleaseAtCancel),
+            no_user_limits: self.bug == Some(Bug::NoUserLimits),
+            no_hold: self.bug == Some(Bug::NoHold),
         }
     }
 

@@ -29,5 +29,6 @@ pub mod store;
 pub mod time;
 mod users;
 pub mod wire;
+mod wishes;
 pub mod worker;
 pub mod world;

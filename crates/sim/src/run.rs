@@ -141,6 +141,7 @@ impl World {
             self.register(worker).await;
             self.drain(worker, false).await;
         }
+        self.grant_all_wishes().await;
     }
 
     async fn come_to_rest(self: &Rc<Self>) {

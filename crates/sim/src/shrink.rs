@@ -152,7 +152,13 @@ fn names(item: &Item, index: usize) -> bool {
         | What::Place { worker, .. } => *worker == index,
         What::Fault(fault) => fault.worker == Some(index),
         What::Submit(task) => task.target == Some(index),
-        What::Cancel { .. } | What::Change { .. } | What::Mend => false,
+        What::Cancel { .. }
+        | What::Change { .. }
+        | What::SubmitMany { .. }
+        | What::Hold { .. }
+        | What::Prioritise { .. }
+        | What::Limit(_)
+        | What::Mend => false,
     }
 }
 

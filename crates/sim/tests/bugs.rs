@@ -82,6 +82,21 @@ fn a_worker_that_is_never_given_up_is_found() {
 }
 
 #[test]
+fn a_user_beyond_their_limits_is_found() {
+    assert_found(Bug::NoUserLimits, 30, &[Kind::OverUserLimit]);
+}
+
+#[test]
+fn a_task_on_hold_that_is_placed_is_found() {
+    assert_found(Bug::NoHold, 30, &[Kind::PlacedOnHold]);
+}
+
+#[test]
+fn a_batch_that_is_taken_in_parts_is_found() {
+    assert_found(Bug::TornBatches, 30, &[Kind::BatchTorn]);
+}
+
+#[test]
 fn each_bug_that_can_be_put_in_has_its_test_here() {
     let tests = include_str!("bugs.rs");
     for bug in Bug::ALL {

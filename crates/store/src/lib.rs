@@ -6,6 +6,7 @@
 //! and which may follow which, is the core's business. What it does watch over is that a task is
 //! added once, has one result, and that nothing is kept of a task that doesn't exist.
 
+mod accounts;
 mod batch;
 mod error;
 mod export;
@@ -30,6 +31,7 @@ use std::{
 use async_trait::async_trait;
 use cloudai_model::{
     TaskId, TaskStatus, UserName, Wall, WorkerId,
+    account::AuditRecord,
     record::{
         AssignmentRecord, FilesRecord, ForgottenRecord, Record, Removed, ResultRecord, TaskRecord,
     },
@@ -39,6 +41,7 @@ use tokio::sync::mpsc;
 #[cfg(any(test, feature = "fakes"))]
 pub use self::journal::FakeDatabase;
 pub use self::{
+    accounts::{Accounts, AuditQuery, SubmittedUnder},
     error::{CommitError, ReadError},
     export::{Export, Holdings, Piece},
     journal::{
@@ -59,7 +62,8 @@ pub use self::{
 /// The most records that [`Store::load`] sends in one chunk.
 pub const LOAD_CHUNK: usize = 1000;
 
-/// The highest [`TaskRecord::order`] that can be stored: every database counts with a sign.
+/// The highest [`TaskRecord::order`] and [`AuditRecord::number`] that can be stored: every database
+/// counts with a sign.
 pub const HIGHEST_ORDER: u64 = i64::MAX as u64;
 
 /// Keeps records.
@@ -87,6 +91,11 @@ pub trait Store: Send + Sync + 'static {
     /// - `Removed` replaces what was said before. `TaskForgotten` takes everything away that is
     ///   kept of a task, if it is known; its numbers count for [`Highest`] ever after, and so do
     ///   those that `Forgotten` says, where they are higher than what is there.
+    /// - Of `Account`, `User` and `Key` replace what was there, and the removals succeed if there is
+    ///   nothing to remove. `UserRemoved` removes the user's keys, too; a `Key` of a user who is not
+    ///   there is not kept: they were removed meanwhile. `Audit` is written once a number; the
+    ///   identical one changes nothing. `AuditForgotten` never forgets the entry of the highest
+    ///   number, so that numbers go on rising.
     ///
     /// # Errors
     /// See [`CommitError`]; [`CommitError::may_retry`] tells those that can pass from those that
@@ -145,6 +154,44 @@ pub trait Store: Send + Sync + 'static {
     /// If some can't be read.
     async fn files_of_user(&self, user: &UserName) -> Result<Vec<FilesRecord>, ReadError>;
 
+    /// A page of what [`Self::files_of_user`] says.
+    ///
+    /// # Errors
+    /// If some can't be read.
+    async fn files_page(&self, query: &FilesQuery) -> Result<Vec<FilesOfTask>, ReadError>;
+
+    /// What the output files of all of a user's tasks take, in bytes, without those that were removed.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    async fn files_bytes_of_user(&self, user: &UserName) -> Result<u64, ReadError>;
+
+    /// The tasks that a user submitted under a key, by their order.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    async fn submitted(&self, user: &UserName, key: &str)
+    -> Result<Vec<SubmittedUnder>, ReadError>;
+
+    /// All users, keys and ended tokens.
+    ///
+    /// # Errors
+    /// If some can't be read.
+    async fn accounts(&self) -> Result<Accounts, ReadError>;
+
+    /// The entries of the audit that fit the query, those of the highest numbers first.
+    ///
+    /// # Errors
+    /// If one can't be read.
+    async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, ReadError>;
+
+    /// When the oldest entries of the audit were made, those of before `before`, at most `limit` of
+    /// them, by time: so forgetting can go in steps. The last entry, which stays, is none of them.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    async fn oldest_audit(&self, before: Wall, limit: usize) -> Result<Vec<Wall>, ReadError>;
+
     /// Final tasks in the order in which they ended, with what was removed of each. Tasks of which
     /// it is not known when they ended are left out.
     ///
@@ -200,6 +247,26 @@ impl TaskQuery {
             limit,
         }
     }
+}
+
+/// Which of a user's output files to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilesQuery {
+    /// Whose.
+    pub user: UserName,
+    /// Only those of tasks submitted before the one of this order: the cursor.
+    pub before: Option<u64>,
+    /// Those of so many tasks at most.
+    pub limit: usize,
+}
+
+/// A task's output files, and where the task stands among the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilesOfTask {
+    /// [`TaskRecord::order`].
+    pub order: u64,
+    /// The files.
+    pub files: FilesRecord,
 }
 
 /// Which ended tasks to read.

@@ -65,6 +65,28 @@ impl Session {
         Ok(())
     }
 
+    pub(super) async fn hold(
+        &self,
+        answer: &Answer,
+        task: &TaskId,
+        hold: bool,
+    ) -> Result<(), Failed> {
+        let change = ChangeDraft {
+            hold: Setting::To(hold),
+            ..ChangeDraft::default()
+        };
+        let what = if hold { "hold task" } else { "release task" };
+        let outcome = self.operator.change(task, change).await;
+        outcome.map_err(Failed::to(what))?;
+        answer
+            .line(match hold {
+                true => format!("✓ Task {task} is on hold: `release {task}` lets it go"),
+                false => format!("✓ Task {task} is not on hold"),
+            })
+            .await;
+        Ok(())
+    }
+
     pub(super) async fn change(
         &self,
         answer: &Answer,

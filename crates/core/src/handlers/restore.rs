@@ -30,6 +30,8 @@ impl Core {
             Record::StopOrder(order) => {
                 self.stop_orders.add(order);
             }
+            // Who may come in is asked before anything gets here.
+            Record::Account(_) => {}
             Record::WorkerRemoved(_)
             | Record::TaskChanged(..)
             | Record::SpecChanged(..)

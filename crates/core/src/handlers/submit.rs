@@ -120,6 +120,7 @@ impl Core {
             self.last_order += 1;
             let line = self.queue.line(&spec.user, TaskClass::of(spec));
             let mut task = Task::new(spec, self.last_order, submitted_at, line);
+            task.hold &= !self.sabotage.no_hold;
             task.stand_in(&mut self.queue, id);
             self.tasks.insert(id.clone(), task);
             self.arm_queue_time_out(step.now, id);

@@ -41,7 +41,11 @@ impl MasterAgent for AgentService {
         self.gate.client(&Caller::of(&request))?;
         let waiting = self.master.queue(MOST_TASKS).await;
         let waiting = waiting.map_err(|error| Status::unavailable(error.to_string()))?;
-        let tasks = waiting.into_iter().map(|waiting| WaitingTask {
+        // What is on hold is not to be placed.
+        let waiting = waiting
+            .into_iter()
+            .filter(|waiting| !waiting.record.spec.hold);
+        let tasks = waiting.map(|waiting| WaitingTask {
             task: waiting.record.task,
             resources: waiting.record.spec.resources,
             task_type: waiting.record.spec.task_type,

@@ -309,7 +309,9 @@ fn refused(failure: &SubmitFailure) -> Result<Refused, Status> {
         | SubmitFailure::Read(_)
         | SubmitFailure::NotKept(_)
         | SubmitFailure::NoAnswer(_) => Err(Status::unavailable(failure.to_string())),
-        SubmitFailure::Draft(_) | SubmitFailure::Refused(_) => Ok(Refused(failure.to_string())),
+        SubmitFailure::Draft(_) | SubmitFailure::KeyReused(_) | SubmitFailure::Refused(_) => {
+            Ok(Refused(failure.to_string()))
+        }
     }
 }
 

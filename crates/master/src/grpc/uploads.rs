@@ -7,6 +7,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use cloudai_core::{Input, Reported};
 use cloudai_files::output::{OutputStore, Staging};
+use cloudai_metrics::Metrics;
 use cloudai_model::{
     AttemptId, TaskId, UserName, WorkerId,
     record::{FileRecord, FilesRecord, TaskRecord},
@@ -119,7 +120,7 @@ async fn receive(
     let received = tokio::select! {
         received = async {
             tokio::try_join!(
-                pass_on(&mut stream, first, chunks),
+                pass_on(&mut stream, first, chunks, &service.master.metrics),
                 write(&service.uploads, room, incoming, inbox),
             )
         } => received,
@@ -144,6 +145,7 @@ async fn receive(
         store: service.master.store.clone(),
         core: service.master.core.clone(),
         places: service.uploads.clone(),
+        metrics: service.master.metrics.clone(),
     };
     let filing = tokio::spawn(async move {
         let answer = filing
@@ -161,6 +163,7 @@ struct Filing {
     store: Arc<dyn Store>,
     core: CoreHandle,
     places: Places,
+    metrics: Metrics,
 }
 
 impl Filing {
@@ -215,6 +218,7 @@ impl Filing {
         if !is_wanted(standing) {
             return Ok(superseded());
         }
+        self.metrics.files_kept(u64::from(count));
         Ok(UploadAnswer::Taken {
             files: count,
             message: format!("{count} files received"),
@@ -253,6 +257,7 @@ async fn pass_on(
     stream: &mut impl Chunks,
     first: UploadChunk,
     chunks: mpsc::Sender<UploadChunk>,
+    metrics: &Metrics,
 ) -> Result<(), Problem> {
     let attempt = first.attempt.clone();
     let mut chunk = first;
@@ -263,6 +268,7 @@ async fn pass_on(
                 chunk.attempt
             ))));
         }
+        metrics.file_received(chunk.data.len() as u64);
         let last = chunk.empty_set || (chunk.last_file && chunk.last_chunk);
         if chunks.send(chunk).await.is_err() || last {
             // The writer has stopped and says why, or this is all.
@@ -393,6 +399,7 @@ mod tests {
             store,
             core: started.core.clone(),
             places: Places::default(),
+            metrics: Metrics::default(),
         };
 
         // when its files have all come, of an attempt that was live when they began to come,

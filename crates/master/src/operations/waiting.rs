@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cloudai_core::{
     TaskClass, WaitCause, Waiting,
-    explain::{Explanation, Outlook, explain},
+    explain::{Explanation, ON_HOLD, Outlook, explain},
 };
 use cloudai_model::{TaskStatus, record::TaskRecord};
 use cloudai_operator::{QueueEntry, Standing};
@@ -20,6 +20,11 @@ impl Master {
             workers,
             cloudai_clock::now().mono,
         );
+        let (user, wanted) = (&record.spec.user, &record.spec.resources);
+        let why = match snapshot.users.admit(user, wanted) {
+            Ok(()) => why,
+            Err(limit) => why.limited(limit),
+        };
         match &snapshot.held_up {
             Some(held_up) => why.held_up(held_up),
             None => why,
@@ -45,7 +50,9 @@ impl Master {
     /// Lays what is live over what is stored.
     pub(super) fn brought_up_to_date(&self, mut record: TaskRecord) -> TaskRecord {
         self.live.overlay(&record.task, &mut record.state);
-        if let Some(left) = record.pause_left(cloudai_clock::now().wall) {
+        if record.state.status == TaskStatus::Queued && record.spec.hold {
+            record.state.reason = ON_HOLD.to_owned();
+        } else if let Some(left) = record.pause_left(cloudai_clock::now().wall) {
             record.state.reason = record.retry_words(left);
         } else if record.state.status == TaskStatus::Queued {
             let why = self.why_waiting(&record);
@@ -62,9 +69,11 @@ impl Master {
 pub(super) fn why(cause: WaitCause, record: &TaskRecord) -> Explanation {
     match cause {
         WaitCause::Room(why) => why,
+        WaitCause::OnHold => Explanation::on_hold(),
         WaitCause::BackOff(left) => Explanation {
             outlook: Outlook::Later,
             verdicts: Vec::new(),
+            limit: None,
             summary: record.retry_words(left),
         },
     }

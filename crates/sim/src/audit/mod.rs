@@ -11,19 +11,23 @@ mod ledger;
 mod lost_workers;
 mod outbox;
 mod promises;
+mod users;
 mod violation;
 
 use std::collections::BTreeSet;
 
 use cloudai_core::CancelOutcome;
-use cloudai_model::{AttemptId, TaskChange, TaskId, TaskStatus, WorkerId, record::Record};
+use cloudai_model::{
+    AttemptId, TaskChange, TaskId, TaskStatus, UserLimits, UserName, WorkerId, record::Record,
+};
 use cloudai_worker_core::SpoolRecord;
 
+pub(crate) use users::BATCH_LABEL;
 pub use violation::{Kind, Promise, Violation};
 
 use self::{
     containers::Containers, endings::Endings, kept::Kept, ledger::Ledger,
-    lost_workers::LostWorkers, outbox::Outbox, promises::Promises,
+    lost_workers::LostWorkers, outbox::Outbox, promises::Promises, users::Users,
 };
 use crate::{
     engine::RawEnd,
@@ -89,6 +93,8 @@ pub enum Seen<'a> {
     },
     /// A user asks for a cancel.
     CancelAsked(&'a TaskId),
+    /// An admin says what a user may have.
+    LimitsAsked(&'a UserName, &'a UserLimits),
     /// A user or admin has been told something.
     UserTold(&'a Told),
     /// A worker is shut down in order, and takes its containers with it.
@@ -192,6 +198,8 @@ pub enum Told {
     Unregistered(WorkerId),
     /// A worker drains, or doesn't any more.
     Drained(WorkerId, bool),
+    /// These limits hold for a user.
+    Limited(UserName, UserLimits),
 }
 
 /// See the module.
@@ -203,6 +211,7 @@ pub struct Auditor {
     containers: Containers,
     outbox: Outbox,
     lost_workers: LostWorkers,
+    users: Users,
 }
 
 impl Auditor {
@@ -217,6 +226,7 @@ impl Auditor {
             containers: Containers::new(plan),
             outbox: Outbox::default(),
             lost_workers: LostWorkers::default(),
+            users: Users::default(),
         }
     }
 
@@ -235,6 +245,7 @@ impl Auditor {
         }
         self.kept.see(&self.ledger, seen)?;
         self.endings.see(seen);
+        self.users.see(seen);
         self.promises.see(&self.ledger, seen);
         self.containers.see(seen)?;
         self.outbox.see(seen)?;
@@ -252,8 +263,10 @@ impl Auditor {
             self.ledger.check(record)?;
             self.endings.check(&self.ledger, &self.containers, record)?;
             self.promises.check(&self.ledger, record)?;
+            self.users.check(&self.ledger, &self.promises, record)?;
             self.ledger.take_in(record);
         }
+        Users::check_flush(batch)?;
         self.ledger.check_batch(batch)
     }
 }

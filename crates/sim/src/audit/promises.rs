@@ -44,6 +44,11 @@ impl Promises {
         }
     }
 
+    /// Whether the master was told that an attempt's container has ended.
+    pub(super) fn has_exited(&self, attempt: &AttemptId) -> bool {
+        self.exited.contains(attempt)
+    }
+
     pub(super) fn check(&self, ledger: &Ledger, record: &Record) -> Result<(), Violation> {
         match record {
             Record::Assignment(assignment) if assignment.ended.is_none() => {

@@ -23,6 +23,8 @@ pub enum Promise {
     TableOfTransitions,
     /// A cancel is carried out, and nothing else is cancelled.
     CancelsEnd,
+    /// Users get what they asked for, and no more than they may have.
+    AsAsked,
     /// The core keeps its own rules.
     Sound,
 }
@@ -39,6 +41,7 @@ impl fmt::Display for Promise {
             Self::PersistBeforeSend => "persist before send",
             Self::TableOfTransitions => "the table of transitions",
             Self::CancelsEnd => "cancels end",
+            Self::AsAsked => "as asked, and no more than allowed",
             Self::Sound => "the core keeps its own rules",
         })
     }
@@ -140,6 +143,12 @@ kinds!(
     StillOwed of NothingLeaks,
     /// With all faults over, a container is left.
     ContainerLeft of NothingLeaks,
+    /// A user was given more than they may have at a time.
+    OverUserLimit of AsAsked,
+    /// A task on hold was given to a worker.
+    PlacedOnHold of AsAsked,
+    /// Of tasks that were submitted at once only some are in the store.
+    BatchTorn of AsAsked,
     /// The store refuses a batch: it contradicts what was written before.
     StoreRefused of Sound,
     /// A core gave up.

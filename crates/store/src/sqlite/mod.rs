@@ -28,7 +28,8 @@ use std::{
 
 use async_trait::async_trait;
 use cloudai_model::{
-    TaskId, TaskStatus, UserName,
+    TaskId, TaskStatus, UserName, Wall,
+    account::AuditRecord,
     record::{AssignmentRecord, FilesRecord, Record, Removed, ResultRecord, TaskRecord},
 };
 use tokio::sync::mpsc;
@@ -47,7 +48,10 @@ use self::{
     readers::Readers,
     writer::Writer,
 };
-use crate::{CommitError, EndedQuery, EndedTask, Highest, ReadError, Store, TaskQuery};
+use crate::{
+    Accounts, AuditQuery, CommitError, EndedQuery, EndedTask, FilesOfTask, FilesQuery, Highest,
+    ReadError, Store, SubmittedUnder, TaskQuery,
+};
 
 /// Keeps records in `cloudai.db` of a data directory, which it holds against other masters.
 pub struct SqliteStore {
@@ -161,6 +165,48 @@ impl Store for SqliteStore {
         let user = user.clone();
         self.readers
             .read(move |db| tables::files::of_user(db, &user))
+            .await
+    }
+
+    async fn files_page(&self, query: &FilesQuery) -> Result<Vec<FilesOfTask>, ReadError> {
+        let query = query.clone();
+        self.readers
+            .read(move |db| tables::files::page_of_user(db, &query))
+            .await
+    }
+
+    async fn files_bytes_of_user(&self, user: &UserName) -> Result<u64, ReadError> {
+        let user = user.clone();
+        self.readers
+            .read(move |db| tables::files::bytes_of_user(db, &user))
+            .await
+    }
+
+    async fn submitted(
+        &self,
+        user: &UserName,
+        key: &str,
+    ) -> Result<Vec<SubmittedUnder>, ReadError> {
+        let (user, key) = (user.clone(), key.to_owned());
+        self.readers
+            .read(move |db| tables::submits::of_key(db, &user, &key))
+            .await
+    }
+
+    async fn accounts(&self) -> Result<Accounts, ReadError> {
+        self.readers.read(query::accounts).await
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, ReadError> {
+        let query = query.clone();
+        self.readers
+            .read(move |db| tables::audit::page(db, &query))
+            .await
+    }
+
+    async fn oldest_audit(&self, before: Wall, limit: usize) -> Result<Vec<Wall>, ReadError> {
+        self.readers
+            .read(move |db| tables::audit::oldest(db, before, limit))
             .await
     }
 

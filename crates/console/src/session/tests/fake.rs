@@ -146,6 +146,18 @@ impl Operator for FakeMaster {
         self.disks.lock().unwrap().clone()
     }
 
+    fn history(&self, _: &WorkerId, _: Resolution, _: Option<Wall>) -> Option<Vec<Point>> {
+        None
+    }
+
+    fn metrics(&self) -> String {
+        String::new()
+    }
+
+    fn http_metrics(&self) -> HttpMetrics {
+        HttpMetrics::default()
+    }
+
     fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }
@@ -169,6 +181,10 @@ impl Operator for FakeMaster {
             position: usize::from(!placed),
             waiting: (!placed).then(|| waiting_for("no worker with 1 GPU")),
         })
+    }
+
+    async fn submit_many(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Taken>, SubmitManyFailure> {
+        unreachable!("the console submits one by one: {drafts:?}")
     }
 
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {
@@ -195,6 +211,12 @@ impl Operator for FakeMaster {
                 Err(ChangeError::BeingStopped(task.clone(), "it was cancelled".into()).into())
             }
             Some(4) => Err(ChangeFailure::Final(task.clone(), TaskStatus::Completed)),
+            Some(6) => Err(ChangeError::WaitsNoMore {
+                task: task.clone(),
+                worker: "worker-1".parse().unwrap(),
+                what: "it can be put on hold only",
+            }
+            .into()),
             _ => Err(ChangeFailure::Unknown(task.clone())),
         }
     }
@@ -299,8 +321,8 @@ impl Operator for FakeMaster {
         Ok((1..=limit.min(2)).map(entry).collect())
     }
 
-    async fn submit_many(&self, _: Vec<TaskDraft>) -> Result<Vec<Submitted>, SubmitManyFailure> {
-        unreachable!("the console submits one by one")
+    async fn limit_user(&self, _: &UserName, _: UserLimits) -> Result<(), NoAnswer> {
+        unreachable!("the console limits nobody")
     }
 
     async fn attempts(&self, _: &TaskId) -> Result<Vec<AssignmentRecord>, ReadFailure> {

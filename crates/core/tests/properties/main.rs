@@ -1,118 +1,31 @@
-//! Under any sequence of inputs: no over-allocation, no lost task, one final state, one result.
+//! Under any sequence of inputs: no over-allocation, no user beyond a limit, nothing placed that is on
+//! hold, no lost task, one final state, one result.
 //!
 //! The checks look only at what was written and sent, and keep their own sums.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
+#[path = "../cluster/mod.rs"]
 mod cluster;
+mod happening;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use cloudai_core::{AssignAnswer, ChangeError, Effect, Input, Reported, StopAnswer};
+use cloudai_core::{AssignAnswer, ChangeError, Effect, Input, Reported, StopAnswer, Used};
 use cloudai_model::{
-    AttemptId, Exit, Grant, Phase, Setting, TaskDraft, TaskId, TaskStatus, WorkerId,
+    AttemptId, Exit, Grant, Phase, Priority, Setting, TaskChange, TaskDraft, TaskId, TaskSpec,
+    TaskStatus, UserLimits, WorkerId,
     record::{Record, TaskState},
 };
 use cluster::{Cluster, capacity, draft, id, spec};
+use happening::{Happening, happening};
 use proptest::prelude::*;
 
 const WORKERS: [&str; 3] = ["a", "b", "c"];
-
-/// Something that may happen; indices are taken modulo what there is.
-#[derive(Debug, Clone)]
-enum Happening {
-    Submit {
-        quarter_cores: u8,
-        gpu: u8,
-        priority: u8,
-        target: Option<u8>,
-        retries: u8,
-        /// Bits: which time-outs it has, and whether a run's takes a retry.
-        time_outs: u8,
-    },
-    Change {
-        task: usize,
-        seconds: Option<u8>,
-    },
-    Drain {
-        worker: u8,
-        draining: bool,
-    },
-    Cancel(usize),
-    AddWorker(u8),
-    RemoveWorker(u8),
-    Hello {
-        worker: u8,
-        cores: u8,
-        gpus: u8,
-    },
-    Heartbeat {
-        worker: u8,
-        forgets: bool,
-        restarted: bool,
-        phase: u8,
-    },
-    Accepted(usize),
-    Refused(usize),
-    Undelivered(usize),
-    Progress {
-        attempt: usize,
-        phase: u8,
-    },
-    Finished {
-        attempt: usize,
-        exit: u8,
-    },
-    StopAnswered {
-        attempt: usize,
-        held: bool,
-    },
-    Time(u16),
-    Restart,
-}
-
-fn happening() -> impl Strategy<Value = Happening> {
-    use Happening as H;
-    let worker = 0..3_u8;
-    let any_index = any::<usize>();
-    prop_oneof![
-        6 => (
-            1..16_u8,
-            0..8_u8,
-            0..100_u8,
-            proptest::option::weighted(0.2, 0..3_u8),
-            0..3_u8,
-            0..16_u8,
-        )
-            .prop_map(|(quarter_cores, gpu, priority, target, retries, time_outs)| H::Submit {
-                quarter_cores, gpu, priority, target, retries, time_outs
-            }),
-        2 => (any_index, proptest::option::of(1..60_u8))
-            .prop_map(|(task, seconds)| H::Change { task, seconds }),
-        1 => (worker.clone(), any::<bool>())
-            .prop_map(|(worker, draining)| H::Drain { worker, draining }),
-        1 => any_index.prop_map(H::Cancel),
-        1 => worker.clone().prop_map(H::AddWorker),
-        1 => worker.clone().prop_map(H::RemoveWorker),
-        2 => (worker.clone(), 0..5_u8, 0..3_u8)
-            .prop_map(|(worker, cores, gpus)| H::Hello { worker, cores, gpus }),
-        4 => (worker, any::<bool>(), proptest::bool::weighted(0.2), 0..6_u8).prop_map(
-            |(worker, forgets, restarted, phase)| H::Heartbeat { worker, forgets, restarted, phase }
-        ),
-        3 => any_index.prop_map(H::Accepted),
-        1 => any_index.prop_map(H::Refused),
-        1 => any_index.prop_map(H::Undelivered),
-        4 => (any_index, 0..6_u8).prop_map(|(attempt, phase)| H::Progress { attempt, phase }),
-        4 => (any_index, 0..7_u8).prop_map(|(attempt, exit)| H::Finished { attempt, exit }),
-        1 => (any_index, any::<bool>())
-            .prop_map(|(attempt, held)| H::StopAnswered { attempt, held }),
-        3 => (0..20_000_u16).prop_map(H::Time),
-        1 => Just(H::Restart),
-    ]
-}
+const USERS: [&str; 3] = ["ann", "bob", "cid"];
 
 fn phase(index: u8) -> Phase {
     [
@@ -144,7 +57,8 @@ struct Audited {
     /// How many of `cluster.written` the audit has seen.
     seen: usize,
     states: BTreeMap<TaskId, TaskState>,
-    max_retries: BTreeMap<TaskId, u32>,
+    specs: BTreeMap<TaskId, TaskSpec>,
+    limits: BTreeMap<&'static str, UserLimits>,
     results: BTreeSet<TaskId>,
     open: BTreeMap<AttemptId, (WorkerId, Grant)>,
     /// Attempts whose container is known to have ended: they hold disk only.
@@ -162,7 +76,8 @@ impl Audited {
             cluster,
             seen: 0,
             states: BTreeMap::new(),
-            max_retries: BTreeMap::new(),
+            specs: BTreeMap::new(),
+            limits: BTreeMap::new(),
             results: BTreeSet::new(),
             open: BTreeMap::new(),
             exited: BTreeSet::new(),
@@ -190,6 +105,7 @@ impl Audited {
                 target,
                 retries,
                 time_outs,
+                user,
             } => {
                 let has = |bit: u8, seconds: f64| (time_outs & bit != 0).then_some(seconds);
                 let wanted = spec(TaskDraft {
@@ -207,6 +123,8 @@ impl Audited {
                     pull_timeout_s: has(2, 10.0),
                     queue_timeout_s: has(4, 15.0),
                     retry_on: (time_outs & 8 != 0).then(|| "any,timeout".to_owned()),
+                    hold: time_outs & 16 != 0,
+                    user_id: Some(USERS[usize::from(user)].to_owned()),
                     ..draft()
                 });
                 let accepted = self.cluster.try_submit(None, &wanted);
@@ -217,6 +135,44 @@ impl Audited {
                         "accepted means written"
                     );
                 }
+            }
+            Happening::SubmitMany(tasks) => self.submit_many(&tasks),
+            Happening::Hold { task, hold } => {
+                self.change(
+                    task,
+                    |spec| spec.hold == hold,
+                    || TaskChange {
+                        hold: Setting::To(hold),
+                        ..TaskChange::default()
+                    },
+                );
+            }
+            Happening::Priority { task, level } => {
+                let level = Priority::new(i64::from(level)).unwrap();
+                self.change(
+                    task,
+                    |spec| spec.priority == level,
+                    || TaskChange {
+                        priority: Setting::To(level),
+                        ..TaskChange::default()
+                    },
+                );
+            }
+            Happening::Limits {
+                user,
+                quarter_cores,
+                gpu,
+                queued,
+            } => {
+                let limits = UserLimits {
+                    cpu_milli: quarter_cores.map(|quarters| u64::from(quarters) * 250),
+                    gpu_milli: gpu.map(|eighths| u64::from(eighths) * 125),
+                    queued_tasks: queued.map(u64::from),
+                    ..UserLimits::default()
+                };
+                let user = USERS[usize::from(user)];
+                self.limits.insert(user, limits);
+                self.cluster.set_limits(user, limits);
             }
             Happening::Change {
                 task: index,
@@ -338,13 +294,66 @@ impl Audited {
             }
             Happening::Time(ms) => self.cluster.pass_time(u64::from(ms), &[]),
             Happening::Restart => {
-                self.cluster = self.cluster.restarted();
+                let limits: Vec<_> = self
+                    .limits
+                    .iter()
+                    .map(|(user, own)| (*user, *own))
+                    .collect();
+                self.cluster = self.cluster.restarted_with(&limits);
                 self.seen = self.cluster.written.len();
                 // Nothing is known of exits any more, and all that is open is booked in full.
                 self.exited.clear();
             }
         }
         self.audit();
+    }
+
+    fn submit_many(&mut self, tasks: &[(u8, u8)]) {
+        let of = |(quarters, user): &(u8, u8)| {
+            spec(TaskDraft {
+                cpu_cores: Some(f64::from(*quarters) / 4.0),
+                user_id: Some(USERS[usize::from(*user)].to_owned()),
+                ..draft()
+            })
+        };
+        let specs: Vec<_> = tasks.iter().map(of).collect();
+        let before = self.states.len();
+        let taken = self.cluster.submit_many(&specs);
+        self.audit();
+        let added = self.states.len() - before;
+        match taken {
+            Ok(taken) => {
+                assert_eq!((taken.len(), added), (specs.len(), specs.len()));
+                for (taken, spec) in taken.iter().zip(&specs) {
+                    assert_eq!(self.specs[&taken.task], **spec);
+                }
+            }
+            Err(_) => assert_eq!(added, 0, "all or none"),
+        }
+    }
+
+    /// What the queue alone asks for is changed while a task waits, and not later.
+    fn change(
+        &mut self,
+        index: usize,
+        is_so: impl FnOnce(&TaskSpec) -> bool,
+        change: impl FnOnce() -> TaskChange,
+    ) {
+        let count = self.states.len().max(1);
+        let Some((task, state)) = self.states.iter().nth(index % count) else {
+            return;
+        };
+        let (task, status) = (task.clone(), state.status);
+        let same = is_so(&self.specs[&task]);
+        match self.cluster.change(&task, change()) {
+            Ok(_) => assert!(same || status == TaskStatus::Queued, "{task} was {status}"),
+            Err(ChangeError::NotLive(_)) => assert!(status.is_final()),
+            Err(ChangeError::WaitsNoMore { .. }) => {
+                assert!(!same && matches!(status, TaskStatus::Pending | TaskStatus::Running));
+            }
+            Err(ChangeError::BeingStopped(..)) => assert!(!status.is_final()),
+            Err(error) => panic!("{error}"),
+        }
     }
 
     fn answered(&mut self, index: usize, answer: AssignAnswer) {
@@ -408,8 +417,14 @@ impl Audited {
             Record::TaskAdded(task) => {
                 let before = self.states.insert(task.task.clone(), task.state.clone());
                 assert!(before.is_none(), "{} was added twice", task.task);
-                let retries = task.spec.max_retries;
-                self.max_retries.insert(task.task.clone(), retries);
+                self.specs.insert(task.task.clone(), task.spec.clone());
+            }
+            Record::SpecChanged(task, change) => {
+                change.apply(
+                    self.specs
+                        .get_mut(task)
+                        .expect("changed after it was added"),
+                );
             }
             Record::TaskChanged(task, state) => {
                 let before = self.states.insert(task.clone(), state.clone());
@@ -436,8 +451,9 @@ impl Audited {
                     self.open.insert(attempt.clone(), grant);
                     self.written_attempts.insert(attempt.clone());
                     self.every_attempt
-                        .push((attempt, assignment.worker.clone()));
+                        .push((attempt.clone(), assignment.worker.clone()));
                     self.check_promises(&assignment.worker, &assignment.grant);
+                    self.check_user(&attempt.task, &assignment.grant);
                 }
             }
             _ => {}
@@ -447,7 +463,8 @@ impl Audited {
     /// Nothing of what was tried is forgotten, and no more is tried than was asked for.
     fn check_tries(&self, task: &TaskId, before: &TaskState, now: &TaskState) {
         assert!((before.failures..=before.failures + 1).contains(&now.failures));
-        assert!(now.failures <= self.max_retries[task], "{task}: {now:?}");
+        let retries = self.specs[task].max_retries;
+        assert!(now.failures <= retries, "{task}: {now:?}");
         assert!(
             now.taken_down.starts_with(&before.taken_down),
             "{task}: {now:?}"
@@ -515,8 +532,45 @@ impl Audited {
         }
     }
 
+    /// With what was just granted, its user has no more than they may, in whatever it is of.
+    fn check_user(&self, task: &TaskId, granted: &Grant) {
+        let spec = &self.specs[task];
+        assert!(!spec.hold, "{task} is on hold");
+        let limits = self.limits.get(spec.user.as_str());
+        let limits = limits.copied().unwrap_or_default();
+        let gpu_milli = |grant: &Grant| -> u64 {
+            let shares = grant.devices.iter();
+            shares.map(|share| u64::from(share.milli)).sum()
+        };
+        let (mut cpu, mut gpu) = (0, 0);
+        for (attempt, (_, grant)) in &self.open {
+            if self.specs[&attempt.task].user == spec.user && !self.exited.contains(attempt) {
+                cpu += grant.cpu_milli;
+                gpu += gpu_milli(grant);
+            }
+        }
+        let cpu_limit = limits.cpu_milli.unwrap_or(u64::MAX);
+        let gpu_limit = limits.gpu_milli.unwrap_or(u64::MAX);
+        assert!(cpu <= cpu_limit, "{}: {cpu} of {cpu_limit}", spec.user);
+        assert!(
+            gpu <= gpu_limit || gpu_milli(granted) == 0,
+            "{}: {gpu} of {gpu_limit}",
+            spec.user
+        );
+    }
+
     /// With all trouble over, everything comes to rest.
     fn come_to_rest(&mut self) {
+        for user in USERS {
+            self.limits.remove(user);
+            self.cluster.set_limits(user, UserLimits::default());
+        }
+        for task in self.states.keys().cloned().collect::<Vec<_>>() {
+            if self.specs[&task].hold && !self.states[&task].status.is_final() {
+                self.cluster.hold(&task, false).unwrap();
+                self.audit();
+            }
+        }
         for worker in WORKERS {
             self.happen(Happening::AddWorker(
                 u8::try_from(WORKERS.iter().position(|name| *name == worker).unwrap()).unwrap(),
@@ -548,6 +602,10 @@ impl Audited {
             self.states.len(),
             "one result for each task"
         );
+        for user in USERS {
+            let users = self.cluster.core.registry().users();
+            assert_eq!(users.used(&user.parse().unwrap()), Used::default());
+        }
         for worker in self.cluster.core.registry().iter() {
             assert_eq!(worker.allocated.cpu_milli, 0);
             assert_eq!(worker.allocated.gpu_milli(), 0);

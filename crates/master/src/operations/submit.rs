@@ -1,0 +1,208 @@
+//! Tasks come in, one by one or several at once: what is wrong with them is said here, and what is not
+//! goes to the core.
+
+use std::sync::Arc;
+
+use cloudai_core::{Answer, Input, SubmitError, Submitted, Taken, Which};
+use cloudai_metrics::SubmitRefused;
+use cloudai_model::{DraftErrors, FieldError, TaskDraft, TaskId, TaskSpec, TaskStatus};
+use cloudai_operator::{MOST_AT_ONCE, ReadFailure, SubmitFailure, SubmitManyFailure};
+use cloudai_store::TakeInError;
+
+use super::{Master, mixed_up, read_failure, submit_keys::KeyFailure, waiting::why};
+use crate::intake::TakeError;
+
+impl Master {
+    pub(super) async fn take_in(&self, draft: TaskDraft) -> Result<Submitted, SubmitFailure> {
+        let checked = draft.check_allowed(&self.allowed);
+        let (task, spec) = checked.inspect_err(|_| self.refused(SubmitRefused::Invalid))?;
+        let Some(key) = spec.submit_key.clone() else {
+            return self.take_spec_in(task, spec).await;
+        };
+        let _turn = self.submit_keys.turn(&spec.user, &key).await;
+        let known = self.submitted_under(&spec.user, &key).await;
+        match known.inspect_err(|failure| self.count(failure))?.first() {
+            Some(known) => Ok(self.as_it_stands(known).await?),
+            None => self.take_spec_in(task, spec).await,
+        }
+    }
+
+    async fn take_spec_in(
+        &self,
+        task: Option<TaskId>,
+        spec: TaskSpec,
+    ) -> Result<Submitted, SubmitFailure> {
+        if task.is_none()
+            && let Some(journaled) = self.unread()
+        {
+            if let Some(why) = self.room.held_up() {
+                self.refused(SubmitRefused::HeldUp);
+                return Err(SubmitError::HeldUp(why).into());
+            }
+            match journaled.intake.take(&spec).await {
+                Ok(submitted) => return Ok(submitted),
+                // It has been read in this moment.
+                Err(TakeError::NotKept(TakeInError::Closed)) => {}
+                Err(TakeError::QueueFull(waiting)) => {
+                    self.refused(SubmitRefused::QueueFull);
+                    return Err(SubmitError::QueueFull(waiting).into());
+                }
+                Err(TakeError::NotKept(error)) => {
+                    self.refused(SubmitRefused::Unavailable);
+                    return Err(SubmitFailure::NotKept(Box::new(error)));
+                }
+            }
+        }
+        let unavailable = || self.refused(SubmitRefused::Unavailable);
+        self.store_is_read().inspect_err(|_| unavailable())?;
+        if let Some(task) = &task
+            && let known = self.store.task(task).await.map_err(read_failure)
+            && known.inspect_err(|_| unavailable())?.is_some()
+        {
+            self.refused(SubmitRefused::IdTaken);
+            return Err(SubmitError::IdTaken(task.clone()).into());
+        }
+        let spec = Arc::new(spec);
+        let answer = self.call(|call| Input::Submit { call, task, spec }).await;
+        // What the core refuses is counted where it does.
+        let answer = answer.inspect_err(|_| unavailable())?;
+        let Answer::Submitted(submitted) = answer else {
+            mixed_up(&answer)
+        };
+        Ok(submitted?)
+    }
+
+    /// Before the store has been read none is taken: what is accepted then is accepted one by one, and
+    /// a crash would leave a part of them.
+    pub(super) async fn take_all_in(
+        &self,
+        drafts: Vec<TaskDraft>,
+    ) -> Result<Vec<Taken>, SubmitManyFailure> {
+        let specs = self.checked(drafts);
+        let specs = specs.inspect_err(|_| self.refused(SubmitRefused::Invalid))?;
+        let first = specs.first().map(|spec| (&spec.user, &spec.submit_key));
+        let _turn = match first {
+            Some((user, Some(key))) => {
+                let turn = self.submit_keys.turn(user, key).await;
+                let known = self.submitted_under(user, key).await;
+                let known = known.inspect_err(|failure| self.count(failure))?;
+                if !known.is_empty() {
+                    return Ok(self.as_they_stand(&known).await?);
+                }
+                Some(turn)
+            }
+            _ => None,
+        };
+        let answer = self.call(|call| Input::SubmitMany { call, specs }).await;
+        let answer = answer.inspect_err(|_| self.refused(SubmitRefused::Unavailable))?;
+        let Answer::SubmittedMany(taken) = answer else {
+            mixed_up(&answer)
+        };
+        Ok(taken?)
+    }
+
+    /// The specs of several drafts, if nothing is wrong with any.
+    fn checked(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Arc<TaskSpec>>, SubmitManyFailure> {
+        if !(1..=MOST_AT_ONCE).contains(&drafts.len()) {
+            return Err(SubmitManyFailure::Count(drafts.len()));
+        }
+        let mut specs = Vec::with_capacity(drafts.len());
+        let mut wrong = Vec::new();
+        for (index, draft) in drafts.into_iter().enumerate() {
+            match draft.check_allowed(&self.allowed) {
+                Ok((None, spec)) => specs.push(Arc::new(spec)),
+                Ok((Some(_), _)) => wrong.push((index, own_id())),
+                Err(errors) => wrong.push((index, errors)),
+            }
+        }
+        match wrong.is_empty() {
+            true => Ok(specs),
+            false => Err(SubmitManyFailure::Drafts(wrong)),
+        }
+    }
+
+    /// The answer to a submit that was taken before.
+    async fn as_it_stands(&self, task: &TaskId) -> Result<Submitted, SubmitFailure> {
+        let record = self.store.task(task).await.map_err(read_failure)?;
+        let record = record.ok_or_else(|| lost(task))?;
+        let mut submitted = Submitted {
+            task: task.clone(),
+            status: record.state.status,
+            worker: record.state.worker.clone(),
+            position: 0,
+            waiting: None,
+        };
+        if record.state.status == TaskStatus::Queued {
+            let which = Which::One(task.clone());
+            let answer = self.call(|call| Input::WhyWaiting { call, which }).await?;
+            if let Answer::Waiting(Ok(mut waiting)) = answer
+                && let Some(entry) = waiting.pop()
+            {
+                submitted.position = entry.position;
+                submitted.waiting = Some(why(entry.cause, &record));
+            }
+        }
+        Ok(submitted)
+    }
+
+    /// The answer to a submit of several that was taken before.
+    async fn as_they_stand(&self, tasks: &[TaskId]) -> Result<Vec<Taken>, ReadFailure> {
+        let mut taken = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            let record = self.store.task(task).await.map_err(read_failure)?;
+            let record = self.brought_up_to_date(record.ok_or_else(|| lost(task))?);
+            let waits = record.state.status == TaskStatus::Queued;
+            taken.push(Taken {
+                task: task.clone(),
+                status: record.state.status,
+                worker: record.state.worker,
+                reason: if waits {
+                    record.state.reason
+                } else {
+                    String::new()
+                },
+            });
+        }
+        Ok(taken)
+    }
+
+    fn count(&self, failure: &KeyFailure) {
+        self.refused(match failure {
+            KeyFailure::Read(_) => SubmitRefused::Unavailable,
+            KeyFailure::Reused(_) => SubmitRefused::Invalid,
+        });
+    }
+}
+
+/// It was forgotten between two looks at the store.
+fn lost(task: &TaskId) -> ReadFailure {
+    ReadFailure(format!("task {task} was forgotten in this moment").into())
+}
+
+impl From<KeyFailure> for SubmitFailure {
+    fn from(failure: KeyFailure) -> Self {
+        match failure {
+            KeyFailure::Read(error) => error.into(),
+            KeyFailure::Reused(error) => error.into(),
+        }
+    }
+}
+
+impl From<KeyFailure> for SubmitManyFailure {
+    fn from(failure: KeyFailure) -> Self {
+        match failure {
+            KeyFailure::Read(error) => error.into(),
+            KeyFailure::Reused(error) => error.into(),
+        }
+    }
+}
+
+/// Whether ids of the caller's own are free is not asked of the store for thousands of tasks.
+fn own_id() -> DraftErrors {
+    DraftErrors(vec![FieldError {
+        field: "task_id",
+        message:
+            "not taken with several tasks at once: expected none, so that the master makes one"
+                .to_owned(),
+    }])
+}

@@ -1,0 +1,76 @@
+//! Submits under a key that their user chose: the same one is taken once, however often it is sent.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use cloudai_model::{SubmitKey, TaskId, UserName};
+use cloudai_operator::{KeyReused, ReadFailure};
+use tokio::sync::OwnedMutexGuard;
+
+use super::{Master, read_failure};
+
+/// For so long a key stands for what was submitted under it.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+
+type Turn = tokio::sync::Mutex<()>;
+
+/// Whose turn it is with a key: of two submits under one key, the second finds what the first left.
+#[derive(Debug, Default)]
+pub struct SubmitKeys(Mutex<BTreeMap<(UserName, String), Weak<Turn>>>);
+
+/// So many keys are held before those that nobody holds any more are let go.
+const TIDY_BEYOND: usize = 1024;
+
+impl SubmitKeys {
+    /// Waits for those who came before under this key; the turn ends when what is returned is dropped.
+    pub(super) async fn turn(&self, user: &UserName, key: &SubmitKey) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if turns.len() > TIDY_BEYOND {
+                turns.retain(|_, turn| turn.strong_count() > 0);
+            }
+            let entry = turns.entry((user.clone(), key.key.clone())).or_default();
+            entry.upgrade().unwrap_or_else(|| {
+                let turn = Arc::new(Turn::default());
+                *entry = Arc::downgrade(&turn);
+                turn
+            })
+        };
+        turn.lock_owned().await
+    }
+}
+
+/// Why it is not known, or not the same, what was submitted under a key.
+pub(super) enum KeyFailure {
+    Read(ReadFailure),
+    Reused(KeyReused),
+}
+
+impl Master {
+    /// The tasks that were submitted under this key less than a day ago, by their places in the submit;
+    /// none: it is new.
+    pub(super) async fn submitted_under(
+        &self,
+        user: &UserName,
+        key: &SubmitKey,
+    ) -> Result<Vec<TaskId>, KeyFailure> {
+        let known = self.store.submitted(user, &key.key).await;
+        let known = known.map_err(|error| KeyFailure::Read(read_failure(error)))?;
+        let now = cloudai_clock::now().wall;
+        let lasts = known
+            .into_iter()
+            .filter(|one| now.since(one.submitted_at) < KEPT);
+        let mut lasting: Vec<_> = lasts.collect();
+        lasting.sort_by_key(|one| one.key.index);
+        if let Some(other) = lasting.iter().find(|one| one.key.body != key.body) {
+            return Err(KeyFailure::Reused(KeyReused {
+                key: key.key.clone(),
+                task: other.task.clone(),
+            }));
+        }
+        Ok(lasting.into_iter().map(|one| one.task).collect())
+    }
+}
