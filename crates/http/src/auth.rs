@@ -106,7 +106,10 @@ impl FromRequestParts<Context> for Caller {
             Shown::Bearer(text) => Credential::bearer(text),
             Shown::Cookie(text) => Credential::Token(text),
         };
-        match context.accounts.authenticate(credential, call.0.now.wall) {
+        match context
+            .accounts()?
+            .authenticate(credential, call.0.now.wall)
+        {
             Ok(identity) => Ok(Self { identity, call }),
             Err(error) => {
                 // Which it was helps nobody but who guesses.

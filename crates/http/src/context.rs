@@ -16,7 +16,7 @@ pub struct Context {
     /// The master.
     pub(crate) operator: Arc<dyn Operator>,
     /// Who may come in.
-    pub(crate) accounts: Accounts,
+    accounts: watch::Receiver<Option<Accounts>>,
     /// What is taken at most.
     pub(crate) settings: Arc<Settings>,
     /// Whether the server is ending: what goes on for long ends then, with a last word.
@@ -26,11 +26,12 @@ pub struct Context {
 }
 
 impl Context {
-    /// With the master that is asked, and those who may ask.
+    /// With the master that is asked, and those who may ask: they are known once the store has been
+    /// read.
     #[must_use]
     pub fn new(
         operator: Arc<dyn Operator>,
-        accounts: Accounts,
+        accounts: watch::Receiver<Option<Accounts>>,
         settings: Settings,
         closing: watch::Receiver<bool>,
     ) -> Self {
@@ -42,6 +43,16 @@ impl Context {
             settings: Arc::new(settings),
             closing,
         }
+    }
+
+    /// Those who may ask.
+    pub(crate) fn accounts(&self) -> Result<Accounts, Refusal> {
+        let accounts = self.accounts.borrow().clone();
+        accounts.ok_or_else(|| {
+            let detail =
+                "nobody can be let in before the store has been read: try again in a moment";
+            Refusal::new(Code::Starting, detail)
+        })
     }
 
     /// A place for an answer that goes on for long, held for as long as it does.
@@ -63,7 +74,11 @@ impl Context {
     /// Writes down what was done, before that is answered. It was done, so that a store which won't
     /// take the record now makes no error of it: the record goes with the next that the store takes.
     pub(crate) async fn audit(&self, entry: AuditEntry) {
-        if let Err(error) = self.accounts.audit(entry).await {
+        // Whoever has done something was let in.
+        let Ok(accounts) = self.accounts() else {
+            return;
+        };
+        if let Err(error) = accounts.audit(entry).await {
             warn!(
                 error = &error as &dyn std::error::Error,
                 "what was done is not in the audit yet"

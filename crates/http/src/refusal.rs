@@ -161,6 +161,7 @@ impl From<SubmitFailure> for Refusal {
 impl From<SubmitManyFailure> for Refusal {
     fn from(error: SubmitManyFailure) -> Self {
         match error {
+            SubmitManyFailure::Count(_) => one_mistake("/tasks", error.to_string()),
             SubmitManyFailure::Drafts(drafts) => {
                 let mut mistakes = Mistakes::default();
                 for (index, errors) in drafts {

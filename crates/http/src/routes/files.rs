@@ -33,18 +33,18 @@ use crate::{
 
 problems! {
     /// What a list of files may answer.
-    ListProblems: InvalidParameter, Unauthenticated, MethodNotAllowed, NotAcceptable, Internal, StoreAway,
+    ListProblems: InvalidParameter, Unauthenticated, MethodNotAllowed, NotAcceptable, Internal, Starting, StoreAway,
         TimedOut, Overloaded
 }
 problems! {
     /// What a look at the files of a task may answer.
     LookProblems: InvalidParameter, Unauthenticated, NotFound, MethodNotAllowed, NotAcceptable, TaskNotFinal,
-        Internal, StoreAway, TimedOut, Overloaded
+        Internal, Starting, StoreAway, TimedOut, Overloaded
 }
 problems! {
     /// What a download may answer before it begins.
     DownloadProblems: InvalidParameter, Unauthenticated, NotFound, MethodNotAllowed, TaskNotFinal, Removed,
-        RangeNotSatisfiable, Internal, StoreAway, TimedOut, Overloaded
+        RangeNotSatisfiable, Internal, Starting, StoreAway, TimedOut, Overloaded
 }
 problems! {
     /// What a deletion may answer.

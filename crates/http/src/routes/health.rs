@@ -1,9 +1,16 @@
 //! Whether the master is alive, and whether it can be used.
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Extension, Json,
+    extract::{FromRequestParts as _, Request, State},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use cloudai_accounts::Permission;
 use cloudai_api::{Health, Readiness};
+use cloudai_metrics::CONTENT_TYPE;
 
-use crate::{Context, openapi::problems};
+use crate::{Context, auth::Caller, context::Peer, openapi::problems, refusal::Refusal};
 
 problems! {
     /// What even open paths may answer.
@@ -27,6 +34,38 @@ pub(super) async fn health(State(context): State<Context>) -> Json<Health> {
         operator.disks(),
         operator.degraded(),
     ))
+}
+
+problems! {
+    /// What a look at the metrics may answer.
+    MetricsProblems: Unauthenticated, AdminOnly, MethodNotAllowed, Internal, Starting, TimedOut,
+        Overloaded
+}
+
+/// What the master counts, as Prometheus reads it: for whoever is on its machine, and for admins.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "master",
+    responses(
+        (status = 200, description = "All metrics.", content_type = "text/plain", body = String),
+        MetricsProblems,
+    )
+)]
+pub(super) async fn metrics(
+    State(context): State<Context>,
+    peer: Option<Extension<Peer>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let is_here = peer.is_some_and(|peer| peer.0.0.to_canonical().is_loopback());
+    if !is_here {
+        let (mut parts, _) = request.into_parts();
+        let caller = Caller::from_request_parts(&mut parts, &context).await?;
+        caller.may(Permission::LookAtAll)?;
+    }
+    let kind = HeaderValue::from_static(CONTENT_TYPE);
+    Ok(([(header::CONTENT_TYPE, kind)], context.operator.metrics()).into_response())
 }
 
 /// Whether new tasks are taken.

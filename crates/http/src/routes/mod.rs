@@ -32,7 +32,8 @@ use crate::{
 pub(crate) fn documented() -> OpenApiRouter<Context> {
     let open = OpenApiRouter::new()
         .routes(routes!(health::health))
-        .routes(routes!(health::ready));
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics));
     let json = OpenApiRouter::new()
         .routes(routes!(auth::register))
         .routes(routes!(auth::login))
@@ -90,6 +91,7 @@ fn secured(mut router: OpenApiRouter<Context>) -> OpenApiRouter<Context> {
 pub fn router(context: Context) -> Router {
     let limits = Limits::new(&context.settings);
     let origins = context.settings.origins.clone();
+    let metrics = context.operator.http_metrics();
     let (paths, document) = documented().split_for_parts();
     let document = docs::Document::new(&document);
     let router = paths
@@ -104,6 +106,7 @@ pub fn router(context: Context) -> Router {
             Refusal::new(Code::MethodNotAllowed, detail)
         })
         .layer(middleware::from_fn_with_state(limits, frame::within_limits))
+        .layer(middleware::from_fn_with_state(metrics, frame::counted))
         .layer(CompressionLayer::new().compress_when(WorthIt))
         .with_state(context);
     let router = match frame::cors(&origins) {

@@ -29,7 +29,7 @@ use crate::{
 
 problems! {
     /// What a look at tasks may answer.
-    ListProblems: InvalidParameter, Unauthenticated, MethodNotAllowed, NotAcceptable, Internal, StoreAway,
+    ListProblems: InvalidParameter, Unauthenticated, MethodNotAllowed, NotAcceptable, Internal, Starting, StoreAway,
         TimedOut, Overloaded
 }
 problems! {

@@ -24,12 +24,12 @@ use crate::{
 
 problems! {
     /// What a look at workers may answer.
-    ListProblems: InvalidParameter, Unauthenticated, MethodNotAllowed, NotAcceptable, Internal, StoreAway,
+    ListProblems: InvalidParameter, Unauthenticated, MethodNotAllowed, NotAcceptable, Internal, Starting, StoreAway,
         TimedOut, Overloaded
 }
 problems! {
     /// What a look at one worker may answer.
-    LookProblems: InvalidParameter, Unauthenticated, NotFound, MethodNotAllowed, NotAcceptable, Internal,
+    LookProblems: InvalidParameter, Unauthenticated, NotFound, MethodNotAllowed, NotAcceptable, Internal, Starting,
         StoreAway, TimedOut, Overloaded
 }
 problems! {

@@ -50,6 +50,19 @@ async fn health_and_readiness_say_how_the_master_is() {
 }
 
 #[tokio::test]
+async fn metrics_are_open_to_whoever_is_on_the_machine() {
+    let site = Site::new().await;
+    let metrics = site.send(get("/metrics")).await.expect(200);
+    assert_eq!(metrics.text(), "# nothing is counted here\n");
+    assert!(
+        metrics
+            .header("content-type")
+            .unwrap()
+            .starts_with("text/plain")
+    );
+}
+
+#[tokio::test]
 async fn every_error_is_a_problem_with_its_code() {
     let site = Site::new().await;
     let token = site.token("alice").await;

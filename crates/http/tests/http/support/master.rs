@@ -315,6 +315,18 @@ impl Operator for FakeMaster {
         }
     }
 
+    fn history(&self, _: &WorkerId, _: Resolution, _: Option<Wall>) -> Option<Vec<Point>> {
+        unreachable!("no path of these tests shows history")
+    }
+
+    fn metrics(&self) -> String {
+        "# nothing is counted here\n".to_owned()
+    }
+
+    fn http_metrics(&self) -> HttpMetrics {
+        HttpMetrics::default()
+    }
+
     fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }

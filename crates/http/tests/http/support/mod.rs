@@ -81,7 +81,7 @@ impl Site {
         let settings = setup.settings;
         let context = Context::new(
             master.clone(),
-            accounts.clone(),
+            watch::channel(Some(accounts.clone())).1,
             settings.clone(),
             closed.clone(),
         );
