@@ -136,7 +136,7 @@ impl Following {
     }
 
     /// Where the task stands, and its last attempt.
-    async fn stands(&self) -> Result<(TaskStatus, u32), Ended> {
+    async fn stands(&mut self) -> Result<(TaskStatus, u32), Ended> {
         match self.context.operator.task(&self.wanted.task).await {
             Ok(Some(view)) => Ok((view.record.state.status, view.record.state.attempt)),
             Ok(None) => Err(self.failed("the task was forgotten")),
