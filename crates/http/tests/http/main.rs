@@ -7,6 +7,8 @@ mod files;
 mod frame;
 mod logs;
 mod safety;
+mod sockets;
 mod support;
 mod tasks;
+mod telemetry;
 mod workers;
