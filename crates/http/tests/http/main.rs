@@ -9,4 +9,5 @@ mod logs;
 mod safety;
 mod support;
 mod tasks;
+mod tls;
 mod workers;
