@@ -21,7 +21,7 @@ mod worker;
 pub use self::{
     account::{
         AuditEntry, ChangePassword, Key, Limits, LoggedIn, Login, MadeKey, NewKey, NewUser,
-        Register, Secret, User, UserChange,
+        Register, User, UserChange,
     },
     events::{TimelineEvent, timeline},
     figures::{Time, gb, rounded},

@@ -38,7 +38,10 @@ impl<T: FromJson> Json<T> {
     }
 
     /// A body that may be longer than others, as of a batch.
-    pub(crate) async fn long(request: Request, context: &Context) -> Result<Self, Refusal> {
+    pub(crate) async fn long(request: Request, context: &Context) -> Result<Self, Refusal>
+    where
+        T: Send + 'static,
+    {
         let bytes = read(request, context.settings.most_batch_bytes, context).await?;
         // Thousands of tasks take some milliseconds that nobody else shall wait for.
         let parsed = tokio::task::spawn_blocking(move || Self::of(&bytes));

@@ -11,7 +11,7 @@ use cloudai_model::{
     SubmitKey, TaskDraft, Wall,
     record::{TaskRecord, TaskState},
 };
-use cloudai_operator::{SubmitFailure, SubmitManyFailure};
+use cloudai_operator::SubmitFailure;
 
 use crate::{Context, auth::Caller, body::Json, openapi::problems, refusal::Refusal};
 
@@ -141,8 +141,7 @@ pub(super) async fn submit_batch(
         checked.finish().map(|()| drafts)
     });
     let drafts = drafts.await.map_err(|error| Refusal::internal(&error))??;
-    let taken = context.operator.submit_many(drafts).await;
-    let taken = taken.map_err(|error: SubmitManyFailure| Refusal::from(error))?;
+    let taken = context.operator.submit_many(drafts).await?;
     if let (Some(first), Some(last)) = (taken.first(), taken.last()) {
         let entry = caller
             .did(Action::TaskSubmit)

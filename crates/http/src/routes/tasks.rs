@@ -92,7 +92,9 @@ pub(super) async fn list(
     let mut statuses = BTreeSet::new();
     for word in query.text("status").unwrap_or_default().split(',') {
         match word.trim().parse::<TaskStatus>() {
-            Ok(status) => drop(statuses.insert(status)),
+            Ok(status) => {
+                statuses.insert(status);
+            }
             Err(_) if word.trim().is_empty() => {}
             Err(error) => query.mistake("status", error.to_string()),
         }

@@ -198,7 +198,7 @@ async fn a_new_password_ends_all_tokens() {
         .send(change(&old, "wrong password", "another long one"))
         .await;
     wrong.expect_problem(403, "wrong_current_password");
-    let weak = site.send(change(&old, PASSWORD, "x")).await;
+    let weak = site.send(change(&old, PASSWORD, "brief")).await;
     let weak = weak.expect_problem(400, "invalid_body");
     assert_eq!(weak.places(), ["/new_password"]);
     let changed = site

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Site,
-    client::{delete, get},
+    client::{Reply, answered, delete, get},
 };
 
 const MODEL: &[u8] = b"0123456789";
@@ -190,16 +190,16 @@ async fn a_file_that_is_gone_from_the_disk_breaks_the_archive_off() {
     let (site, token, task) = with_files().await;
     let stored = site.folder.path().join("files/alice/task-7/model.bin");
     std::fs::write(&stored, b"012").unwrap();
-    let packed = site
-        .send(get(format!("/api/files/{task}/archive")).by(&token))
-        .await
-        .expect(200);
-    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(packed.body.as_slice()));
-    let whole = archive
-        .entries()
-        .unwrap()
-        .try_for_each(|entry| entry?.read_to_end(&mut Vec::new()).map(drop));
-    assert!(whole.is_err(), "a part was taken for the whole");
+    let asked = get(format!("/api/files/{task}/archive")).by(&token);
+    let answer = answered(site.at, &asked.bytes()).await;
+    // If it was found before the answer had begun, there is none.
+    if !answer.is_empty() {
+        let packed = Reply::read(&answer).expect(200);
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(packed.body.as_slice()));
+        let mut entries = archive.entries().unwrap();
+        let whole = entries.try_for_each(|entry| entry?.read_to_end(&mut Vec::new()).map(drop));
+        assert!(whole.is_err(), "a part was taken for the whole");
+    }
     std::fs::remove_file(&stored).unwrap();
     let path = format!("/api/files/{task}/download/model.bin");
     site.send(get(path).by(&token))

@@ -409,11 +409,15 @@ async fn at_its_end_the_server_lets_requests_finish_and_takes_no_others() {
     // Given a request that is half sent,
     let bytes = post("/api/tasks")
         .by(&token)
+        .header("Expect", "100-continue")
         .json(&json!({"docker_image": "alpine"}))
         .bytes();
     let (begin, rest) = bytes.split_at(bytes.len() - 4);
     let mut under_way = TcpStream::connect(site.at).await.unwrap();
     under_way.write_all(begin).await.unwrap();
+    let mut go_on = [0; 25];
+    under_way.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
     // and one that is idle after an answer,
     let mut idle = TcpStream::connect(site.at).await.unwrap();
     idle.write_all(b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n")

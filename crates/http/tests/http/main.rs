@@ -11,4 +11,5 @@ mod sockets;
 mod support;
 mod tasks;
 mod telemetry;
+mod tls;
 mod workers;

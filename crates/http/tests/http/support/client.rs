@@ -95,15 +95,20 @@ impl Ask {
     }
 }
 
-/// Sends bytes and reads until the other side closes.
+/// Sends bytes and reads an answer until the other side closes.
 pub(crate) async fn exchange(to: SocketAddr, bytes: &[u8]) -> Reply {
+    Reply::read(&answered(to, bytes).await)
+}
+
+/// Sends bytes and reads until the other side closes, in order or not.
+pub(crate) async fn answered(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(to).await.expect("the server listens");
     // A server that has refused need not read on.
     let _ = stream.write_all(bytes).await.is_ok();
     let mut answer = Vec::new();
     let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
     let _ = read.expect("an answer in time").is_ok();
-    Reply::read(&answer)
+    answer
 }
 
 impl Reply {

@@ -297,6 +297,7 @@ fn submitted(task: TaskId) -> Submitted {
 fn why() -> Explanation {
     Explanation {
         outlook: Outlook::Later,
+        limit: None,
         verdicts: Vec::new(),
         summary: "no worker is registered".to_owned(),
     }

@@ -72,7 +72,8 @@ impl Site {
                 name: None,
                 email: None,
             };
-            let made = accounts.create_user(&console(), &Identity::local(), draft, Role::User);
+            let (call, local) = (console(), Identity::local());
+            let made = accounts.create_user(&call, &local, draft, Role::User);
             made.await.unwrap();
         }
         let (closing, closed) = watch::channel(false);
