@@ -15,12 +15,13 @@ mod read;
 mod standing;
 mod task;
 mod task_change;
+mod telemetry;
 mod worker;
 
 pub use self::{
     account::{
-        AuditEntry, ChangePassword, Key, Limits, LoggedIn, Login, MadeKey, NewKey, NewUser, Register,
-        Secret, User, UserChange,
+        AuditEntry, ChangePassword, Key, Limits, LoggedIn, Login, MadeKey, NewKey, NewUser,
+        Register, User, UserChange,
     },
     events::{TimelineEvent, timeline},
     figures::{Time, gb, rounded},
@@ -33,5 +34,9 @@ pub use self::{
     standing::{Standing, outlook},
     task::{Accepted, QueueEntry, Task},
     task_change::TaskPatch,
+    telemetry::{
+        MetricsPoint, Telemetry, UsedFigures, WorkerMetrics, WorkerTelemetry, Workers,
+        resolution_word,
+    },
     worker::{Drain, Drained, NewWorker, RegisteredWorker, Unregistered, Worker},
 };

@@ -8,7 +8,7 @@ use cloudai_operator::Operator;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::warn;
 
-use crate::{Settings, refusal::Refusal};
+use crate::{Settings, refusal::Refusal, sockets::Sockets};
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
@@ -16,25 +16,29 @@ pub struct Context {
     /// The master.
     pub(crate) operator: Arc<dyn Operator>,
     /// Who may come in.
-    pub(crate) accounts: Accounts,
+    accounts: watch::Receiver<Option<Accounts>>,
     /// What is taken at most.
     pub(crate) settings: Arc<Settings>,
     /// Whether the server is ending: what goes on for long ends then, with a last word.
     pub(crate) closing: watch::Receiver<bool>,
     streams: Arc<Semaphore>,
     archives: Arc<Semaphore>,
+    /// What all WebSockets share.
+    pub(crate) sockets: Sockets,
 }
 
 impl Context {
-    /// With the master that is asked, and those who may ask.
+    /// With the master that is asked, and those who may ask: they are known once the store has been
+    /// read.
     #[must_use]
     pub fn new(
         operator: Arc<dyn Operator>,
-        accounts: Accounts,
+        accounts: watch::Receiver<Option<Accounts>>,
         settings: Settings,
         closing: watch::Receiver<bool>,
     ) -> Self {
         Self {
+            sockets: Sockets::new(operator.clone(), &settings),
             operator,
             accounts,
             streams: Arc::new(Semaphore::new(settings.most_streams)),
@@ -44,22 +48,46 @@ impl Context {
         }
     }
 
+    /// Those who may ask.
+    pub(crate) fn accounts(&self) -> Result<Accounts, Refusal> {
+        let accounts = self.accounts.borrow().clone();
+        accounts.ok_or_else(|| {
+            let detail =
+                "nobody can be let in before the store has been read: try again in a moment";
+            Refusal::new(Code::Starting, detail)
+        })
+    }
+
+    /// Resolves when no WebSocket is open any more. They are told when the server is ending, and
+    /// their last words go on behind [`crate::serve`].
+    pub async fn sockets_closed(&self) {
+        self.sockets.closed().await;
+    }
+
     /// A place for an answer that goes on for long, held for as long as it does.
     pub(crate) fn stream(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let most = self.settings.most_streams;
-        place(&self.streams, || format!("{most} logs and files are being sent"))
+        place(&self.streams, || {
+            format!("{most} logs and files are being sent")
+        })
     }
 
     /// A place for the packing of an archive.
     pub(crate) fn archive(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let most = self.settings.most_archives;
-        place(&self.archives, || format!("{most} archives are being packed"))
+        place(&self.archives, || {
+            format!("{most} archives are being packed")
+        })
     }
 
     /// Writes down what was done, before that is answered. It was done, so that a store which won't
     /// take the record now makes no error of it: the record goes with the next that the store takes.
     pub(crate) async fn audit(&self, entry: AuditEntry) {
-        if let Err(error) = self.accounts.audit(entry).await {
+        // Whoever has done something was let in.
+        let Ok(accounts) = self.accounts() else {
+            return;
+        };
+        if let Err(error) = accounts.audit(entry).await {
             warn!(
                 error = &error as &dyn std::error::Error,
                 "what was done is not in the audit yet"

@@ -2,7 +2,7 @@
 
 use cloudai_api::{Code, Problem};
 use utoipa::{
-    OpenApi, PartialSchema as _, ToSchema as _,
+    PartialSchema as _, ToSchema as _,
     openapi::{
         Components, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi as Document,
         OpenApiBuilder, Ref, RefOr, Response, ResponseBuilder,

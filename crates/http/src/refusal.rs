@@ -9,7 +9,8 @@ use axum::{
 };
 use cloudai_api::{BodyError, Code, Mistake, Mistakes, Problem};
 use cloudai_core::{
-    AddWorkerError, ChangeError, DrainError, NotReady, RemoveWorkerError, SubmitError, SubmitManyError,
+    AddWorkerError, ChangeError, DrainError, NotReady, RemoveWorkerError, SubmitError,
+    SubmitManyError,
 };
 use cloudai_files::{log::FrameError, log::LogError, output::StoreError};
 use cloudai_operator::{
@@ -160,6 +161,7 @@ impl From<SubmitFailure> for Refusal {
 impl From<SubmitManyFailure> for Refusal {
     fn from(error: SubmitManyFailure) -> Self {
         match error {
+            SubmitManyFailure::Count(_) => one_mistake("/tasks", error.to_string()),
             SubmitManyFailure::Drafts(drafts) => {
                 let mut mistakes = Mistakes::default();
                 for (index, errors) in drafts {
@@ -185,7 +187,9 @@ impl From<SubmitManyError> for Refusal {
             SubmitManyError::HeldUp(_) => Self::new(Code::HeldUp, detail),
             SubmitManyError::Refused(tasks) => {
                 let mut codes = tasks.iter().map(|task| Self::from(task.error.clone()));
-                let code = codes.next().map_or(Code::Internal, |one| one.problem.code());
+                let code = codes
+                    .next()
+                    .map_or(Code::Internal, |one| one.problem.code());
                 let mut mistakes = Mistakes::default();
                 for task in &tasks {
                     let field = match task.error {

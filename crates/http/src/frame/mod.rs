@@ -3,6 +3,7 @@
 
 mod compress;
 mod cors;
+mod count;
 mod id;
 mod limits;
 mod produce;
@@ -22,6 +23,7 @@ use tracing::{Instrument as _, debug, error, info_span};
 pub(crate) use self::{
     compress::WorthIt,
     cors::cors,
+    count::counted,
     limits::{Limits, within_limits},
     produce::{json_only, preferred},
 };

@@ -10,7 +10,7 @@ use crate::{Context, auth::Caller, openapi::problems, query::Query, refusal::Ref
 problems! {
     /// What a look at the audit may answer.
     AuditProblems: InvalidParameter, Unauthenticated, AdminOnly, KeyScope, MethodNotAllowed, NotAcceptable,
-        Internal, StoreAway, TimedOut, Overloaded
+        Internal, Starting, StoreAway, TimedOut, Overloaded
 }
 
 /// What was done, the latest first.
@@ -52,7 +52,10 @@ pub(super) async fn list(
         until,
         limit: paging.limit,
     };
-    let page = context.accounts.audit_page(&caller.identity, wanted).await?;
+    let page = context
+        .accounts()?
+        .audit_page(&caller.identity, wanted)
+        .await?;
     let items = page.records.iter().map(AuditEntry::from).collect();
     Ok(Answer(Page::ending_at(items, "audit", page.next)))
 }

@@ -23,29 +23,29 @@ problems! {
     /// What a registration may answer.
     RegisterProblems: BadRequest, InvalidJson, InvalidBody, RegistrationClosed, MethodNotAllowed,
         NotAcceptable, RequestTimeout, NameTaken, TooMany, TooLarge, UnsupportedMediaType,
-        TooManyTries, Internal, StoreAway, TimedOut, Overloaded
+        TooManyTries, Internal, Starting, StoreAway, TimedOut, Overloaded
 }
 problems! {
     /// What a login may answer.
     LoginProblems: BadRequest, InvalidJson, InvalidBody, WrongPassword, AwaitsApproval, Locked,
         MethodNotAllowed, NotAcceptable, RequestTimeout, TooLarge, UnsupportedMediaType,
-        TooManyTries, Internal, TimedOut, Overloaded
+        TooManyTries, Internal, Starting, TimedOut, Overloaded
 }
 problems! {
     /// What a logout may answer.
     LogoutProblems: Unauthenticated, CrossOrigin, MethodNotAllowed, NotAcceptable, WrongState,
-        Internal, StoreAway, TimedOut, Overloaded
+        Internal, Starting, StoreAway, TimedOut, Overloaded
 }
 problems! {
     /// What a look at oneself may answer.
-    MeProblems: InvalidParameter, Unauthenticated, MethodNotAllowed, NotAcceptable, NotFound, Internal,
+    MeProblems: InvalidParameter, Unauthenticated, MethodNotAllowed, NotAcceptable, NotFound, Internal, Starting,
         TimedOut, Overloaded
 }
 problems! {
     /// What a change of one's password may answer.
     PasswordProblems: BadRequest, InvalidJson, InvalidBody, Unauthenticated, KeyScope, CrossOrigin,
         WrongCurrentPassword, NotFound, MethodNotAllowed, NotAcceptable, RequestTimeout, WrongState,
-        TooLarge, UnsupportedMediaType, TooManyTries, Internal, StoreAway, TimedOut, Overloaded
+        TooLarge, UnsupportedMediaType, TooManyTries, Internal, Starting, StoreAway, TimedOut, Overloaded
 }
 
 /// Makes whoever asks a user, where that is allowed.
@@ -64,7 +64,7 @@ pub(super) async fn register(
     body: Json<Register>,
 ) -> Result<(StatusCode, Answer<User>), Refusal> {
     let draft = draft(body.value);
-    let user = context.accounts.register(&call, draft).await?;
+    let user = context.accounts()?.register(&call, draft).await?;
     Ok((StatusCode::CREATED, Answer(User::from(&user))))
 }
 
@@ -97,7 +97,8 @@ pub(super) async fn login(
     body: Json<Login>,
 ) -> Result<Response, Refusal> {
     let Login { username, password } = body.value;
-    let session = context.accounts.login(&call, &username, password).await?;
+    let accounts = context.accounts()?;
+    let session = accounts.login(&call, &username, password).await?;
     logged_in(&context, session, call.now.wall)
 }
 
@@ -117,9 +118,8 @@ fn logged_in(context: &Context, session: Session, now: Wall) -> Result<Response,
 /// TLS.
 fn cookie(token: &str, lasts_s: u64, is_secure: bool) -> Result<HeaderValue, Refusal> {
     let secure = if is_secure { "; Secure" } else { "" };
-    let text = format!(
-        "{COOKIE}={token}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite=Strict{secure}"
-    );
+    let text =
+        format!("{COOKIE}={token}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite=Strict{secure}");
     let mut value = HeaderValue::from_str(&text).map_err(|error| Refusal::internal(&error))?;
     value.set_sensitive(true);
     Ok(value)
@@ -141,7 +141,10 @@ pub(super) async fn logout(
     State(context): State<Context>,
     caller: Caller,
 ) -> Result<Response, Refusal> {
-    context.accounts.logout(&caller.call.0, &caller.identity).await?;
+    context
+        .accounts()?
+        .logout(&caller.call.0, &caller.identity)
+        .await?;
     let gone = cookie("", 0, context.settings.is_secure)?;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response())
 }
@@ -160,7 +163,7 @@ pub(super) async fn me(
     query: Query,
 ) -> Result<Answer<User>, Refusal> {
     query.finish()?;
-    let user = context.accounts.me(&caller.identity)?;
+    let user = context.accounts()?.me(&caller.identity)?;
     Ok(Answer(User::from(&user)))
 }
 
@@ -187,7 +190,7 @@ pub(super) async fn change_password(
         new_password,
     } = body.value;
     let (call, who) = (&caller.call.0, &caller.identity);
-    let accounts = &context.accounts;
+    let accounts = context.accounts()?;
     let changed = accounts.change_password(call, who, current_password, new_password);
     logged_in(&context, changed.await?, call.now.wall)
 }

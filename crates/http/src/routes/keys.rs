@@ -9,24 +9,22 @@ use cloudai_accounts::KeyDraft;
 use cloudai_api::{Key, MadeKey, NewKey, Page};
 use cloudai_model::UserName;
 
-use crate::{
-    Context, auth::Caller, body::Json, openapi::problems, query::Query, refusal::Refusal,
-};
+use crate::{Context, auth::Caller, body::Json, openapi::problems, query::Query, refusal::Refusal};
 
 problems! {
     /// What a list of keys may answer.
-    ListProblems: InvalidParameter, Unauthenticated, KeyScope, NotFound, MethodNotAllowed, NotAcceptable, Internal,
+    ListProblems: InvalidParameter, Unauthenticated, KeyScope, NotFound, MethodNotAllowed, NotAcceptable, Internal, Starting,
         TimedOut, Overloaded
 }
 problems! {
     /// What the making of a key may answer.
     MakeProblems: BadRequest, InvalidJson, InvalidBody, Unauthenticated, KeyScope, CrossOrigin,
         NotFound, MethodNotAllowed, NotAcceptable, RequestTimeout, TooMany, TooLarge, UnsupportedMediaType,
-        Internal, StoreAway, TimedOut, Overloaded
+        Internal, Starting, StoreAway, TimedOut, Overloaded
 }
 problems! {
     /// What the deletion of a key may answer.
-    DeleteProblems: Unauthenticated, AdminOnly, KeyScope, CrossOrigin, NotFound, MethodNotAllowed, Internal,
+    DeleteProblems: Unauthenticated, AdminOnly, KeyScope, CrossOrigin, NotFound, MethodNotAllowed, Internal, Starting,
         StoreAway, TimedOut, Overloaded
 }
 
@@ -49,7 +47,7 @@ pub(super) async fn list(
     let user = user.unwrap_or_else(|| caller.identity.user.clone());
     // Nobody learns whether there is such a user.
     caller.reaches(&user)?;
-    let keys = context.accounts.keys(&caller.identity, &user)?;
+    let keys = context.accounts()?.keys(&caller.identity, &user)?;
     Ok(Answer(Page {
         items: keys.iter().map(Key::from).collect(),
         next_cursor: None,
@@ -77,7 +75,7 @@ pub(super) async fn create(
         name: body.value.name,
         scope: body.value.scope,
     };
-    let (key, secret) = context.accounts.create_key(call, who, draft).await?;
+    let (key, secret) = context.accounts()?.create_key(call, who, draft).await?;
     let made = MadeKey {
         secret,
         key: Key::from(&key),
@@ -103,6 +101,6 @@ pub(super) async fn delete(
         return Err(Refusal::not_found());
     };
     let (call, who) = (&caller.call.0, &caller.identity);
-    context.accounts.delete_key(call, who, &id).await?;
+    context.accounts()?.delete_key(call, who, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -9,6 +9,7 @@ mod keys;
 mod logs;
 mod submit;
 mod tasks;
+mod telemetry;
 mod users;
 mod workers;
 
@@ -26,13 +27,15 @@ use crate::{
     frame::{self, Limits, WorthIt},
     openapi,
     refusal::Refusal,
+    sockets,
 };
 
 /// All paths that the document describes. Those of `open` ask for no token.
 pub(crate) fn documented() -> OpenApiRouter<Context> {
     let open = OpenApiRouter::new()
         .routes(routes!(health::health))
-        .routes(routes!(health::ready));
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics));
     let json = OpenApiRouter::new()
         .routes(routes!(auth::register))
         .routes(routes!(auth::login))
@@ -53,6 +56,10 @@ pub(crate) fn documented() -> OpenApiRouter<Context> {
         .routes(routes!(workers::one, workers::unregister))
         .routes(routes!(workers::tasks))
         .routes(routes!(workers::drain))
+        .routes(routes!(telemetry::all))
+        .routes(routes!(telemetry::one))
+        .routes(routes!(telemetry::workers))
+        .routes(routes!(telemetry::history))
         .routes(routes!(files::list))
         .routes(routes!(files::of_task, files::delete))
         .layer(middleware::from_fn(frame::json_only));
@@ -73,10 +80,7 @@ fn with_download(mut router: OpenApiRouter<Context>) -> OpenApiRouter<Context> {
     let item = PathItem::new(HttpMethod::Get, operation);
     let paths = &mut router.get_openapi_mut().paths.paths;
     paths.insert(files::__path_download::path(), item);
-    router.route(
-        "/api/files/{task}/download/{*path}",
-        get(files::download),
-    )
+    router.route("/api/files/{task}/download/{*path}", get(files::download))
 }
 
 /// Whatever does not say otherwise needs a token.
@@ -93,6 +97,7 @@ fn secured(mut router: OpenApiRouter<Context>) -> OpenApiRouter<Context> {
 pub fn router(context: Context) -> Router {
     let limits = Limits::new(&context.settings);
     let origins = context.settings.origins.clone();
+    let metrics = context.operator.http_metrics();
     let (paths, document) = documented().split_for_parts();
     let document = docs::Document::new(&document);
     let router = paths
@@ -101,12 +106,14 @@ pub fn router(context: Context) -> Router {
         .route("/docs/page.js", get(docs::script))
         .route("/docs/page.css", get(docs::style))
         .route("/api-docs/openapi.json", get(move || document.answer()))
+        .merge(sockets::routes())
         .fallback(async || Refusal::not_found())
         .method_not_allowed_fallback(async || {
             let detail = "the path takes the methods that Allow names";
             Refusal::new(Code::MethodNotAllowed, detail)
         })
         .layer(middleware::from_fn_with_state(limits, frame::within_limits))
+        .layer(middleware::from_fn_with_state(metrics, frame::counted))
         .layer(CompressionLayer::new().compress_when(WorthIt))
         .with_state(context);
     let router = match frame::cors(&origins) {

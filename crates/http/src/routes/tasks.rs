@@ -29,7 +29,7 @@ use crate::{
 
 problems! {
     /// What a look at tasks may answer.
-    ListProblems: InvalidParameter, Unauthenticated, MethodNotAllowed, NotAcceptable, Internal, StoreAway,
+    ListProblems: InvalidParameter, Unauthenticated, MethodNotAllowed, NotAcceptable, Internal, Starting, StoreAway,
         TimedOut, Overloaded
 }
 problems! {
@@ -92,7 +92,9 @@ pub(super) async fn list(
     let mut statuses = BTreeSet::new();
     for word in query.text("status").unwrap_or_default().split(',') {
         match word.trim().parse::<TaskStatus>() {
-            Ok(status) => drop(statuses.insert(status)),
+            Ok(status) => {
+                statuses.insert(status);
+            }
             Err(_) if word.trim().is_empty() => {}
             Err(error) => query.mistake("status", error.to_string()),
         }
@@ -107,7 +109,9 @@ pub(super) async fn list(
         limit: paging.limit,
         ..TaskFilter::default()
     };
-    tasks_page(&context, &caller, filter, "tasks").await.map(Answer)
+    tasks_page(&context, &caller, filter, "tasks")
+        .await
+        .map(Answer)
 }
 
 /// A page of what whoever asks may see of these tasks.
@@ -223,7 +227,9 @@ pub(super) async fn change(
     let view = find(&context, &caller, &task).await?;
     let mut mistakes = Mistakes::default();
     let level = body.value.priority();
-    let draft = body.value.into_draft(context.operator.now().wall, &mut mistakes);
+    let draft = body
+        .value
+        .into_draft(context.operator.now().wall, &mut mistakes);
     if !mistakes.is_empty() {
         return Err(Refusal::mistakes(mistakes));
     }

@@ -17,25 +17,25 @@ use crate::{
 
 problems! {
     /// What a list of users may answer.
-    ListProblems: InvalidParameter, Unauthenticated, AdminOnly, MethodNotAllowed, NotAcceptable, Internal, TimedOut,
+    ListProblems: InvalidParameter, Unauthenticated, AdminOnly, MethodNotAllowed, NotAcceptable, Internal, Starting, TimedOut,
         Overloaded
 }
 problems! {
     /// What a look at one user may answer.
     LookProblems: InvalidParameter, Unauthenticated, AdminOnly, KeyScope, NotFound, MethodNotAllowed, NotAcceptable,
-        Internal, TimedOut, Overloaded
+        Internal, Starting, TimedOut, Overloaded
 }
 problems! {
     /// What the making of a user may answer.
     MakeProblems: BadRequest, InvalidJson, InvalidBody, Unauthenticated, AdminOnly, KeyScope,
         CrossOrigin, MethodNotAllowed, NotAcceptable, RequestTimeout, NameTaken, TooMany, TooLarge,
-        UnsupportedMediaType, Internal, StoreAway, TimedOut, Overloaded
+        UnsupportedMediaType, Internal, Starting, StoreAway, TimedOut, Overloaded
 }
 problems! {
     /// What a change of a user may answer.
     ChangeProblems: BadRequest, InvalidJson, InvalidBody, Unauthenticated, AdminOnly, KeyScope,
         CrossOrigin, NotFound, MethodNotAllowed, NotAcceptable, RequestTimeout, WrongState,
-        LastAdmin, TooLarge, UnsupportedMediaType, Internal, StoreAway, TimedOut, Overloaded,
+        LastAdmin, TooLarge, UnsupportedMediaType, Internal, Starting, StoreAway, TimedOut, Overloaded,
         ShuttingDown
 }
 
@@ -60,7 +60,7 @@ pub(super) async fn list(
     let paging = query.paging::<String>("users");
     query.finish()?;
     let after: Option<UserName> = paging.after.and_then(|name| name.parse().ok());
-    let accounts = &context.accounts;
+    let accounts = context.accounts()?;
     let (users, next) = accounts.users(&caller.identity, after.as_ref(), paging.limit)?;
     Ok(Answer(Page::ending_at(
         users.iter().map(User::from).collect(),
@@ -85,7 +85,7 @@ pub(super) async fn one(
     query: Query,
 ) -> Result<Answer<User>, Refusal> {
     query.finish()?;
-    let user = context.accounts.user(&caller.identity, &user)?;
+    let user = context.accounts()?.user(&caller.identity, &user)?;
     Ok(Answer(User::from(&user)))
 }
 
@@ -106,7 +106,8 @@ pub(super) async fn create(
     let NewUser { user, role } = body.value;
     let (call, who) = (&caller.call.0, &caller.identity);
     let role = role.unwrap_or(Role::User);
-    let made = context.accounts.create_user(call, who, draft(user), role);
+    let accounts = context.accounts()?;
+    let made = accounts.create_user(call, who, draft(user), role);
     Ok((StatusCode::CREATED, Answer(User::from(&made.await?))))
 }
 
@@ -126,7 +127,7 @@ pub(super) async fn change(
     Id(user): Id<UserName>,
     body: Json<UserChange>,
 ) -> Result<Answer<User>, Refusal> {
-    let (call, who, accounts) = (&caller.call.0, &caller.identity, &context.accounts);
+    let (call, who, accounts) = (&caller.call.0, &caller.identity, context.accounts()?);
     let change = body.value;
     // Before anything of it is done. What each part needs it says itself.
     caller.may(Permission::Administer)?;
@@ -179,7 +180,7 @@ pub(super) async fn delete(
     Id(user): Id<UserName>,
 ) -> Result<StatusCode, Refusal> {
     let (call, who) = (&caller.call.0, &caller.identity);
-    context.accounts.delete_user(call, who, &user).await?;
+    context.accounts()?.delete_user(call, who, &user).await?;
     let none = UserLimits::default();
     context.operator.limit_user(&user, none).await?;
     Ok(StatusCode::NO_CONTENT)

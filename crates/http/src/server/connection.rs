@@ -1,7 +1,6 @@
 //! One connection: its handshake, its requests, and when it is given up.
 
 use std::{
-    convert::Infallible,
     net::SocketAddr,
     pin::{Pin, pin},
     sync::{
@@ -14,7 +13,6 @@ use std::{
 
 use axum::{Router, body::Body, extract::Request, response::Response};
 use bytes::Bytes;
-use futures_util::future::Either;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{

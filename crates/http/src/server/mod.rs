@@ -1,6 +1,7 @@
 //! From a listening socket to requests, and to an end in order.
 
 mod connection;
+mod descriptors;
 mod doorway;
 mod stall;
 mod tls;
@@ -29,7 +30,7 @@ pub async fn serve(
     settings: &Settings,
     mut closing: watch::Receiver<bool>,
 ) {
-    let doorway = Doorway::new(settings.most_connections);
+    let doorway = Doorway::new(descriptors::places(settings.most_connections));
     let connections = Arc::new(Connections::new(router, tls, settings, closing.clone()));
     let mut serving = JoinSet::new();
     loop {

@@ -136,7 +136,7 @@ impl Following {
     }
 
     /// Where the task stands, and its last attempt.
-    async fn stands(&self) -> Result<(TaskStatus, u32), Ended> {
+    async fn stands(&mut self) -> Result<(TaskStatus, u32), Ended> {
         match self.context.operator.task(&self.wanted.task).await {
             Ok(Some(view)) => Ok((view.record.state.status, view.record.state.attempt)),
             Ok(None) => Err(self.failed("the task was forgotten")),
@@ -257,10 +257,11 @@ impl Following {
     /// Whether whoever listens still may: a token ends, a user is locked.
     fn recheck(&self) -> Result<(), Ended> {
         let now = self.context.operator.now().wall;
-        let held = self.context.accounts.recheck(&self.caller.identity, now);
-        match held {
-            Ok(_) => Ok(()),
-            Err(_) => Err(self.failed("the token or key counts no more")),
+        let identity = &self.caller.identity;
+        let accounts = self.context.accounts();
+        match accounts.map(|accounts| accounts.recheck(identity, now)) {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(self.failed("the token or key counts no more")),
         }
     }
 }

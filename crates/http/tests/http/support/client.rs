@@ -95,15 +95,20 @@ impl Ask {
     }
 }
 
-/// Sends bytes and reads until the other side closes.
+/// Sends bytes and reads an answer until the other side closes.
 pub(crate) async fn exchange(to: SocketAddr, bytes: &[u8]) -> Reply {
+    Reply::read(&answered(to, bytes).await)
+}
+
+/// Sends bytes and reads until the other side closes, in order or not.
+pub(crate) async fn answered(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(to).await.expect("the server listens");
     // A server that has refused need not read on.
     let _ = stream.write_all(bytes).await.is_ok();
     let mut answer = Vec::new();
     let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
     let _ = read.expect("an answer in time").is_ok();
-    Reply::read(&answer)
+    answer
 }
 
 impl Reply {
@@ -147,9 +152,17 @@ impl Reply {
     /// A problem's code; the answer must be one as it ought to be.
     pub(crate) fn code(&self) -> String {
         let problem = self.json();
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{problem}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{problem}"
+        );
         assert_eq!(problem["status"], self.status, "{problem}");
-        assert_eq!(problem["request_id"].as_str(), self.header("x-request-id"), "{problem}");
+        assert_eq!(
+            problem["request_id"].as_str(),
+            self.header("x-request-id"),
+            "{problem}"
+        );
         let code = problem["code"].as_str().unwrap();
         assert_eq!(problem["type"], format!("urn:cloudai:problem:{code}"));
         assert!(!problem["detail"].as_str().unwrap().is_empty(), "{problem}");
@@ -175,7 +188,12 @@ impl Reply {
 
     /// The problem that this must be.
     pub(crate) fn expect_problem(self, status: u16, code: &str) -> Self {
-        assert_eq!((self.status, self.code().as_str()), (status, code), "{}", self.text());
+        assert_eq!(
+            (self.status, self.code().as_str()),
+            (status, code),
+            "{}",
+            self.text()
+        );
         self
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use cloudai_core::{
     CancelOutcome, ChangeOutcome, DrainError, Event, Snapshot, SubmitError, SubmitManyError,
-    Submitted, Taken,
+    Submitted, Taken, WorkerChange,
     explain::{Explanation, Outlook},
     inspect::{Inspection, Mended},
     registry::{UnknownWorker, Worker},
@@ -19,6 +19,7 @@ use cloudai_files::{
     log::{Frame, LogStore, LogStream, last_lines},
     output::OutputStore,
 };
+use cloudai_metrics::{Metrics, history::History};
 use cloudai_model::{
     AttemptId, Capacity, ChangeDraft, Mono, Now, Phase, TaskDraft, TaskId, TaskStatus, UserLimits,
     UserName, Wall, Whole, WorkerAddress, WorkerId,
@@ -60,6 +61,10 @@ pub(crate) struct FakeMaster {
     pub(crate) held_up: Mutex<Option<String>>,
     pub(crate) limits: Mutex<Vec<(UserName, UserLimits)>>,
     pub(crate) logs: LogStore,
+    /// What workers used.
+    pub(crate) history: History,
+    /// What the server counts.
+    pub(crate) counted: Metrics,
     output: OutputStore,
     events: broadcast::Sender<Event>,
 }
@@ -75,6 +80,8 @@ impl FakeMaster {
             held_up: Mutex::default(),
             limits: Mutex::default(),
             logs: LogStore::new(folder.join("logs")),
+            history: History::default(),
+            counted: Metrics::default(),
             output: OutputStore::open(folder.join("files")).unwrap(),
             events: broadcast::channel(64).0,
         }
@@ -123,7 +130,9 @@ impl FakeMaster {
             state.worker = Some("worker-1".parse().unwrap());
             state.started_at = Some(NOW.wall);
         });
-        self.logs.writer(&AttemptId::new(task.clone(), attempt)).unwrap();
+        self.logs
+            .writer(&AttemptId::new(task.clone(), attempt))
+            .unwrap();
     }
 
     pub(crate) fn print(&self, task: &TaskId, attempt: u32, text: &[u8]) {
@@ -138,7 +147,9 @@ impl FakeMaster {
     }
 
     pub(crate) fn close_log(&self, task: &TaskId, attempt: u32) {
-        self.logs.close(&AttemptId::new(task.clone(), attempt)).unwrap();
+        self.logs
+            .close(&AttemptId::new(task.clone(), attempt))
+            .unwrap();
     }
 
     pub(crate) fn end(&self, task: &TaskId, status: TaskStatus) {
@@ -194,10 +205,27 @@ impl FakeMaster {
             draining: false,
         };
         let mut worker = Worker::from_record(record);
-        let attempts = running.iter().map(|task| AttemptId::new((*task).clone(), 1));
+        let attempts = running
+            .iter()
+            .map(|task| AttemptId::new((*task).clone(), 1));
         worker.attempts = attempts.collect();
         let mut workers = self.workers.lock().unwrap();
         workers.insert(worker.id.clone(), Arc::new(worker));
+    }
+
+    /// A worker that is there has said what it uses.
+    pub(crate) fn uses(&self, id: &str, cpu_percent: f64) {
+        let id: WorkerId = id.parse().unwrap();
+        let mut workers = self.workers.lock().unwrap();
+        let mut worker = Worker::clone(&workers[&id]);
+        worker.usage.cpu_percent = cpu_percent;
+        workers.insert(id.clone(), Arc::new(worker));
+        drop(workers);
+        let change = WorkerChange::Heartbeat;
+        let _ = self
+            .events
+            .send(Event::WorkerUpdated { worker: id, change })
+            .is_ok();
     }
 
     fn fault(&self) -> Fault {
@@ -236,9 +264,10 @@ impl FakeMaster {
         let known = tasks.values().find(|view| {
             let spec = &view.record.spec;
             Some(spec.user.as_str()) == draft.user_id.as_deref()
-                && spec.submit_key.as_ref().is_some_and(|known| {
-                    (&known.key, known.index) == (&key.key, key.index)
-                })
+                && spec
+                    .submit_key
+                    .as_ref()
+                    .is_some_and(|known| (&known.key, known.index) == (&key.key, key.index))
         });
         match known {
             Some(view) if view.record.spec.submit_key.as_ref() != Some(key) => Err(KeyReused {
@@ -268,6 +297,7 @@ fn submitted(task: TaskId) -> Submitted {
 fn why() -> Explanation {
     Explanation {
         outlook: Outlook::Later,
+        limit: None,
         verdicts: Vec::new(),
         summary: "no worker is registered".to_owned(),
     }
@@ -306,6 +336,24 @@ impl Operator for FakeMaster {
             held_up: self.held_up.lock().unwrap().clone(),
             ..Disks::default()
         }
+    }
+
+    fn history(
+        &self,
+        worker: &WorkerId,
+        resolution: Resolution,
+        since: Option<Wall>,
+    ) -> Option<Vec<Point>> {
+        let is_known = self.workers.lock().unwrap().contains_key(worker);
+        is_known.then(|| self.history.of(worker, resolution, since, NOW))
+    }
+
+    fn metrics(&self) -> String {
+        "# nothing is counted here\n".to_owned()
+    }
+
+    fn http_metrics(&self) -> HttpMetrics {
+        self.counted.http().clone()
     }
 
     fn events(&self) -> broadcast::Receiver<Event> {
@@ -351,7 +399,9 @@ impl Operator for FakeMaster {
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {
         self.writable()?;
         let mut tasks = self.tasks.lock().unwrap();
-        let view = tasks.get_mut(task).ok_or_else(|| CancelFailure::Unknown(task.clone()))?;
+        let view = tasks
+            .get_mut(task)
+            .ok_or_else(|| CancelFailure::Unknown(task.clone()))?;
         let state = &mut view.record.state;
         if state.status.is_final() {
             return Err(CancelFailure::Final(task.clone(), state.status));
@@ -369,7 +419,9 @@ impl Operator for FakeMaster {
         self.writable()?;
         let change = change.check()?;
         let mut tasks = self.tasks.lock().unwrap();
-        let view = tasks.get_mut(task).ok_or_else(|| ChangeFailure::Unknown(task.clone()))?;
+        let view = tasks
+            .get_mut(task)
+            .ok_or_else(|| ChangeFailure::Unknown(task.clone()))?;
         let status = view.record.state.status;
         if status.is_final() {
             return Err(ChangeFailure::Final(task.clone(), status));
@@ -445,7 +497,10 @@ impl Operator for FakeMaster {
             .filter(|record| {
                 let statuses = &filter.statuses;
                 (statuses.is_empty() || statuses.contains(&record.state.status))
-                    && filter.user.as_ref().is_none_or(|user| *user == record.spec.user)
+                    && filter
+                        .user
+                        .as_ref()
+                        .is_none_or(|user| *user == record.spec.user)
                     && (filter.worker.is_none() || filter.worker == record.state.worker)
                     && filter.before.is_none_or(|before| record.order < before)
             })
@@ -528,7 +583,9 @@ impl Operator for FakeMaster {
             task: task.clone(),
             user: user.clone(),
         };
-        let view = view.filter(|view| view.record.spec.user == *user).ok_or_else(unknown)?;
+        let view = view
+            .filter(|view| view.record.spec.user == *user)
+            .ok_or_else(unknown)?;
         let status = view.record.state.status;
         if !status.is_final() {
             let task = task.clone();

@@ -72,7 +72,8 @@ impl Site {
                 name: None,
                 email: None,
             };
-            let made = accounts.create_user(&console(), &Identity::local(), draft, Role::User);
+            let (call, local) = (console(), Identity::local());
+            let made = accounts.create_user(&call, &local, draft, Role::User);
             made.await.unwrap();
         }
         let (closing, closed) = watch::channel(false);
@@ -81,7 +82,7 @@ impl Site {
         let settings = setup.settings;
         let context = Context::new(
             master.clone(),
-            accounts.clone(),
+            watch::channel(Some(accounts.clone())).1,
             settings.clone(),
             closed.clone(),
         );
@@ -133,7 +134,10 @@ impl Site {
     /// Waits until it has.
     pub(crate) async fn closed(self) {
         self.close();
-        tokio::time::timeout(client::PATIENCE, self.serving).await.unwrap().unwrap();
+        tokio::time::timeout(client::PATIENCE, self.serving)
+            .await
+            .unwrap()
+            .unwrap();
     }
 
     /// What was written down, as actions and whether they were done.
