@@ -7,7 +7,7 @@ use std::{
 };
 
 use cloudai_model::{
-    AccountState, Now, Role, UserLimits, UserName,
+    AccountState, DraftErrors, Now, Role, UserLimits, UserName,
     account::{AccountChange, AuditRecord, UserRecord},
 };
 
@@ -307,11 +307,33 @@ impl Accounts {
         }
     }
 
+    /// The same result, and if it is a refusal, that in the audit.
+    pub(crate) async fn noted<T, E: Refusal>(
+        &self,
+        call: &CallContext,
+        by: &Identity,
+        action: Action,
+        target: &str,
+        result: Result<T, E>,
+    ) -> Result<T, E> {
+        if let Err(error) = &result {
+            let entry = AuditEntry::new(call, Some(by), action).target(target);
+            self.note_refusal(call, entry.refused(error.detail())).await;
+        }
+        result
+    }
+
     /// What a user may have at a time: the user's own limits, and where they say nothing those for all.
     #[must_use]
     pub fn limits(&self, user: &UserName) -> UserLimits {
         let own = self.directory().user(user).map(|user| user.limits);
         own.unwrap_or_default().or(self.0.settings.limits)
+    }
+
+    /// How many passwords have been hashed since the start, for the metrics.
+    #[must_use]
+    pub fn hashes_computed(&self) -> u64 {
+        self.0.hasher.computed()
     }
 
     pub(crate) fn directory(&self) -> RwLockReadGuard<'_, Directory> {
@@ -448,15 +470,18 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     words
 }
 
-/// A refusal of an operation, as the audit tells it.
-pub(crate) fn refusal(
-    call: &CallContext,
-    by: &Identity,
-    action: Action,
-    target: &str,
-    error: &dyn std::error::Error,
-) -> AuditEntry {
-    AuditEntry::new(call, Some(by), action)
-        .target(target)
-        .refused(chain(error))
+/// An error as the audit tells it.
+pub(crate) trait Refusal: std::error::Error + Sized + Send + Sync {
+    /// Why, with no secret in it.
+    fn detail(&self) -> String {
+        chain(self)
+    }
+}
+
+/// What is wrong with what was sent, as the audit tells it: by fields alone, since what stood in them may
+/// be a password in the wrong one.
+pub(crate) fn fields(errors: &DraftErrors) -> String {
+    let mut fields: Vec<&str> = errors.0.iter().map(|error| error.field).collect();
+    fields.dedup();
+    format!("invalid: {}", fields.join(", "))
 }

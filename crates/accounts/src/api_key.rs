@@ -28,19 +28,25 @@ pub(crate) fn make() -> Result<NewKey, NoRandomness> {
     Ok(NewKey { id, whole, hash })
 }
 
+/// Whether a text has the form of a key's id.
+pub(crate) fn is_id(text: &str) -> bool {
+    is_hex(text, ID_LEN)
+}
+
 /// The id in a text that has the form of a key.
 pub(crate) fn id_of(text: &str) -> Option<&str> {
     let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
-    let is_hex = |text: &str, len| {
-        let digits = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        text.len() == len && text.bytes().all(digits)
-    };
     (is_hex(id, ID_LEN) && is_hex(secret, SECRET_LEN)).then_some(id)
 }
 
 /// Whether a text is the key of this hash, in a time that doesn't tell how much of it is right.
 pub(crate) fn is_of(text: &str, kept: &[u8; 32]) -> bool {
     hash(text).ct_eq(kept).into()
+}
+
+fn is_hex(text: &str, len: usize) -> bool {
+    let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    text.len() == len && text.bytes().all(is_digit)
 }
 
 fn hash(whole: &str) -> [u8; 32] {

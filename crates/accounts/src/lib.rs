@@ -18,7 +18,7 @@ mod secret;
 mod settings;
 mod store;
 mod throttle;
-mod token;
+pub mod token;
 mod views;
 
 pub use accounts::{Accounts, FirstAdmin, OpenError};
@@ -35,8 +35,5 @@ pub use secret::{NoRandomness, Secret};
 pub use settings::{AccountSettings, Registration, RegistrationError};
 pub use store::{AccountStore, AccountStoreError, AuditQuery, StoredAccounts};
 pub use throttle::{Network, Pauses, Throttle, ThrottleSettings, Try};
-pub use token::{
-    Claims, KeyOrigin, KeyRing, LONGEST_TOKEN, RingError, RingFile, RingFileError, SHORTEST_SECRET,
-    TokenError, issue, read,
-};
+pub use token::{KeyOrigin, RingError, RingFileError, TokenError};
 pub use views::{Key, LONGEST_EMAIL, LONGEST_NAME, User, UserDraft};

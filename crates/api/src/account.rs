@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use cloudai_accounts::Secret;
 use cloudai_model::{
     AccountState, KeyScope, Role, Setting, UserLimits, Wall,
-    account::{AuditRecord, KeyRecord, UserRecord},
+    account::AuditRecord,
     resources::{bytes_to_gb, gb_to_bytes},
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use utoipa::{
     PartialSchema, ToSchema,
@@ -21,21 +22,15 @@ use crate::{
     read::{FromJson, Object, below},
 };
 
-/// A password or a key: shown to nobody, and in no log.
-#[derive(Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Secret(pub String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
+impl FromJson for Secret {
+    fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        String::from_json(value, at, mistakes).map(Self::new)
     }
 }
 
-impl FromJson for Secret {
-    fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self> {
-        String::from_json(value, at, mistakes).map(Self)
-    }
+/// The one way in which a secret gets out: to whom it belongs.
+fn exposed<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
 }
 
 fn role_schema() -> Schema {
@@ -58,7 +53,8 @@ pub struct Register {
     #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", example = "alice")]
     pub username: String,
     /// The password.
-    #[schema(value_type = String, format = Password, min_length = 10)]
+    #[serde(serialize_with = "exposed")]
+    #[schema(value_type = String, format = Password, min_length = 8)]
     pub password: Secret,
     /// The person's name.
     pub name: Option<String>,
@@ -69,17 +65,75 @@ pub struct Register {
 impl FromJson for Register {
     fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self> {
         let mut fields = Object::of(value, at, mistakes)?;
+        let register = Self::take(&mut fields);
+        fields.finish();
+        register
+    }
+}
+
+impl Register {
+    fn take(fields: &mut Object<'_>) -> Option<Self> {
         let username = fields.required("username");
         let password = fields.required("password");
         let name = fields.take("name");
         let email = fields.take("email");
-        fields.finish();
         Some(Self {
             username: username?,
             password: password?,
             name,
             email,
         })
+    }
+}
+
+/// Somebody whom an admin makes a user.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewUser {
+    /// As somebody who registers.
+    pub user: Register,
+    /// What they may do; a user if none.
+    pub role: Option<Role>,
+}
+
+/// Somebody whom an admin makes a user.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "a schema: words become a role by hand")]
+struct NewUserSchema {
+    /// 1 to 64 letters, digits, `.`, `_` or `-`, the first a letter or digit.
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", example = "alice")]
+    username: String,
+    /// The password.
+    #[schema(format = Password, min_length = 8)]
+    password: String,
+    /// The person's name.
+    name: Option<String>,
+    /// Address.
+    email: Option<String>,
+    /// What they may do; `user` if none.
+    #[schema(schema_with = role_schema, required = false)]
+    role: Option<String>,
+}
+
+impl PartialSchema for NewUser {
+    fn schema() -> RefOr<utoipa::openapi::Schema> {
+        NewUserSchema::schema()
+    }
+}
+
+impl ToSchema for NewUser {
+    fn schemas(schemas: &mut Vec<(String, RefOr<utoipa::openapi::Schema>)>) {
+        NewUserSchema::schemas(schemas);
+    }
+}
+
+impl FromJson for NewUser {
+    fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        let mut fields = Object::of(value, at, mistakes)?;
+        let user = Register::take(&mut fields);
+        let role = word(&mut fields, "role");
+        fields.finish();
+        Some(Self { user: user?, role })
     }
 }
 
@@ -91,6 +145,7 @@ pub struct Login {
     #[schema(example = "alice")]
     pub username: String,
     /// The password.
+    #[serde(serialize_with = "exposed")]
     #[schema(value_type = String, format = Password)]
     pub password: Secret,
 }
@@ -112,6 +167,7 @@ impl FromJson for Login {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct LoggedIn {
     /// For `Authorization: Bearer`; the cookie that comes along holds the same.
+    #[serde(serialize_with = "exposed")]
     #[schema(value_type = String)]
     pub token: Secret,
     /// `Bearer`.
@@ -128,10 +184,12 @@ pub struct LoggedIn {
 #[serde(deny_unknown_fields)]
 pub struct ChangePassword {
     /// The one of now.
+    #[serde(serialize_with = "exposed")]
     #[schema(value_type = String, format = Password)]
     pub current_password: Secret,
     /// The new one.
-    #[schema(value_type = String, format = Password, min_length = 10)]
+    #[serde(serialize_with = "exposed")]
+    #[schema(value_type = String, format = Password, min_length = 8)]
     pub new_password: Secret,
 }
 
@@ -172,8 +230,8 @@ pub struct User {
     updated_at: Time,
 }
 
-impl From<&UserRecord> for User {
-    fn from(record: &UserRecord) -> Self {
+impl From<&cloudai_accounts::User> for User {
+    fn from(record: &cloudai_accounts::User) -> Self {
         Self {
             username: record.user.to_string(),
             name: record.name.clone(),
@@ -292,7 +350,7 @@ struct UserChangeSchema {
     /// All limits anew; null: none of the user's own.
     limits: Option<Limits>,
     /// A new password, with which all tokens of the user end.
-    #[schema(format = Password, min_length = 10)]
+    #[schema(format = Password, min_length = 8)]
     password: Option<String>,
 }
 
@@ -356,8 +414,8 @@ pub struct Key {
     expires_at: Option<Time>,
 }
 
-impl From<&KeyRecord> for Key {
-    fn from(record: &KeyRecord) -> Self {
+impl From<&cloudai_accounts::Key> for Key {
+    fn from(record: &cloudai_accounts::Key) -> Self {
         Self {
             id: record.id.clone(),
             username: record.user.to_string(),
@@ -386,7 +444,7 @@ pub struct NewKey {
 #[allow(dead_code, reason = "a schema: words become a scope by hand")]
 struct NewKeySchema {
     /// What the user calls it.
-    #[schema(min_length = 1, max_length = 64, example = "nightly build")]
+    #[schema(max_length = 128, example = "nightly build")]
     name: String,
     /// `read` looks, `tasks` submits, changes and cancels too, `all` is whatever the user may do but
     /// for passwords and keys.
@@ -446,6 +504,7 @@ impl NewKey {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct MadeKey {
     /// For `Authorization: Bearer`. It is shown this once.
+    #[serde(serialize_with = "exposed")]
     #[schema(value_type = String)]
     pub secret: Secret,
     /// What is known of it from now on.

@@ -19,7 +19,7 @@ mod worker;
 
 pub use self::{
     account::{
-        AuditEntry, ChangePassword, Key, Limits, LoggedIn, Login, MadeKey, NewKey, Register,
+        AuditEntry, ChangePassword, Key, Limits, LoggedIn, Login, MadeKey, NewKey, NewUser, Register,
         Secret, User, UserChange,
     },
     events::{TimelineEvent, timeline},
@@ -33,5 +33,5 @@ pub use self::{
     standing::{Standing, outlook},
     task::{Accepted, QueueEntry, Task},
     task_change::TaskPatch,
-    worker::{Drain, Drained, NewWorker, RegisteredWorker, Worker},
+    worker::{Drain, Drained, NewWorker, RegisteredWorker, Unregistered, Worker},
 };

@@ -215,7 +215,18 @@ impl FromJson for CommandText {
 impl FromJson for Deadline {
     fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self> {
         match value {
-            Value::String(text) => Some(Self::At(text)),
+            Value::String(text) => match rfc3339::wall(&text) {
+                Some(_) => Some(Self::At(text)),
+                None => {
+                    let shown: String = text.chars().take(80).collect();
+                    let detail = format!(
+                        "{shown:?} is no time: expected one such as \"2026-01-31T08:00:00Z\", or a \
+                         number of seconds from now"
+                    );
+                    mistakes.push(Mistake::at(at, detail));
+                    None
+                }
+            },
             Value::Number(number) => number.as_f64().map(Self::In),
             _ => {
                 let detail =
@@ -235,16 +246,7 @@ impl Deadline {
     pub fn instant(&self, now: Wall) -> Result<Wall, String> {
         let last = now.after(Duration::from_secs_f64(FURTHEST_S));
         let (at, shown) = match self {
-            Self::At(text) => {
-                let shown: String = text.chars().take(80).collect();
-                let at = rfc3339::wall(text).ok_or_else(|| {
-                    format!(
-                        "{shown:?} is no time: expected one such as \"2026-01-31T08:00:00Z\", or a \
-                         number of seconds from now"
-                    )
-                })?;
-                (Some(at), shown)
-            }
+            Self::At(text) => (rfc3339::wall(text), text.chars().take(80).collect()),
             Self::In(seconds) => {
                 let span = Duration::try_from_secs_f64(*seconds).ok();
                 let span = span.filter(|span| span.as_secs_f64() <= FURTHEST_S);
@@ -306,6 +308,7 @@ impl FromJson for NewTask {
             }
         }
         let docker_image = fields.required("docker_image");
+        let is_named = docker_image.is_some();
         let task = Self {
             docker_image: docker_image.unwrap_or_default(),
             command: fields.take("command"),
@@ -348,6 +351,13 @@ impl FromJson for NewTask {
             }
         }
         fields.finish();
+        // What can be read can be wrong all the same: all of it is told at once. A deadline is checked
+        // against the clock later, and an image that is missing was named.
+        let draft = task.clone().into_draft(Wall(0), at, &mut Mistakes::default());
+        if let Err(mut errors) = draft.check() {
+            errors.0.retain(|error| is_named || error.field != "docker_image");
+            task.explain(errors, at, mistakes);
+        }
         Some(task)
     }
 }
@@ -368,8 +378,8 @@ impl FromJson for Batch {
 }
 
 impl NewTask {
-    /// A draft for the model to check, as submitted `now`. Where the body was read from `at`, the
-    /// mistakes that are found only here are added with their pointers.
+    /// A draft, as submitted `now`; all but what an admin allows was checked when the body was read.
+    /// A deadline that is over, or too far, is added to the mistakes. The body is at `at`.
     pub fn into_draft(self, now: Wall, at: &str, mistakes: &mut Mistakes) -> TaskDraft {
         let deadline = self.deadline.and_then(|deadline| {
             let instant = deadline.instant(now);

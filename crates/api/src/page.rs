@@ -34,6 +34,15 @@ impl<T> Page<T> {
         }
     }
 
+    /// A page behind which it goes on after the item of this key, if it does.
+    #[must_use]
+    pub fn ending_at<K: Serialize>(items: Vec<T>, list: &'static str, last: Option<K>) -> Self {
+        Self {
+            items,
+            next_cursor: last.map(|last| Cursor::new(list, &last)),
+        }
+    }
+
     /// The same page of something else.
     #[must_use]
     pub fn map<U>(self, each: impl FnMut(T) -> U) -> Page<U> {

@@ -55,6 +55,8 @@ codes! {
     Unauthenticated = "unauthenticated", 401, "A valid token or key is needed";
     /// Name and password don't go together.
     WrongPassword = "wrong_password", 401, "Name or password is wrong";
+    /// The password of now is another one.
+    WrongCurrentPassword = "wrong_current_password", 403, "The current password is wrong";
     /// Only admins may.
     AdminOnly = "admin_only", 403, "Only an admin may do this";
     /// The key is for less.
@@ -109,6 +111,10 @@ codes! {
     TooManyTries = "too_many_tries", 429, "Too many tries: wait before the next";
     /// The cluster's queue is full.
     QueueFull = "queue_full", 429, "The queue is full";
+    /// There are as many as may be.
+    TooMany = "too_many", 409, "There are as many as may be";
+    /// It stands otherwise than it must for this.
+    WrongState = "wrong_state", 409, "It can't be done as things stand";
     /// The user's own limit is reached.
     UserLimit = "user_limit", 429, "A limit of the user is reached";
     /// Something broke.
@@ -294,6 +300,13 @@ impl Problem {
             errors: mistakes.named,
             ..Self::new(Code::InvalidBody, "")
         }
+    }
+
+    /// The same, with each place in the body that is to blame.
+    #[must_use]
+    pub fn with_mistakes(mut self, mistakes: Mistakes) -> Self {
+        self.errors = mistakes.named;
+        self
     }
 
     /// A parameter or header that can't be as it is.

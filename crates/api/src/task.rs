@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cloudai_core::Submitted;
+use cloudai_core::Taken;
 use cloudai_model::{
     Command, ContainerEnd, Phase, TaskStatus, TaskType, TimeOut,
     record::{Removed, ResultRecord, TaskRecord},
@@ -268,21 +268,17 @@ pub struct Accepted {
     status: &'static str,
     /// Where it was sent, if it was.
     worker_id: Option<String>,
-    /// Its place among the waiting, from 1; 0 if it doesn't wait.
-    position: usize,
-    /// Why it waits, if it does.
+    /// Why it waits; empty if it doesn't.
     reason: String,
 }
 
-impl From<&Submitted> for Accepted {
-    fn from(submitted: &Submitted) -> Self {
-        let why = submitted.waiting.as_ref();
+impl From<&Taken> for Accepted {
+    fn from(taken: &Taken) -> Self {
         Self {
-            task_id: submitted.task.to_string(),
-            status: submitted.status.as_str(),
-            worker_id: submitted.worker.as_ref().map(ToString::to_string),
-            position: submitted.position,
-            reason: why.map(|why| why.summary.clone()).unwrap_or_default(),
+            task_id: taken.task.to_string(),
+            status: taken.status.as_str(),
+            worker_id: taken.worker.as_ref().map(ToString::to_string),
+            reason: taken.reason.clone(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cloudai_model::{ChangeDraft, DraftErrors, Setting, Wall};
+use cloudai_model::{ChangeDraft, Setting, Wall};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{
@@ -76,6 +76,11 @@ impl FromJson for TaskPatch {
             hold: fields.take_setting("hold"),
         };
         fields.finish();
+        // What can be read can be wrong all the same: all of it is told at once.
+        let draft = patch.clone().into_draft(Wall(0), &mut Mistakes::default());
+        if let Err(errors) = draft.check() {
+            mistakes.extend(errors, |field| below(at, field));
+        }
         Some(patch)
     }
 }
@@ -90,7 +95,8 @@ impl TaskPatch {
         }
     }
 
-    /// A draft for the model to check; mistakes that are found only here are added.
+    /// A draft, which was checked when the body was read. A deadline that is over, or too far, is added
+    /// to the mistakes.
     pub fn into_draft(self, now: Wall, mistakes: &mut Mistakes) -> ChangeDraft {
         let deadline = match self.deadline {
             Setting::Keep => Setting::Keep,
@@ -111,11 +117,6 @@ impl TaskPatch {
             labels: self.labels,
             hold: self.hold,
         }
-    }
-
-    /// Adds what the model found wrong with the draft.
-    pub fn explain(errors: DraftErrors, mistakes: &mut Mistakes) {
-        mistakes.extend(errors, |field| below("", field));
     }
 }
 

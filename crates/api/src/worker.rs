@@ -193,6 +193,26 @@ impl FromJson for Drain {
     }
 }
 
+/// What was taken from a worker that was unregistered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Unregistered {
+    /// The worker.
+    worker_id: String,
+    /// The tasks it had; they are run elsewhere.
+    tasks: Vec<String>,
+}
+
+impl Unregistered {
+    /// What this worker had.
+    #[must_use]
+    pub fn new(worker_id: String, taken: &[AttemptId]) -> Self {
+        Self {
+            worker_id,
+            tasks: tasks_of(taken.iter()),
+        }
+    }
+}
+
 /// What a worker still has to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Drained {

@@ -244,3 +244,33 @@ fn name(record: &Record) -> String {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cloudai_model::{KeyScope, Wall};
+
+    use super::*;
+
+    #[test]
+    fn keys_that_differ_in_what_is_not_shown_have_other_seals() {
+        let key = KeyRecord {
+            id: "k-1".to_owned(),
+            user: "ann".parse().unwrap(),
+            name: "ci".to_owned(),
+            hash: [1; 32],
+            scope: KeyScope::Read,
+            created_at: Wall(1),
+            expires_at: None,
+        };
+        let of =
+            |key: &KeyRecord| seal(&Record::Account(AccountChange::Key(Box::new(key.clone()))));
+        let mut others = [key.clone(), key.clone(), key.clone()];
+        others[0].hash[31] = 2;
+        others[1].name = "cd".to_owned();
+        others[2].created_at = Wall(2);
+        for other in &others {
+            assert_ne!(of(other), of(&key), "{other:?}");
+        }
+        assert_eq!(of(&key), of(&key.clone()));
+    }
+}

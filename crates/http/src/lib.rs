@@ -4,9 +4,12 @@
 //! outside in: [`server`] takes connections and gives up those that are silent; [`frame`] stands
 //! around every request and makes a problem of every error; [`routes`] are thin over the operator.
 
+mod auth;
+mod body;
 mod context;
 mod frame;
 mod openapi;
+mod query;
 mod refusal;
 mod routes;
 mod server;

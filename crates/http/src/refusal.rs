@@ -1,13 +1,15 @@
 //! From why something was not done to the problem that is answered: one exhaustive match for each
 //! operation.
 
+mod accounts;
+
 use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
     response::{IntoResponse, Response},
 };
 use cloudai_api::{BodyError, Code, Mistake, Mistakes, Problem};
 use cloudai_core::{
-    AddWorkerError, ChangeError, DrainError, NotReady, RemoveWorkerError, SubmitError,
+    AddWorkerError, ChangeError, DrainError, NotReady, RemoveWorkerError, SubmitError, SubmitManyError,
 };
 use cloudai_files::{log::FrameError, log::LogError, output::StoreError};
 use cloudai_operator::{
@@ -123,6 +125,9 @@ impl From<SubmitError> for Refusal {
             SubmitError::IdAhead(_) => one_mistake("/task_id", detail),
             SubmitError::UnknownTarget(_) => one_mistake("/worker_id", detail),
             SubmitError::QueueFull(_) => Self::new(Code::QueueFull, detail),
+            SubmitError::UserQueueFull { .. } | SubmitError::BeyondLimit(_) => {
+                Self::new(Code::UserLimit, detail)
+            }
             SubmitError::HeldUp(_) => Self::new(Code::HeldUp, detail),
         }
     }
@@ -162,25 +167,37 @@ impl From<SubmitManyFailure> for Refusal {
                 }
                 Self::mistakes(mistakes)
             }
-            SubmitManyFailure::Refused { index, error } => {
-                let at = |field: &str| format!("/tasks/{index}/{field}");
-                match error {
-                    SubmitError::IdTaken(_) => {
-                        Self::new(Code::IdTaken, format!("tasks[{index}]: {error}"))
-                    }
-                    SubmitError::IdAhead(_) => one_mistake(&at("task_id"), error.to_string()),
-                    SubmitError::UnknownTarget(_) => {
-                        one_mistake(&at("worker_id"), error.to_string())
-                    }
-                    SubmitError::NotReady(_)
-                    | SubmitError::QueueFull(_)
-                    | SubmitError::HeldUp(_) => error.into(),
-                }
-            }
+            SubmitManyFailure::Refused(error) => error.into(),
             SubmitManyFailure::Read(error) => error.into(),
             SubmitManyFailure::KeyReused(_) => Self::new(Code::KeyReused, error.to_string()),
             SubmitManyFailure::NotKept(_) => Self::new(Code::StoreAway, with_causes(&error)),
             SubmitManyFailure::NoAnswer(error) => error.into(),
+        }
+    }
+}
+
+impl From<SubmitManyError> for Refusal {
+    fn from(error: SubmitManyError) -> Self {
+        let detail = error.to_string();
+        match error {
+            SubmitManyError::NotReady(error) => error.into(),
+            SubmitManyError::QueueFull { .. } => Self::new(Code::QueueFull, detail),
+            SubmitManyError::HeldUp(_) => Self::new(Code::HeldUp, detail),
+            SubmitManyError::Refused(tasks) => {
+                let mut codes = tasks.iter().map(|task| Self::from(task.error.clone()));
+                let code = codes.next().map_or(Code::Internal, |one| one.problem.code());
+                let mut mistakes = Mistakes::default();
+                for task in &tasks {
+                    let field = match task.error {
+                        SubmitError::UnknownTarget(_) => "/worker_id",
+                        SubmitError::IdTaken(_) | SubmitError::IdAhead(_) => "/task_id",
+                        _ => "",
+                    };
+                    let at = format!("/tasks/{}{field}", task.index);
+                    mistakes.push(Mistake::at(at, task.error.to_string()));
+                }
+                Problem::new(code, detail).with_mistakes(mistakes).into()
+            }
         }
     }
 }
@@ -213,6 +230,9 @@ impl From<ChangeFailure> for Refusal {
             ChangeFailure::Refused(ChangeError::NotLive(_)) => Self::new(Code::TaskFinal, detail),
             ChangeFailure::Refused(ChangeError::BeingStopped(..)) => {
                 Self::new(Code::TaskStopping, detail)
+            }
+            ChangeFailure::Refused(ChangeError::WaitsNoMore { .. }) => {
+                Self::new(Code::TooLate, detail)
             }
             ChangeFailure::Read(error) => error.into(),
             ChangeFailure::NoAnswer(error) => error.into(),

@@ -27,6 +27,10 @@ pub struct Settings {
     pub most_requests: usize,
     /// Answers at a time that go on for as long as a task does: logs and events.
     pub most_streams: usize,
+    /// Answers at a time that pack an archive: each has a thread of its own.
+    pub most_archives: usize,
+    /// Whether clients come by TLS, here or before a proxy: cookies stay there then.
+    pub is_secure: bool,
     /// Web sites whose pages may read what is answered here; none if empty.
     pub origins: Vec<String>,
 }
@@ -45,6 +49,8 @@ impl Default for Settings {
             answer_within: Duration::from_secs(60),
             most_requests: 1024,
             most_streams: 4096,
+            most_archives: 32,
+            is_secure: false,
             origins: Vec::new(),
         }
     }

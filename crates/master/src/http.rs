@@ -4,14 +4,15 @@ use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{ConnectInfo, State},
+    extract::{ConnectInfo, MatchedPath, Request, State},
     http::{StatusCode, header},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
-use cloudai_operator::Operator as _;
+use cloudai_operator::{HttpMetrics, Operator as _};
 use serde::Serialize;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 
 use crate::operations::Master;
 
@@ -73,6 +74,7 @@ pub async fn serve(
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
+        .layer(middleware::from_fn_with_state(master.http_metrics(), counted))
         .with_state(master);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service)
@@ -113,6 +115,17 @@ async fn health(State(master): State<Arc<Master>>) -> Json<Health> {
         reason: full,
         disks: disks.collect(),
     })
+}
+
+/// Counts every answer, by the route that it fits and never by the path that was asked for.
+async fn counted(State(metrics): State<HttpMetrics>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let (method, began) = (request.method().clone(), Instant::now());
+    let _under_way = metrics.begin();
+    let response = next.run(request).await;
+    let (route, status) = (route.as_ref().map(MatchedPath::as_str), response.status());
+    metrics.answered(route, method.as_str(), status.as_u16(), began.elapsed());
+    response
 }
 
 /// What the master counts, for whoever is on its machine.

@@ -3,6 +3,8 @@
 //!
 //! Nothing is decided here. See ARCHITECTURE.md for the way of a task through it.
 
+pub mod access_settings;
+pub mod accounts;
 pub mod core_loop;
 pub mod diagnostics;
 pub mod disk_settings;

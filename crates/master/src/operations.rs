@@ -141,9 +141,7 @@ impl Operator for Master {
         resolution: Resolution,
         since: Option<Wall>,
     ) -> Option<Vec<Point>> {
-        // One that was registered and never heard of has said nothing.
-        let is_known = self.snapshot().workers.contains_key(worker);
-        is_known.then(|| self.history.of(worker, resolution, since, self.now()))
+        self.used_by(worker, resolution, since)
     }
 
     fn metrics(&self) -> String {

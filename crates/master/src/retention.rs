@@ -1,10 +1,11 @@
 //! What ended tasks left is removed when it is old enough or takes too much room: logs, files, and in
-//! the end the tasks themselves.
+//! the end the tasks themselves. So is what nobody needs to know any more of who came in.
 //!
 //! That something was removed is written down before it is: whoever looks for it is told, and never
 //! finds it missing without a reason. What a crash left between the two is found by the first count
 //! after the start, and removed. All of it goes in small steps, off the threads that serve calls.
 
+mod accounts;
 mod ages;
 mod count;
 mod sweep;
@@ -16,7 +17,7 @@ use std::{
 };
 
 use cloudai_files::{log::LogStore, output::OutputStore};
-use cloudai_model::{TaskId, time::span_words};
+use cloudai_model::{Mono, TaskId, time::span_words};
 use cloudai_operator::{Disks, KeptBytes, Sweep, with_causes};
 use cloudai_store::Store;
 use tracing::{debug, info, warn};
@@ -92,6 +93,8 @@ pub struct Retention {
     ages: Ages,
     /// See [`GRACE`].
     grace: Duration,
+    /// When ended tokens were looked at last.
+    looked_at_tokens: Option<Mono>,
     /// What could not be removed yet, for somebody reads or writes it.
     put_off: BTreeMap<TaskId, Removal>,
     /// Whether what a crash left has been looked for.
@@ -114,6 +117,7 @@ impl Retention {
             cursors: Cursors::default(),
             ages: Ages::new(cloudai_clock::now()),
             grace: GRACE,
+            looked_at_tokens: None,
             put_off: BTreeMap::new(),
             looked_for_leftovers: false,
             removed: Sweep::default(),
@@ -173,6 +177,7 @@ impl Retention {
         }
         self.remove_put_off().await?;
         self.remove_old().await?;
+        self.forget_accounts().await?;
         if count {
             self.remove_above_limit().await?;
         }
@@ -231,7 +236,8 @@ fn pause(settings: &DiskSettings) -> Duration {
     let spans = |keep: Keeping| [keep.logs, keep.files, keep.results];
     let all = spans(settings.keep)
         .into_iter()
-        .chain(spans(settings.keep_failed));
+        .chain(spans(settings.keep_failed))
+        .chain([settings.keep_audit]);
     let shortest = all.filter_map(cloudai_config::Keep::span).min();
     let pause = shortest.map_or(LONGEST_PAUSE, |shortest| shortest / 4);
     pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)

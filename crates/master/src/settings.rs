@@ -14,7 +14,10 @@ use cloudai_model::{
 };
 use cloudai_store::MongoSettings;
 
-use crate::disk_settings::{self, DiskSettings};
+use crate::{
+    access_settings::{self, AccessError, AccessSettings},
+    disk_settings::{self, DiskSettings},
+};
 
 /// Settings that point to a MongoDB, and their variables: with any of them set, that is the store
 /// meant.
@@ -77,6 +80,8 @@ pub struct Settings {
     pub allowed: Allowed,
     /// What is kept how long, and what stays free on the disks.
     pub disks: DiskSettings,
+    /// Who gets in, and how.
+    pub access: AccessSettings,
     /// The core's spans of time.
     pub core: cloudai_core::Settings,
 }
@@ -87,6 +92,9 @@ pub enum SettingsError {
     /// A flag, a variable or a file is wrong, or help was asked for.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// See [`AccessError`].
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// No time at all.
     #[error("journal-after {0:?}: expected a span longer than nothing, such as 5s")]
     JournalAfter(Duration),
@@ -241,6 +249,7 @@ fn section() -> Section {
     ];
     settings.extend(mongodb);
     settings.extend(disk_settings::settings());
+    settings.extend(access_settings::settings());
     Section {
         name: "master",
         defaults: include_str!("../defaults.toml"),
@@ -284,6 +293,7 @@ impl Settings {
         surroundings: &Surroundings,
     ) -> Result<(Self, cloudai_config::Settings), SettingsError> {
         let found = cloudai_config::load(command, section, surroundings)?;
+        let access = AccessSettings::of(&found, &found.get("http"))?;
         let journal_after: Duration = found.get("journal-after");
         if journal_after.is_zero() {
             return Err(SettingsError::JournalAfter(journal_after));
@@ -298,6 +308,7 @@ impl Settings {
             heartbeat_interval: found.get("heartbeat-interval"),
             inactive_after: found.get("inactive-after"),
             lost_after: found.get("lost-after"),
+            user_limits: access.user_limits,
             ..defaults
         };
         let (heartbeat, inactive, lost) = (
@@ -332,6 +343,7 @@ impl Settings {
                 capabilities: found.get_list("allow-capabilities").into_iter().collect(),
             },
             disks: DiskSettings::of(&found),
+            access,
             core,
         };
         Ok((settings, found))
@@ -504,6 +516,7 @@ mod tests {
         let disks = kept(&[]);
         assert_eq!(words(&disks.keep), "30 d, for ever, for ever");
         assert_eq!(words(&disks.keep_failed), "90 d, for ever, for ever");
+        assert_eq!(disks.keep_audit.to_string(), "365 d");
         assert_eq!(disks.keep_bytes, None);
         assert_eq!(disks.min_free.of(10 << 30), (10 << 30) / 20);
         assert_eq!(disks.min_free.of(1 << 50), 2 << 30);

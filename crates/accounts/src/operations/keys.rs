@@ -6,7 +6,7 @@ use cloudai_model::{
 };
 
 use crate::{
-    accounts::{Accounts, Decision, refusal},
+    accounts::{Accounts, Decision, Refusal, chain, fields},
     api_key,
     audit::{Action, AuditEntry, key_words},
     identity::{CallContext, Forbidden, Identity, Permission},
@@ -60,6 +60,15 @@ pub enum KeyError {
     Store(#[from] AccountStoreError),
 }
 
+impl Refusal for KeyError {
+    fn detail(&self) -> String {
+        match self {
+            Self::Invalid(errors) => fields(errors),
+            other => chain(other),
+        }
+    }
+}
+
 impl Accounts {
     /// Makes a key of the user who asks. The key itself is answered this once and kept nowhere.
     ///
@@ -72,11 +81,8 @@ impl Accounts {
         draft: KeyDraft,
     ) -> Result<(Key, Secret), KeyError> {
         let made = self.try_create_key(call, by, draft).await;
-        if let Err(error) = &made {
-            let entry = refusal(call, by, Action::KeyCreate, by.user.as_str(), error);
-            self.note_refusal(call, entry).await;
-        }
-        made
+        let (action, target) = (Action::KeyCreate, by.user.as_str());
+        self.noted(call, by, action, target, made).await
     }
 
     async fn try_create_key(
@@ -140,11 +146,10 @@ impl Accounts {
         id: &str,
     ) -> Result<(), KeyError> {
         let deleted = self.try_delete_key(call, by, id).await;
-        if let Err(error) = &deleted {
-            self.note_refusal(call, refusal(call, by, Action::KeyDelete, id, error))
-                .await;
-        }
-        deleted
+        // A whole key in place of its id is none of the audit's business.
+        let target = if api_key::is_id(id) { id } else { "(no id)" };
+        self.noted(call, by, Action::KeyDelete, target, deleted)
+            .await
     }
 
     async fn try_delete_key(

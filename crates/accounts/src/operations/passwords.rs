@@ -9,7 +9,7 @@ use cloudai_model::{
 
 use super::login::{LoginError, Session};
 use crate::{
-    accounts::{Accounts, Decision, refusal},
+    accounts::{Accounts, Decision, Refusal, chain, fields},
     audit::{Action, AuditEntry},
     identity::{CallContext, Forbidden, Identity, Permission},
     password::{Busy, HashError, Verdict, check_password},
@@ -58,6 +58,15 @@ pub enum PasswordError {
     Store(#[from] AccountStoreError),
 }
 
+impl Refusal for PasswordError {
+    fn detail(&self) -> String {
+        match self {
+            Self::Invalid(errors) => fields(errors),
+            other => chain(other),
+        }
+    }
+}
+
 impl From<HashError> for PasswordError {
     fn from(error: HashError) -> Self {
         let why = error.to_string();
@@ -91,11 +100,8 @@ impl Accounts {
         new: Secret,
     ) -> Result<Session, PasswordError> {
         let changed = self.try_change_password(call, by, current, new).await;
-        if let Err(error) = &changed {
-            let entry = refusal(call, by, Action::ChangePassword, by.user.as_str(), error);
-            self.note_refusal(call, entry).await;
-        }
-        changed
+        let (action, target) = (Action::ChangePassword, by.user.as_str());
+        self.noted(call, by, action, target, changed).await
     }
 
     async fn try_change_password(
@@ -146,11 +152,8 @@ impl Accounts {
         new: Secret,
     ) -> Result<(), PasswordError> {
         let set = self.try_set_password(call, by, user, new).await;
-        if let Err(error) = &set {
-            let entry = refusal(call, by, Action::UserPassword, user.as_str(), error);
-            self.note_refusal(call, entry).await;
-        }
-        set
+        let (action, target) = (Action::UserPassword, user.as_str());
+        self.noted(call, by, action, target, set).await
     }
 
     async fn try_set_password(

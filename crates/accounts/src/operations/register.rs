@@ -8,7 +8,7 @@ use cloudai_model::{
 };
 
 use crate::{
-    accounts::{Accounts, Decision, new_user, refusal},
+    accounts::{Accounts, Decision, Refusal, chain, fields, new_user},
     audit::{Action, AuditEntry},
     directory::Directory,
     identity::{CallContext, Forbidden, Identity, Peer, Permission},
@@ -61,6 +61,15 @@ pub enum RegisterError {
     /// The user can't be kept.
     #[error(transparent)]
     Store(#[from] AccountStoreError),
+}
+
+impl Refusal for RegisterError {
+    fn detail(&self) -> String {
+        match self {
+            Self::Invalid(errors) => fields(errors),
+            other => chain(other),
+        }
+    }
 }
 
 impl From<HashError> for RegisterError {
@@ -130,11 +139,8 @@ impl Accounts {
                 .await
         };
         let made = made.await;
-        if let Err(error) = &made {
-            self.note_refusal(call, refusal(call, by, Action::UserCreate, &target, error))
-                .await;
-        }
-        made
+        self.noted(call, by, Action::UserCreate, &target, made)
+            .await
     }
 
     async fn make(

@@ -19,11 +19,32 @@ const REMEMBERED: Duration = Duration::from_secs(86_400);
 /// The audit's oldest records are looked for so often.
 const AUDIT_EVERY: Duration = Duration::from_secs(3600);
 
+/// What is forgotten by its age waits until both clocks have gone on together for so long: what a clock
+/// that was set forth takes away does not come back with it.
+const BELIEVED_AFTER: Duration = Duration::from_secs(3600);
+/// Clocks are set right by less than that all the time.
+const SMALL_STEP: Duration = Duration::from_secs(60);
+
 /// When things were done last.
 #[derive(Debug, Default)]
 pub(crate) struct Tended {
+    /// Since when the clocks go on together.
+    together_since: Option<Now>,
     audit: Option<Mono>,
     logouts: Option<Mono>,
+}
+
+impl Tended {
+    fn is_believed(&mut self, now: Now) -> bool {
+        let since = *self.together_since.get_or_insert(now);
+        let by_mono = now.mono.since(since.mono);
+        // Back and forth alike: a span that is too short is no better.
+        if by_mono.abs_diff(now.wall.since(since.wall)) > SMALL_STEP {
+            self.together_since = Some(now);
+            return false;
+        }
+        by_mono >= BELIEVED_AFTER
+    }
 }
 
 /// Why the tokens' key stays what it is.
@@ -146,6 +167,15 @@ impl Accounts {
                 .0
                 .saturating_sub_unsigned(REMEMBERED.as_millis() as u64),
         );
+        let is_believed = self
+            .0
+            .tended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_believed(now);
+        if !is_believed {
+            return Ok(());
+        }
         let mut changes = Vec::new();
         if self.directory().has_forgettable(ended_before) {
             changes.push(AccountChange::TokensForgotten(ended_before));
@@ -162,9 +192,7 @@ impl Accounts {
         if let Some(kept) = self.0.settings.audit_kept
             && audit_due
         {
-            let span = u64::try_from(kept.as_millis()).unwrap_or(u64::MAX);
-            let before = now.wall.0.saturating_sub_unsigned(span);
-            changes.push(AccountChange::AuditForgotten(cloudai_model::Wall(before)));
+            changes.push(AccountChange::AuditForgotten(before(now, kept)));
         }
         if !changes.is_empty() {
             self.change(move |_| {
@@ -185,5 +213,37 @@ impl Accounts {
             self.0.logouts.forget();
         }
         Ok(())
+    }
+}
+
+/// The instant so long ago.
+fn before(now: Now, span: Duration) -> Wall {
+    let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    Wall(now.wall.0.saturating_sub_unsigned(span))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(mono_s: u64, wall_s: i64) -> Now {
+        Now {
+            mono: Mono(mono_s * 1000),
+            wall: Wall(wall_s * 1000),
+        }
+    }
+
+    #[test]
+    fn a_clock_is_believed_an_hour_after_it_was_set() {
+        let mut tended = Tended::default();
+        assert!(!tended.is_believed(at(0, 1_000_000)));
+        assert!(!tended.is_believed(at(3599, 1_003_599)));
+        assert!(tended.is_believed(at(3600, 1_003_610)));
+        // It is set forth by a year, and back.
+        for step in [31_536_000, 0] {
+            assert!(!tended.is_believed(at(4000, 1_004_000 + step)));
+            assert!(!tended.is_believed(at(7000, 1_007_000 + step)));
+            assert!(tended.is_believed(at(7600, 1_007_600 + step)));
+        }
     }
 }

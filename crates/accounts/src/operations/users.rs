@@ -6,7 +6,7 @@ use cloudai_model::{
 };
 
 use crate::{
-    accounts::{Accounts, Decision, refusal},
+    accounts::{Accounts, Decision, Refusal},
     audit::{Action, AuditEntry, role_words},
     directory::Directory,
     identity::{CallContext, Forbidden, Identity, Permission},
@@ -46,6 +46,8 @@ pub enum UserError {
     #[error(transparent)]
     Store(#[from] AccountStoreError),
 }
+
+impl Refusal for UserError {}
 
 impl Accounts {
     /// The user who asks.
@@ -220,14 +222,11 @@ impl Accounts {
             .await
         };
         let removed = removed.await;
-        match &removed {
-            Ok(()) => self.throttle().forget_user(user),
-            Err(error) => {
-                let entry = refusal(call, by, Action::UserDelete, user.as_str(), error);
-                self.note_refusal(call, entry).await;
-            }
+        if removed.is_ok() {
+            self.throttle().forget_user(user);
         }
-        removed
+        let (action, target) = (Action::UserDelete, user.as_str());
+        self.noted(call, by, action, target, removed).await
     }
 
     fn find(&self, user: &UserName) -> Result<User, UserError> {
@@ -265,11 +264,8 @@ impl Accounts {
             .await
         };
         let edited = edited.await;
-        if let Err(error) = &edited {
-            let entry = refusal(call, by, edit.action, user.as_str(), error);
-            self.note_refusal(call, entry).await;
-        }
-        edited
+        self.noted(call, by, edit.action, user.as_str(), edited)
+            .await
     }
 }
 

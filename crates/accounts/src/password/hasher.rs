@@ -1,6 +1,9 @@
 //! Hashing beside the async threads, a few passwords at a time and a bounded number waiting.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -56,6 +59,7 @@ pub(crate) struct Hasher {
     threads: Arc<Semaphore>,
     /// Of a password that nobody has, under the same cost: what is looked at where there is no user.
     nobody: Arc<str>,
+    computed: Arc<AtomicU64>,
 }
 
 /// Held as long as the work lasts, also when nobody waits for it any more.
@@ -75,13 +79,23 @@ impl Hasher {
             places: Arc::new(Semaphore::new(at_a_time.saturating_add(limits.waiting))),
             threads: Arc::new(Semaphore::new(at_a_time)),
             nobody: nobody.into(),
+            computed: Arc::default(),
         })
+    }
+
+    /// How many hashes have been computed since.
+    pub(crate) fn computed(&self) -> u64 {
+        self.computed.load(Ordering::Relaxed)
     }
 
     /// A new password's hash.
     pub(crate) async fn hash(&self, password: Secret) -> Result<Result<String, HashError>, Busy> {
-        let cost = self.cost;
-        self.run(move || hash::hash(&password, cost)).await
+        let (cost, computed) = (self.cost, self.computed.clone());
+        self.run(move || {
+            computed.fetch_add(1, Ordering::Relaxed);
+            hash::hash(&password, cost)
+        })
+        .await
     }
 
     /// Whether this is the password of the stored hash. Where there is none, or one that can't be read,
@@ -91,9 +105,10 @@ impl Hasher {
         password: Secret,
         stored: Option<String>,
     ) -> Result<Verdict, Busy> {
-        let cost = self.cost;
+        let (cost, computed) = (self.cost, self.computed.clone());
         let nobody = self.nobody.clone();
         self.run(move || {
+            computed.fetch_add(1, Ordering::Relaxed);
             let Some(stored) = stored.as_deref().and_then(Stored::read) else {
                 let nobody = Stored::read(&nobody).expect("we made it when we began");
                 // Whatever comes of it: it was for the time that it takes.
@@ -138,6 +153,16 @@ mod tests {
 
     use super::*;
 
+    async fn until(condition: impl Fn() -> bool) {
+        let poll = async {
+            while !condition() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let deadline = std::time::Duration::from_secs(30);
+        tokio::time::timeout(deadline, poll).await.unwrap();
+    }
+
     fn hasher(at_a_time: usize, waiting: usize) -> Hasher {
         let limits = HashingLimits { at_a_time, waiting };
         Hasher::new(PasswordCost::for_tests(), limits).unwrap()
@@ -169,6 +194,7 @@ mod tests {
         let cheap = hasher(1, 1).hash("right".into()).await.unwrap().unwrap();
         let cost = PasswordCost::OWASP;
         let dear = Hasher::new(cost, HashingLimits::default()).unwrap();
+        assert!(dear.nobody.contains("m=19456,t=2,p=1"), "{}", dear.nobody);
         let verdict = dear
             .verify("right".into(), Some(cheap.clone()))
             .await
@@ -193,9 +219,7 @@ mod tests {
         let (release, held) = mpsc::channel::<()>();
         let taken = hasher.clone();
         let first = tokio::spawn(async move { taken.run(move || held.recv().is_ok()).await });
-        while hasher.threads.available_permits() > 0 {
-            tokio::task::yield_now().await;
-        }
+        until(|| hasher.threads.available_permits() == 0).await;
         // Its caller goes: the thread is still at work.
         first.abort();
         assert!(first.await.unwrap_err().is_cancelled());
@@ -203,9 +227,7 @@ mod tests {
             let hasher = hasher.clone();
             async move { hasher.run(|| 7).await }
         });
-        while hasher.places.available_permits() > 0 {
-            tokio::task::yield_now().await;
-        }
+        until(|| hasher.places.available_permits() == 0).await;
 
         // When one more comes, then it is sent away at once.
         assert_eq!(hasher.run(|| 8).await, Err(Busy));

@@ -566,9 +566,11 @@ fn stored(written: &[Record]) -> Vec<Record> {
                 tasks.remove(&task);
                 assignments.retain(|attempt, _| attempt.task != task);
             }
-            Record::Result(_) | Record::Files(_) | Record::Removed(_) | Record::Forgotten(_) => {
-                rest.push(record);
-            }
+            Record::Result(_)
+            | Record::Files(_)
+            | Record::Removed(_)
+            | Record::Forgotten(_)
+            | Record::Account(_) => rest.push(record),
         }
     }
     let mut tasks: Vec<_> = tasks.into_values().collect();
@@ -588,7 +590,11 @@ fn live(stored: &[Record]) -> Vec<Record> {
     let is_live = |record: &&Record| match record {
         Record::TaskAdded(task) => !task.state.status.is_final(),
         Record::Assignment(assignment) => assignment.ended.is_none(),
-        Record::Result(_) | Record::Files(_) | Record::Removed(_) | Record::Forgotten(_) => false,
+        Record::Result(_)
+        | Record::Files(_)
+        | Record::Removed(_)
+        | Record::Forgotten(_)
+        | Record::Account(_) => false,
         _ => true,
     };
     stored.iter().filter(is_live).cloned().collect()

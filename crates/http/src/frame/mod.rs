@@ -23,7 +23,7 @@ pub(crate) use self::{
     compress::WorthIt,
     cors::cors,
     limits::{Limits, within_limits},
-    produce::json_only,
+    produce::{json_only, preferred},
 };
 use crate::context::RequestId;
 

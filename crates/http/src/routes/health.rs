@@ -14,6 +14,7 @@ problems! {
 #[utoipa::path(
     get,
     path = "/health",
+    operation_id = "health",
     tag = "master",
     security(()),
     responses((status = 200, description = "It is alive.", body = Health), Always)
@@ -32,6 +33,7 @@ pub(super) async fn health(State(context): State<Context>) -> Json<Health> {
 #[utoipa::path(
     get,
     path = "/ready",
+    operation_id = "ready",
     tag = "master",
     security(()),
     responses(

@@ -1,11 +1,24 @@
 //! Every path, thin over the operator; and which of them are open to whom.
 
+mod audit;
+mod auth;
 mod docs;
+mod files;
 mod health;
+mod keys;
+mod logs;
+mod submit;
+mod tasks;
+mod users;
+mod workers;
 
 use axum::{Router, middleware, routing::get};
 use cloudai_api::Code;
 use tower_http::compression::CompressionLayer;
+use utoipa::{
+    Path as _,
+    openapi::{HttpMethod, PathItem, security::SecurityRequirement},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -15,11 +28,65 @@ use crate::{
     refusal::Refusal,
 };
 
-/// All paths that the document describes.
+/// All paths that the document describes. Those of `open` ask for no token.
 pub(crate) fn documented() -> OpenApiRouter<Context> {
-    OpenApiRouter::with_openapi(openapi::begin())
+    let open = OpenApiRouter::new()
         .routes(routes!(health::health))
-        .routes(routes!(health::ready))
+        .routes(routes!(health::ready));
+    let json = OpenApiRouter::new()
+        .routes(routes!(auth::register))
+        .routes(routes!(auth::login))
+        .routes(routes!(auth::logout))
+        .routes(routes!(auth::me))
+        .routes(routes!(auth::change_password))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::one, users::change, users::delete))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::delete))
+        .routes(routes!(audit::list))
+        .routes(routes!(tasks::list, submit::submit))
+        .routes(routes!(submit::submit_batch))
+        .routes(routes!(tasks::one, tasks::change, tasks::cancel))
+        .routes(routes!(tasks::events))
+        .routes(routes!(tasks::explain))
+        .routes(routes!(workers::list, workers::register))
+        .routes(routes!(workers::one, workers::unregister))
+        .routes(routes!(workers::tasks))
+        .routes(routes!(workers::drain))
+        .routes(routes!(files::list))
+        .routes(routes!(files::of_task, files::delete))
+        .layer(middleware::from_fn(frame::json_only));
+    let bytes = OpenApiRouter::new()
+        .routes(routes!(logs::log))
+        .routes(routes!(files::archive));
+    let router = OpenApiRouter::with_openapi(openapi::begin())
+        .merge(open)
+        .merge(json)
+        .merge(bytes);
+    secured(with_download(router))
+}
+
+/// A path of several names, which OpenAPI has no word for, is one parameter in the document.
+fn with_download(mut router: OpenApiRouter<Context>) -> OpenApiRouter<Context> {
+    let mut operation = files::__path_download::operation();
+    operation.tags = Some(vec!["files".to_owned()]);
+    let item = PathItem::new(HttpMethod::Get, operation);
+    let paths = &mut router.get_openapi_mut().paths.paths;
+    paths.insert(files::__path_download::path(), item);
+    router.route(
+        "/api/files/{task}/download/{*path}",
+        get(files::download),
+    )
+}
+
+/// Whatever does not say otherwise needs a token.
+fn secured(mut router: OpenApiRouter<Context>) -> OpenApiRouter<Context> {
+    let none: [&str; 0] = [];
+    router.get_openapi_mut().security = Some(vec![
+        SecurityRequirement::new("bearer", none),
+        SecurityRequirement::new("cookie", none),
+    ]);
+    router
 }
 
 /// Everything, with what stands around it.

@@ -1,6 +1,10 @@
 //! What this master counts, and what is looked at when somebody asks for it.
 
-use cloudai_metrics::{DiskState, State, SubmitRefused};
+use cloudai_metrics::{
+    DiskState, State, SubmitRefused,
+    history::{Point, Resolution},
+};
+use cloudai_model::{Wall, WorkerId};
 use cloudai_operator::Operator as _;
 
 use super::Master;
@@ -11,6 +15,17 @@ impl Master {
         self.metrics.submit_refused(reason);
     }
 
+    /// What a worker used; one that was registered and never heard of has said nothing.
+    pub(super) fn used_by(
+        &self,
+        worker: &WorkerId,
+        resolution: Resolution,
+        since: Option<Wall>,
+    ) -> Option<Vec<Point>> {
+        let is_known = self.snapshot().workers.contains_key(worker);
+        is_known.then(|| self.history.of(worker, resolution, since, self.now()))
+    }
+
     /// Everything counted, with what is as it is now.
     pub(super) fn metrics_text(&self) -> String {
         let (snapshot, degraded, told) = (self.snapshot(), self.degraded(), self.disks());
@@ -19,7 +34,7 @@ impl Master {
             .disks
             .iter()
             .flat_map(|disk| {
-                disk.holds.iter().map(|holds| DiskState {
+                disk.holds.iter().copied().map(move |holds| DiskState {
                     holds,
                     total_bytes: disk.total_bytes,
                     free_bytes: disk.free_bytes,

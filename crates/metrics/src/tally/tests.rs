@@ -8,7 +8,8 @@ use std::{
 use cloudai_core::{Call, Core, Heartbeat, Hello, Settings, Snapshot, policy::RoundRobin};
 use cloudai_model::{
     AttemptId, AttemptReport, Capacity, ContainerEnd, Exit, HostUsage, Now, PeakUsage, Phase,
-    TaskDraft, Whole, WorkerId, record::TaskRecord,
+    TaskDraft, Whole, WorkerId,
+    record::{AssignmentRecord, TaskRecord, WorkerRecord},
 };
 use proptest::prelude::*;
 
@@ -21,6 +22,8 @@ struct Records {
     tasks: BTreeMap<TaskId, TaskRecord>,
     retries: BTreeMap<&'static str, u64>,
     placements: u64,
+    /// Attempts that have not ended.
+    attempts: BTreeMap<AttemptId, AssignmentRecord>,
     results: Vec<ResultRecord>,
 }
 
@@ -40,7 +43,13 @@ impl Records {
                 }
                 task.state = state.clone();
             }
-            Record::Assignment(record) if record.ended.is_none() => self.placements += 1,
+            Record::Assignment(record) if record.ended.is_none() => {
+                self.placements += 1;
+                self.attempts.insert(record.attempt.clone(), record.clone());
+            }
+            Record::Assignment(record) => {
+                self.attempts.remove(&record.attempt);
+            }
             Record::Result(result) => self.results.push((**result).clone()),
             _ => {}
         }
@@ -72,7 +81,8 @@ fn worker(number: u8) -> WorkerId {
 const CALL: Call = Call(1);
 
 impl Site {
-    fn on(tasks: Vec<TaskRecord>) -> Self {
+    /// On what a master before left: live tasks, and their attempts.
+    fn on(tasks: Vec<TaskRecord>, attempts: Vec<AssignmentRecord>) -> Self {
         let cluster = "c-test".parse().unwrap();
         let metrics = Metrics::default();
         let history = Arc::new(History::default());
@@ -87,26 +97,36 @@ impl Site {
             heartbeats: BTreeMap::new(),
         };
         let (number, order) = tasks.iter().fold((0, 0), |(number, order), task| {
-            (
-                number.max(task.task.number().unwrap_or(0)),
-                order.max(task.order),
-            )
+            (number.max(task.task.number().unwrap_or(0)), order.max(task.order))
         });
+        for number in 0..2 {
+            let known = WorkerRecord {
+                worker: worker(number),
+                address: "10.0.0.2".parse().unwrap(),
+                capacity: None,
+                version: None,
+                labels: BTreeMap::new(),
+                registration: 7,
+                registered_at: Wall(0),
+                last_seen_at: None,
+                draining: false,
+            };
+            site.step(Input::Restore(Box::new(Record::Worker(known))));
+        }
         for task in tasks {
             site.records.tasks.insert(task.task.clone(), task.clone());
             site.step(Input::Restore(Box::new(Record::TaskAdded(Box::new(task)))));
+        }
+        for attempt in attempts {
+            let told = (attempt.worker.clone(), attempt.attempt.clone());
+            site.sent.push(told);
+            site.step(Input::Restore(Box::new(Record::Assignment(attempt))));
         }
         site.step(Input::Restored {
             highest_task_number: Some(number),
             highest_order: order,
         });
         for number in 0..2 {
-            site.step(Input::AddWorker {
-                call: CALL,
-                worker: worker(number),
-                address: "10.0.0.2".parse().unwrap(),
-                registration: 7,
-            });
             site.step(Input::Hello {
                 call: CALL,
                 hello: Hello {
@@ -132,8 +152,7 @@ impl Site {
         let mut effects = Vec::new();
         self.tally.takes(&input);
         self.core.step(self.now, input, &mut effects);
-        self.tally
-            .decided(self.now.mono, self.core.registry(), &effects);
+        self.tally.decided(self.now.mono, self.core.registry(), &effects);
         for effect in effects {
             match effect {
                 Effect::Write(record) => self.records.take(&record),
@@ -162,9 +181,7 @@ impl Site {
         });
         let mut lines = text.lines();
         let line = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("{series} is not told:\n{text}"))
-            .parse()
-            .unwrap()
+        line.unwrap_or_else(|| panic!("{series} is not told:\n{text}")).parse().unwrap()
     }
 
     fn check(&self) {
@@ -173,51 +190,26 @@ impl Site {
         };
         let tasks = catalogue::TASKS.name;
         for status in [TaskStatus::Queued, TaskStatus::Pending, TaskStatus::Running] {
-            is(
-                &format!("{tasks}{{status=\"{status}\"}}"),
-                self.records.with(status),
-            );
+            is(&format!("{tasks}{{status=\"{status}\"}}"), self.records.with(status));
         }
         let live = self.core.live_count() as u64;
-        let ours = self
-            .records
-            .tasks
-            .values()
-            .filter(|it| !it.state.status.is_final());
+        let ours = self.records.tasks.values().filter(|it| !it.state.status.is_final());
         assert_eq!(ours.count() as u64, live);
 
         for status in TaskStatus::ALL.iter().filter(|status| status.is_final()) {
-            let results = || {
-                self.records
-                    .results
-                    .iter()
-                    .filter(|it| it.status == *status)
-            };
+            let results = || self.records.results.iter().filter(|it| it.status == *status);
             let label = format!("{{status=\"{status}\"}}");
-            is(
-                &format!("cloudai_tasks_ended_total{label}"),
-                results().count() as u64,
-            );
-            let ran =
-                results().filter(|it| it.end.as_ref().is_some_and(|end| end.started_at.is_some()));
-            is(
-                &format!("cloudai_task_run_seconds_count{label}"),
-                ran.count() as u64,
-            );
+            is(&format!("cloudai_tasks_ended_total{label}"), results().count() as u64);
+            let ran = results().filter(|it| it.end.as_ref().is_some_and(|end| end.started_at.is_some()));
+            is(&format!("cloudai_task_run_seconds_count{label}"), ran.count() as u64);
         }
         for cause in ["failure", "machine"] {
             let expected = self.records.retries.get(cause).copied().unwrap_or(0);
-            is(
-                &format!("cloudai_task_retries_total{{cause=\"{cause}\"}}"),
-                expected,
-            );
+            is(&format!("cloudai_task_retries_total{{cause=\"{cause}\"}}"), expected);
         }
         for result in ["taken", "refused"] {
             let expected = self.heartbeats.get(result).copied().unwrap_or(0);
-            is(
-                &format!("cloudai_heartbeats_total{{result=\"{result}\"}}"),
-                expected,
-            );
+            is(&format!("cloudai_heartbeats_total{{result=\"{result}\"}}"), expected);
         }
         let policys = self.records.placements - self.agents;
         is("cloudai_placements_total{policy=\"round-robin\"}", policys);
@@ -241,11 +233,7 @@ impl Site {
             ..TaskDraft::default()
         };
         let spec = Arc::new(draft.check().unwrap().1);
-        self.step(Input::Submit {
-            call: CALL,
-            task: None,
-            spec,
-        });
+        self.step(Input::Submit { call: CALL, task: None, spec });
     }
 
     fn progress(&mut self, which: usize, phase: Phase) {
@@ -276,12 +264,7 @@ impl Site {
             files: Whole::Complete,
             in_order: false,
         });
-        self.step(Input::Finished {
-            call: CALL,
-            worker,
-            report,
-            log_tail: String::new(),
-        });
+        self.step(Input::Finished { call: CALL, worker, report, log_tail: String::new() });
     }
 
     fn apply(&mut self, action: u8, which: usize, millis: u64) {
@@ -310,16 +293,9 @@ impl Site {
             (10, _, Some(task)) => self.step(Input::Cancel { call: CALL, task }),
             (11, _, Some(task)) => {
                 let worker = worker(u8::try_from(which % 3).unwrap());
-                self.step(Input::Place {
-                    call: CALL,
-                    task,
-                    worker,
-                });
+                self.step(Input::Place { call: CALL, task, worker });
             }
-            (12, ..) => self.step(Input::RemoveWorker {
-                call: CALL,
-                worker: worker(0),
-            }),
+            (12, ..) => self.step(Input::RemoveWorker { call: CALL, worker: worker(0) }),
             (13, ..) => {
                 // The third is not registered.
                 let worker = worker(u8::try_from(which % 3).unwrap());
@@ -332,10 +308,7 @@ impl Site {
                     last_sequence: None,
                     unwell: None,
                 };
-                self.step(Input::Heartbeat {
-                    call: CALL,
-                    heartbeat,
-                });
+                self.step(Input::Heartbeat { call: CALL, heartbeat });
             }
             _ => self.step(Input::Tick),
         }
@@ -349,7 +322,7 @@ fn actions() -> impl Strategy<Value = Vec<(u8, usize, u64)>> {
 proptest! {
     #[test]
     fn whatever_happens_it_is_counted_once(actions in actions(), later in actions()) {
-        let mut site = Site::on(Vec::new());
+        let mut site = Site::on(Vec::new(), Vec::new());
         for (action, which, millis) in actions {
             site.apply(action, which, millis);
             site.check();
@@ -364,7 +337,8 @@ proptest! {
         let live: Vec<_> = live.cloned().collect();
         let started: BTreeSet<_> = live.iter().filter(|task| task.state.first_started_at.is_some())
             .map(|task| task.task.clone()).collect();
-        let mut again = Site::on(live);
+        let attempts = site.records.attempts.values().cloned().collect();
+        let mut again = Site::on(live, attempts);
         again.check();
         for (action, which, millis) in later {
             again.apply(action, which, millis);
@@ -378,7 +352,7 @@ proptest! {
 #[test]
 fn a_retried_task_waited_once() {
     // Given a task that runs, fails, and runs again after its pause,
-    let mut site = Site::on(Vec::new());
+    let mut site = Site::on(Vec::new(), Vec::new());
     site.submit();
     site.now.wall.0 += 4000;
     site.progress(0, Phase::Running);
@@ -392,28 +366,19 @@ fn a_retried_task_waited_once() {
     // then its wait is the one before the first start, and it was retried once.
     assert_eq!(site.told("cloudai_task_wait_seconds_count"), 1.0);
     assert_eq!(site.told("cloudai_task_wait_seconds_sum"), 4.0);
-    assert_eq!(
-        site.told("cloudai_task_retries_total{cause=\"failure\"}"),
-        1.0
-    );
+    assert_eq!(site.told("cloudai_task_retries_total{cause=\"failure\"}"), 1.0);
     site.check();
 }
 
 #[test]
 fn what_workers_say_they_use_is_remembered_until_they_are_unregistered() {
-    let mut site = Site::on(Vec::new());
+    let mut site = Site::on(Vec::new(), Vec::new());
     site.apply(13, 1, 0);
     let of = |site: &Site| {
         let resolution = crate::history::Resolution::Minute;
-        site.tally
-            .history
-            .of(&worker(1), resolution, None, site.now)
-            .len()
+        site.tally.history.of(&worker(1), resolution, None, site.now).len()
     };
     assert_eq!(of(&site), 1);
-    site.step(Input::RemoveWorker {
-        call: CALL,
-        worker: worker(1),
-    });
+    site.step(Input::RemoveWorker { call: CALL, worker: worker(1) });
     assert_eq!(of(&site), 0);
 }

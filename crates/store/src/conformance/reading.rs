@@ -193,7 +193,7 @@ pub(crate) async fn pages_by_user_and_status_stay_right_while_tasks_come_and_cha
                 ..TaskQuery::newest(7)
             };
             let at_first = TaskQuery {
-                limit: usize::MAX,
+                limit: 9_999,
                 ..query.clone()
             };
             let mut expected = orders(&store.tasks(&at_first).await.unwrap());

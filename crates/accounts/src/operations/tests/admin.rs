@@ -1,0 +1,368 @@
+//! What admins do with users, and who may not.
+
+use cloudai_model::{AccountState, UserLimits};
+
+use super::*;
+use crate::{AuditError, AuditQuery, Forbidden, RegisterError, UserError};
+
+#[tokio::test]
+async fn users_may_nothing_of_all_this_and_each_try_is_written_down() {
+    let cluster = Cluster::new().await;
+    cluster.user("bob").await;
+    let (_, ada) = cluster.user("ada").await;
+    let (accounts, bob, call) = (&cluster.accounts, name("bob"), call(1));
+    let needs = Forbidden::Role { needs: Role::Admin };
+    let refused = |result: Result<(), UserError>| match result {
+        Err(UserError::Forbidden(forbidden)) => assert_eq!(forbidden, needs),
+        other => panic!("{other:?}"),
+    };
+
+    refused(accounts.approve(&call, &ada, &bob).await.map(|_| ()));
+    refused(accounts.lock(&call, &ada, &bob).await.map(|_| ()));
+    refused(accounts.unlock(&call, &ada, &bob).await.map(|_| ()));
+    refused(
+        accounts
+            .set_role(&call, &ada, &ada.user, Role::Admin)
+            .await
+            .map(|_| ()),
+    );
+    let limits = UserLimits::default();
+    refused(
+        accounts
+            .set_limits(&call, &ada, &ada.user, limits)
+            .await
+            .map(|_| ()),
+    );
+    refused(accounts.delete_user(&call, &ada, &bob).await);
+    refused(accounts.user(&ada, &bob).map(|_| ()));
+    // Whether somebody is there isn't told either.
+    refused(accounts.user(&ada, &name("nobody")).map(|_| ()));
+    refused(accounts.users(&ada, None, 10).map(|_| ()));
+    assert!(
+        accounts
+            .set_password(&call, &ada, &bob, "an entirely new one".into())
+            .await
+            .is_err()
+    );
+    assert!(accounts.keys(&ada, &bob).is_err());
+    assert!(accounts.rotate_token_key(&call, &ada, true).await.is_err());
+    let made = accounts
+        .create_user(&call, &ada, draft("cyd"), Role::Admin)
+        .await;
+    assert!(matches!(made, Err(RegisterError::Forbidden(_))));
+    let page = accounts
+        .audit_page(
+            &ada,
+            AuditQuery {
+                limit: 10,
+                ..AuditQuery::default()
+            },
+        )
+        .await;
+    assert!(matches!(page, Err(AuditError::Forbidden(_))));
+
+    let lines = cluster.audit_lines();
+    let refused: Vec<_> = lines
+        .iter()
+        .filter(|line| line.ends_with("refused"))
+        .collect();
+    assert_eq!(
+        refused,
+        [
+            "user.approve bob refused",
+            "user.lock bob refused",
+            "user.unlock bob refused",
+            "user.role ada refused",
+            "user.limits ada refused",
+            "user.delete bob refused",
+            "user.password bob refused",
+            "token-key.rotate  refused",
+            "user.create cyd refused",
+        ]
+    );
+    // What is wrong with a draft is in the audit by its field alone: a password may stand in the wrong one.
+    let bad = UserDraft {
+        username: "hunter2 hunter2".into(),
+        password: "short".into(),
+        ..draft("x")
+    };
+    assert!(
+        accounts
+            .create_user(&call, &Identity::local(), bad, Role::User)
+            .await
+            .is_err()
+    );
+    let key = "cak_0000000000000000_hunter2";
+    assert!(accounts.delete_key(&call, &ada, key).await.is_err());
+    let [.., draft, key] = &cluster.store.whole_audit()[..] else {
+        panic!("it is empty");
+    };
+    let shown = |record: &AuditRecord| format!("{}: {}", record.target, record.detail);
+    assert_eq!(shown(draft), "(no name): invalid: username, password");
+    assert_eq!(shown(key), "(no id): there is no key of this id");
+    // She sees herself.
+    assert_eq!(accounts.user(&ada, &name("ada")).unwrap().user, name("ada"));
+    assert_eq!(accounts.me(&ada).unwrap().role, Role::User);
+}
+
+#[tokio::test]
+async fn the_last_active_admin_stays() {
+    let cluster = Cluster::new().await;
+    let (accounts, admin) = (&cluster.accounts, cluster.admin().await);
+    cluster.user("ada").await;
+    let (me, ada) = (name("admin"), name("ada"));
+    let last = |result: Result<(), UserError>| {
+        assert!(
+            matches!(result, Err(UserError::LastAdmin { .. })),
+            "{result:?}"
+        );
+    };
+    last(accounts.lock(&call(1), &admin, &me).await.map(|_| ()));
+    last(
+        accounts
+            .set_role(&call(1), &admin, &me, Role::User)
+            .await
+            .map(|_| ()),
+    );
+    last(accounts.delete_user(&call(1), &admin, &me).await);
+    // An admin who is locked is no other one.
+    accounts
+        .set_role(&call(1), &admin, &ada, Role::Admin)
+        .await
+        .unwrap();
+    accounts.lock(&call(1), &admin, &ada).await.unwrap();
+    last(accounts.delete_user(&call(1), &admin, &me).await);
+    accounts.unlock(&call(1), &admin, &ada).await.unwrap();
+    accounts.delete_user(&call(1), &admin, &me).await.unwrap();
+    let ada = cluster.identity(&cluster.login("ada").await);
+    last(accounts.delete_user(&call(1), &ada, &name("ada")).await);
+}
+
+#[tokio::test]
+async fn of_two_admins_who_remove_each_other_at_once_one_stays() {
+    for _ in 0..20 {
+        let cluster = Cluster::new().await;
+        let admin = cluster.admin().await;
+        let made = cluster
+            .accounts
+            .create_user(&call(0), &admin, draft("ada"), Role::Admin)
+            .await;
+        made.unwrap();
+        let ada = cluster.identity(&cluster.login("ada").await);
+        let (other, me) = (name("ada"), name("admin"));
+        let context = call(1);
+        let (one, two) = tokio::join!(
+            cluster.accounts.delete_user(&context, &admin, &other),
+            cluster.accounts.delete_user(&context, &ada, &me),
+        );
+        assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_role_counts_from_the_next_request_on() {
+    let cluster = Cluster::new().await;
+    let admin = cluster.admin().await;
+    let (session, before) = cluster.user("ada").await;
+    let ada = name("ada");
+    cluster
+        .accounts
+        .set_role(&call(1), &admin, &ada, Role::Admin)
+        .await
+        .unwrap();
+    assert_eq!(cluster.identity(&session).role, Role::Admin);
+    assert_eq!(
+        cluster.accounts.recheck(&before, now(1).wall).unwrap().role,
+        Role::Admin
+    );
+    assert_eq!(cluster.last_audit().detail, "from user to admin");
+    cluster
+        .accounts
+        .set_role(&call(1), &admin, &ada, Role::User)
+        .await
+        .unwrap();
+    assert_eq!(cluster.identity(&session).role, Role::User);
+}
+
+#[tokio::test]
+async fn states_lead_where_they_should() {
+    let approval = AccountSettings {
+        registration: Registration::Approval,
+        ..settings()
+    };
+    let cluster = Cluster::with(approval).await;
+    let (accounts, admin) = (&cluster.accounts, cluster.admin().await);
+    accounts.register(&call(0), draft("ada")).await.unwrap();
+    let ada = name("ada");
+    let state = |result: Result<crate::User, UserError>| match result {
+        Ok(user) => user.state,
+        Err(UserError::State { expected, .. }) => panic!("expected {expected}"),
+        Err(error) => panic!("{error}"),
+    };
+    // Who awaits approval is not let in by an unlock.
+    assert!(matches!(
+        accounts.unlock(&call(1), &admin, &ada).await,
+        Err(UserError::State {
+            expected: AccountState::Locked,
+            ..
+        })
+    ));
+    assert_eq!(
+        state(accounts.lock(&call(1), &admin, &ada).await),
+        AccountState::Locked
+    );
+    assert_eq!(
+        state(accounts.lock(&call(1), &admin, &ada).await),
+        AccountState::Locked
+    );
+    assert!(matches!(
+        accounts.approve(&call(1), &admin, &ada).await,
+        Err(UserError::State {
+            expected: AccountState::AwaitsApproval,
+            ..
+        })
+    ));
+    assert_eq!(
+        state(accounts.unlock(&call(1), &admin, &ada).await),
+        AccountState::Active
+    );
+    assert_eq!(
+        state(accounts.approve(&call(1), &admin, &ada).await),
+        AccountState::Active
+    );
+    assert!(matches!(
+        accounts.lock(&call(1), &admin, &name("nobody")).await,
+        Err(UserError::NoSuchUser { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_set_password_ends_the_tokens_of_whoever_had_the_old_one() {
+    let cluster = Cluster::new().await;
+    let admin = cluster.admin().await;
+    let (session, _) = cluster.user("ada").await;
+    let new = || Secret::from("an entirely new one");
+    cluster
+        .accounts
+        .set_password(&call(1), &admin, &name("ada"), new())
+        .await
+        .unwrap();
+    assert!(!cluster.is_in(&session));
+    assert!(cluster.accounts.login(&call(1), "ada", new()).await.is_ok());
+    // The console can do it too, for an admin who has forgotten theirs.
+    let local = Identity::local();
+    cluster
+        .accounts
+        .set_password(&call(1), &local, &name("admin"), new())
+        .await
+        .unwrap();
+    assert!(
+        cluster
+            .accounts
+            .login(&call(1), "admin", new())
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn users_are_listed_by_name_and_page_with_nothing_secret() {
+    let cluster = Cluster::new().await;
+    let admin = cluster.admin().await;
+    for user in ["dan", "bob", "cyd"] {
+        cluster.user(user).await;
+    }
+    let (page, next) = cluster.accounts.users(&admin, None, 3).unwrap();
+    let names = |page: &[crate::User]| -> Vec<String> {
+        page.iter().map(|user| user.user.to_string()).collect()
+    };
+    assert_eq!(names(&page), ["admin", "bob", "cyd"]);
+    // Somebody comes in between, and the pages stay right.
+    cluster.user("abe").await;
+    let (rest, end) = cluster.accounts.users(&admin, next.as_ref(), 3).unwrap();
+    assert_eq!((names(&rest), end), (vec!["dan".to_owned()], None));
+    assert!(!format!("{page:?}").contains("argon2"));
+}
+
+#[tokio::test]
+async fn limits_are_ones_own_and_else_those_for_everybody() {
+    let limits = UserLimits {
+        queued_tasks: Some(10),
+        cpu_milli: Some(4000),
+        ..UserLimits::default()
+    };
+    let cluster = Cluster::with(AccountSettings {
+        limits,
+        ..settings()
+    })
+    .await;
+    let admin = cluster.admin().await;
+    cluster.user("ada").await;
+    let own = UserLimits {
+        queued_tasks: Some(99),
+        ..UserLimits::default()
+    };
+    cluster
+        .accounts
+        .set_limits(&call(1), &admin, &name("ada"), own)
+        .await
+        .unwrap();
+    assert_eq!(cluster.last_audit().detail, "queued_tasks 99");
+    let cluster = cluster.restarted().await;
+    let both = UserLimits {
+        queued_tasks: Some(99),
+        ..limits
+    };
+    assert_eq!(cluster.accounts.limits(&name("ada")), both);
+    assert_eq!(cluster.accounts.limits(&name("nobody")), limits);
+}
+
+#[tokio::test]
+async fn the_audit_is_read_by_pages_that_stay_right_while_it_grows() {
+    let cluster = Cluster::new().await;
+    let admin = cluster.admin().await;
+    for user in ["a", "b", "c", "d", "e"] {
+        let made = cluster
+            .accounts
+            .create_user(&call(5), &admin, draft(user), Role::User);
+        made.await.unwrap();
+    }
+    let query = AuditQuery {
+        user: Some(name("admin")),
+        action: Some("user.create".into()),
+        limit: 2,
+        ..AuditQuery::default()
+    };
+    let mut targets = Vec::new();
+    let mut before = None;
+    loop {
+        let query = AuditQuery {
+            before,
+            ..query.clone()
+        };
+        let page = cluster.accounts.audit_page(&admin, query).await.unwrap();
+        assert!(page.records.len() <= 2);
+        targets.extend(page.records.into_iter().map(|record| record.target));
+        cluster
+            .accounts
+            .create_user(&call(9), &admin, draft("late"), Role::User)
+            .await
+            .ok();
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(targets, ["e", "d", "c", "b", "a"]);
+    let since = AuditQuery {
+        since: Some(now(6).wall),
+        limit: 10,
+        ..AuditQuery::default()
+    };
+    let page = cluster.accounts.audit_page(&admin, since).await.unwrap();
+    assert!(
+        page.records.iter().all(|record| record.target == "late"),
+        "{page:?}"
+    );
+    assert_eq!(page.next, None);
+}

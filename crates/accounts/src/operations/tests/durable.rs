@@ -1,0 +1,236 @@
+//! What is answered is kept; what the store doesn't take is not there; keys and audit over time.
+
+use super::*;
+use crate::{Action, AuditEntry, How, LogoutError, RegisterError, RotateError, fakes::Fault};
+
+#[tokio::test]
+async fn what_the_store_refuses_is_not_there() {
+    let cluster = Cluster::new().await;
+    let (session, ada) = cluster.user("ada").await;
+    cluster.store.set_fault(Fault::Refuses);
+    let made = cluster.accounts.register(&call(1), draft("bob")).await;
+    assert!(matches!(made, Err(RegisterError::Store(_))));
+    let out = cluster.accounts.logout(&call(1), &ada).await;
+    assert!(matches!(out, Err(LogoutError::Store(_))));
+    assert!(cluster.is_in(&session));
+
+    cluster.store.set_fault(Fault::None);
+    cluster
+        .accounts
+        .register(&call(1), draft("bob"))
+        .await
+        .unwrap();
+    cluster.accounts.logout(&call(1), &ada).await.unwrap();
+    let cluster = cluster.restarted().await;
+    assert!(!cluster.is_in(&session));
+    cluster.login("bob").await;
+}
+
+#[tokio::test]
+async fn what_was_kept_in_spite_of_an_error_is_found_before_the_next_change() {
+    let cluster = Cluster::new().await;
+    cluster.store.set_fault(Fault::KeepsAndFails);
+    let made = cluster.accounts.register(&call(1), draft("bob")).await;
+    assert!(matches!(made, Err(RegisterError::Store(_))));
+    cluster.store.set_fault(Fault::None);
+    // Nobody was told that bob is there, and nobody else gets the name.
+    let again = cluster.accounts.register(&call(1), draft("bob")).await;
+    assert!(
+        matches!(again, Err(RegisterError::Taken { .. })),
+        "{again:?}"
+    );
+    cluster.login("bob").await;
+}
+
+#[tokio::test]
+async fn a_full_disk_keeps_nobody_out_and_the_audit_is_kept_once_there_is_room() {
+    let cluster = Cluster::new().await;
+    cluster.user("ada").await;
+    cluster.store.set_fault(Fault::Refuses);
+    let admin = cluster.admin().await;
+    let wrong = cluster
+        .accounts
+        .login(&call(0), "ada", "wrong".into())
+        .await;
+    assert!(wrong.is_err());
+    let entry = AuditEntry::new(&call(2), Some(&admin), Action::TaskCancel).target("task-7");
+    assert!(cluster.accounts.audit(entry).await.is_err());
+    let before = cluster.store.whole_audit().len();
+
+    cluster.store.set_fault(Fault::None);
+    let entry = AuditEntry::new(&call(3), Some(&admin), Action::TaskCancel).target("task-8");
+    cluster.accounts.audit(entry).await.unwrap();
+    let lines = cluster.audit_lines();
+    assert_eq!(
+        lines[before..],
+        [
+            "auth.login admin done",
+            "auth.login ada refused",
+            "task.cancel task-7 done",
+            "task.cancel task-8 done",
+        ]
+    );
+    let numbers: Vec<_> = cluster
+        .store
+        .whole_audit()
+        .iter()
+        .map(|it| it.number)
+        .collect();
+    assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+}
+
+#[tokio::test]
+async fn records_of_many_at_a_time_are_few_commits_and_all_there() {
+    let cluster = Cluster::new().await;
+    let before = cluster.store.whole_audit().len();
+    let lists = cluster.store.lists();
+    let tasks: Vec<_> = (0..500)
+        .map(|number| {
+            let accounts = cluster.accounts.clone();
+            tokio::spawn(async move {
+                let entry = AuditEntry::new(&call(1), None, Action::TaskSubmit);
+                accounts.audit(entry.target(format!("task-{number}"))).await
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    assert_eq!(cluster.store.whole_audit().len(), before + 500);
+    let commits = cluster.store.lists() - lists;
+    assert!(commits < 250, "{commits} commits");
+}
+
+#[tokio::test]
+async fn a_change_that_has_begun_ends_also_when_nobody_waits_for_it() {
+    let cluster = Cluster::new().await;
+    let (session, ada) = cluster.user("ada").await;
+    let guard = cluster.accounts.0.writer.lock().await;
+    let accounts = cluster.accounts.clone();
+    let caller = tokio::spawn(async move { accounts.logout(&call(1), &ada).await });
+    tokio::task::yield_now().await;
+    caller.abort();
+    assert!(caller.await.unwrap_err().is_cancelled());
+    drop(guard);
+    // Whoever has the lock next comes behind it.
+    let ended = async {
+        while cluster.is_in(&session) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), ended)
+        .await
+        .unwrap();
+    assert_eq!(cluster.last_audit().action, "auth.logout");
+}
+
+#[tokio::test]
+async fn refusals_of_one_place_fill_no_disk() {
+    let cluster = Cluster::new().await;
+    let (_, ada) = cluster.user("ada").await;
+    let before = cluster.store.whole_audit().len();
+    for _ in 0..1000 {
+        let refused = cluster.accounts.lock(&call(1), &ada, &name("admin")).await;
+        assert!(refused.is_err());
+    }
+    let written = cluster.store.whole_audit().len() - before;
+    assert!((50..=101).contains(&written), "{written}");
+}
+
+#[tokio::test]
+async fn a_rotated_key_leaves_tokens_be_and_one_that_was_seen_ends_them() {
+    let cluster = Cluster::new().await;
+    let (old, _) = cluster.user("ada").await;
+    let admin = cluster.admin().await;
+    cluster
+        .accounts
+        .rotate_token_key(&call(1), &admin, false)
+        .await
+        .unwrap();
+    let new = cluster.login("ada").await;
+    assert_ne!(
+        old.token.expose().split('.').next(),
+        new.token.expose().split('.').next()
+    );
+    assert!(cluster.is_in(&old) && cluster.is_in(&new));
+    let cluster = cluster.restarted().await;
+    assert!(cluster.is_in(&old) && cluster.is_in(&new));
+
+    cluster
+        .accounts
+        .rotate_token_key(&call(1), &admin, true)
+        .await
+        .unwrap();
+    assert!(!cluster.is_in(&old) && !cluster.is_in(&new));
+    assert_eq!(cluster.last_audit().detail, "all tokens end");
+    let cluster = cluster.restarted().await;
+    assert!(!cluster.is_in(&old));
+    assert!(cluster.is_in(&cluster.login("ada").await));
+}
+
+#[tokio::test]
+async fn a_secret_that_was_set_signs_and_is_rotated_by_setting_another() {
+    let store = Arc::new(MemoryAccounts::new());
+    let folder = tempfile::tempdir().unwrap();
+    let open = |secret: &str| {
+        let (store, secret) = (store.clone(), Secret::from(secret));
+        Accounts::open(store, folder.path(), Some(secret), settings(), now(0))
+    };
+    let one = "1".repeat(32);
+    let accounts = open(&one).await.unwrap().0;
+    let password = || Secret::from("password of admin");
+    let session = accounts.login(&call(0), "admin", password()).await.unwrap();
+    let shown = Credential::Token(session.token.expose());
+    let error = accounts
+        .rotate_token_key(&call(1), &Identity::local(), true)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, RotateError::Ring(_)), "{error}");
+
+    let accounts = open(&"2".repeat(32)).await.unwrap().0;
+    assert!(accounts.authenticate(shown, now(1).wall).is_ok());
+    let error = open("short").await.map(|_| ()).unwrap_err().to_string();
+    assert!(
+        error.contains("JWT_SECRET is 5 bytes long: expected 32"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn tending_rotates_an_old_key_and_forgets_what_counts_no_more() {
+    let cluster = Cluster::new().await;
+    let (_, ada) = cluster.user("ada").await;
+    cluster.accounts.logout(&call(1), &ada).await.unwrap();
+    let How::Token { id, .. } = &ada.how else {
+        panic!("{ada:?}");
+    };
+    let days = |days: u64| now(days * 86_400);
+    let kids = || cluster.accounts.ring().kids().count();
+
+    cluster.accounts.tend(now(1)).await.unwrap();
+    // The day after the token's end it is remembered still: a clock may be set back.
+    cluster.accounts.tend(now(24 * 3600)).await.unwrap();
+    assert!(cluster.accounts.directory().has_ended(id));
+    cluster.accounts.tend(days(2)).await.unwrap();
+    assert!(!cluster.accounts.directory().has_ended(id));
+    assert_eq!(kids(), 1);
+
+    cluster.accounts.tend(days(91)).await.unwrap();
+    assert_eq!(kids(), 2);
+    assert_eq!(cluster.last_audit().action, "token-key.rotate");
+    cluster.accounts.tend(days(92)).await.unwrap();
+    assert_eq!(kids(), 1);
+
+    // A year later what was done at first is forgotten, and that the key was rotated then is not.
+    let first = cluster.store.whole_audit()[0].number;
+    cluster.accounts.tend(days(366)).await.unwrap();
+    let audit = cluster.store.whole_audit();
+    assert!(
+        audit[0].number > first && audit[0].action == "token-key.rotate",
+        "{audit:?}"
+    );
+    // Numbers go on.
+    let cluster = cluster.restarted().await;
+    cluster.admin().await;
+    assert!(cluster.last_audit().number > audit.last().unwrap().number);
+}

@@ -1,0 +1,186 @@
+//! Users, for admins.
+
+use axum::{Json as Answer, extract::State, http::StatusCode};
+use cloudai_accounts::Permission;
+use cloudai_api::{Mistake, Mistakes, NewUser, Page, User, UserChange};
+use cloudai_model::{AccountState, Role, Setting, UserLimits, UserName};
+
+use super::auth::draft;
+use crate::{
+    Context,
+    auth::Caller,
+    body::Json,
+    openapi::problems,
+    query::{Id, Query},
+    refusal::Refusal,
+};
+
+problems! {
+    /// What a list of users may answer.
+    ListProblems: InvalidParameter, Unauthenticated, AdminOnly, MethodNotAllowed, NotAcceptable, Internal, TimedOut,
+        Overloaded
+}
+problems! {
+    /// What a look at one user may answer.
+    LookProblems: InvalidParameter, Unauthenticated, AdminOnly, KeyScope, NotFound, MethodNotAllowed, NotAcceptable,
+        Internal, TimedOut, Overloaded
+}
+problems! {
+    /// What the making of a user may answer.
+    MakeProblems: BadRequest, InvalidJson, InvalidBody, Unauthenticated, AdminOnly, KeyScope,
+        CrossOrigin, MethodNotAllowed, NotAcceptable, RequestTimeout, NameTaken, TooMany, TooLarge,
+        UnsupportedMediaType, Internal, StoreAway, TimedOut, Overloaded
+}
+problems! {
+    /// What a change of a user may answer.
+    ChangeProblems: BadRequest, InvalidJson, InvalidBody, Unauthenticated, AdminOnly, KeyScope,
+        CrossOrigin, NotFound, MethodNotAllowed, NotAcceptable, RequestTimeout, WrongState,
+        LastAdmin, TooLarge, UnsupportedMediaType, Internal, StoreAway, TimedOut, Overloaded,
+        ShuttingDown
+}
+
+/// The users, by name.
+#[utoipa::path(
+    get,
+    path = "/api/users",
+    operation_id = "list_users",
+    tag = "accounts",
+    params(
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
+            description = "At most so many; 100 if none."),
+        ("cursor" = Option<String>, Query, description = "The next_cursor of the page before."),
+    ),
+    responses((status = 200, description = "Users.", body = Page<User>), ListProblems)
+)]
+pub(super) async fn list(
+    State(context): State<Context>,
+    caller: Caller,
+    mut query: Query,
+) -> Result<Answer<Page<User>>, Refusal> {
+    let paging = query.paging::<String>("users");
+    query.finish()?;
+    let after: Option<UserName> = paging.after.and_then(|name| name.parse().ok());
+    let accounts = &context.accounts;
+    let (users, next) = accounts.users(&caller.identity, after.as_ref(), paging.limit)?;
+    Ok(Answer(Page::ending_at(
+        users.iter().map(User::from).collect(),
+        "users",
+        next.map(|name| name.to_string()),
+    )))
+}
+
+/// One user; everybody sees themselves.
+#[utoipa::path(
+    get,
+    path = "/api/users/{name}",
+    operation_id = "get_user",
+    tag = "accounts",
+    params(("name" = String, Path, description = "The user.")),
+    responses((status = 200, description = "The user.", body = User), LookProblems)
+)]
+pub(super) async fn one(
+    State(context): State<Context>,
+    caller: Caller,
+    Id(user): Id<UserName>,
+    query: Query,
+) -> Result<Answer<User>, Refusal> {
+    query.finish()?;
+    let user = context.accounts.user(&caller.identity, &user)?;
+    Ok(Answer(User::from(&user)))
+}
+
+/// Makes somebody a user who may log in at once.
+#[utoipa::path(
+    post,
+    path = "/api/users",
+    operation_id = "create_user",
+    tag = "accounts",
+    request_body = NewUser,
+    responses((status = 201, description = "There is such a user now.", body = User), MakeProblems)
+)]
+pub(super) async fn create(
+    State(context): State<Context>,
+    caller: Caller,
+    body: Json<NewUser>,
+) -> Result<(StatusCode, Answer<User>), Refusal> {
+    let NewUser { user, role } = body.value;
+    let (call, who) = (&caller.call.0, &caller.identity);
+    let role = role.unwrap_or(Role::User);
+    let made = context.accounts.create_user(call, who, draft(user), role);
+    Ok((StatusCode::CREATED, Answer(User::from(&made.await?))))
+}
+
+/// Changes role, state, limits and password, in this order: each holds if what follows it is refused.
+#[utoipa::path(
+    patch,
+    path = "/api/users/{name}",
+    operation_id = "change_user",
+    tag = "accounts",
+    params(("name" = String, Path, description = "The user.")),
+    request_body = UserChange,
+    responses((status = 200, description = "The user as it is now.", body = User), ChangeProblems)
+)]
+pub(super) async fn change(
+    State(context): State<Context>,
+    caller: Caller,
+    Id(user): Id<UserName>,
+    body: Json<UserChange>,
+) -> Result<Answer<User>, Refusal> {
+    let (call, who, accounts) = (&caller.call.0, &caller.identity, &context.accounts);
+    let change = body.value;
+    // Before anything of it is done. What each part needs it says itself.
+    caller.may(Permission::Administer)?;
+    let now = accounts.user(who, &user)?;
+    if change.state == Some(AccountState::AwaitsApproval) {
+        let mut mistakes = Mistakes::default();
+        let detail = "nobody is sent back to await approval: expected active or locked";
+        mistakes.push(Mistake::at("/state", detail));
+        return Err(Refusal::mistakes(mistakes));
+    }
+    if let Some(role) = change.role {
+        accounts.set_role(call, who, &user, role).await?;
+    }
+    match (change.state, now.state) {
+        (Some(AccountState::Active), AccountState::AwaitsApproval) => {
+            accounts.approve(call, who, &user).await?;
+        }
+        (Some(AccountState::Active), _) => drop(accounts.unlock(call, who, &user).await?),
+        (Some(AccountState::Locked), _) => drop(accounts.lock(call, who, &user).await?),
+        (Some(AccountState::AwaitsApproval) | None, _) => {}
+    }
+    let limits = match change.limits {
+        Setting::Keep => None,
+        Setting::Clear => Some(UserLimits::default()),
+        Setting::To(limits) => Some(limits),
+    };
+    if let Some(limits) = limits {
+        accounts.set_limits(call, who, &user, limits).await?;
+        context.operator.limit_user(&user, limits).await?;
+    }
+    if let Some(password) = change.password {
+        accounts.set_password(call, who, &user, password).await?;
+    }
+    let user = accounts.user(who, &user)?;
+    Ok(Answer(User::from(&user)))
+}
+
+/// Removes a user with all of their keys. Their tasks and files stay.
+#[utoipa::path(
+    delete,
+    path = "/api/users/{name}",
+    operation_id = "delete_user",
+    tag = "accounts",
+    params(("name" = String, Path, description = "The user.")),
+    responses((status = 204, description = "There is no such user any more."), ChangeProblems)
+)]
+pub(super) async fn delete(
+    State(context): State<Context>,
+    caller: Caller,
+    Id(user): Id<UserName>,
+) -> Result<StatusCode, Refusal> {
+    let (call, who) = (&caller.call.0, &caller.identity);
+    context.accounts.delete_user(call, who, &user).await?;
+    let none = UserLimits::default();
+    context.operator.limit_user(&user, none).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,12 @@
+//! The server as clients meet it: real connections, real accounts, over a fake master
+//! (`support/master.rs`).
+
+mod accounts;
+mod document;
+mod files;
+mod frame;
+mod logs;
+mod safety;
+mod support;
+mod tasks;
+mod workers;
