@@ -19,8 +19,8 @@ mod worker;
 
 pub use self::{
     account::{
-        AuditEntry, ChangePassword, Key, Limits, LoggedIn, Login, MadeKey, NewKey, NewUser, Register,
-        Secret, User, UserChange,
+        AuditEntry, ChangePassword, Key, Limits, LoggedIn, Login, MadeKey, NewKey, NewUser,
+        Register, Secret, User, UserChange,
     },
     events::{TimelineEvent, timeline},
     figures::{Time, gb, rounded},

@@ -353,9 +353,13 @@ impl FromJson for NewTask {
         fields.finish();
         // What can be read can be wrong all the same: all of it is told at once. A deadline is checked
         // against the clock later, and an image that is missing was named.
-        let draft = task.clone().into_draft(Wall(0), at, &mut Mistakes::default());
+        let draft = task
+            .clone()
+            .into_draft(Wall(0), at, &mut Mistakes::default());
         if let Err(mut errors) = draft.check() {
-            errors.0.retain(|error| is_named || error.field != "docker_image");
+            errors
+                .0
+                .retain(|error| is_named || error.field != "docker_image");
             task.explain(errors, at, mistakes);
         }
         Some(task)

@@ -207,8 +207,14 @@ mod tests {
             (&[("sec-fetch-site", "same-site")], false),
             (&[("sec-fetch-site", "cross-site")], false),
             (&[("sec-fetch-site", "none")], false),
-            (&[("origin", "http://here:8080"), ("host", "here:8080")], true),
-            (&[("origin", "http://here:9090"), ("host", "here:8080")], false),
+            (
+                &[("origin", "http://here:8080"), ("host", "here:8080")],
+                true,
+            ),
+            (
+                &[("origin", "http://here:9090"), ("host", "here:8080")],
+                false,
+            ),
             (&[("origin", "http://evil"), ("host", "here:8080")], false),
             (&[("origin", "null"), ("host", "here:8080")], false),
             (
@@ -229,13 +235,12 @@ mod tests {
 
     #[test]
     fn one_authorization_counts_and_a_cookie_only_without_it() {
-        let shown = |pairs: &[(&'static str, &'static str)]| {
-            match Shown::in_headers(&headers(pairs)) {
+        let shown =
+            |pairs: &[(&'static str, &'static str)]| match Shown::in_headers(&headers(pairs)) {
                 Ok(Shown::Bearer(text)) => format!("bearer {text}"),
                 Ok(Shown::Cookie(text)) => format!("cookie {text}"),
                 Err(_) => "nobody".to_owned(),
-            }
-        };
+            };
         let cookie = ("cookie", "a=b; cloudai_session=tok; c=d");
         assert_eq!(shown(&[]), "nobody");
         assert_eq!(shown(&[cookie]), "cookie tok");

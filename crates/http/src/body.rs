@@ -42,7 +42,9 @@ impl<T: FromJson> Json<T> {
         let bytes = read(request, context.settings.most_batch_bytes, context).await?;
         // Thousands of tasks take some milliseconds that nobody else shall wait for.
         let parsed = tokio::task::spawn_blocking(move || Self::of(&bytes));
-        parsed.await.unwrap_or_else(|error| Err(Refusal::internal(&error)))
+        parsed
+            .await
+            .unwrap_or_else(|error| Err(Refusal::internal(&error)))
     }
 }
 
@@ -102,7 +104,10 @@ async fn collect(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| {
-            Refusal::new(Code::BadRequest, "the body broke off, or is not framed as HTTP has it")
+            Refusal::new(
+                Code::BadRequest,
+                "the body broke off, or is not framed as HTTP has it",
+            )
         })?;
         // Trailers say nothing here.
         if let Ok(data) = frame.into_data() {

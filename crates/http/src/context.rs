@@ -47,13 +47,17 @@ impl Context {
     /// A place for an answer that goes on for long, held for as long as it does.
     pub(crate) fn stream(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let most = self.settings.most_streams;
-        place(&self.streams, || format!("{most} logs and files are being sent"))
+        place(&self.streams, || {
+            format!("{most} logs and files are being sent")
+        })
     }
 
     /// A place for the packing of an archive.
     pub(crate) fn archive(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let most = self.settings.most_archives;
-        place(&self.archives, || format!("{most} archives are being packed"))
+        place(&self.archives, || {
+            format!("{most} archives are being packed")
+        })
     }
 
     /// Writes down what was done, before that is answered. It was done, so that a store which won't

@@ -46,7 +46,11 @@ impl Query {
             mistakes: Vec::new(),
         };
         for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
-            if query.given.insert(name.to_string(), value.into_owned()).is_some() {
+            if query
+                .given
+                .insert(name.to_string(), value.into_owned())
+                .is_some()
+            {
                 query.mistake(&name, "it is there twice: expected it once");
             }
         }
@@ -149,7 +153,10 @@ mod tests {
         let refusal = query.finish().unwrap_err();
         let problem = serde_json::to_value(refusal.problem).unwrap();
         let errors = problem["errors"].as_array().unwrap().clone();
-        errors.iter().map(|error| error["parameter"].as_str().unwrap().to_owned()).collect()
+        errors
+            .iter()
+            .map(|error| error["parameter"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     #[test]

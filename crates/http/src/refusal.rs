@@ -9,7 +9,8 @@ use axum::{
 };
 use cloudai_api::{BodyError, Code, Mistake, Mistakes, Problem};
 use cloudai_core::{
-    AddWorkerError, ChangeError, DrainError, NotReady, RemoveWorkerError, SubmitError, SubmitManyError,
+    AddWorkerError, ChangeError, DrainError, NotReady, RemoveWorkerError, SubmitError,
+    SubmitManyError,
 };
 use cloudai_files::{log::FrameError, log::LogError, output::StoreError};
 use cloudai_operator::{
@@ -185,7 +186,9 @@ impl From<SubmitManyError> for Refusal {
             SubmitManyError::HeldUp(_) => Self::new(Code::HeldUp, detail),
             SubmitManyError::Refused(tasks) => {
                 let mut codes = tasks.iter().map(|task| Self::from(task.error.clone()));
-                let code = codes.next().map_or(Code::Internal, |one| one.problem.code());
+                let code = codes
+                    .next()
+                    .map_or(Code::Internal, |one| one.problem.code());
                 let mut mistakes = Mistakes::default();
                 for task in &tasks {
                     let field = match task.error {

@@ -152,7 +152,10 @@ fn limit(
         match text.trim() {
             text if text.eq_ignore_ascii_case("unlimited") => Ok(None),
             // Nothing at all, or no limit: whoever writes 0 may mean either.
-            text => read(text).filter(|most| *most > 0).map(Some).ok_or(LimitError),
+            text => read(text)
+                .filter(|most| *most > 0)
+                .map(Some)
+                .ok_or(LimitError),
         }
     };
     let arg = Arg::new(id).value_name(value).help(help);

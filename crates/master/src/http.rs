@@ -74,7 +74,10 @@ pub async fn serve(
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
-        .layer(middleware::from_fn_with_state(master.http_metrics(), counted))
+        .layer(middleware::from_fn_with_state(
+            master.http_metrics(),
+            counted,
+        ))
         .with_state(master);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service)

@@ -15,7 +15,10 @@ use super::Refusal;
 
 impl From<AccountStoreError> for Refusal {
     fn from(error: AccountStoreError) -> Self {
-        tracing::error!(error = &error as &dyn std::error::Error, "accounts can't be kept");
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "accounts can't be kept"
+        );
         Self::new(Code::StoreAway, with_causes(&error))
     }
 }

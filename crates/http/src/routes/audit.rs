@@ -52,7 +52,10 @@ pub(super) async fn list(
         until,
         limit: paging.limit,
     };
-    let page = context.accounts.audit_page(&caller.identity, wanted).await?;
+    let page = context
+        .accounts
+        .audit_page(&caller.identity, wanted)
+        .await?;
     let items = page.records.iter().map(AuditEntry::from).collect();
     Ok(Answer(Page::ending_at(items, "audit", page.next)))
 }

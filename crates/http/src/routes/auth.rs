@@ -117,9 +117,8 @@ fn logged_in(context: &Context, session: Session, now: Wall) -> Result<Response,
 /// TLS.
 fn cookie(token: &str, lasts_s: u64, is_secure: bool) -> Result<HeaderValue, Refusal> {
     let secure = if is_secure { "; Secure" } else { "" };
-    let text = format!(
-        "{COOKIE}={token}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite=Strict{secure}"
-    );
+    let text =
+        format!("{COOKIE}={token}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite=Strict{secure}");
     let mut value = HeaderValue::from_str(&text).map_err(|error| Refusal::internal(&error))?;
     value.set_sensitive(true);
     Ok(value)
@@ -141,7 +140,10 @@ pub(super) async fn logout(
     State(context): State<Context>,
     caller: Caller,
 ) -> Result<Response, Refusal> {
-    context.accounts.logout(&caller.call.0, &caller.identity).await?;
+    context
+        .accounts
+        .logout(&caller.call.0, &caller.identity)
+        .await?;
     let gone = cookie("", 0, context.settings.is_secure)?;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response())
 }

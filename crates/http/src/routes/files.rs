@@ -61,11 +61,7 @@ fn place(left: &cloudai_operator::LeftFiles) -> Place {
 }
 
 /// The owner of a task, if whoever asks may reach what is theirs.
-async fn owner_of(
-    context: &Context,
-    caller: &Caller,
-    task: &TaskId,
-) -> Result<UserName, Refusal> {
+async fn owner_of(context: &Context, caller: &Caller, task: &TaskId) -> Result<UserName, Refusal> {
     let view = find(context, caller, task).await?;
     Ok(view.record.spec.user)
 }
@@ -130,11 +126,7 @@ pub(super) async fn of_task(
     Ok(Answer(TaskFiles::from(&left)))
 }
 
-async fn opened(
-    context: &Context,
-    caller: &Caller,
-    task: &TaskId,
-) -> Result<OpenFiles, Refusal> {
+async fn opened(context: &Context, caller: &Caller, task: &TaskId) -> Result<OpenFiles, Refusal> {
     let owner = owner_of(context, caller, task).await?;
     let opened = context.operator.open_files(task, &owner).await;
     opened.map_err(|error: FilesFailure| error.into())
@@ -184,7 +176,10 @@ pub(super) async fn download(
     let task: TaskId = task.parse().map_err(|_| Refusal::not_found())?;
     let files = opened(&context, &caller, &task).await?;
     // A path is one of those on record, letter by letter, or not there: none is made of it here.
-    let record = files.record(&path).cloned().ok_or_else(Refusal::not_found)?;
+    let record = files
+        .record(&path)
+        .cloned()
+        .ok_or_else(Refusal::not_found)?;
     let tag = match record.sha256.as_str() {
         // A master before this one computed none.
         "" => None,
@@ -261,7 +256,10 @@ pub(super) async fn archive(
     let gzip = HeaderValue::from_static("application/gzip");
     let about = [
         (header::CONTENT_TYPE, gzip),
-        (header::CONTENT_DISPOSITION, attachment(&format!("{task}.tar.gz"))),
+        (
+            header::CONTENT_DISPOSITION,
+            attachment(&format!("{task}.tar.gz")),
+        ),
     ];
     let body = Body::from_stream(ReceiverStream::new(pieces));
     Ok((about, body).into_response())

@@ -9,9 +9,7 @@ use cloudai_accounts::KeyDraft;
 use cloudai_api::{Key, MadeKey, NewKey, Page};
 use cloudai_model::UserName;
 
-use crate::{
-    Context, auth::Caller, body::Json, openapi::problems, query::Query, refusal::Refusal,
-};
+use crate::{Context, auth::Caller, body::Json, openapi::problems, query::Query, refusal::Refusal};
 
 problems! {
     /// What a list of keys may answer.

@@ -107,7 +107,9 @@ pub(super) async fn log(
         // Of an attempt that there hasn't been nothing can be told, or waited for.
         return Err(Refusal::not_found());
     }
-    if kind == EVENTS && let Some(id) = headers.get(LAST_EVENT_ID) {
+    if kind == EVENTS
+        && let Some(id) = headers.get(LAST_EVENT_ID)
+    {
         match EventId::read(id) {
             Some(EventId::End) => return Ok(StatusCode::NO_CONTENT.into_response()),
             Some(EventId::Behind { attempt, byte }) if attempt <= wanted.attempt => {

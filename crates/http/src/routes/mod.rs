@@ -73,10 +73,7 @@ fn with_download(mut router: OpenApiRouter<Context>) -> OpenApiRouter<Context> {
     let item = PathItem::new(HttpMethod::Get, operation);
     let paths = &mut router.get_openapi_mut().paths.paths;
     paths.insert(files::__path_download::path(), item);
-    router.route(
-        "/api/files/{task}/download/{*path}",
-        get(files::download),
-    )
+    router.route("/api/files/{task}/download/{*path}", get(files::download))
 }
 
 /// Whatever does not say otherwise needs a token.

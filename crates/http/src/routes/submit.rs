@@ -6,10 +6,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use cloudai_accounts::{Action, Permission};
-use cloudai_api::{
-    Accepted, Batch, Code, Mistake, Mistakes, NewTask, Page, Problem, Task,
+use cloudai_api::{Accepted, Batch, Code, Mistake, Mistakes, NewTask, Page, Problem, Task};
+use cloudai_model::{
+    SubmitKey, TaskDraft, Wall,
+    record::{TaskRecord, TaskState},
 };
-use cloudai_model::{SubmitKey, TaskDraft, Wall, record::{TaskRecord, TaskState}};
 use cloudai_operator::{SubmitFailure, SubmitManyFailure};
 
 use crate::{Context, auth::Caller, body::Json, openapi::problems, refusal::Refusal};
@@ -69,7 +70,9 @@ pub(super) async fn submit(
         Err(error) => return Err(error.into()),
     };
     let id = submitted.task.to_string();
-    context.audit(caller.did(Action::TaskSubmit).target(&id)).await;
+    context
+        .audit(caller.did(Action::TaskSubmit).target(&id))
+        .await;
     let task = match (context.operator.task(&submitted.task).await, spec) {
         (Ok(Some(view)), _) => Task::new(&view.record, view.result.as_ref()),
         // It is kept, whatever can't be read.
@@ -141,7 +144,9 @@ pub(super) async fn submit_batch(
     let taken = context.operator.submit_many(drafts).await;
     let taken = taken.map_err(|error: SubmitManyFailure| Refusal::from(error))?;
     if let (Some(first), Some(last)) = (taken.first(), taken.last()) {
-        let entry = caller.did(Action::TaskSubmit).target(first.task.to_string());
+        let entry = caller
+            .did(Action::TaskSubmit)
+            .target(first.task.to_string());
         let detail = format!("{} tasks, to {}", taken.len(), last.task);
         context.audit(entry.detail(detail)).await;
     }
@@ -198,12 +203,16 @@ impl<'a> Checking<'a> {
         let mut draft = task.into_draft(self.now, at, &mut self.mistakes);
         if !self.caller.is_admin() {
             let mut forbid = |field: &str, detail: &str| {
-                self.forbidden.push(Mistake::at(format!("{at}/{field}"), detail));
+                self.forbidden
+                    .push(Mistake::at(format!("{at}/{field}"), detail));
             };
             if draft.user_id.as_ref().is_some_and(|user| *user != own) {
                 forbid("user_id", "only an admin may submit for somebody else");
             }
-            if draft.priority.is_some_and(|level| level > HIGHEST_OWN_PRIORITY) {
+            if draft
+                .priority
+                .is_some_and(|level| level > HIGHEST_OWN_PRIORITY)
+            {
                 forbid("priority", "only an admin may go above 50");
             }
         }
@@ -228,7 +237,11 @@ impl<'a> Checking<'a> {
 
 /// What only an admin may ask for.
 pub(super) fn not_allowed(mistakes: Mistakes) -> Refusal {
-    let details: Vec<&str> = mistakes.named().iter().map(|it| it.detail.as_str()).collect();
+    let details: Vec<&str> = mistakes
+        .named()
+        .iter()
+        .map(|it| it.detail.as_str())
+        .collect();
     let problem = Problem::new(Code::NotAllowed, details.join("; "));
     problem.with_mistakes(mistakes).into()
 }

@@ -107,7 +107,9 @@ pub(super) async fn list(
         limit: paging.limit,
         ..TaskFilter::default()
     };
-    tasks_page(&context, &caller, filter, "tasks").await.map(Answer)
+    tasks_page(&context, &caller, filter, "tasks")
+        .await
+        .map(Answer)
 }
 
 /// A page of what whoever asks may see of these tasks.
@@ -223,7 +225,9 @@ pub(super) async fn change(
     let view = find(&context, &caller, &task).await?;
     let mut mistakes = Mistakes::default();
     let level = body.value.priority();
-    let draft = body.value.into_draft(context.operator.now().wall, &mut mistakes);
+    let draft = body
+        .value
+        .into_draft(context.operator.now().wall, &mut mistakes);
     if !mistakes.is_empty() {
         return Err(Refusal::mistakes(mistakes));
     }

@@ -98,7 +98,9 @@ pub(super) async fn list(
     let workers = snapshot.workers.values().map(AsRef::as_ref);
     let behind = workers.filter(|worker| after.is_none_or(|after| worker.id.as_str() > after));
     let page: Vec<&registry::Worker> = behind.take(paging.limit + 1).collect();
-    let page = Page::cut(page, paging.limit, "workers", |worker| worker.id.to_string());
+    let page = Page::cut(page, paging.limit, "workers", |worker| {
+        worker.id.to_string()
+    });
     let items = seen(&context, &caller, page.items).await?;
     Ok(Answer(Page {
         items,
@@ -124,7 +126,10 @@ pub(super) async fn one(
     caller.may(Permission::Look)?;
     query.finish()?;
     let snapshot = context.operator.snapshot();
-    let found = snapshot.workers.get(&worker).ok_or_else(Refusal::not_found)?;
+    let found = snapshot
+        .workers
+        .get(&worker)
+        .ok_or_else(Refusal::not_found)?;
     let mut shown = seen(&context, &caller, vec![found]).await?;
     shown.pop().map(Answer).ok_or_else(Refusal::not_found)
 }
@@ -161,7 +166,9 @@ pub(super) async fn tasks(
         limit: paging.limit,
         ..TaskFilter::default()
     };
-    tasks_page(&context, &caller, filter, "worker-tasks").await.map(Answer)
+    tasks_page(&context, &caller, filter, "worker-tasks")
+        .await
+        .map(Answer)
 }
 
 /// Makes a worker known.
@@ -185,7 +192,9 @@ pub(super) async fn register(
     let action = Action::WorkerRegister;
     let NewWorker { worker_id, address } = body.value;
     let wanted = Permission::Administer;
-    caller.may_noted(&context, wanted, action, &worker_id).await?;
+    caller
+        .may_noted(&context, wanted, action, &worker_id)
+        .await?;
     let mut mistakes = Mistakes::default();
     let mut wrong = |at: &str, error: String| mistakes.push(Mistake::at(at, error));
     let worker: Result<WorkerId, _> = worker_id.parse();
@@ -199,7 +208,10 @@ pub(super) async fn register(
     let (Ok(worker), Ok(at)) = (worker, at) else {
         return Err(Refusal::mistakes(mistakes));
     };
-    let entry = caller.did(action).target(worker.as_str()).detail(at.to_string());
+    let entry = caller
+        .did(action)
+        .target(worker.as_str())
+        .detail(at.to_string());
     let registered = context.operator.register(worker, at).await?;
     let status = match registered.already {
         true => StatusCode::OK,
@@ -227,9 +239,13 @@ pub(super) async fn unregister(
     Id(worker): Id<WorkerId>,
 ) -> Result<Answer<Unregistered>, Refusal> {
     let (action, wanted) = (Action::WorkerUnregister, Permission::Administer);
-    caller.may_noted(&context, wanted, action, worker.as_str()).await?;
+    caller
+        .may_noted(&context, wanted, action, worker.as_str())
+        .await?;
     let taken = context.operator.unregister(&worker).await?;
-    context.audit(caller.did(action).target(worker.as_str())).await;
+    context
+        .audit(caller.did(action).target(worker.as_str()))
+        .await;
     Ok(Answer(Unregistered::new(worker.to_string(), &taken)))
 }
 
@@ -253,7 +269,9 @@ pub(super) async fn drain(
     body: OptionalJson<Drain>,
 ) -> Result<Answer<Drained>, Refusal> {
     let (action, wanted) = (Action::WorkerDrain, Permission::Administer);
-    caller.may_noted(&context, wanted, action, worker.as_str()).await?;
+    caller
+        .may_noted(&context, wanted, action, worker.as_str())
+        .await?;
     let draining = body.0.is_none_or(|drain| drain.draining);
     let left = context.operator.drain(&worker, draining).await?;
     let entry = caller.did(action).target(worker.as_str());

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use crate::support::{Site, client::get};
 
 async fn document(site: &Site) -> Value {
-    site.send(get("/api-docs/openapi.json")).await.expect(200).json()
+    site.send(get("/api-docs/openapi.json"))
+        .await
+        .expect(200)
+        .json()
 }
 
 /// Every operation, as method and path.
@@ -25,10 +28,16 @@ fn operations(document: &Value) -> Vec<(String, String, Value)> {
 async fn it_is_openapi_3_1_and_names_every_path_of_the_contract() {
     let site = Site::new().await;
     let document = document(&site).await;
-    assert!(document["openapi"].as_str().unwrap().starts_with("3.1."), "{}", document["openapi"]);
+    assert!(
+        document["openapi"].as_str().unwrap().starts_with("3.1."),
+        "{}",
+        document["openapi"]
+    );
     let operations = operations(&document);
-    let there: BTreeSet<String> =
-        operations.iter().map(|(method, path, _)| format!("{method} {path}")).collect();
+    let there: BTreeSet<String> = operations
+        .iter()
+        .map(|(method, path, _)| format!("{method} {path}"))
+        .collect();
     for wanted in [
         "post /api/auth/register",
         "post /api/auth/login",
@@ -72,7 +81,10 @@ async fn every_reference_leads_somewhere_and_every_operation_has_its_problems() 
             Value::Object(fields) => {
                 if let Some(reference) = fields.get("$ref").and_then(Value::as_str) {
                     let pointer = reference.trim_start_matches('#');
-                    assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+                    assert!(
+                        document.pointer(pointer).is_some(),
+                        "{reference} leads nowhere"
+                    );
                 }
                 open.extend(fields.values());
             }
@@ -83,17 +95,34 @@ async fn every_reference_leads_somewhere_and_every_operation_has_its_problems() 
     let mut ids = BTreeSet::new();
     for (method, path, operation) in operations(&document) {
         let name = format!("{method} {path}");
-        let id = operation["operationId"].as_str().unwrap_or_else(|| panic!("{name} has no id"));
+        let id = operation["operationId"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{name} has no id"));
         assert!(ids.insert(id.to_owned()), "{id} is there twice");
         let answers = operation["responses"].as_object().unwrap();
-        assert!(answers.keys().any(|status| status.starts_with('2')), "{name}");
-        assert!(answers.contains_key("405") && answers.contains_key("500"), "{name}");
+        assert!(
+            answers.keys().any(|status| status.starts_with('2')),
+            "{name}"
+        );
+        assert!(
+            answers.contains_key("405") && answers.contains_key("500"),
+            "{name}"
+        );
         let is_open = operation["security"] == json!([{}]);
-        assert_eq!(answers.contains_key("401"), !is_open || path.ends_with("login"), "{name}");
+        assert_eq!(
+            answers.contains_key("401"),
+            !is_open || path.ends_with("login"),
+            "{name}"
+        );
         for (status, answer) in answers {
             let is_problem = answer["content"].get("application/problem+json").is_some();
-            assert_eq!(is_problem, status.as_str() >= "400" && name != "get /ready" || status == "405" || status == "500",
-                "{name} {status}");
+            assert_eq!(
+                is_problem,
+                status.as_str() >= "400" && name != "get /ready"
+                    || status == "405"
+                    || status == "500",
+                "{name} {status}"
+            );
         }
     }
 }
@@ -102,7 +131,10 @@ async fn every_reference_leads_somewhere_and_every_operation_has_its_problems() 
 async fn every_code_is_in_the_document() {
     let site = Site::new().await;
     let document = document(&site).await;
-    let listed = document["components"]["schemas"]["Code"]["enum"].as_array().unwrap().clone();
+    let listed = document["components"]["schemas"]["Code"]["enum"]
+        .as_array()
+        .unwrap()
+        .clone();
     let codes: Vec<Value> = Code::ALL.iter().map(|code| json!(code.as_str())).collect();
     assert_eq!(listed, codes);
 }
@@ -119,12 +151,17 @@ async fn the_pages_need_nothing_from_elsewhere() {
         let page = site.send(get(path)).await.expect(200);
         assert_eq!(page.header("content-type"), Some(kind));
         let policy = page.header("content-security-policy").unwrap();
-        assert!(policy.starts_with("default-src 'none'; script-src 'self'"), "{policy}");
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'self'"),
+            "{policy}"
+        );
         for elsewhere in ["src=\"http", "href=\"http", "url(", "import ", "//cdn"] {
             assert!(!page.text().contains(elsewhere), "{path} has {elsewhere}");
         }
         let tag = page.header("etag").unwrap();
-        site.send(get(path).header("If-None-Match", tag)).await.expect(304);
+        site.send(get(path).header("If-None-Match", tag))
+            .await
+            .expect(304);
     }
     let page = site.send(get("/docs")).await.text();
     for part in ["/docs/page.js", "/docs/page.css", "/api-docs/openapi.json"] {

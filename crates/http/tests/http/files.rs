@@ -30,9 +30,17 @@ async fn with_files() -> (Site, String, TaskId) {
 #[tokio::test]
 async fn files_are_listed_by_task_and_by_user() {
     let (site, token, task) = with_files().await;
-    let listed = site.send(get(format!("/api/files/{task}")).by(&token)).await.expect(200).json();
-    let paths: Vec<&str> =
-        listed["files"].as_array().unwrap().iter().map(|it| it["path"].as_str().unwrap()).collect();
+    let listed = site
+        .send(get(format!("/api/files/{task}")).by(&token))
+        .await
+        .expect(200)
+        .json();
+    let paths: Vec<&str> = listed["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["path"].as_str().unwrap())
+        .collect();
     assert_eq!(paths, ["größe\n\"x\".txt", "model.bin", "sub/deep/caf%E9"]);
     assert_eq!(listed["files"][1]["size"], 10);
     assert_eq!(listed["files_complete"], true);
@@ -44,20 +52,33 @@ async fn files_are_listed_by_task_and_by_user() {
     }
     let tasks = |page: &Value| -> Vec<String> {
         let items = page["items"].as_array().unwrap();
-        items.iter().map(|it| it["task_id"].as_str().unwrap().to_owned()).collect()
+        items
+            .iter()
+            .map(|it| it["task_id"].as_str().unwrap().to_owned())
+            .collect()
     };
-    let page = site.send(get("/api/files?limit=2").by(&token)).await.expect(200).json();
+    let page = site
+        .send(get("/api/files?limit=2").by(&token))
+        .await
+        .expect(200)
+        .json();
     assert_eq!(tasks(&page), ["task-9", "task-7"]);
     let cursor = page["next_cursor"].as_str().unwrap();
     let next = get(format!("/api/files?limit=2&cursor={cursor}")).by(&token);
     let page = site.send(next).await.expect(200).json();
-    assert_eq!((tasks(&page), &page["next_cursor"]), (vec!["task-5".into(), "task-3".into()], &Value::Null));
+    assert_eq!(
+        (tasks(&page), &page["next_cursor"]),
+        (vec!["task-5".into(), "task-3".into()], &Value::Null)
+    );
 
     let of_alice = |token: &str| get("/api/files?user=alice").by(token);
     let admin = site.token("admin").await;
     assert_eq!(tasks(&site.send(of_alice(&admin)).await.json()).len(), 4);
     let bob = site.token("bob").await;
-    assert_eq!(site.send(of_alice(&bob)).await.expect(200).json()["items"], json!([]));
+    assert_eq!(
+        site.send(of_alice(&bob)).await.expect(200).json()["items"],
+        json!([])
+    );
 }
 
 #[tokio::test]
@@ -67,28 +88,51 @@ async fn a_file_is_downloaded_whole_or_in_part() {
     let ask = || get(&path).by(&token);
     let whole = site.send(ask()).await.expect(200);
     assert_eq!(whole.body, MODEL);
-    assert_eq!(whole.header("content-type"), Some("application/octet-stream"));
+    assert_eq!(
+        whole.header("content-type"),
+        Some("application/octet-stream")
+    );
     assert_eq!(whole.header("content-length"), Some("10"));
     assert_eq!(whole.header("accept-ranges"), Some("bytes"));
     let tag = whole.header("etag").unwrap().to_owned();
-    assert_eq!(tag, "\"84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882\"");
+    assert_eq!(
+        tag,
+        "\"84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882\""
+    );
 
-    let part = site.send(ask().header("Range", "bytes=2-4")).await.expect(206);
-    assert_eq!((part.body.as_slice(), part.header("content-range")), (&b"234"[..], Some("bytes 2-4/10")));
-    let last = site.send(ask().header("Range", "bytes=-1")).await.expect(206);
+    let part = site
+        .send(ask().header("Range", "bytes=2-4"))
+        .await
+        .expect(206);
+    assert_eq!(
+        (part.body.as_slice(), part.header("content-range")),
+        (&b"234"[..], Some("bytes 2-4/10"))
+    );
+    let last = site
+        .send(ask().header("Range", "bytes=-1"))
+        .await
+        .expect(206);
     assert_eq!(last.body, b"9");
     let ranged = ask().header("Range", "bytes=2-4").header("If-Range", &tag);
     site.send(ranged).await.expect(206);
-    let other = ask().header("Range", "bytes=2-4").header("If-Range", "\"other\"");
+    let other = ask()
+        .header("Range", "bytes=2-4")
+        .header("If-Range", "\"other\"");
     assert_eq!(site.send(other).await.expect(200).body, MODEL);
     let beyond = site.send(ask().header("Range", "bytes=10-")).await;
     let beyond = beyond.expect_problem(416, "range_not_satisfiable");
     assert_eq!(beyond.header("content-range"), Some("bytes */10"));
-    let known = site.send(ask().header("If-None-Match", &tag)).await.expect(304);
+    let known = site
+        .send(ask().header("If-None-Match", &tag))
+        .await
+        .expect(304);
     assert!(known.body.is_empty());
     let head = crate::support::client::Ask::new("HEAD", &path).by(&token);
     let head = site.send(head).await.expect(200);
-    assert_eq!((head.body.len(), head.header("content-length")), (0, Some("10")));
+    assert_eq!(
+        (head.body.len(), head.header("content-length")),
+        (0, Some("10"))
+    );
 }
 
 #[tokio::test]
@@ -99,17 +143,25 @@ async fn odd_names_are_found_and_break_no_header() {
     assert_eq!(odd.body, b"odd");
     assert_eq!(
         odd.header("content-disposition"),
-        Some("attachment; filename=\"gr__e__x_.txt\"; filename*=UTF-8''gr%C3%B6%C3%9Fe%0A%22x%22.txt")
+        Some(
+            "attachment; filename=\"gr__e__x_.txt\"; filename*=UTF-8''gr%C3%B6%C3%9Fe%0A%22x%22.txt"
+        )
     );
     // As the list has it, with its `%` written as a path has it.
     let path = format!("/api/files/{task}/download/sub/deep/caf%25E9");
-    assert_eq!(site.send(get(path).by(&token)).await.expect(200).body, b"not UTF-8");
+    assert_eq!(
+        site.send(get(path).by(&token)).await.expect(200).body,
+        b"not UTF-8"
+    );
 }
 
 #[tokio::test]
 async fn an_archive_holds_all_of_them() {
     let (site, token, task) = with_files().await;
-    let packed = site.send(get(format!("/api/files/{task}/archive")).by(&token)).await.expect(200);
+    let packed = site
+        .send(get(format!("/api/files/{task}/archive")).by(&token))
+        .await
+        .expect(200);
     assert_eq!(packed.header("content-type"), Some("application/gzip"));
     assert_eq!(
         packed.header("content-disposition"),
@@ -138,15 +190,21 @@ async fn a_file_that_is_gone_from_the_disk_breaks_the_archive_off() {
     let (site, token, task) = with_files().await;
     let stored = site.folder.path().join("files/alice/task-7/model.bin");
     std::fs::write(&stored, b"012").unwrap();
-    let packed = site.send(get(format!("/api/files/{task}/archive")).by(&token)).await.expect(200);
+    let packed = site
+        .send(get(format!("/api/files/{task}/archive")).by(&token))
+        .await
+        .expect(200);
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(packed.body.as_slice()));
-    let whole = archive.entries().unwrap().try_for_each(|entry| {
-        entry?.read_to_end(&mut Vec::new()).map(drop)
-    });
+    let whole = archive
+        .entries()
+        .unwrap()
+        .try_for_each(|entry| entry?.read_to_end(&mut Vec::new()).map(drop));
     assert!(whole.is_err(), "a part was taken for the whole");
     std::fs::remove_file(&stored).unwrap();
     let path = format!("/api/files/{task}/download/model.bin");
-    site.send(get(path).by(&token)).await.expect_problem(500, "internal");
+    site.send(get(path).by(&token))
+        .await
+        .expect_problem(500, "internal");
 }
 
 #[tokio::test]
@@ -156,11 +214,18 @@ async fn files_are_deleted_once_and_then_told_as_deleted() {
     site.send(delete(&path).by(&token)).await.expect(204);
     let listed = site.send(get(&path).by(&token)).await.expect(200).json();
     assert_eq!(listed["files_removed"]["by"], "alice");
-    site.send(delete(&path).by(&token)).await.expect_problem(410, "removed");
-    site.send(get(format!("{path}/archive")).by(&token)).await.expect_problem(410, "removed");
+    site.send(delete(&path).by(&token))
+        .await
+        .expect_problem(410, "removed");
+    site.send(get(format!("{path}/archive")).by(&token))
+        .await
+        .expect_problem(410, "removed");
     let download = get(format!("{path}/download/model.bin")).by(&token);
     site.send(download).await.expect_problem(410, "removed");
-    assert!(site.done().contains(&("files.delete".into(), "task-7".into(), true)));
+    assert!(
+        site.done()
+            .contains(&("files.delete".into(), "task-7".into(), true))
+    );
 }
 
 #[tokio::test]

@@ -22,17 +22,31 @@ async fn health_and_readiness_say_how_the_master_is() {
     let site = Site::new().await;
     let health = site.send(get("/health")).await.expect(200).json();
     assert_eq!(
-        (&health["status"], &health["version"], &health["workers"], &health["store"]),
+        (
+            &health["status"],
+            &health["version"],
+            &health["workers"],
+            &health["store"]
+        ),
         (&json!("ok"), &json!("0.1.0"), &json!(0), &json!("memory"))
     );
-    assert_eq!(site.send(get("/ready")).await.expect(200).json(), json!({"ready": true}));
+    assert_eq!(
+        site.send(get("/ready")).await.expect(200).json(),
+        json!({"ready": true})
+    );
 
     // When there is no room for new tasks, then it is alive and can't be used.
     *site.master.held_up.lock().unwrap() = Some("the disk is full".to_owned());
     let health = site.send(get("/health")).await.expect(200).json();
-    assert_eq!((&health["status"], &health["reason"]), (&json!("full"), &json!("the disk is full")));
+    assert_eq!(
+        (&health["status"], &health["reason"]),
+        (&json!("full"), &json!("the disk is full"))
+    );
     let ready = site.send(get("/ready")).await.expect(503);
-    assert_eq!(ready.json(), json!({"ready": false, "reason": "the disk is full"}));
+    assert_eq!(
+        ready.json(),
+        json!({"ready": false, "reason": "the disk is full"})
+    );
 }
 
 #[tokio::test]
@@ -41,43 +55,77 @@ async fn every_error_is_a_problem_with_its_code() {
     let token = site.token("alice").await;
     let task = json!({"docker_image": "alpine"});
 
-    site.send(get("/nowhere")).await.expect_problem(404, "not_found");
-    site.send(get("/api/nowhere").by(&token)).await.expect_problem(404, "not_found");
+    site.send(get("/nowhere"))
+        .await
+        .expect_problem(404, "not_found");
+    site.send(get("/api/nowhere").by(&token))
+        .await
+        .expect_problem(404, "not_found");
     let wrong = site.send(Ask::new("PUT", "/api/tasks").by(&token)).await;
     let wrong = wrong.expect_problem(405, "method_not_allowed");
     assert_eq!(wrong.header("allow"), Some("GET,HEAD,POST"));
-    let wrong = site.send(post("/health")).await.expect_problem(405, "method_not_allowed");
+    let wrong = site
+        .send(post("/health"))
+        .await
+        .expect_problem(405, "method_not_allowed");
     assert_eq!(wrong.header("allow"), Some("GET,HEAD"));
     let asked = get("/api/tasks").by(&token).header("Accept", "text/html");
     site.send(asked).await.expect_problem(406, "not_acceptable");
     let plain = post("/api/tasks").by(&token).body("docker_image=alpine");
-    site.send(plain).await.expect_problem(415, "unsupported_media_type");
-    let zipped = post("/api/tasks").by(&token).header("Content-Encoding", "gzip").json(&task);
-    site.send(zipped).await.expect_problem(415, "unsupported_media_type");
-    let broken = post("/api/tasks").by(&token).header("Content-Type", "application/json");
-    site.send(broken.body("{")).await.expect_problem(400, "invalid_json");
+    site.send(plain)
+        .await
+        .expect_problem(415, "unsupported_media_type");
+    let zipped = post("/api/tasks")
+        .by(&token)
+        .header("Content-Encoding", "gzip")
+        .json(&task);
+    site.send(zipped)
+        .await
+        .expect_problem(415, "unsupported_media_type");
+    let broken = post("/api/tasks")
+        .by(&token)
+        .header("Content-Type", "application/json");
+    site.send(broken.body("{"))
+        .await
+        .expect_problem(400, "invalid_json");
     let long = json!({"docker_image": "a".repeat(2 << 20)});
-    site.send(post("/api/tasks").by(&token).json(&long)).await.expect_problem(413, "too_large");
-    let unasked = site.send(get("/api/tasks")).await.expect_problem(401, "unauthenticated");
-    assert_eq!(unasked.header("www-authenticate"), Some("Bearer realm=\"cloudai\""));
+    site.send(post("/api/tasks").by(&token).json(&long))
+        .await
+        .expect_problem(413, "too_large");
+    let unasked = site
+        .send(get("/api/tasks"))
+        .await
+        .expect_problem(401, "unauthenticated");
+    assert_eq!(
+        unasked.header("www-authenticate"),
+        Some("Bearer realm=\"cloudai\"")
+    );
 
     *site.master.refusal.lock().unwrap() = Some(SubmitError::QueueFull(7));
     let full = site.send(post("/api/tasks").by(&token).json(&task)).await;
     let full = full.expect_problem(429, "queue_full");
     assert_eq!(full.header("retry-after"), Some("1"));
     *site.master.refusal.lock().unwrap() = Some(SubmitError::HeldUp("no room".into()));
-    site.send(post("/api/tasks").by(&token).json(&task)).await.expect_problem(503, "held_up");
+    site.send(post("/api/tasks").by(&token).json(&task))
+        .await
+        .expect_problem(503, "held_up");
     *site.master.fault.lock().unwrap() = Fault::Unwritable;
-    site.send(post("/api/tasks").by(&token).json(&task)).await.expect_problem(503, "store_away");
+    site.send(post("/api/tasks").by(&token).json(&task))
+        .await
+        .expect_problem(503, "store_away");
     *site.master.fault.lock().unwrap() = Fault::Unreadable;
-    site.send(get("/api/tasks").by(&token)).await.expect_problem(503, "store_away");
+    site.send(get("/api/tasks").by(&token))
+        .await
+        .expect_problem(503, "store_away");
 }
 
 #[tokio::test]
 async fn a_panic_is_a_problem_and_the_server_goes_on() {
     let site = Site::new().await;
     *site.master.fault.lock().unwrap() = Fault::Panics;
-    let reply = site.send(get("/health").header("X-Request-Id", "r-7")).await;
+    let reply = site
+        .send(get("/health").header("X-Request-Id", "r-7"))
+        .await;
     let reply = reply.expect_problem(500, "internal");
     assert_eq!(reply.header("x-request-id"), Some("r-7"));
     assert!(!reply.text().contains("on purpose"), "{}", reply.text());
@@ -88,18 +136,27 @@ async fn a_panic_is_a_problem_and_the_server_goes_on() {
 #[tokio::test]
 async fn an_answer_has_the_requests_id_and_says_what_a_browser_may_do_with_it() {
     let site = Site::new().await;
-    let reply = site.send(get("/health").header("X-Request-Id", "job-1.a")).await.expect(200);
+    let reply = site
+        .send(get("/health").header("X-Request-Id", "job-1.a"))
+        .await
+        .expect(200);
     assert_eq!(reply.header("x-request-id"), Some("job-1.a"));
     for (name, value) in [
         ("x-content-type-options", "nosniff"),
         ("x-frame-options", "DENY"),
         ("referrer-policy", "no-referrer"),
         ("cache-control", "no-store"),
-        ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+        (
+            "content-security-policy",
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
     ] {
         assert_eq!(reply.header(name), Some(value), "{name}");
     }
-    let made = site.send(get("/health").header("X-Request-Id", "a b")).await.expect(200);
+    let made = site
+        .send(get("/health").header("X-Request-Id", "a b"))
+        .await
+        .expect(200);
     assert_eq!(made.header("x-request-id").unwrap().len(), 16);
 }
 
@@ -107,7 +164,12 @@ async fn an_answer_has_the_requests_id_and_says_what_a_browser_may_do_with_it() 
 async fn no_other_site_reads_answers_unless_the_settings_name_it() {
     let asked = || get("/health").header("Origin", "https://dash.example.org");
     let site = Site::new().await;
-    assert_eq!(site.send(asked()).await.header("access-control-allow-origin"), None);
+    assert_eq!(
+        site.send(asked())
+            .await
+            .header("access-control-allow-origin"),
+        None
+    );
 
     let settings = Settings {
         origins: vec!["https://dash.example.org".to_owned()],
@@ -123,17 +185,28 @@ async fn no_other_site_reads_answers_unless_the_settings_name_it() {
     assert_eq!(allowed, Some("https://dash.example.org"));
     assert_eq!(reply.header("access-control-allow-credentials"), None);
     let other = get("/health").header("Origin", "https://evil.example.org");
-    assert_eq!(site.send(other).await.header("access-control-allow-origin"), None);
+    assert_eq!(
+        site.send(other).await.header("access-control-allow-origin"),
+        None
+    );
 }
 
 #[tokio::test]
 async fn long_json_is_compressed_for_whoever_takes_it_and_short_is_not() {
     let site = Site::new().await;
     let zipped = |path: &str| get(path).header("Accept-Encoding", "gzip");
-    let reply = site.send(zipped("/api-docs/openapi.json")).await.expect(200);
+    let reply = site
+        .send(zipped("/api-docs/openapi.json"))
+        .await
+        .expect(200);
     assert_eq!(reply.header("content-encoding"), Some("gzip"));
     assert_eq!(reply.body[..2], [0x1f, 0x8b]);
-    assert_eq!(site.send(zipped("/health")).await.header("content-encoding"), None);
+    assert_eq!(
+        site.send(zipped("/health"))
+            .await
+            .header("content-encoding"),
+        None
+    );
     let plain = site.send(get("/api-docs/openapi.json")).await;
     assert_eq!(plain.header("content-encoding"), None);
 }
@@ -191,7 +264,9 @@ async fn a_body_that_never_ends_is_given_up() {
     // When a client says that bytes will come and sends none, then it is told.
     let mut stalled = head.clone().into_bytes();
     stalled.extend_from_slice(b"5\r\nab");
-    exchange(site.at, &stalled).await.expect_problem(408, "request_timeout");
+    exchange(site.at, &stalled)
+        .await
+        .expect_problem(408, "request_timeout");
 
     // When it sends more than may be, then it is told before it is at its end.
     let mut endless = head.into_bytes();
@@ -200,7 +275,9 @@ async fn a_body_that_never_ends_is_given_up() {
         endless.extend_from_slice(&vec![b' '; 0x10000]);
         endless.extend_from_slice(b"\r\n");
     }
-    exchange(site.at, &endless).await.expect_problem(413, "too_large");
+    exchange(site.at, &endless)
+        .await
+        .expect_problem(413, "too_large");
 }
 
 #[tokio::test]
@@ -217,7 +294,9 @@ async fn an_answer_that_takes_too_long_is_given_up() {
     let token = site.token("alice").await;
     let mut stalled = post("/api/tasks").by(&token).json(&json!({"a": 1})).bytes();
     stalled.truncate(stalled.len() - 2);
-    exchange(site.at, &stalled).await.expect_problem(503, "timed_out");
+    exchange(site.at, &stalled)
+        .await
+        .expect_problem(503, "timed_out");
 }
 
 #[tokio::test]
@@ -241,20 +320,26 @@ async fn http_2_is_spoken_with_whoever_begins_so() {
     let stream = TcpStream::connect(site.at).await.unwrap();
     let io = hyper_util::rt::TokioIo::new(stream);
     let executor = hyper_util::rt::TokioExecutor::new();
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io)
+        .await
+        .unwrap();
     tokio::spawn(connection);
     let request = hyper::Request::get("http://here/health")
         .body(http_body_util::Empty::<bytes::Bytes>::new())
         .unwrap();
     let reply = sender.send_request(request).await.unwrap();
-    assert_eq!((reply.status().as_u16(), reply.version()), (200, hyper::Version::HTTP_2));
+    assert_eq!(
+        (reply.status().as_u16(), reply.version()),
+        (200, hyper::Version::HTTP_2)
+    );
 }
 
 /// Whether the other side has closed.
 async fn is_closed(stream: &mut TcpStream) -> bool {
     let mut byte = [0];
-    let read = timeout(PATIENCE, stream.read(&mut byte)).await.expect("it is closed in time");
+    let read = timeout(PATIENCE, stream.read(&mut byte))
+        .await
+        .expect("it is closed in time");
     read.map_or(true, |read| read == 0)
 }
 
@@ -271,7 +356,9 @@ async fn whoever_says_nothing_is_sent_away() {
     .await;
     let mut silent = TcpStream::connect(site.at).await.unwrap();
     let mut slow = TcpStream::connect(site.at).await.unwrap();
-    slow.write_all(b"GET /health HTTP/1.1\r\nHost:").await.unwrap();
+    slow.write_all(b"GET /health HTTP/1.1\r\nHost:")
+        .await
+        .unwrap();
     assert!(is_closed(&mut silent).await);
     assert!(is_closed(&mut slow).await);
 }
@@ -307,13 +394,18 @@ async fn at_its_end_the_server_lets_requests_finish_and_takes_no_others() {
     let site = Site::new().await;
     let token = site.token("alice").await;
     // Given a request that is half sent,
-    let bytes = post("/api/tasks").by(&token).json(&json!({"docker_image": "alpine"})).bytes();
+    let bytes = post("/api/tasks")
+        .by(&token)
+        .json(&json!({"docker_image": "alpine"}))
+        .bytes();
     let (begin, rest) = bytes.split_at(bytes.len() - 4);
     let mut under_way = TcpStream::connect(site.at).await.unwrap();
     under_way.write_all(begin).await.unwrap();
     // and one that is idle after an answer,
     let mut idle = TcpStream::connect(site.at).await.unwrap();
-    idle.write_all(b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n")
+        .await
+        .unwrap();
     let mut answered = [0; 12];
     idle.read_exact(&mut answered).await.unwrap();
     assert_eq!(&answered, b"HTTP/1.1 200");
@@ -323,7 +415,10 @@ async fn at_its_end_the_server_lets_requests_finish_and_takes_no_others() {
     site.close();
     under_way.write_all(rest).await.unwrap();
     let mut answer = Vec::new();
-    timeout(PATIENCE, under_way.read_to_end(&mut answer)).await.unwrap().unwrap();
+    timeout(PATIENCE, under_way.read_to_end(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
     Reply::read(&answer).expect(201);
     // and nobody else is let in.
     site.closed().await;

@@ -42,12 +42,17 @@ impl Live {
                 assert_ne!(read, 0, "it ended before {wanted:?}: {}", self.text());
             }
         });
-        reading.await.unwrap_or_else(|_| panic!("no {wanted:?} in {}", self.text()));
+        reading
+            .await
+            .unwrap_or_else(|_| panic!("no {wanted:?} in {}", self.text()));
     }
 
     async fn end(mut self) -> Reply {
         let read = self.stream.read_to_end(&mut self.read);
-        timeout(PATIENCE, read).await.expect("it ends in time").unwrap();
+        timeout(PATIENCE, read)
+            .await
+            .expect("it ends in time")
+            .unwrap();
         Reply::read(&self.read)
     }
 }
@@ -80,7 +85,10 @@ async fn a_log_is_told_as_it_was_printed() {
 
     // What is there now is told and ends, though more may come.
     let whole = site.send(ask("")).await.expect(200);
-    assert_eq!(whole.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(
+        whole.header("content-type"),
+        Some("text/plain; charset=utf-8")
+    );
     assert_eq!(whole.body, b"one\ntwo\nthree\nfo\xff");
     assert_eq!(site.send(ask("?tail=2")).await.body, b"three\nfo\xff");
     assert_eq!(site.send(ask("?tail=0")).await.body, b"");
@@ -94,7 +102,9 @@ async fn a_log_is_told_as_it_was_printed() {
         let reply = reply.expect_problem(400, "invalid_parameter");
         assert_eq!(reply.places()[0], wrong.split('=').next().unwrap());
     }
-    site.send(ask("?attempt=2")).await.expect_problem(404, "not_found");
+    site.send(ask("?attempt=2"))
+        .await
+        .expect_problem(404, "not_found");
     let html = ask("").header("Accept", "text/html");
     site.send(html).await.expect_problem(406, "not_acceptable");
 }
@@ -113,7 +123,8 @@ async fn a_log_is_followed_through_a_retry_to_the_end_of_the_task() {
     site.master.start(&task, 1);
     site.master.print(&task, 1, b"first\n");
     live.until("first\n").await;
-    site.master.change_state(&task, |state| state.status = TaskStatus::Queued);
+    site.master
+        .change_state(&task, |state| state.status = TaskStatus::Queued);
     site.master.close_log(&task, 1);
     site.master.start(&task, 2);
     site.master.print(&task, 2, b"second\n");
@@ -139,22 +150,32 @@ async fn events_are_taken_up_where_they_broke_off() {
     assert_eq!(before.header("content-type"), Some("text/event-stream"));
     let seen = events(&before.text());
     let at = "2023-10-12T15:11:00.000Z";
-    assert_eq!(seen[0].2, json!({"stream": "stdout", "at": at, "text": "one\n"}));
+    assert_eq!(
+        seen[0].2,
+        json!({"stream": "stdout", "at": at, "text": "one\n"})
+    );
     drop(live);
 
     // When it is taken up behind the first event, then the second comes, and what came since.
     site.master.print(&task, 1, b"three\n");
     site.master.end(&task, TaskStatus::Failed);
-    let resumed = ask.clone().header("Last-Event-ID", seen[0].1.as_ref().unwrap());
+    let resumed = ask
+        .clone()
+        .header("Last-Event-ID", seen[0].1.as_ref().unwrap());
     let rest = events(&site.send(resumed).await.expect(200).text());
     let names: Vec<&str> = rest.iter().map(|(name, ..)| name.as_str()).collect();
     assert_eq!(names, ["log", "log", "end"]);
-    assert_eq!(rest[0].2, json!({"stream": "stdout", "at": at, "base64": "Y2Fm6Qo="}));
+    assert_eq!(
+        rest[0].2,
+        json!({"stream": "stdout", "at": at, "base64": "Y2Fm6Qo="})
+    );
     assert_eq!(rest[1].2["text"], "three\n");
     assert_eq!(rest[2].2, json!({"status": "failed", "attempt": 1}));
 
     // Behind the end nothing comes: a browser that takes it up again is told to stop.
-    let over = ask.clone().header("Last-Event-ID", rest[2].1.as_ref().unwrap());
+    let over = ask
+        .clone()
+        .header("Last-Event-ID", rest[2].1.as_ref().unwrap());
     site.send(over).await.expect(204);
     for wrong in ["x", "9:0", "1:"] {
         let reply = site.send(ask.clone().header("Last-Event-ID", wrong)).await;
@@ -175,13 +196,26 @@ async fn a_log_that_was_removed_says_so() {
     let task = site.master.put("alice", 1);
     site.master.start(&task, 1);
     site.master.end(&task, TaskStatus::Completed);
-    site.master.tasks.lock().unwrap().get_mut(&task).unwrap().removed.log = Some(Removal {
+    site.master
+        .tasks
+        .lock()
+        .unwrap()
+        .get_mut(&task)
+        .unwrap()
+        .removed
+        .log = Some(Removal {
         at: Wall(0),
         by: "retention after 30 d".to_owned(),
     });
-    let gone = site.send(get(format!("/api/tasks/{task}/logs")).by(&token)).await;
+    let gone = site
+        .send(get(format!("/api/tasks/{task}/logs")).by(&token))
+        .await;
     let gone = gone.expect_problem(410, "removed");
-    assert!(gone.text().contains("by retention after 30 d"), "{}", gone.text());
+    assert!(
+        gone.text().contains("by retention after 30 d"),
+        "{}",
+        gone.text()
+    );
 }
 
 #[tokio::test]
@@ -226,7 +260,9 @@ async fn a_reader_that_goes_away_gives_its_place_back() {
     let mut live = Live::open(&site, &follow).await;
     live.until("one").await;
     let once = get(format!("/api/tasks/{task}/logs")).by(&token);
-    site.send(once.clone()).await.expect_problem(503, "overloaded");
+    site.send(once.clone())
+        .await
+        .expect_problem(503, "overloaded");
 
     // when they hang up, then there is room for another, though the log is silent.
     drop(live);

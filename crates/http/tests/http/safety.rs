@@ -54,8 +54,14 @@ async fn another_users_things_are_as_if_they_were_not_there() {
     for task in [&ended, &running] {
         let there = asked_of(&task.to_string());
         for (there, not_there) in there.into_iter().zip(asked_of("task-99")) {
-            let of_alice = site.send(there.clone().by(&bob)).await.expect_problem(404, "not_found");
-            let of_nobody = site.send(not_there.by(&bob)).await.expect_problem(404, "not_found");
+            let of_alice = site
+                .send(there.clone().by(&bob))
+                .await
+                .expect_problem(404, "not_found");
+            let of_nobody = site
+                .send(not_there.by(&bob))
+                .await
+                .expect_problem(404, "not_found");
             assert_eq!(body(&of_alice), body(&of_nobody), "{there:?}");
             let names = |reply: &Reply| -> Vec<String> {
                 reply.headers.iter().map(|(name, _)| name.clone()).collect()
@@ -65,11 +71,25 @@ async fn another_users_things_are_as_if_they_were_not_there() {
     }
     // and nothing of hers has changed.
     let alice = site.token("alice").await;
-    let read = site.send(get(format!("/api/tasks/{ended}")).by(&alice)).await.expect(200).json();
-    assert_eq!((&read["name"], &read["status"]), (&json!(""), &json!("completed")));
-    let log = site.send(get(format!("/api/tasks/{ended}/logs")).by(&alice)).await.expect(200);
+    let read = site
+        .send(get(format!("/api/tasks/{ended}")).by(&alice))
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(
+        (&read["name"], &read["status"]),
+        (&json!(""), &json!("completed"))
+    );
+    let log = site
+        .send(get(format!("/api/tasks/{ended}/logs")).by(&alice))
+        .await
+        .expect(200);
     assert_eq!(log.body, b"secret");
-    let all = site.send(get("/api/tasks").by(&bob)).await.expect(200).json();
+    let all = site
+        .send(get("/api/tasks").by(&bob))
+        .await
+        .expect(200)
+        .json();
     assert_eq!(all["items"], json!([]));
 }
 
@@ -109,7 +129,9 @@ async fn without_a_token_that_counts_nothing_is_told() {
         post("/api/auth/password").json(&json!({})),
     ]);
     for asked in paths {
-        site.send(asked.clone()).await.expect_problem(401, "unauthenticated");
+        site.send(asked.clone())
+            .await
+            .expect_problem(401, "unauthenticated");
         for token in ["", "x", cut, &unsigned, &none, &format!("{good} {good}")] {
             let reply = site.send(asked.clone().by(token)).await;
             reply.expect_problem(401, "unauthenticated");
@@ -137,7 +159,10 @@ async fn no_spelling_leaves_a_tasks_folder() {
         percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
     };
     let mut tried = 0;
-    for spelling in spellings.lines().map(|line| line.replace("{FILE}", "etc/passwd")) {
+    for spelling in spellings
+        .lines()
+        .map(|line| line.replace("{FILE}", "etc/passwd"))
+    {
         // What can't stand in a request's first line at all is escaped.
         let raw: String = spelling
             .chars()
@@ -156,7 +181,11 @@ async fn no_spelling_leaves_a_tasks_folder() {
             ] {
                 let reply = site.send(asked.clone().by(&token)).await;
                 // Some have a query, or a NUL that no path holds.
-                assert!([404, 400].contains(&reply.status), "{asked:?}: {}", reply.status);
+                assert!(
+                    [404, 400].contains(&reply.status),
+                    "{asked:?}: {}",
+                    reply.status
+                );
                 reply.code();
                 assert!(!reply.text().contains("secret"), "{asked:?}");
             }
@@ -171,12 +200,19 @@ async fn no_spelling_leaves_a_tasks_folder() {
 async fn deep_json_costs_no_stack() {
     let site = Site::new().await;
     let token = site.token("alice").await;
-    let submit = post("/api/tasks").by(&token).header("Content-Type", "application/json");
+    let submit = post("/api/tasks")
+        .by(&token)
+        .header("Content-Type", "application/json");
     for deep in ["[".repeat(500_000), "{\"a\":".repeat(100_000)] {
-        site.send(submit.clone().body(deep)).await.expect_problem(400, "invalid_json");
+        site.send(submit.clone().body(deep))
+            .await
+            .expect_problem(400, "invalid_json");
     }
     let twice = r#"{"docker_image": "a", "docker_image": "b"}"#;
-    let reply = site.send(submit.body(twice)).await.expect_problem(400, "invalid_json");
+    let reply = site
+        .send(submit.body(twice))
+        .await
+        .expect_problem(400, "invalid_json");
     assert!(reply.text().contains("twice"), "{}", reply.text());
 }
 
@@ -212,7 +248,10 @@ async fn no_request_hides_another_or_a_header() {
     }
     // A name that is repeated in a problem is data, whatever it holds.
     let odd = get("/api/tasks?a%0d%0aSet-Cookie:%20x=y=1").by(&token);
-    let reply = site.send(odd).await.expect_problem(400, "invalid_parameter");
+    let reply = site
+        .send(odd)
+        .await
+        .expect_problem(400, "invalid_parameter");
     assert_eq!(reply.header("set-cookie"), None);
     assert_eq!(reply.places(), ["a\r\nSet-Cookie: x"]);
 }
@@ -259,7 +298,12 @@ async fn nothing_forges_a_line_of_the_log_or_leaves_a_secret_there() {
     }
     let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
     assert!(text.contains("answered"), "{text}");
-    assert!(!text.lines().any(|line| line.trim_start().starts_with("FORGED")), "{text}");
+    assert!(
+        !text
+            .lines()
+            .any(|line| line.trim_start().starts_with("FORGED")),
+        "{text}"
+    );
     for secret in ["QUERYSECRET", "PASSSECRET", &token] {
         assert!(!text.contains(secret), "{secret}: {text}");
     }

@@ -25,7 +25,10 @@ async fn a_task_is_submitted_read_changed_and_cancelled() {
         "timeout_s": 30, "max_retries": 1, "labels": {"team": "a"}, "tag": "t",
         "task_type": "mixed", "container": {"network": "none"},
     });
-    let made = site.send(post("/api/tasks").by(&token).json(&body)).await.expect(201);
+    let made = site
+        .send(post("/api/tasks").by(&token).json(&body))
+        .await
+        .expect(201);
     let task = made.json();
     let id = task["task_id"].as_str().unwrap().to_owned();
     assert_eq!(made.header("location").unwrap(), format!("/api/tasks/{id}"));
@@ -60,16 +63,32 @@ async fn a_task_is_submitted_read_changed_and_cancelled() {
     let changed = site.send(change.clone()).await.expect(200);
     let task = changed.json();
     assert_eq!(
-        (&task["name"], &task["priority"], &task["deadline"], &task["hold"], &task["timeout_s"]),
-        (&json!("second"), &json!(10), &Value::Null, &json!(true), &json!(30.0))
+        (
+            &task["name"],
+            &task["priority"],
+            &task["deadline"],
+            &task["hold"],
+            &task["timeout_s"]
+        ),
+        (
+            &json!("second"),
+            &json!(10),
+            &Value::Null,
+            &json!(true),
+            &json!(30.0)
+        )
     );
     assert_ne!(changed.header("etag"), Some(tag.as_str()));
-    site.send(change).await.expect_problem(412, "precondition_failed");
+    site.send(change)
+        .await
+        .expect_problem(412, "precondition_failed");
 
     // when she cancels it, then that is taken, and once it has ended nothing can be changed.
     let cancelled = site.send(delete(&path).by(&token)).await.expect(202);
     assert_eq!(cancelled.json()["status"], "cancelled");
-    site.send(delete(&path).by(&token)).await.expect_problem(409, "task_final");
+    site.send(delete(&path).by(&token))
+        .await
+        .expect_problem(409, "task_final");
     let late = patch(&path).by(&token).json(&json!({"name": "x"}));
     site.send(late).await.expect_problem(409, "task_final");
     let of_alice = |action: &str| (action.to_owned(), id.clone(), true);
@@ -94,21 +113,39 @@ async fn all_that_is_wrong_with_a_body_is_told_at_once() {
     assert_eq!(
         places,
         [
-            "/after", "/container/hostname", "/containr", "/cpu_cores", "/deadline",
-            "/docker_image", "/env/A", "/memory_required", "/priority", "/priority_level",
+            "/after",
+            "/container/hostname",
+            "/containr",
+            "/cpu_cores",
+            "/deadline",
+            "/docker_image",
+            "/env/A",
+            "/memory_required",
+            "/priority",
+            "/priority_level",
         ]
     );
     let late = json!({"docker_image": "a", "deadline": "2020-01-31T08:00:00Z", "user_id": "bob"});
     let reply = site.send(post("/api/tasks").by(&token).json(&late)).await;
-    assert_eq!(reply.expect_problem(400, "invalid_body").places(), ["/deadline", "/user_id"]);
+    assert_eq!(
+        reply.expect_problem(400, "invalid_body").places(),
+        ["/deadline", "/user_id"]
+    );
     let wrong = json!({"priority": 101, "timeout_s": 0, "hold": true});
     let task = site.master.put("alice", 1);
-    let reply = site.send(patch(format!("/api/tasks/{task}")).by(&token).json(&wrong)).await;
+    let reply = site
+        .send(patch(format!("/api/tasks/{task}")).by(&token).json(&wrong))
+        .await;
     let reply = reply.expect_problem(400, "invalid_body");
     assert_eq!(reply.places(), ["/timeout_s", "/priority"]);
     let wrong = json!({"docker_image": "b"});
-    let reply = site.send(patch(format!("/api/tasks/{task}")).by(&token).json(&wrong)).await;
-    assert_eq!(reply.expect_problem(400, "invalid_body").places(), ["/docker_image"]);
+    let reply = site
+        .send(patch(format!("/api/tasks/{task}")).by(&token).json(&wrong))
+        .await;
+    assert_eq!(
+        reply.expect_problem(400, "invalid_body").places(),
+        ["/docker_image"]
+    );
 }
 
 #[tokio::test]
@@ -117,18 +154,34 @@ async fn only_an_admin_submits_for_others_and_goes_above_50() {
     let (alice, admin) = (site.token("alice").await, site.token("admin").await);
     let for_bob = json!({"docker_image": "alpine", "user_id": "bob"});
     let urgent = json!({"docker_image": "alpine", "priority": 51});
-    let reply = site.send(post("/api/tasks").by(&alice).json(&for_bob)).await;
-    assert_eq!(reply.expect_problem(403, "not_allowed").places(), ["/user_id"]);
+    let reply = site
+        .send(post("/api/tasks").by(&alice).json(&for_bob))
+        .await;
+    assert_eq!(
+        reply.expect_problem(403, "not_allowed").places(),
+        ["/user_id"]
+    );
     let reply = site.send(post("/api/tasks").by(&alice).json(&urgent)).await;
-    assert_eq!(reply.expect_problem(403, "not_allowed").places(), ["/priority"]);
+    assert_eq!(
+        reply.expect_problem(403, "not_allowed").places(),
+        ["/priority"]
+    );
     let task = site.master.put("alice", 1);
     let raise = patch(format!("/api/tasks/{task}")).json(&json!({"priority": 99}));
     let reply = site.send(raise.clone().by(&alice)).await;
-    assert_eq!(reply.expect_problem(403, "not_allowed").places(), ["/priority"]);
+    assert_eq!(
+        reply.expect_problem(403, "not_allowed").places(),
+        ["/priority"]
+    );
 
-    let made = site.send(post("/api/tasks").by(&admin).json(&for_bob)).await.expect(201);
+    let made = site
+        .send(post("/api/tasks").by(&admin).json(&for_bob))
+        .await
+        .expect(201);
     assert_eq!(made.json()["user_id"], "bob");
-    site.send(post("/api/tasks").by(&admin).json(&urgent)).await.expect(201);
+    site.send(post("/api/tasks").by(&admin).json(&urgent))
+        .await
+        .expect(201);
     site.send(raise.by(&admin)).await.expect(200);
 }
 
@@ -137,14 +190,33 @@ async fn the_same_key_and_body_give_the_same_task() {
     let site = Site::new().await;
     let (alice, bob) = (site.token("alice").await, site.token("bob").await);
     let with_key = |token: &str, key: &str, body: &Value| {
-        post("/api/tasks").by(token).header("Idempotency-Key", key).json(body)
+        post("/api/tasks")
+            .by(token)
+            .header("Idempotency-Key", key)
+            .json(body)
     };
-    let first = site.send(with_key(&alice, "k 1", &image())).await.expect(201).json();
-    let again = site.send(with_key(&alice, "k 1", &image())).await.expect(201).json();
+    let first = site
+        .send(with_key(&alice, "k 1", &image()))
+        .await
+        .expect(201)
+        .json();
+    let again = site
+        .send(with_key(&alice, "k 1", &image()))
+        .await
+        .expect(201)
+        .json();
     assert_eq!(first["task_id"], again["task_id"]);
-    let other = site.send(with_key(&alice, "k 2", &image())).await.expect(201).json();
+    let other = site
+        .send(with_key(&alice, "k 2", &image()))
+        .await
+        .expect(201)
+        .json();
     assert_ne!(first["task_id"], other["task_id"]);
-    let of_bob = site.send(with_key(&bob, "k 1", &image())).await.expect(201).json();
+    let of_bob = site
+        .send(with_key(&bob, "k 1", &image()))
+        .await
+        .expect(201)
+        .json();
     assert_ne!(first["task_id"], of_bob["task_id"]);
     let changed = json!({"docker_image": "busybox"});
     site.send(with_key(&alice, "k 1", &changed))
@@ -165,20 +237,30 @@ async fn a_batch_is_taken_whole_or_not_at_all() {
     let wrong = json!({"tasks": [
         image(), {"docker_image": "", "cpu_cores": -1}, image(), {"cpu_cores": 1},
     ]});
-    let reply = site.send(post("/api/tasks/batch").by(&token).json(&wrong)).await;
+    let reply = site
+        .send(post("/api/tasks/batch").by(&token).json(&wrong))
+        .await;
     let reply = reply.expect_problem(400, "invalid_body");
     assert_eq!(
         reply.places(),
-        ["/tasks/1/docker_image", "/tasks/1/cpu_cores", "/tasks/3/docker_image"]
+        [
+            "/tasks/1/docker_image",
+            "/tasks/1/cpu_cores",
+            "/tasks/3/docker_image"
+        ]
     );
     *site.master.refusal.lock().unwrap() = Some(SubmitError::QueueFull(3));
     let batch = json!({"tasks": [image(), image(), image()]});
-    let full = site.send(post("/api/tasks/batch").by(&token).json(&batch)).await;
+    let full = site
+        .send(post("/api/tasks/batch").by(&token).json(&batch))
+        .await;
     full.expect_problem(429, "queue_full");
     assert_eq!(count(), 0);
 
     *site.master.refusal.lock().unwrap() = None;
-    let taken = site.send(post("/api/tasks/batch").by(&token).json(&batch)).await;
+    let taken = site
+        .send(post("/api/tasks/batch").by(&token).json(&batch))
+        .await;
     let taken = taken.expect(201).json();
     assert_eq!((taken["items"].as_array().unwrap().len(), count()), (3, 3));
     assert_eq!(taken["items"][0]["status"], "queued");
@@ -186,7 +268,9 @@ async fn a_batch_is_taken_whole_or_not_at_all() {
     // The largest that there may be.
     let tasks = vec![json!({"docker_image": "alpine", "command": "echo hello"}); 10_000];
     let batch = json!({ "tasks": tasks });
-    site.send(post("/api/tasks/batch").by(&token).json(&batch)).await.expect(201);
+    site.send(post("/api/tasks/batch").by(&token).json(&batch))
+        .await
+        .expect(201);
     assert_eq!(count(), 10_003);
 }
 
@@ -201,9 +285,16 @@ async fn pages_stay_right_while_tasks_are_added() {
     }
     let ids = |page: &Value| -> Vec<String> {
         let items = page["items"].as_array().unwrap();
-        items.iter().map(|task| task["task_id"].as_str().unwrap().to_owned()).collect()
+        items
+            .iter()
+            .map(|task| task["task_id"].as_str().unwrap().to_owned())
+            .collect()
     };
-    let page = site.send(get("/api/tasks?limit=2").by(&token)).await.expect(200).json();
+    let page = site
+        .send(get("/api/tasks?limit=2").by(&token))
+        .await
+        .expect(200)
+        .json();
     assert_eq!(ids(&page), ["task-5", "task-4"]);
 
     // when another is added, then the next pages go on where the first ended.
@@ -218,11 +309,21 @@ async fn pages_stay_right_while_tasks_are_added() {
     assert_eq!(ids(&page), ["task-1"]);
     assert_eq!(page["next_cursor"], Value::Null);
 
-    site.master.end(&"task-2".parse().unwrap(), TaskStatus::Failed);
+    site.master
+        .end(&"task-2".parse().unwrap(), TaskStatus::Failed);
     let failed = get("/api/tasks?status=failed,cancelled").by(&token);
     assert_eq!(ids(&site.send(failed).await.expect(200).json()), ["task-2"]);
-    for wrong in ["status=done", "limit=0", "limit=x", "cursor=x", "colour=red", "limit=1&limit=2"] {
-        let reply = site.send(get(format!("/api/tasks?{wrong}")).by(&token)).await;
+    for wrong in [
+        "status=done",
+        "limit=0",
+        "limit=x",
+        "cursor=x",
+        "colour=red",
+        "limit=1&limit=2",
+    ] {
+        let reply = site
+            .send(get(format!("/api/tasks?{wrong}")).by(&token))
+            .await;
         let reply = reply.expect_problem(400, "invalid_parameter");
         assert_eq!(reply.places()[0], wrong.split('=').next().unwrap());
     }
@@ -235,7 +336,10 @@ async fn an_admin_sees_all_tasks_and_others_their_own() {
     site.master.put("bob", 2);
     let seen = async |user: &str, query: &str| {
         let token = site.token(user).await;
-        let page = site.send(get(format!("/api/tasks{query}")).by(&token)).await.expect(200);
+        let page = site
+            .send(get(format!("/api/tasks{query}")).by(&token))
+            .await
+            .expect(200);
         page.json()["items"].as_array().unwrap().len()
     };
     assert_eq!(seen("admin", "").await, 2);
@@ -251,17 +355,25 @@ async fn the_timeline_and_why_it_waits_are_told() {
     let site = Site::new().await;
     let token = site.token("alice").await;
     let task = site.master.put("alice", 1);
-    let why = site.send(get(format!("/api/tasks/{task}/explain")).by(&token)).await;
+    let why = site
+        .send(get(format!("/api/tasks/{task}/explain")).by(&token))
+        .await;
     let why = why.expect(200).json();
     assert_eq!(why["waiting"]["position"], 3);
     assert_eq!(why["waiting"]["waiting_for"], "no worker is registered");
 
     site.master.start(&task, 1);
     site.master.end(&task, TaskStatus::Completed);
-    let events = site.send(get(format!("/api/tasks/{task}/events")).by(&token)).await;
+    let events = site
+        .send(get(format!("/api/tasks/{task}/events")).by(&token))
+        .await;
     let events = events.expect(200).json();
-    let kinds: Vec<&str> =
-        events["items"].as_array().unwrap().iter().map(|it| it["kind"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> = events["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["kind"].as_str().unwrap())
+        .collect();
     assert_eq!(kinds, ["submitted", "assigned", "started", "completed"]);
     assert_eq!(events["items"][1]["at"], NOW.wall.to_string());
 }
@@ -273,12 +385,20 @@ async fn a_key_reaches_as_far_as_its_scope() {
     let path = format!("/api/tasks/{task}");
     let reader = site.key("alice", KeyScope::Read).await;
     site.send(get(&path).by(&reader)).await.expect(200);
-    site.send(post("/api/tasks").by(&reader).json(&image())).await.expect_problem(403, "key_scope");
-    site.send(delete(&path).by(&reader)).await.expect_problem(403, "key_scope");
+    site.send(post("/api/tasks").by(&reader).json(&image()))
+        .await
+        .expect_problem(403, "key_scope");
+    site.send(delete(&path).by(&reader))
+        .await
+        .expect_problem(403, "key_scope");
     let worker = site.key("alice", KeyScope::Tasks).await;
-    site.send(post("/api/tasks").by(&worker).json(&image())).await.expect(201);
+    site.send(post("/api/tasks").by(&worker).json(&image()))
+        .await
+        .expect(201);
     site.send(delete(&path).by(&worker)).await.expect(202);
-    site.send(get("/api/keys").by(&worker)).await.expect_problem(403, "key_scope");
+    site.send(get("/api/keys").by(&worker))
+        .await
+        .expect_problem(403, "key_scope");
 }
 
 #[tokio::test]
@@ -286,7 +406,13 @@ async fn a_task_with_an_id_of_its_own_is_taken_once() {
     let site = Site::new().await;
     let token = site.token("alice").await;
     let named = json!({"docker_image": "alpine", "task_id": "nightly-7"});
-    site.send(post("/api/tasks").by(&token).json(&named)).await.expect(201);
-    site.send(post("/api/tasks").by(&token).json(&named)).await.expect_problem(409, "id_taken");
-    site.send(get("/api/tasks/nightly-7").by(&token)).await.expect(200);
+    site.send(post("/api/tasks").by(&token).json(&named))
+        .await
+        .expect(201);
+    site.send(post("/api/tasks").by(&token).json(&named))
+        .await
+        .expect_problem(409, "id_taken");
+    site.send(get("/api/tasks/nightly-7").by(&token))
+        .await
+        .expect(200);
 }

@@ -97,7 +97,10 @@ impl Site {
             heartbeats: BTreeMap::new(),
         };
         let (number, order) = tasks.iter().fold((0, 0), |(number, order), task| {
-            (number.max(task.task.number().unwrap_or(0)), order.max(task.order))
+            (
+                number.max(task.task.number().unwrap_or(0)),
+                order.max(task.order),
+            )
         });
         for number in 0..2 {
             let known = WorkerRecord {
@@ -152,7 +155,8 @@ impl Site {
         let mut effects = Vec::new();
         self.tally.takes(&input);
         self.core.step(self.now, input, &mut effects);
-        self.tally.decided(self.now.mono, self.core.registry(), &effects);
+        self.tally
+            .decided(self.now.mono, self.core.registry(), &effects);
         for effect in effects {
             match effect {
                 Effect::Write(record) => self.records.take(&record),
@@ -181,7 +185,9 @@ impl Site {
         });
         let mut lines = text.lines();
         let line = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("{series} is not told:\n{text}")).parse().unwrap()
+        line.unwrap_or_else(|| panic!("{series} is not told:\n{text}"))
+            .parse()
+            .unwrap()
     }
 
     fn check(&self) {
@@ -190,26 +196,51 @@ impl Site {
         };
         let tasks = catalogue::TASKS.name;
         for status in [TaskStatus::Queued, TaskStatus::Pending, TaskStatus::Running] {
-            is(&format!("{tasks}{{status=\"{status}\"}}"), self.records.with(status));
+            is(
+                &format!("{tasks}{{status=\"{status}\"}}"),
+                self.records.with(status),
+            );
         }
         let live = self.core.live_count() as u64;
-        let ours = self.records.tasks.values().filter(|it| !it.state.status.is_final());
+        let ours = self
+            .records
+            .tasks
+            .values()
+            .filter(|it| !it.state.status.is_final());
         assert_eq!(ours.count() as u64, live);
 
         for status in TaskStatus::ALL.iter().filter(|status| status.is_final()) {
-            let results = || self.records.results.iter().filter(|it| it.status == *status);
+            let results = || {
+                self.records
+                    .results
+                    .iter()
+                    .filter(|it| it.status == *status)
+            };
             let label = format!("{{status=\"{status}\"}}");
-            is(&format!("cloudai_tasks_ended_total{label}"), results().count() as u64);
-            let ran = results().filter(|it| it.end.as_ref().is_some_and(|end| end.started_at.is_some()));
-            is(&format!("cloudai_task_run_seconds_count{label}"), ran.count() as u64);
+            is(
+                &format!("cloudai_tasks_ended_total{label}"),
+                results().count() as u64,
+            );
+            let ran =
+                results().filter(|it| it.end.as_ref().is_some_and(|end| end.started_at.is_some()));
+            is(
+                &format!("cloudai_task_run_seconds_count{label}"),
+                ran.count() as u64,
+            );
         }
         for cause in ["failure", "machine"] {
             let expected = self.records.retries.get(cause).copied().unwrap_or(0);
-            is(&format!("cloudai_task_retries_total{{cause=\"{cause}\"}}"), expected);
+            is(
+                &format!("cloudai_task_retries_total{{cause=\"{cause}\"}}"),
+                expected,
+            );
         }
         for result in ["taken", "refused"] {
             let expected = self.heartbeats.get(result).copied().unwrap_or(0);
-            is(&format!("cloudai_heartbeats_total{{result=\"{result}\"}}"), expected);
+            is(
+                &format!("cloudai_heartbeats_total{{result=\"{result}\"}}"),
+                expected,
+            );
         }
         let policys = self.records.placements - self.agents;
         is("cloudai_placements_total{policy=\"round-robin\"}", policys);
@@ -233,7 +264,11 @@ impl Site {
             ..TaskDraft::default()
         };
         let spec = Arc::new(draft.check().unwrap().1);
-        self.step(Input::Submit { call: CALL, task: None, spec });
+        self.step(Input::Submit {
+            call: CALL,
+            task: None,
+            spec,
+        });
     }
 
     fn progress(&mut self, which: usize, phase: Phase) {
@@ -264,7 +299,12 @@ impl Site {
             files: Whole::Complete,
             in_order: false,
         });
-        self.step(Input::Finished { call: CALL, worker, report, log_tail: String::new() });
+        self.step(Input::Finished {
+            call: CALL,
+            worker,
+            report,
+            log_tail: String::new(),
+        });
     }
 
     fn apply(&mut self, action: u8, which: usize, millis: u64) {
@@ -293,9 +333,16 @@ impl Site {
             (10, _, Some(task)) => self.step(Input::Cancel { call: CALL, task }),
             (11, _, Some(task)) => {
                 let worker = worker(u8::try_from(which % 3).unwrap());
-                self.step(Input::Place { call: CALL, task, worker });
+                self.step(Input::Place {
+                    call: CALL,
+                    task,
+                    worker,
+                });
             }
-            (12, ..) => self.step(Input::RemoveWorker { call: CALL, worker: worker(0) }),
+            (12, ..) => self.step(Input::RemoveWorker {
+                call: CALL,
+                worker: worker(0),
+            }),
             (13, ..) => {
                 // The third is not registered.
                 let worker = worker(u8::try_from(which % 3).unwrap());
@@ -308,7 +355,10 @@ impl Site {
                     last_sequence: None,
                     unwell: None,
                 };
-                self.step(Input::Heartbeat { call: CALL, heartbeat });
+                self.step(Input::Heartbeat {
+                    call: CALL,
+                    heartbeat,
+                });
             }
             _ => self.step(Input::Tick),
         }
@@ -366,7 +416,10 @@ fn a_retried_task_waited_once() {
     // then its wait is the one before the first start, and it was retried once.
     assert_eq!(site.told("cloudai_task_wait_seconds_count"), 1.0);
     assert_eq!(site.told("cloudai_task_wait_seconds_sum"), 4.0);
-    assert_eq!(site.told("cloudai_task_retries_total{cause=\"failure\"}"), 1.0);
+    assert_eq!(
+        site.told("cloudai_task_retries_total{cause=\"failure\"}"),
+        1.0
+    );
     site.check();
 }
 
@@ -376,9 +429,15 @@ fn what_workers_say_they_use_is_remembered_until_they_are_unregistered() {
     site.apply(13, 1, 0);
     let of = |site: &Site| {
         let resolution = crate::history::Resolution::Minute;
-        site.tally.history.of(&worker(1), resolution, None, site.now).len()
+        site.tally
+            .history
+            .of(&worker(1), resolution, None, site.now)
+            .len()
     };
     assert_eq!(of(&site), 1);
-    site.step(Input::RemoveWorker { call: CALL, worker: worker(1) });
+    site.step(Input::RemoveWorker {
+        call: CALL,
+        worker: worker(1),
+    });
     assert_eq!(of(&site), 0);
 }

@@ -84,7 +84,11 @@ fn add<W: Write>(
         rest: record.size,
         file: file.take(record.size),
     };
-    archive.append_data(&mut header, std::path::Path::new(task).join(path), &mut content)
+    archive.append_data(
+        &mut header,
+        std::path::Path::new(task).join(path),
+        &mut content,
+    )
 }
 
 /// A file that must be as long as it is on record.

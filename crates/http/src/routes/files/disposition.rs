@@ -42,7 +42,10 @@ mod tests {
     #[test]
     fn no_name_leaves_the_header() {
         for (name, expected) in [
-            ("model.bin", r#"attachment; filename="model.bin"; filename*=UTF-8''model.bin"#),
+            (
+                "model.bin",
+                r#"attachment; filename="model.bin"; filename*=UTF-8''model.bin"#,
+            ),
             (
                 "a\r\nSet-Cookie: x=y",
                 r#"attachment; filename="a__Set-Cookie: x=y"; filename*=UTF-8''a%0D%0ASet-Cookie%3A%20x%3Dy"#,

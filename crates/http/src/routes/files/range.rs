@@ -86,7 +86,10 @@ mod tests {
             assert_eq!(of(range, None, 10), expected, "{range}");
         }
         assert_eq!(of("bytes=0-", None, 0), Asked::Beyond);
-        assert_eq!(of("bytes=0-18446744073709551615", None, 10), Asked::Range(0..10));
+        assert_eq!(
+            of("bytes=0-18446744073709551615", None, 10),
+            Asked::Range(0..10)
+        );
     }
 
     #[test]
@@ -94,6 +97,9 @@ mod tests {
         assert_eq!(of("bytes=1-2", Some("\"x\""), 10), Asked::Range(1..3));
         assert_eq!(of("bytes=1-2", Some("\"y\""), 10), Asked::All);
         assert_eq!(of("bytes=1-2", Some("W/\"x\""), 10), Asked::All);
-        assert_eq!(of("bytes=1-2", Some("Sat, 31 Jan 2026 08:00:00 GMT"), 10), Asked::All);
+        assert_eq!(
+            of("bytes=1-2", Some("Sat, 31 Jan 2026 08:00:00 GMT"), 10),
+            Asked::All
+        );
     }
 }

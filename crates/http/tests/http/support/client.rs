@@ -147,9 +147,17 @@ impl Reply {
     /// A problem's code; the answer must be one as it ought to be.
     pub(crate) fn code(&self) -> String {
         let problem = self.json();
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{problem}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{problem}"
+        );
         assert_eq!(problem["status"], self.status, "{problem}");
-        assert_eq!(problem["request_id"].as_str(), self.header("x-request-id"), "{problem}");
+        assert_eq!(
+            problem["request_id"].as_str(),
+            self.header("x-request-id"),
+            "{problem}"
+        );
         let code = problem["code"].as_str().unwrap();
         assert_eq!(problem["type"], format!("urn:cloudai:problem:{code}"));
         assert!(!problem["detail"].as_str().unwrap().is_empty(), "{problem}");
@@ -175,7 +183,12 @@ impl Reply {
 
     /// The problem that this must be.
     pub(crate) fn expect_problem(self, status: u16, code: &str) -> Self {
-        assert_eq!((self.status, self.code().as_str()), (status, code), "{}", self.text());
+        assert_eq!(
+            (self.status, self.code().as_str()),
+            (status, code),
+            "{}",
+            self.text()
+        );
         self
     }
 }

@@ -123,7 +123,9 @@ impl FakeMaster {
             state.worker = Some("worker-1".parse().unwrap());
             state.started_at = Some(NOW.wall);
         });
-        self.logs.writer(&AttemptId::new(task.clone(), attempt)).unwrap();
+        self.logs
+            .writer(&AttemptId::new(task.clone(), attempt))
+            .unwrap();
     }
 
     pub(crate) fn print(&self, task: &TaskId, attempt: u32, text: &[u8]) {
@@ -138,7 +140,9 @@ impl FakeMaster {
     }
 
     pub(crate) fn close_log(&self, task: &TaskId, attempt: u32) {
-        self.logs.close(&AttemptId::new(task.clone(), attempt)).unwrap();
+        self.logs
+            .close(&AttemptId::new(task.clone(), attempt))
+            .unwrap();
     }
 
     pub(crate) fn end(&self, task: &TaskId, status: TaskStatus) {
@@ -194,7 +198,9 @@ impl FakeMaster {
             draining: false,
         };
         let mut worker = Worker::from_record(record);
-        let attempts = running.iter().map(|task| AttemptId::new((*task).clone(), 1));
+        let attempts = running
+            .iter()
+            .map(|task| AttemptId::new((*task).clone(), 1));
         worker.attempts = attempts.collect();
         let mut workers = self.workers.lock().unwrap();
         workers.insert(worker.id.clone(), Arc::new(worker));
@@ -236,9 +242,10 @@ impl FakeMaster {
         let known = tasks.values().find(|view| {
             let spec = &view.record.spec;
             Some(spec.user.as_str()) == draft.user_id.as_deref()
-                && spec.submit_key.as_ref().is_some_and(|known| {
-                    (&known.key, known.index) == (&key.key, key.index)
-                })
+                && spec
+                    .submit_key
+                    .as_ref()
+                    .is_some_and(|known| (&known.key, known.index) == (&key.key, key.index))
         });
         match known {
             Some(view) if view.record.spec.submit_key.as_ref() != Some(key) => Err(KeyReused {
@@ -351,7 +358,9 @@ impl Operator for FakeMaster {
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {
         self.writable()?;
         let mut tasks = self.tasks.lock().unwrap();
-        let view = tasks.get_mut(task).ok_or_else(|| CancelFailure::Unknown(task.clone()))?;
+        let view = tasks
+            .get_mut(task)
+            .ok_or_else(|| CancelFailure::Unknown(task.clone()))?;
         let state = &mut view.record.state;
         if state.status.is_final() {
             return Err(CancelFailure::Final(task.clone(), state.status));
@@ -369,7 +378,9 @@ impl Operator for FakeMaster {
         self.writable()?;
         let change = change.check()?;
         let mut tasks = self.tasks.lock().unwrap();
-        let view = tasks.get_mut(task).ok_or_else(|| ChangeFailure::Unknown(task.clone()))?;
+        let view = tasks
+            .get_mut(task)
+            .ok_or_else(|| ChangeFailure::Unknown(task.clone()))?;
         let status = view.record.state.status;
         if status.is_final() {
             return Err(ChangeFailure::Final(task.clone(), status));
@@ -445,7 +456,10 @@ impl Operator for FakeMaster {
             .filter(|record| {
                 let statuses = &filter.statuses;
                 (statuses.is_empty() || statuses.contains(&record.state.status))
-                    && filter.user.as_ref().is_none_or(|user| *user == record.spec.user)
+                    && filter
+                        .user
+                        .as_ref()
+                        .is_none_or(|user| *user == record.spec.user)
                     && (filter.worker.is_none() || filter.worker == record.state.worker)
                     && filter.before.is_none_or(|before| record.order < before)
             })
@@ -528,7 +542,9 @@ impl Operator for FakeMaster {
             task: task.clone(),
             user: user.clone(),
         };
-        let view = view.filter(|view| view.record.spec.user == *user).ok_or_else(unknown)?;
+        let view = view
+            .filter(|view| view.record.spec.user == *user)
+            .ok_or_else(unknown)?;
         let status = view.record.state.status;
         if !status.is_final() {
             let task = task.clone();

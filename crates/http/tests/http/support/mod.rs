@@ -133,7 +133,10 @@ impl Site {
     /// Waits until it has.
     pub(crate) async fn closed(self) {
         self.close();
-        tokio::time::timeout(client::PATIENCE, self.serving).await.unwrap().unwrap();
+        tokio::time::timeout(client::PATIENCE, self.serving)
+            .await
+            .unwrap()
+            .unwrap();
     }
 
     /// What was written down, as actions and whether they were done.
