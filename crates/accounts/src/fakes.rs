@@ -88,7 +88,7 @@ impl Kept {
                 self.ended.insert(token.id, token.until);
             }
             AccountChange::TokensForgotten(before) => {
-                self.ended.retain(|_, until| *until >= before)
+                self.ended.retain(|_, until| *until >= before);
             }
             AccountChange::Audit(record) => {
                 self.audit.insert(record.number, *record);

@@ -161,6 +161,8 @@ fn wrong_email(email: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn draft() -> UserDraft {
@@ -221,6 +223,32 @@ mod tests {
         ] {
             let email = Some(bad.to_owned());
             assert_eq!(mistakes(UserDraft { email, ..draft() }), ["email"], "{bad}");
+        }
+    }
+
+    proptest! {
+        /// Whatever is sent, what is taken keeps the limits, and what is not is told with a field.
+        #[test]
+        fn what_is_taken_keeps_the_limits(
+            username in "[ -~é]{0,70}", password in any::<String>(), name in any::<String>(),
+            email in "[a-z@. ]{0,12}", long in 1_usize..40,
+        ) {
+            let draft = UserDraft {
+                username,
+                password: Secret::new(password),
+                name: Some(name.repeat(long)),
+                email: Some(email),
+            };
+            match draft.clone().check(8) {
+                Ok(taken) => {
+                    prop_assert_eq!(taken.user.as_str(), draft.username.as_str());
+                    let chars = taken.password.expose().chars().count();
+                    prop_assert!((8..=1024).contains(&chars));
+                    prop_assert!(taken.name.chars().count() <= 128 && is_one_line(&taken.name));
+                    prop_assert!(taken.email.is_empty() || taken.email.contains('@'));
+                }
+                Err(DraftErrors(errors)) => prop_assert!(!errors.is_empty()),
+            }
         }
     }
 }

@@ -1,8 +1,11 @@
 //! What has to be done now and then: forgetting what counts no more, and other keys for tokens.
 
-use std::{sync::PoisonError, time::Duration};
+use std::{
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use cloudai_model::{Mono, Now, account::AccountChange};
+use cloudai_model::{Mono, Now, Wall, account::AccountChange};
 
 use crate::{
     accounts::{Accounts, Decision, chain},
@@ -161,27 +164,22 @@ impl Accounts {
             .unwrap_or_else(|error| Err(AccountStoreError::new("write the keys", error).into()))
     }
 
+    fn tended(&self) -> MutexGuard<'_, Tended> {
+        let tended = self.0.tended.lock();
+        tended.unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn forget(&self, now: Now) -> Result<(), AccountStoreError> {
-        let ended_before = cloudai_model::Wall(
-            now.wall
-                .0
-                .saturating_sub_unsigned(REMEMBERED.as_millis() as u64),
-        );
-        let is_believed = self
-            .0
-            .tended
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_believed(now);
-        if !is_believed {
+        if !self.tended().is_believed(now) {
             return Ok(());
         }
+        let ended_before = before(now, REMEMBERED);
         let mut changes = Vec::new();
         if self.directory().has_forgettable(ended_before) {
             changes.push(AccountChange::TokensForgotten(ended_before));
         }
         let (audit_due, logouts_due) = {
-            let tended = self.0.tended.lock().unwrap_or_else(PoisonError::into_inner);
+            let tended = self.tended();
             let due = |last: Option<Mono>, span| last.is_none_or(|at| now.mono.since(at) >= span);
             let lifetime = self.0.settings.token_lifetime;
             (
@@ -204,7 +202,7 @@ impl Accounts {
             })
             .await?;
         }
-        let mut tended = self.0.tended.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tended = self.tended();
         if audit_due {
             tended.audit = Some(now.mono);
         }
@@ -240,10 +238,12 @@ mod tests {
         assert!(!tended.is_believed(at(3599, 1_003_599)));
         assert!(tended.is_believed(at(3600, 1_003_610)));
         // It is set forth by a year, and back.
-        for step in [31_536_000, 0] {
-            assert!(!tended.is_believed(at(4000, 1_004_000 + step)));
-            assert!(!tended.is_believed(at(7000, 1_007_000 + step)));
-            assert!(tended.is_believed(at(7600, 1_007_600 + step)));
+        for (mono, step) in [(4000, 31_536_000), (8000, 0)] {
+            let wall = |seconds: u64| 1_000_000 + step + i64::try_from(seconds).unwrap();
+            for (later, is_believed) in [(0, false), (3000, false), (3600, true)] {
+                let now = at(mono + later, wall(mono + later));
+                assert_eq!(tended.is_believed(now), is_believed, "{mono} {later}");
+            }
         }
     }
 }

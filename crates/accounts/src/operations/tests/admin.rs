@@ -324,8 +324,9 @@ async fn the_audit_is_read_by_pages_that_stay_right_while_it_grows() {
     for user in ["a", "b", "c", "d", "e"] {
         let made = cluster
             .accounts
-            .create_user(&call(5), &admin, draft(user), Role::User);
-        made.await.unwrap();
+            .create_user(&call(5), &admin, draft(user), Role::User)
+            .await;
+        made.unwrap();
     }
     let query = AuditQuery {
         user: Some(name("admin")),

@@ -96,10 +96,10 @@ async fn registration_is_as_the_settings_say() {
         .await
         .unwrap();
     assert_eq!(user.state, AccountState::AwaitsApproval);
+    let context = call(0);
     let login = || {
-        approval
-            .accounts
-            .login(&call(0), "ada", "password of ada".into())
+        let password = "password of ada".into();
+        approval.accounts.login(&context, "ada", password)
     };
     assert!(matches!(login().await, Err(LoginError::AwaitsApproval)));
     let wrong = approval
@@ -349,12 +349,10 @@ async fn a_stolen_token_does_not_help_to_guess_the_password() {
     let (_, identity) = cluster.user("ada").await;
     let mut throttled = 0;
     for _ in 0..20 {
-        let change = cluster.accounts.change_password(
-            &call_from("192.0.2.66", 1),
-            &identity,
-            "a guess".into(),
-            "an entirely new one".into(),
-        );
+        let (from, new) = (call_from("192.0.2.66", 1), "an entirely new one".into());
+        let change = cluster
+            .accounts
+            .change_password(&from, &identity, "a guess".into(), new);
         throttled += u32::from(matches!(change.await, Err(PasswordError::Throttled { .. })));
     }
     assert_eq!(throttled, 14);
@@ -499,6 +497,7 @@ async fn as_much_is_computed_for_nobody_as_for_somebody() {
         .await
         .unwrap();
     let longest = "x".repeat(1024);
+    let too_long = format!("{longest}x");
     for (user, password, hashes) in [
         ("admin", "wrong", 1),
         ("ada", "wrong", 1),
@@ -509,8 +508,8 @@ async fn as_much_is_computed_for_nobody_as_for_somebody() {
         ("nobody", longest.as_str(), 1),
         ("admin", longest.as_str(), 1),
         // Nobody has one of that length: nothing is computed for anybody.
-        ("nobody", &format!("{longest}x"), 0),
-        ("admin", &format!("{longest}x"), 0),
+        ("nobody", too_long.as_str(), 0),
+        ("admin", too_long.as_str(), 0),
     ] {
         let before = cluster.accounts.hashes_computed();
         let login = cluster

@@ -133,3 +133,28 @@ impl Cluster {
             .collect()
     }
 }
+
+/// What a server needs of a future that it answers with.
+#[test]
+fn every_operation_may_be_awaited_on_any_thread() {
+    fn is_send(_: impl Send) {}
+    // Never run: it only has to compile.
+    let _ = |accounts: &Accounts, call: &CallContext, by: &Identity, user: &UserName| {
+        is_send(accounts.login(call, "ada", "x".into()));
+        is_send(accounts.logout(call, by));
+        is_send(accounts.register(call, draft("ada")));
+        is_send(accounts.create_user(call, by, draft("ada"), Role::User));
+        is_send(accounts.change_password(call, by, "x".into(), "y".into()));
+        is_send(accounts.set_password(call, by, user, "x".into()));
+        is_send(accounts.approve(call, by, user));
+        is_send(accounts.lock(call, by, user));
+        is_send(accounts.unlock(call, by, user));
+        is_send(accounts.set_role(call, by, user, Role::User));
+        is_send(accounts.set_limits(call, by, user, cloudai_model::UserLimits::default()));
+        is_send(accounts.delete_user(call, by, user));
+        is_send(accounts.delete_key(call, by, "x"));
+        is_send(accounts.rotate_token_key(call, by, false));
+        is_send(accounts.audit_page(by, crate::AuditQuery::default()));
+        is_send(accounts.tend(call.now));
+    };
+}

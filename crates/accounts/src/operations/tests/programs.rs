@@ -46,7 +46,7 @@ async fn a_key_is_shown_once_and_comes_in_as_its_user() {
     assert!(kept.contains(&key.id) && !kept.contains(rest));
     assert_eq!(
         cluster.accounts.keys(&ada, &name("ada")).unwrap(),
-        [key.clone()]
+        std::slice::from_ref(&key)
     );
 
     let cluster = cluster.restarted().await;
@@ -166,12 +166,8 @@ async fn no_key_makes_keys_passwords_or_admins() {
         changed,
         Err(PasswordError::Forbidden(Forbidden::NotWithAKey))
     ));
-    let set = accounts.set_password(
-        &call,
-        &program,
-        &name("admin"),
-        "an entirely new one".into(),
-    );
+    let me = name("admin");
+    let set = accounts.set_password(&call, &program, &me, "an entirely new one".into());
     assert!(matches!(set.await, Err(PasswordError::Forbidden(_))));
     let role = accounts
         .set_role(&call, &program, &name("admin"), Role::Admin)
@@ -223,7 +219,7 @@ async fn anothers_key_is_not_there_and_an_admins_hand_reaches_it() {
     assert!(shown(&cluster, &secret, 2).is_ok());
     assert_eq!(
         cluster.accounts.keys(&admin, &name("ada")).unwrap(),
-        [key.clone()]
+        std::slice::from_ref(&key)
     );
     cluster
         .accounts
