@@ -14,6 +14,27 @@ pub struct Sabotage {
     pub no_reconcile: bool,
     /// An attempt that was cancelled keeps what was promised to it.
     pub no_release_at_cancel: bool,
+    /// Silence counts also while nobody could be heard, because this process stood still.
+    pub no_forgiveness: bool,
+    /// That a task is cancelled is written down, and its worker is not told.
+    pub no_stop_at_cancel: bool,
+    /// Nothing is ever timed out.
+    pub no_time_outs: bool,
+    /// What may take so long is timed out after half of it.
+    pub hasty_time_outs: bool,
+    /// What a worker offers is what it offered first.
+    pub first_offer_counts: bool,
+}
+
+impl Sabotage {
+    /// How long something may still take.
+    pub(crate) fn time_left(self, left: std::time::Duration) -> std::time::Duration {
+        match (self.no_time_outs, self.hasty_time_outs) {
+            (true, _) => std::time::Duration::MAX,
+            (false, true) => left / 2,
+            (false, false) => left,
+        }
+    }
 }
 
 #[cfg(feature = "simulation")]

@@ -82,6 +82,42 @@ fn a_worker_that_is_never_given_up_is_found() {
 }
 
 #[test]
+fn a_worker_that_is_given_up_too_soon_is_found() {
+    assert_found(Bug::HastyLostWorkerTimer, 20, &[Kind::GivenUpUnduly]);
+}
+
+#[test]
+fn silence_that_nobody_could_have_heard_through_is_found() {
+    assert_found(Bug::NoForgiveness, 60, &[Kind::GivenUpUnduly]);
+}
+
+#[test]
+fn a_worker_that_sweeps_away_what_it_holds_is_found() {
+    assert_found(Bug::SweepsAll, 20, &[Kind::OrphanIsHeld]);
+}
+
+#[test]
+fn a_cancel_that_no_worker_hears_of_is_found() {
+    assert_found(Bug::NoStopAtCancel, 20, &[Kind::NeverFinal]);
+}
+
+#[test]
+fn a_time_out_that_never_comes_is_found() {
+    assert_found(Bug::NoTimeOuts, 20, &[Kind::TimeOutMissed]);
+}
+
+#[test]
+fn a_time_out_that_comes_too_soon_is_found() {
+    assert_found(Bug::HastyTimeOuts, 20, &[Kind::TimedOutUnduly]);
+}
+
+#[test]
+fn an_offer_that_does_not_hold_any_more_is_found() {
+    let kinds = [Kind::Oversubscribed, Kind::NeverFinal];
+    assert_found(Bug::FirstOfferCounts, 100, &kinds);
+}
+
+#[test]
 fn each_bug_that_can_be_put_in_has_its_test_here() {
     let tests = include_str!("bugs.rs");
     for bug in Bug::ALL {

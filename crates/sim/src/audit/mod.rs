@@ -6,27 +6,32 @@
 
 mod containers;
 mod endings;
+mod given_up;
 mod kept;
 mod ledger;
 mod lost_workers;
 mod outbox;
 mod promises;
+#[cfg(test)]
+mod tests;
+mod time_outs;
 mod violation;
 
 use std::collections::BTreeSet;
 
 use cloudai_core::CancelOutcome;
-use cloudai_model::{AttemptId, TaskChange, TaskId, TaskStatus, WorkerId, record::Record};
+use cloudai_model::{AttemptId, Capacity, TaskChange, TaskId, TaskStatus, WorkerId, record::Record};
 use cloudai_worker_core::SpoolRecord;
 
 pub use violation::{Kind, Promise, Violation};
 
 use self::{
-    containers::Containers, endings::Endings, kept::Kept, ledger::Ledger,
-    lost_workers::LostWorkers, outbox::Outbox, promises::Promises,
+    containers::Containers, endings::Endings, given_up::GivenUp, kept::Kept, ledger::Ledger,
+    lost_workers::LostWorkers, outbox::Outbox, promises::Promises, time_outs::TimeOuts,
 };
 use crate::{
     engine::RawEnd,
+    network::CallError,
     plan::Plan,
     store::TableError,
     wire::{FromMaster, FromWorker, ToMaster, ToWorker},
@@ -35,6 +40,14 @@ use crate::{
 /// What the auditor sees.
 #[derive(Debug, Clone, Copy)]
 pub enum Seen<'a> {
+    /// The master is going to write this: its core has just said so.
+    Decided(&'a Record),
+    /// A commit is under way.
+    CommitBegins,
+    /// It is done, however often it was tried.
+    CommitIsOver,
+    /// The master's core has been told that its disk is full, or is not any more.
+    DiskIsFull(bool),
     /// A batch is in the store from now on.
     Flushed(&'a [Record]),
     /// The store refuses a batch.
@@ -43,6 +56,10 @@ pub enum Seen<'a> {
     MasterGone,
     /// The master has read its store.
     MasterReady,
+    /// The master's process is stopped, as by SIGSTOP.
+    MasterStandsStill,
+    /// It goes on.
+    MasterGoesOn,
     /// Another second has passed; whether anything keeps the master from noticing.
     Second {
         /// It is down or stands still, or its store doesn't write.
@@ -71,6 +88,22 @@ pub enum Seen<'a> {
         /// What it says.
         answer: &'a FromWorker,
     },
+    /// What came of a call of the master, as it hears it.
+    HeardFromWorker {
+        /// Whom it called.
+        worker: usize,
+        /// With what.
+        request: &'a ToWorker,
+        /// The answer, or why there is none.
+        answer: &'a Result<FromWorker, CallError>,
+    },
+    /// A worker has sent something.
+    SentToMaster {
+        /// Who.
+        worker: usize,
+        /// What.
+        request: &'a ToMaster,
+    },
     /// Something of a worker's has arrived.
     ArrivedAtMaster {
         /// Whose.
@@ -84,6 +117,8 @@ pub enum Seen<'a> {
         worker: usize,
         /// To what.
         request: &'a ToMaster,
+        /// When that arrived.
+        arrived_ms: u64,
         /// What it says.
         answer: &'a FromMaster,
     },
@@ -95,6 +130,13 @@ pub enum Seen<'a> {
     ShutDown {
         /// Which.
         worker: usize,
+    },
+    /// A worker's program starts.
+    WorkerStarts {
+        /// Which.
+        worker: usize,
+        /// What it offers.
+        capacity: &'a Capacity,
     },
     /// A record is on a worker's disk.
     SpoolFlushed {
@@ -163,6 +205,8 @@ pub enum Seen<'a> {
         worker: usize,
         /// Of which attempt.
         attempt: &'a AttemptId,
+        /// By its worker; else by somebody, or with its disk.
+        by_worker: bool,
     },
     /// A worker takes a container for nobody's.
     OrphanFound {
@@ -171,6 +215,8 @@ pub enum Seen<'a> {
         /// Of which attempt.
         attempt: &'a AttemptId,
     },
+    /// A core has answered a call that has its answer already.
+    AnsweredTwice,
     /// With all faults over, something has not come to rest.
     Restless(&'a Violation),
 }
@@ -203,6 +249,8 @@ pub struct Auditor {
     containers: Containers,
     outbox: Outbox,
     lost_workers: LostWorkers,
+    given_up: GivenUp,
+    time_outs: TimeOuts,
 }
 
 impl Auditor {
@@ -212,11 +260,13 @@ impl Auditor {
         Self {
             ledger: Ledger::default(),
             kept: Kept::default(),
-            endings: Endings::default(),
+            endings: Endings::new(plan),
             promises: Promises::default(),
             containers: Containers::new(plan),
             outbox: Outbox::default(),
             lost_workers: LostWorkers::default(),
+            given_up: GivenUp::default(),
+            time_outs: TimeOuts::new(plan),
         }
     }
 
@@ -226,18 +276,24 @@ impl Auditor {
     /// The first thing that is amiss with it.
     pub fn see(&mut self, now_ms: u64, seen: &Seen<'_>) -> Result<(), Violation> {
         match seen {
-            Seen::Flushed(batch) => return self.flushed(batch),
+            Seen::Flushed(batch) => return self.flushed(now_ms, batch),
             Seen::StoreRefused(error) => {
                 return Err(Violation::new(Kind::StoreRefused, error.to_string()));
+            }
+            Seen::AnsweredTwice => {
+                let what = "a call that has its answer already";
+                return Err(Violation::new(Kind::AnsweredTwice, what));
             }
             Seen::Restless(violation) => return Err((*violation).clone()),
             _ => {}
         }
-        self.kept.see(&self.ledger, seen)?;
+        self.kept.see(&self.ledger, &self.promises, seen)?;
         self.endings.see(seen);
-        self.promises.see(&self.ledger, seen);
-        self.containers.see(seen)?;
+        self.promises.see(&self.ledger, seen)?;
+        self.containers.see(now_ms, seen)?;
         self.outbox.see(seen)?;
+        self.given_up.see(&self.ledger, now_ms, seen)?;
+        self.time_outs.see(&self.ledger, now_ms, seen)?;
         self.lost_workers.see(&self.ledger, now_ms, seen)
     }
 
@@ -247,11 +303,14 @@ impl Auditor {
         self.ledger.status_changes.clone()
     }
 
-    fn flushed(&mut self, batch: &[Record]) -> Result<(), Violation> {
+    fn flushed(&mut self, now_ms: u64, batch: &[Record]) -> Result<(), Violation> {
         for record in batch {
             self.ledger.check(record)?;
-            self.endings.check(&self.ledger, &self.containers, record)?;
+            self.endings
+                .check(&self.ledger, &self.containers, &self.given_up, record)?;
             self.promises.check(&self.ledger, record)?;
+            self.endings.take_in(record);
+            self.kept.take_in(now_ms, record);
             self.ledger.take_in(record);
         }
         self.ledger.check_batch(batch)

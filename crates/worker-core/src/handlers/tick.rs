@@ -57,6 +57,7 @@ impl WorkerCore {
 
     fn is_held(&self, found: &Labelled) -> bool {
         let held = self.attempts.get(&found.attempt);
+        let held = held.filter(|_| !self.sabotage.sweeps_all);
         held.is_some_and(|held| held.record.order.cluster == found.cluster)
     }
 }
