@@ -128,7 +128,10 @@ fn cancel_in_every_phase() {
 #[test]
 fn a_cancel_that_comes_after_an_end_that_was_none_keeps_the_task_from_running_again() {
     for (exit, status) in [
-        (Exit::Interrupted("its machine went down".into()), TaskStatus::Cancelled),
+        (
+            Exit::Interrupted("its machine went down".into()),
+            TaskStatus::Cancelled,
+        ),
         (Exit::Exited(3), TaskStatus::Failed),
     ] {
         // Given a task with retries left whose container has ended, nobody here knows how

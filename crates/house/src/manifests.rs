@@ -150,7 +150,10 @@ fn a_crate_that_turns_safeguards_off_is_found() {
 
     assert_eq!(
         amiss,
-        ["[dependencies] cloudai-core", "[dev-dependencies] cloudai-sim"]
+        [
+            "[dependencies] cloudai-core",
+            "[dev-dependencies] cloudai-sim"
+        ]
     );
 }
 
@@ -162,5 +165,8 @@ fn programs_that_are_shipped_are_built_without_the_simulation() {
     let whole: Vec<&str> = builds.filter(|line| line.contains("--workspace")).collect();
     assert!(!whole.is_empty(), "`make build` builds the workspace");
     let exclude = format!("--exclude {}", SIMULATION.0);
-    assert!(whole.iter().all(|line| line.contains(&exclude)), "{whole:?}");
+    assert!(
+        whole.iter().all(|line| line.contains(&exclude)),
+        "{whole:?}"
+    );
 }

@@ -64,10 +64,7 @@ fn words(from: &impl Debug, event: &impl Debug) -> String {
     format!("{from:?} {event:?}")
 }
 
-fn table(
-    table: &'static str,
-    transitions: impl Iterator<Item = (String, bool)>,
-) -> TableCoverage {
+fn table(table: &'static str, transitions: impl Iterator<Item = (String, bool)>) -> TableCoverage {
     let mut coverage = TableCoverage {
         table,
         all: 0,

@@ -239,9 +239,10 @@ impl World {
         }
         match self.master_shell() {
             None => owed("the master is gone".to_owned()),
-            Some(shell) if shell.unanswered.get() > 0 => {
-                owed(format!("the master owes {} answers", shell.unanswered.get()))
-            }
+            Some(shell) if shell.unanswered.get() > 0 => owed(format!(
+                "the master owes {} answers",
+                shell.unanswered.get()
+            )),
             Some(_) => None,
         }
     }

@@ -31,7 +31,11 @@ fn assert_found(bug: Bug, seeds: u64, kinds: &[Kind]) {
 
 #[test]
 fn a_missing_fence_around_attempts_is_found() {
-    let kinds = [Kind::SupersededCounted, Kind::WrongResult];
+    let kinds = [
+        Kind::SupersededCounted,
+        Kind::WrongResult,
+        Kind::GivenUpUnduly,
+    ];
     assert_found(Bug::NoFencing, 60, &kinds);
 }
 
@@ -88,7 +92,7 @@ fn a_worker_that_is_given_up_too_soon_is_found() {
 
 #[test]
 fn silence_that_nobody_could_have_heard_through_is_found() {
-    assert_found(Bug::NoForgiveness, 60, &[Kind::GivenUpUnduly]);
+    assert_found(Bug::NoForgiveness, 30, &[Kind::GivenUpUnduly]);
 }
 
 #[test]
@@ -114,7 +118,7 @@ fn a_time_out_that_comes_too_soon_is_found() {
 #[test]
 fn an_offer_that_does_not_hold_any_more_is_found() {
     let kinds = [Kind::Oversubscribed, Kind::NeverFinal];
-    assert_found(Bug::FirstOfferCounts, 100, &kinds);
+    assert_found(Bug::FirstOfferCounts, 30, &kinds);
 }
 
 #[test]

@@ -38,10 +38,14 @@ fn run_all(seeds: u64, generator: &Generator) -> Summary {
         threads: None,
     };
     let mut summary = Summary::default();
-    run_many(&many, |seed| seed < seeds, |seed, outcome| {
-        summary.add(seed, outcome);
-        true
-    });
+    run_many(
+        &many,
+        |seed| seed < seeds,
+        |seed, outcome| {
+            summary.add(seed, outcome);
+            true
+        },
+    );
     summary
 }
 
@@ -64,7 +68,10 @@ fn nothing_is_amiss_whatever_breaks() {
     assert!(summary.faults.keys().eq(FaultKind::ALL), "{summary}");
     assert!(summary.bites.keys().eq(FaultKind::ALL), "{summary}");
     let (rest_ms, seed) = summary.longest_rest;
-    assert!(rest_ms <= LONGEST_REST_MS, "seed {seed} rests after {rest_ms} ms");
+    assert!(
+        rest_ms <= LONGEST_REST_MS,
+        "seed {seed} rests after {rest_ms} ms"
+    );
     for table in summary.coverage.tables() {
         let of = table.table;
         let common = table.missing.iter();

@@ -173,6 +173,8 @@ impl Core {
         introduced_at: Option<Mono>,
     ) {
         let overtaken_within = self.settings.inactive_after;
+        // What came while this process stood still may be older than that.
+        let forgiven = self.forgiven;
         let Some(entry) = self.attempt_mut(attempt) else {
             return;
         };
@@ -184,7 +186,7 @@ impl Core {
             Some(_) if entry.state > AttemptState::Sent && entry.stop.is_none() => {
                 let must_have_it = |taken_at| {
                     introduced_at.is_some_and(|at| taken_at <= at)
-                        || reported.at.since(taken_at) > overtaken_within
+                        || reported.at.since(taken_at.max(forgiven)) > overtaken_within
                 };
                 entry.taken_at.is_some_and(must_have_it)
             }

@@ -201,7 +201,11 @@ impl Containers {
             }
             Seen::ContainerStopAsked { worker, attempt } => {
                 let place = (*worker, (*attempt).clone());
-                if self.forgetful.get(worker).is_some_and(|at_ms| *at_ms <= now_ms) {
+                if self
+                    .forgetful
+                    .get(worker)
+                    .is_some_and(|at_ms| *at_ms <= now_ms)
+                {
                     self.forgotten_stops.insert(place);
                 }
                 return self.may_stop(now_ms, *worker, attempt);
@@ -252,11 +256,7 @@ impl Containers {
         self.forgotten.extend(given);
     }
 
-    fn begins(
-        &mut self,
-        now_ms: u64,
-        worker: usize, attempt: &AttemptId,
-    ) -> Result<(), Violation> {
+    fn begins(&mut self, now_ms: u64, worker: usize, attempt: &AttemptId) -> Result<(), Violation> {
         let place = (worker, attempt.clone());
         if let Some(after_ms) = self.may_overflow.get(&place) {
             let from_ms = now_ms + after_ms;
@@ -276,10 +276,11 @@ impl Containers {
             }
         }
         let place = (worker, attempt.clone());
-        let offer = self.taken_under.get(&place);
-        let offer = offer.unwrap_or(&self.offers[worker]);
-        let grant = self.grants.get(&place);
-        let fits = grant.is_none_or(|grant| sum.has_room_for(&storage_apart(grant), offer));
+        let offer = &self.offers[worker];
+        let grant = self.grants.get(&place).map(storage_apart);
+        // Others may have been given to it since it offers more again.
+        let mut offers = self.taken_under.get(&place).into_iter().chain([offer]);
+        let fits = grant.is_none_or(|grant| offers.any(|it| sum.has_room_for(&grant, it)));
         ensure(fits, Kind::MachineOvercommitted, || {
             format!("with {attempt} w{worker} runs {sum:?} and has {offer:?}")
         })

@@ -139,9 +139,11 @@ impl Endings {
                 })?;
                 let leaves = self.leave_files.contains(&known.spec.name);
                 let said = leaves && result.files.is_complete();
-                ensure(!said || self.files.contains(attempt), Kind::FilesLost, || {
-                    format!("{attempt} is completed with files that are not here")
-                })
+                ensure(
+                    !said || self.files.contains(attempt),
+                    Kind::FilesLost,
+                    || format!("{attempt} is completed with files that are not here"),
+                )
             }
             TaskStatus::Failed => check_failure(ledger, given_up, result, exit),
             _ => Ok(()),

@@ -207,7 +207,9 @@ impl GivenUp {
             return Ok(());
         };
         let place = (index, attempt.clone());
-        let since_ms = self.since_ms.max(self.heard.get(&index).copied().unwrap_or(0));
+        let since_ms = self
+            .since_ms
+            .max(self.heard.get(&index).copied().unwrap_or(0));
         let silent_ms = now_ms - since_ms;
         let told = self.may_end.contains(&place);
         let gone = self.removed.contains(worker) || !ledger.workers.contains_key(worker);
@@ -229,8 +231,7 @@ impl GivenUp {
     }
 
     fn failures(&self, task: &TaskId, counts: impl Fn(Interruption) -> bool) -> usize {
-        let of_task =
-            AttemptId::new(task.clone(), 0)..=AttemptId::new(task.clone(), u32::MAX);
+        let of_task = AttemptId::new(task.clone(), 0)..=AttemptId::new(task.clone(), u32::MAX);
         let of_task = self.failures.range(of_task);
         of_task.filter(|(_, failure)| counts(**failure)).count()
     }
@@ -241,7 +242,10 @@ impl GivenUp {
         let goes_on = !state.status.is_final() && !state.cancel_requested;
         let most = MACHINE_FAILURE_LIMIT;
         ensure(!goes_on || sure < most, Kind::MachineLimitPassed, || {
-            format!("{task} is {} after {sure} machines failed under it", state.status)
+            format!(
+                "{task} is {} after {sure} machines failed under it",
+                state.status
+            )
         })
     }
 

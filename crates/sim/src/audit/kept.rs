@@ -99,12 +99,7 @@ impl Kept {
         }
     }
 
-    fn told(
-        &mut self,
-        ledger: &Ledger,
-        promises: &Promises,
-        told: &Told,
-    ) -> Result<(), Violation> {
+    fn told(&mut self, ledger: &Ledger, promises: &Promises, told: &Told) -> Result<(), Violation> {
         let untrue = || format!("{told:?}");
         match told {
             Told::Submitted(task) => {

@@ -20,7 +20,9 @@ mod violation;
 use std::collections::BTreeSet;
 
 use cloudai_core::CancelOutcome;
-use cloudai_model::{AttemptId, Capacity, TaskChange, TaskId, TaskStatus, WorkerId, record::Record};
+use cloudai_model::{
+    AttemptId, Capacity, TaskChange, TaskId, TaskStatus, WorkerId, record::Record,
+};
 use cloudai_worker_core::SpoolRecord;
 
 pub use violation::{Kind, Promise, Violation};

@@ -152,8 +152,7 @@ impl Promises {
             taken.add(&open);
         }
         let mut offers = offered.welcomed.iter().chain(&offered.since);
-        let fits =
-            offers.any(|hello| taken.has_room_for(&assignment.grant, &hello.capacity));
+        let fits = offers.any(|hello| taken.has_room_for(&assignment.grant, &hello.capacity));
         ensure(fits, Kind::Oversubscribed, || {
             let offers = offered.welcomed.as_ref().map(|hello| hello.capacity);
             format!("with {attempt} {worker} is to hold {taken:?} and offers {offers:?}")

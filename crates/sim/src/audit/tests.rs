@@ -549,11 +549,15 @@ const CASES: &[Case] = &[
     }),
     (Kind::TakenBeforePersisted, |history| {
         let heard = FromMaster::Heard(Reported::Ended);
-        history.running().exchange(0, &report(Exit::Exited(0)), &heard);
+        history
+            .running()
+            .exchange(0, &report(Exit::Exited(0)), &heard);
     }),
     (Kind::LiveRefused, |history| {
         let heard = FromMaster::Heard(Reported::Superseded);
-        history.running().exchange(0, &progress(Phase::Running), &heard);
+        history
+            .running()
+            .exchange(0, &progress(Phase::Running), &heard);
     }),
     (Kind::StatusLeap, |history| {
         history.added(spec(|_| {}));

@@ -167,7 +167,9 @@ impl TimeOuts {
         };
         timed.ran |= over || phase == Phase::Running;
         let known = timed.pulling.as_ref().map(|(of, _)| of);
-        if phase == Phase::Pulling && known != Some(attempt) && timed.last(&attempt.task) == *attempt
+        if phase == Phase::Pulling
+            && known != Some(attempt)
+            && timed.last(&attempt.task) == *attempt
         {
             timed.pulling = Some((attempt.clone(), now_ms));
         }

@@ -297,7 +297,9 @@ impl WorkerShell {
     /// Whether somebody has removed an image between its pull and its use.
     fn image_is_gone(&self, attempt: &AttemptId) -> bool {
         let world = &self.world;
-        let percent = world.conditions.percent(FaultKind::ImagesRemoved, Some(self.index));
+        let percent = world
+            .conditions
+            .percent(FaultKind::ImagesRemoved, Some(self.index));
         let chance = world.chance.of("image gone").of(&attempt.to_string());
         let mut chance = chance.nth(world.sim.now_ms());
         let gone = chance.percent(percent);
