@@ -498,11 +498,21 @@ fn a_sound_history_has_nothing_amiss() {
 fn an_attempt_may_be_given_up_for_what_came_over_the_wire_and_for_silence() {
     let again = || [over(1, 1), changed(state(TaskStatus::Queued, 1))];
     let reasons: &[fn(&mut History)] = &[
-        |history| drop(history.answered(&assign(1), &FromWorker::Refused(String::new()))),
-        |history| drop(history.answered(&cancel(), &FromWorker::NotHeld)),
-        |history| drop(history.arrives(&heartbeat(false, 1, "start-1"))),
-        |history| drop(history.after(30_000)),
-        |history| drop(history.arrives(&report(Exit::Interrupted(String::new())))),
+        |history| {
+            history.answered(&assign(1), &FromWorker::Refused(String::new()));
+        },
+        |history| {
+            history.answered(&cancel(), &FromWorker::NotHeld);
+        },
+        |history| {
+            history.arrives(&heartbeat(false, 1, "start-1"));
+        },
+        |history| {
+            history.after(30_000);
+        },
+        |history| {
+            history.arrives(&report(Exit::Interrupted(String::new())));
+        },
     ];
     for (index, reason) in reasons.iter().enumerate() {
         let mut history = History::new();
