@@ -1,10 +1,11 @@
 //! What users and agents ask of a task that is there: cancel, place.
 
-use cloudai_model::{AttemptId, TaskId, WorkerId};
+use cloudai_model::{AttemptId, TaskId, WorkerId, record::Record};
 
 use crate::{
     answer::{Answer, CancelError, CancelOutcome, PlaceError},
     core::{Core, Step},
+    effect::Effect,
     input::Call,
     lifecycle::{AttemptState, TaskEvent},
     policy::Placement,
