@@ -15,7 +15,6 @@ mod read;
 mod standing;
 mod task;
 mod task_change;
-mod telemetry;
 mod worker;
 
 pub use self::{
@@ -34,9 +33,5 @@ pub use self::{
     standing::{Standing, outlook},
     task::{Accepted, QueueEntry, Task},
     task_change::TaskPatch,
-    telemetry::{
-        MetricsPoint, Telemetry, UsedFigures, WorkerMetrics, WorkerTelemetry, Workers,
-        resolution_word,
-    },
     worker::{Drain, Drained, NewWorker, RegisteredWorker, Unregistered, Worker},
 };
