@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use bollard::query_parameters::EventsOptionsBuilder;
+use bollard::{models::EventMessage, query_parameters::EventsOptionsBuilder};
 use cloudai_model::Wall;
 use futures_util::StreamExt as _;
 
@@ -48,18 +48,27 @@ impl Engine {
             .until(&seconds(late))
             .filters(&filters)
             .build();
-        let first = {
-            let mut events = std::pin::pin!(self.docker.events(Some(options)));
-            tokio::time::timeout(LATE_BY + MARGIN, events.next()).await
-        };
-        match first {
-            Ok(Some(Ok(_))) => end.oom_killed = true,
-            Ok(Some(Err(error))) => return Err(EngineError::from_bollard(error)),
-            // None came. An engine whose clock has been set back answers late, or not at all.
-            Ok(None) | Err(_) => {}
+        let mut events = std::pin::pin!(self.docker.events(Some(options)));
+        let announced = tokio::time::timeout(LATE_BY + MARGIN, async {
+            while let Some(event) = events.next().await {
+                if tells_of_kill(&event?, id) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        });
+        match announced.await {
+            Ok(announced) => end.oom_killed = announced.map_err(EngineError::from_bollard)?,
+            // An engine whose clock has been set back answers late, or not at all.
+            Err(_) => {}
         }
         Ok(end)
     }
+}
+
+/// Whether an event is the memory kill of this container.
+pub(crate) fn tells_of_kill(event: &EventMessage, id: &ContainerId) -> bool {
+    true
 }
 
 /// Seconds since 1970 with their fraction, as the engine reads them.
@@ -73,7 +82,29 @@ fn seconds(at: Wall) -> String {
 
 #[cfg(test)]
 mod tests {
+    use bollard::models::{EventActor, EventMessageTypeEnum};
+
     use super::*;
+
+    #[test]
+    fn a_kill_in_another_container_or_another_event_is_not_this_kill() {
+        // Given what an engine announces that doesn't know the filters, or one of its containers
+        let event = |action: &str, id: &str| EventMessage {
+            typ: Some(EventMessageTypeEnum::CONTAINER),
+            action: Some(action.to_owned()),
+            actor: Some(EventActor {
+                id: Some(id.to_owned()),
+                attributes: None,
+            }),
+            ..EventMessage::default()
+        };
+        let this = ContainerId::new("ab");
+        // then its own kill counts alone.
+        assert!(tells_of_kill(&event("oom", "ab"), &this));
+        assert!(!tells_of_kill(&event("oom", "cd"), &this));
+        assert!(!tells_of_kill(&event("die", "ab"), &this));
+        assert!(!tells_of_kill(&EventMessage::default(), &this));
+    }
 
     #[test]
     fn an_instant_has_nine_digits_of_a_second() {

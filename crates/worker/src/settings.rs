@@ -336,6 +336,8 @@ fn master_address(text: &str) -> Result<String, Expected> {
 
 #[cfg(test)]
 mod tests {
+    use cloudai_proto::WorkerHello;
+
     use super::*;
 
     fn load(args: &[&str], env: &[(&str, &str)]) -> Result<Settings, LoadError> {
@@ -397,12 +399,27 @@ mod tests {
     }
 
     #[test]
+    fn labels_that_no_master_takes_are_refused_at_once() {
+        let many = format!("a={},b=c", "x".repeat(WorkerHello::MOST_LABEL_BYTES));
+        let error = load(&["-labels", &many], &[]).unwrap_err().to_string();
+        assert!(error.contains("expected at most 16384 bytes"), "{error}");
+        assert!(error.len() < 200, "they are not shown: {error}");
+    }
+
+    #[test]
     fn a_value_that_cannot_be_meant_is_answered_with_the_form() {
         for (args, expected) in [
             (["-id", "../x"], "expected 1 to 64 letters"),
             (["-master", "nowhere"], "expected host:port"),
             (["-labels", "zone"], "expected labels of the form"),
+            (["-master", "user@host:1"], "expected host:port"),
+            (["-master", "host?x#y:1"], "expected host:port"),
             (["-cpu", "-1"], "expected a number"),
+            (["-cpu", "0.0001"], "expected a number"),
+            (["-mem", "1e-12"], "expected a number"),
+            (["-gpu", "1001"], "expected a number of devices"),
+            (["-log-level", "a=b=c"], "expected error, warn, info"),
+            (["-token", "two\nlines"], "`register` printed"),
             (
                 ["-image-disk-percent", "101"],
                 "expected a number from 0 to 100",

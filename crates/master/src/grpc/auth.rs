@@ -147,3 +147,26 @@ pub(super) fn worker_call_status(error: &cloudai_core::WorkerCallError) -> Statu
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tonic::metadata::AsciiMetadataValue;
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_brought_by_a_scheme_in_any_case() {
+        let brought = |header: &'static str| {
+            let mut request = Request::new(());
+            let header = AsciiMetadataValue::from_static(header);
+            request.metadata_mut().insert("authorization", header);
+            Caller::of(&request).bearer
+        };
+        for header in ["Bearer abc", "bearer abc", "BEARER   abc "] {
+            assert_eq!(brought(header).as_deref(), Some("abc"), "{header}");
+        }
+        for header in ["abc", "Basic abc", "Bearerabc", "Bearer"] {
+            assert_eq!(brought(header), None, "{header}");
+        }
+    }
+}
