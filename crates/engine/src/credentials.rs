@@ -26,6 +26,8 @@ use crate::image::registry_of;
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 /// The user name by which a helper says that its secret is a token.
 const TOKEN_USER: &str = "<token>";
+/// So much of a helper's complaint is shown, in characters: some end with a trace of their stack.
+const MOST_SHOWN: usize = 500;
 /// How long a credential helper may take. One that asks a person would never end.
 const HELPER_LIMIT: Duration = Duration::from_secs(20);
 
@@ -256,6 +258,9 @@ fn answered(stdout: &[u8]) -> Result<Option<Secret>, String> {
     let answer: HelperAnswer = serde_json::from_slice(stdout)
         // Not the parser's words: they may quote the secret.
         .map_err(|_| "expected JSON with Username and Secret".to_owned())?;
+    if answer.username.is_empty() && answer.secret.is_empty() {
+        return Ok(None);
+    }
     Ok(Some(if answer.username == TOKEN_USER {
         Secret::IdentityToken(answer.secret)
     } else {
@@ -274,7 +279,33 @@ fn failed_with(stdout: &[u8], stderr: &[u8]) -> Result<Option<Secret>, String> {
         return Ok(None);
     }
     let also = String::from_utf8_lossy(stderr);
-    Err(format!("{} {}", said.trim(), also.trim()).trim().to_owned())
+    Err(shown(&format!("{said} {also}")))
+}
+
+/// Words of another program in one line, without what would steer a terminal.
+fn shown(words: &str) -> String {
+    // Of `ESC [ 3 1 m`, which colours what follows, letters would be left.
+    let mut plain = String::with_capacity(words.len());
+    let mut rest = words.chars();
+    while let Some(character) = rest.next() {
+        if character == '\u{1b}' {
+            let mut sequence = rest.clone();
+            if sequence.next() == Some('[') && sequence.any(|end| matches!(end, '@'..='~')) {
+                rest = sequence;
+            }
+        } else {
+            plain.push(if character.is_control() {
+                ' '
+            } else {
+                character
+            });
+        }
+    }
+    let line = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
 }
 
 /// The parts of Docker's `config.json` that are about credentials.

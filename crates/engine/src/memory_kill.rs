@@ -5,7 +5,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use bollard::{models::EventMessage, query_parameters::EventsOptionsBuilder};
+use bollard::{
+    models::{EventMessage, EventMessageTypeEnum},
+    query_parameters::EventsOptionsBuilder,
+};
 use cloudai_model::Wall;
 use futures_util::StreamExt as _;
 
@@ -57,18 +60,21 @@ impl Engine {
             }
             Ok(false)
         });
-        match announced.await {
-            Ok(announced) => end.oom_killed = announced.map_err(EngineError::from_bollard)?,
-            // An engine whose clock has been set back answers late, or not at all.
-            Err(_) => {}
+        // An engine whose clock has been set back answers late, or not at all.
+        if let Ok(announced) = announced.await {
+            end.oom_killed = announced.map_err(EngineError::from_bollard)?;
         }
         Ok(end)
     }
 }
 
-/// Whether an event is the memory kill of this container.
+/// Whether an event is the memory kill of this container, whatever was asked for: not every engine
+/// that speaks this API knows each filter.
 pub(crate) fn tells_of_kill(event: &EventMessage, id: &ContainerId) -> bool {
-    true
+    let of = event.actor.as_ref().and_then(|actor| actor.id.as_deref());
+    event.typ == Some(EventMessageTypeEnum::CONTAINER)
+        && event.action.as_deref() == Some("oom")
+        && of == Some(id.as_str())
 }
 
 /// Seconds since 1970 with their fraction, as the engine reads them.
@@ -82,7 +88,7 @@ fn seconds(at: Wall) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bollard::models::{EventActor, EventMessageTypeEnum};
+    use bollard::models::EventActor;
 
     use super::*;
 

@@ -29,11 +29,14 @@ pub mod labels {
     pub const WORKER: &str = "cloudai.worker";
 }
 
-/// The attempt that the labels of a container or a volume name.
+/// The attempt that the labels of a container or a volume name; `None` if they are not all there as
+/// [`ContainerPlan`] writes them: it was not made by us.
 pub(crate) fn labelled_attempt(labels: &HashMap<String, String>) -> Option<AttemptId> {
     let task = labels.get(labels::TASK)?.parse().ok()?;
-    let number = labels.get(labels::ATTEMPT)?.parse().ok()?;
-    Some(AttemptId::new(task, number))
+    let written = labels.get(labels::ATTEMPT)?;
+    let number: u32 = written.parse().ok()?;
+    // `+2` and `02` are numbers, too.
+    (number.to_string() == *written).then(|| AttemptId::new(task, number))
 }
 
 /// Where a command leaves its files.

@@ -148,6 +148,7 @@ pub(super) fn seeds() -> Vec<Seed> {
             "address-and-a-mistake",
             format!("%%dotenv\nMONGODB_URI='mongodb://ann:{SECRET}@db/'\nGRPC_PORT=x"),
         ),
+        Seed::bad("log-level", "%%env\nLOG_LEVEL=a=b=c"),
         Seed::bad("help", "%%args\n-help"),
         Seed::bad("unknown-flag", "%%args\n-grcp\n:1"),
         Seed::bad("no-value", "%%args\n-grpc\n-http\n:1"),

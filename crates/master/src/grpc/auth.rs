@@ -28,12 +28,19 @@ pub(super) struct Caller {
 impl Caller {
     pub(super) fn of<T>(request: &Request<T>) -> Self {
         let header = request.metadata().get("authorization");
-        let bearer = header.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let bearer = header.and_then(|value| bearer(value.to_str().ok()?));
         Self {
             loopback: is_loopback(request.remote_addr()),
-            bearer: bearer.map(|token| token.trim().to_owned()),
+            bearer: bearer.map(str::to_owned),
         }
     }
+}
+
+/// The token in a header. As in every header of this kind the case of its scheme is the sender's to
+/// choose (RFC 9110, 11.1).
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 impl Gate {
