@@ -19,7 +19,7 @@ use crate::{
     end::{ContainerState, RawEnd, SIGTERM},
     error::{EngineError, is_connection_failure},
     image::ImageId,
-    plan::{ContainerId, ContainerPlan, labels},
+    plan::{ContainerId, ContainerPlan, labelled_attempt, labels},
 };
 
 /// The first wait before the engine is asked again after it broke off; doubled each time.
@@ -509,9 +509,7 @@ fn signal_number(text: &str) -> i64 {
 
 /// `None` for a container whose labels are not all there: not made by us.
 pub(crate) fn held_container(summary: bollard::models::ContainerSummary) -> Option<HeldContainer> {
-    let labels = summary.labels?;
-    let task = labels.get(labels::TASK)?.parse().ok()?;
-    let number = labels.get(labels::ATTEMPT)?.parse().ok()?;
+    let attempt = labelled_attempt(&summary.labels?)?;
     let state = match summary.state? {
         ContainerSummaryStateEnum::CREATED => HeldState::Created,
         ContainerSummaryStateEnum::RUNNING
@@ -521,7 +519,7 @@ pub(crate) fn held_container(summary: bollard::models::ContainerSummary) -> Opti
     };
     Some(HeldContainer {
         id: ContainerId(summary.id?),
-        attempt: AttemptId::new(task, number),
+        attempt,
         state,
     })
 }

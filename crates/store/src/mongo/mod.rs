@@ -11,6 +11,7 @@ mod export;
 mod failure;
 mod filling;
 mod forget;
+pub(crate) mod fuzzing;
 mod head;
 mod link;
 mod load;
