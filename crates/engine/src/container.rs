@@ -10,7 +10,7 @@ use bollard::{
         RemoveContainerOptionsBuilder, StopContainerOptionsBuilder, WaitContainerOptionsBuilder,
     },
 };
-use cloudai_model::{AttemptId, ClusterId, WorkerId, rfc3339};
+use cloudai_model::{AttemptId, ClusterId, Wall, WorkerId, rfc3339};
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
@@ -377,6 +377,21 @@ impl Engine {
         let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
         let answer = self.docker.kill_container(id.as_str(), Some(options)).await;
         ended(answer)
+    }
+
+    /// How long ago a time was that the engine has given, by its own clock; `None` if it doesn't say
+    /// what that shows. The answer is on its way meanwhile, so it is a little short.
+    ///
+    /// # Errors
+    /// If the engine doesn't answer or can't.
+    pub async fn ago(&self, at: Wall) -> Result<Option<Duration>, EngineError> {
+        let info = self
+            .docker
+            .info()
+            .await
+            .map_err(EngineError::from_bollard)?;
+        let shown = info.system_time.as_deref().and_then(rfc3339::wall);
+        Ok(shown.map(|now| now.since(at)))
     }
 
     async fn runs(&self, id: &ContainerId) -> Result<bool, EngineError> {

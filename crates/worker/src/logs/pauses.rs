@@ -8,7 +8,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use cloudai_engine::LogPosition;
-use cloudai_model::{Mono, Now, Wall};
+use cloudai_model::Mono;
 
 /// A shorter pause is none: the engine waits two seconds.
 const PAUSE: Duration = Duration::from_millis(1500);
@@ -25,29 +25,29 @@ pub(super) struct Pauses {
 
 #[derive(Debug)]
 struct Pause {
-    until: Wall,
+    until: Mono,
     /// What had been read before it.
     position: LogPosition,
 }
 
 impl Pauses {
-    pub(super) fn new(now: Now) -> Self {
+    pub(super) fn new(now: Mono) -> Self {
         Self {
-            looked_at: now.mono,
+            looked_at: now,
             ended: VecDeque::new(),
         }
     }
 
     /// The outputs are being read now. To be called at least once a second.
-    pub(super) fn look(&mut self, now: Now, position: LogPosition) {
-        if now.mono.since(self.looked_at) >= PAUSE {
+    pub(super) fn look(&mut self, now: Mono, position: LogPosition) {
+        if now.since(self.looked_at) >= PAUSE {
             self.ended.truncate(MOST - 1);
             self.ended.push_front(Pause {
-                until: now.wall,
+                until: now,
                 position,
             });
         }
-        self.looked_at = now.mono;
+        self.looked_at = now;
     }
 
     /// Whether the engine may have stopped taking output in during any of them.
@@ -56,7 +56,7 @@ impl Pauses {
     }
 
     /// Whether one of those went on for so long after the container's end.
-    pub(super) fn reach_beyond(&self, finished_at: Wall, end: LogPosition) -> bool {
+    pub(super) fn reach_beyond(&self, finished_at: Mono, end: LogPosition) -> bool {
         let beyond = finished_at.after(PAUSE);
         self.filled(end).any(|pause| pause.until >= beyond)
     }
@@ -75,13 +75,6 @@ impl Pauses {
 mod tests {
     use super::*;
 
-    fn at(ms: u64) -> Now {
-        Now {
-            mono: Mono(ms),
-            wall: Wall(ms as i64),
-        }
-    }
-
     fn stdout(bytes: u64) -> LogPosition {
         LogPosition {
             stdout_bytes: bytes,
@@ -91,9 +84,9 @@ mod tests {
 
     /// Read until 1 s, not until 5 s, when `before` bytes had been read.
     fn held_up(before: u64) -> Pauses {
-        let mut pauses = Pauses::new(at(0));
+        let mut pauses = Pauses::new(Mono(0));
         for (ms, bytes) in [(500, 0), (1_000, before), (5_000, before)] {
-            pauses.look(at(ms), stdout(bytes));
+            pauses.look(Mono(ms), stdout(bytes));
         }
         pauses
     }
@@ -103,14 +96,14 @@ mod tests {
         let pauses = held_up(100);
         let end = stdout(100 + HELD_BYTES);
         assert!(pauses.were_long(end));
-        assert!(pauses.reach_beyond(Wall(2_000), end));
+        assert!(pauses.reach_beyond(Mono(2_000), end));
     }
 
     #[test]
     fn a_container_that_ended_after_the_pause_lost_nothing() {
         let pauses = held_up(100);
-        assert!(!pauses.reach_beyond(Wall(4_000), stdout(100 + HELD_BYTES)));
-        assert!(!pauses.reach_beyond(Wall(9_000), stdout(100 + HELD_BYTES)));
+        assert!(!pauses.reach_beyond(Mono(4_000), stdout(100 + HELD_BYTES)));
+        assert!(!pauses.reach_beyond(Mono(9_000), stdout(100 + HELD_BYTES)));
     }
 
     #[test]
@@ -123,16 +116,16 @@ mod tests {
         let mut pauses = held_up(0);
         let end = stdout(HELD_BYTES);
         for ms in [8_000, 11_000] {
-            pauses.look(at(ms), end);
+            pauses.look(Mono(ms), end);
         }
-        assert!(pauses.reach_beyond(Wall(2_000), end));
+        assert!(pauses.reach_beyond(Mono(2_000), end));
     }
 
     #[test]
     fn steady_reading_is_no_pause() {
-        let mut pauses = Pauses::new(at(0));
+        let mut pauses = Pauses::new(Mono(0));
         for ms in (0..60_000).step_by(1_000) {
-            pauses.look(at(ms), stdout(ms * 1_000));
+            pauses.look(Mono(ms), stdout(ms * 1_000));
         }
         assert!(!pauses.were_long(stdout(u64::MAX)));
     }

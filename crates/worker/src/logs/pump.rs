@@ -14,7 +14,7 @@ use cloudai_engine::{
     LogStream as EngineStream,
 };
 use cloudai_files::log::{Frame, LogError, LogReader, LogStream};
-use cloudai_model::Whole;
+use cloudai_model::{Mono, Whole};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::{
     sync::Notify,
@@ -87,7 +87,7 @@ impl Pump {
         }
         // What an attached output gives is its beginning, and nothing else.
         if let Some(attached) = attached.filter(|_| self.position == LogPosition::START) {
-            let mut pauses = Pauses::new(cloudai_clock::now());
+            let mut pauses = Pauses::new(cloudai_clock::now().mono);
             match self.take_in(attached, Some(&mut pauses)).await {
                 Ok(()) => return self.end_is_here(&pauses).await,
                 Err(Broken::ForGood(reason)) => return Whole::Incomplete(reason),
@@ -131,7 +131,7 @@ impl Pump {
                 () = self.ask_anew.notified() => return Err(Broken::Off),
             };
             if let Some(pauses) = &mut pauses {
-                pauses.look(cloudai_clock::now(), self.position);
+                pauses.look(cloudai_clock::now().mono, self.position);
             }
             let Some(first) = first else { continue };
             self.turns.fetch_add(1, Ordering::Relaxed);
@@ -175,10 +175,7 @@ impl Pump {
         if !pauses.were_long(self.position) {
             return Whole::Complete;
         }
-        let engine = self.engine.ready().await;
-        let state = engine.inspect(&self.container).await;
-        let finished_at = state.ok().and_then(|state| state.end?.finished_at);
-        match finished_at {
+        match self.finished_at().await {
             Some(at) if !pauses.reach_beyond(at, self.position) => Whole::Complete,
             _ => Whole::Incomplete(
                 "its last bytes may be missing: this worker was held up while the container \
@@ -186,6 +183,15 @@ impl Pump {
                     .to_owned(),
             ),
         }
+    }
+
+    /// When the container ended, by this process' own clock: the engine's may be another one.
+    async fn finished_at(&self) -> Option<Mono> {
+        let engine = self.engine.ready().await;
+        let state = engine.inspect(&self.container).await.ok()?;
+        let ago = engine.ago(state.end?.finished_at?).await.ok()??;
+        let Mono(now) = cloudai_clock::now().mono;
+        Some(Mono(now.saturating_sub(ago.as_millis() as u64)))
     }
 }
 
