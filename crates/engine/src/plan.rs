@@ -285,11 +285,8 @@ mod tests {
     fn what_is_labelled_in_another_spelling_is_not_ours() {
         let attempt = |task: &str, number: &str| {
             let labels = [(labels::TASK, task), (labels::ATTEMPT, number)];
-            labelled_attempt(
-                &labels
-                    .map(|(name, value)| (name.into(), value.into()))
-                    .into(),
-            )
+            let owned = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            labelled_attempt(&HashMap::from(owned))
         };
         let ours = AttemptId::new(TaskId::numbered(7), 2);
         assert_eq!(attempt("task-7", "2"), Some(ours));

@@ -248,9 +248,10 @@ fn is_taken_by_a_master(outside: &Path, collected: &Collected, mut sent: Vec<Fil
     let store = OutputStore::open(outside.join("files")).expect("a folder is made");
     let user = UserName::admin();
     let published = match upload(&store, (&user, &attempt()), u64::MAX, sent) {
-        Uploaded::Published(records) => records,
-        Uploaded::Refused(words) => panic!("what a worker sends is taken: {words}"),
+        Uploaded::Published(records) => Ok(records),
+        Uploaded::Refused(words) => Err(words),
     };
+    let published = published.expect("what a worker sends is taken");
     let mut sizes: Vec<(String, u64)> = collected
         .files
         .iter()

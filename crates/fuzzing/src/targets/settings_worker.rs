@@ -39,9 +39,10 @@ fn is_usable(start: Start) {
     let hello = start
         .registers_with
         .expect("nothing is wrong with the offer");
-    let read = WorkerHello::from_wire(hello.clone());
-    let read = read.unwrap_or_else(|error| panic!("no master takes it: {error}"));
-    assert_eq!(read.labels, hello.labels);
+    let labels = hello.labels.clone();
+    let read = WorkerHello::from_wire(hello).map_err(|error| error.to_string());
+    let read = read.expect("every master takes what it registers with");
+    assert_eq!(read.labels, labels);
     for (address, dialled) in start.dials {
         let (host, port) = address.rsplit_once(':').expect("an address has a port");
         let expected = (host.to_owned(), port.parse().expect("it is a number"));

@@ -211,7 +211,7 @@ impl MongoSettings {
             host: shown_host(host),
         };
         // The driver would take a user and a password for a part of the host's name, and show them.
-        if host.contains(['@', '/', '?']) {
+        if host.contains('@') {
             return Err(wrong());
         }
         let addresses = host
