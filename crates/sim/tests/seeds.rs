@@ -24,6 +24,7 @@ const LONGEST_REST_MS: u64 = 900_000;
 
 /// Transitions that one seed in some thousands takes: `transitions.rs` has a plan for each.
 const RARE: &[&str] = &[
+    "Creating Vanish",
     "Searching FindLoss",
     "SearchingToStop FindLoss",
     "SearchingToStop FindCreated",

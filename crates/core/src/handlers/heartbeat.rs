@@ -184,7 +184,7 @@ impl Core {
             Some(last) if last >= entry.sequence => !entry.in_flight,
             // It had it, and forgot: its spool is lost.
             Some(_) if entry.state > AttemptState::Sent && entry.stop.is_none() => {
-                let must_have_it = |taken_at| {
+                let must_have_it = |taken_at: Mono| {
                     introduced_at.is_some_and(|at| taken_at <= at)
                         || reported.at.since(taken_at.max(forgiven)) > overtaken_within
                 };
