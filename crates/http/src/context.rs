@@ -8,7 +8,7 @@ use cloudai_operator::Operator;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::warn;
 
-use crate::{Settings, refusal::Refusal};
+use crate::{Settings, refusal::Refusal, sockets::Sockets};
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
@@ -23,6 +23,8 @@ pub struct Context {
     pub(crate) closing: watch::Receiver<bool>,
     streams: Arc<Semaphore>,
     archives: Arc<Semaphore>,
+    /// What all WebSockets share.
+    pub(crate) sockets: Sockets,
 }
 
 impl Context {
@@ -36,6 +38,7 @@ impl Context {
         closing: watch::Receiver<bool>,
     ) -> Self {
         Self {
+            sockets: Sockets::new(operator.clone(), &settings),
             operator,
             accounts,
             streams: Arc::new(Semaphore::new(settings.most_streams)),
@@ -53,6 +56,12 @@ impl Context {
                 "nobody can be let in before the store has been read: try again in a moment";
             Refusal::new(Code::Starting, detail)
         })
+    }
+
+    /// Resolves when no WebSocket is open any more. They are told when the server is ending, and
+    /// their last words go on behind [`crate::serve`].
+    pub async fn sockets_closed(&self) {
+        self.sockets.closed().await;
     }
 
     /// A place for an answer that goes on for long, held for as long as it does.

@@ -14,6 +14,7 @@ mod refusal;
 mod routes;
 mod server;
 mod settings;
+mod sockets;
 
 pub use self::{
     context::Context,

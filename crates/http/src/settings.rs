@@ -31,6 +31,14 @@ pub struct Settings {
     pub most_archives: usize,
     /// Whether clients come by TLS, here or before a proxy: cookies stay there then.
     pub is_secure: bool,
+    /// WebSockets at a time.
+    pub most_sockets: usize,
+    /// WebSockets of one user at a time.
+    pub most_sockets_of_user: usize,
+    /// How often a WebSocket is asked for a sign of life; without one until the next it is closed.
+    pub ping_every: Duration,
+    /// How long a WebSocket may take nothing of what it is sent.
+    pub socket_stalled_for: Duration,
     /// Web sites whose pages may read what is answered here; none if empty.
     pub origins: Vec<String>,
 }
@@ -51,6 +59,10 @@ impl Default for Settings {
             most_streams: 4096,
             most_archives: 32,
             is_secure: false,
+            most_sockets: 4096,
+            most_sockets_of_user: 1024,
+            ping_every: Duration::from_secs(20),
+            socket_stalled_for: Duration::from_secs(20),
             origins: Vec::new(),
         }
     }

@@ -11,6 +11,8 @@ pub mod diagnostics;
 pub mod disk_settings;
 pub mod effects;
 pub mod front_end;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod grpc;
 pub mod intake;
 pub mod live;

@@ -3,7 +3,7 @@
 use axum::{
     Extension, Json,
     extract::{FromRequestParts as _, Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use cloudai_accounts::Permission;
@@ -58,14 +58,30 @@ pub(super) async fn metrics(
     peer: Option<Extension<Peer>>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let is_here = peer.is_some_and(|peer| peer.0.0.to_canonical().is_loopback());
-    if !is_here {
+    if !is_here(peer.map(|Extension(peer)| peer), request.headers()) {
         let (mut parts, _) = request.into_parts();
         let caller = Caller::from_request_parts(&mut parts, &context).await?;
         caller.may(Permission::LookAtAll)?;
     }
     let kind = HeaderValue::from_static(CONTENT_TYPE);
-    Ok(([(header::CONTENT_TYPE, kind)], context.operator.metrics()).into_response())
+    // Disks are asked how much they hold: not on the threads that serve.
+    let operator = context.operator.clone();
+    let text = tokio::task::spawn_blocking(move || operator.metrics()).await;
+    let text = text.map_err(|error| Refusal::internal(&error))?;
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+/// Headers with which a proxy says whom it asks for: whoever that is, is not on this machine.
+const OF_PROXIES: [HeaderName; 3] = [
+    header::FORWARDED,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-real-ip"),
+];
+
+/// Whether a request comes from the master's own machine, and from nobody behind a proxy there.
+fn is_here(peer: Option<Peer>, headers: &HeaderMap) -> bool {
+    let is_loopback = peer.is_some_and(|Peer(address)| address.to_canonical().is_loopback());
+    is_loopback && !OF_PROXIES.iter().any(|name| headers.contains_key(name))
 }
 
 /// Whether new tasks are taken.
@@ -92,4 +108,33 @@ pub(super) async fn ready(State(context): State<Context>) -> (StatusCode, Json<R
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
     (status, Json(Readiness { ready, reason }))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_who_is_on_this_machine_needs_no_token() {
+        let nothing = HeaderMap::new();
+        let from = |address: &str, headers| is_here(Some(Peer(address.parse().unwrap())), headers);
+        for (address, expected) in [
+            ("127.0.0.1", true),
+            ("127.8.0.1", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.1", false),
+            ("::ffff:10.0.0.1", false),
+            ("fe80::1", false),
+        ] {
+            assert_eq!(from(address, &nothing), expected, "{address}");
+        }
+        assert!(!is_here(None, &nothing));
+        // A proxy on this machine asks for somebody else.
+        let mut forwarded = HeaderMap::new();
+        forwarded.insert("x-forwarded-for", HeaderValue::from_static("10.0.0.1"));
+        assert!(!from("127.0.0.1", &forwarded));
+    }
 }

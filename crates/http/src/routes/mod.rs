@@ -9,6 +9,7 @@ mod keys;
 mod logs;
 mod submit;
 mod tasks;
+mod telemetry;
 mod users;
 mod workers;
 
@@ -26,6 +27,7 @@ use crate::{
     frame::{self, Limits, WorthIt},
     openapi,
     refusal::Refusal,
+    sockets,
 };
 
 /// All paths that the document describes. Those of `open` ask for no token.
@@ -54,6 +56,10 @@ pub(crate) fn documented() -> OpenApiRouter<Context> {
         .routes(routes!(workers::one, workers::unregister))
         .routes(routes!(workers::tasks))
         .routes(routes!(workers::drain))
+        .routes(routes!(telemetry::all))
+        .routes(routes!(telemetry::one))
+        .routes(routes!(telemetry::workers))
+        .routes(routes!(telemetry::history))
         .routes(routes!(files::list))
         .routes(routes!(files::of_task, files::delete))
         .layer(middleware::from_fn(frame::json_only));
@@ -100,6 +106,7 @@ pub fn router(context: Context) -> Router {
         .route("/docs/page.js", get(docs::script))
         .route("/docs/page.css", get(docs::style))
         .route("/api-docs/openapi.json", get(move || document.answer()))
+        .merge(sockets::routes())
         .fallback(async || Refusal::not_found())
         .method_not_allowed_fallback(async || {
             let detail = "the path takes the methods that Allow names";

@@ -49,7 +49,7 @@ problems! {
 const MOST_OWN: usize = 10_000;
 
 /// Workers as whoever asks may see them: others' tasks are not named.
-async fn seen(
+pub(super) async fn seen(
     context: &Context,
     caller: &Caller,
     workers: Vec<&registry::Worker>,

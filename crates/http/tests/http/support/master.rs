@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use cloudai_core::{
     CancelOutcome, ChangeOutcome, DrainError, Event, Snapshot, SubmitError, SubmitManyError,
-    Submitted, Taken,
+    Submitted, Taken, WorkerChange,
     explain::{Explanation, Outlook},
     inspect::{Inspection, Mended},
     registry::{UnknownWorker, Worker},
@@ -19,6 +19,7 @@ use cloudai_files::{
     log::{Frame, LogStore, LogStream, last_lines},
     output::OutputStore,
 };
+use cloudai_metrics::{Metrics, history::History};
 use cloudai_model::{
     AttemptId, Capacity, ChangeDraft, Mono, Now, Phase, TaskDraft, TaskId, TaskStatus, UserLimits,
     UserName, Wall, Whole, WorkerAddress, WorkerId,
@@ -60,6 +61,10 @@ pub(crate) struct FakeMaster {
     pub(crate) held_up: Mutex<Option<String>>,
     pub(crate) limits: Mutex<Vec<(UserName, UserLimits)>>,
     pub(crate) logs: LogStore,
+    /// What workers used.
+    pub(crate) history: History,
+    /// What the server counts.
+    pub(crate) counted: Metrics,
     output: OutputStore,
     events: broadcast::Sender<Event>,
 }
@@ -75,6 +80,8 @@ impl FakeMaster {
             held_up: Mutex::default(),
             limits: Mutex::default(),
             logs: LogStore::new(folder.join("logs")),
+            history: History::default(),
+            counted: Metrics::default(),
             output: OutputStore::open(folder.join("files")).unwrap(),
             events: broadcast::channel(64).0,
         }
@@ -206,6 +213,21 @@ impl FakeMaster {
         workers.insert(worker.id.clone(), Arc::new(worker));
     }
 
+    /// A worker that is there has said what it uses.
+    pub(crate) fn uses(&self, id: &str, cpu_percent: f64) {
+        let id: WorkerId = id.parse().unwrap();
+        let mut workers = self.workers.lock().unwrap();
+        let mut worker = Worker::clone(&workers[&id]);
+        worker.usage.cpu_percent = cpu_percent;
+        workers.insert(id.clone(), Arc::new(worker));
+        drop(workers);
+        let change = WorkerChange::Heartbeat;
+        let _ = self
+            .events
+            .send(Event::WorkerUpdated { worker: id, change })
+            .is_ok();
+    }
+
     fn fault(&self) -> Fault {
         *self.fault.lock().unwrap()
     }
@@ -316,8 +338,14 @@ impl Operator for FakeMaster {
         }
     }
 
-    fn history(&self, _: &WorkerId, _: Resolution, _: Option<Wall>) -> Option<Vec<Point>> {
-        unreachable!("no path of these tests shows history")
+    fn history(
+        &self,
+        worker: &WorkerId,
+        resolution: Resolution,
+        since: Option<Wall>,
+    ) -> Option<Vec<Point>> {
+        let is_known = self.workers.lock().unwrap().contains_key(worker);
+        is_known.then(|| self.history.of(worker, resolution, since, NOW))
     }
 
     fn metrics(&self) -> String {
@@ -325,7 +353,7 @@ impl Operator for FakeMaster {
     }
 
     fn http_metrics(&self) -> HttpMetrics {
-        HttpMetrics::default()
+        self.counted.http().clone()
     }
 
     fn events(&self) -> broadcast::Receiver<Event> {
