@@ -15,6 +15,7 @@ mod read;
 mod standing;
 mod task;
 mod task_change;
+mod telemetry;
 mod worker;
 
 pub use self::{
@@ -33,5 +34,9 @@ pub use self::{
     standing::{Standing, outlook},
     task::{Accepted, QueueEntry, Task},
     task_change::TaskPatch,
+    telemetry::{
+        MetricsPoint, Telemetry, UsedFigures, WorkerMetrics, WorkerTelemetry, Workers,
+        resolution_word,
+    },
     worker::{Drain, Drained, NewWorker, RegisteredWorker, Unregistered, Worker},
 };
