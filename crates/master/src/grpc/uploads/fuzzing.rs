@@ -47,7 +47,14 @@ pub fn upload(
         let staging = store.begin(attempt).map_err(|error| error.to_string())?;
         let incoming = Incoming::new(staging, limit);
         let (places, room) = (Places::default(), Room::endless());
-        let staging = come_in(&mut stream, first, incoming, (&places, &room), &Metrics::default()).await;
+        let staging = come_in(
+            &mut stream,
+            first,
+            incoming,
+            (&places, &room),
+            &Metrics::default(),
+        )
+        .await;
         staging.map_err(|problem| match problem {
             Problem::ForNow(words) => words,
             Problem::ForGood(status) => status.message().to_owned(),
