@@ -38,7 +38,7 @@ chaos: ## breaks a real cluster on purpose: CHAOS_FOR=30m CHAOS_STORE=sqlite|mon
 bench: ## figures of this machine beside what they are compared with
 	@scripts/bench
 
-fuzz: ## libFuzzer over every reader of foreign bytes, FUZZ_SECONDS each (60); needs nightly
+fuzz: ## libFuzzer over every reader of foreign bytes, FUZZ_SECONDS each (60); needs nightly and a C++ compiler
 	@scripts/fuzz
 
 fmt: ## formats the code
@@ -52,6 +52,7 @@ lint: ## what .ci/run checks before the tests
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --manifest-path sample_task/Cargo.toml --target-dir target/sample_task --all-targets -- -D warnings
+	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir target --locked --no-default-features --bins -- -D warnings
 
 clean: ## removes what was built and what a demo left
 	cargo clean

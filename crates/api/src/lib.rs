@@ -4,6 +4,7 @@
 //! model to check. Nothing here knows a server; the console shows its `--json` with the same types.
 
 mod account;
+mod audit;
 mod events;
 mod figures;
 mod files;
@@ -20,9 +21,10 @@ mod worker;
 
 pub use self::{
     account::{
-        AuditEntry, ChangePassword, Key, Limits, LoggedIn, Login, MadeKey, NewKey, NewUser,
-        Register, User, UserChange,
+        ChangePassword, Key, Limits, LoggedIn, Login, MadeKey, NewKey, NewUser, Register, User,
+        UserChange,
     },
+    audit::AuditEntry,
     events::{TimelineEvent, timeline},
     figures::{Time, gb, rounded},
     files::{LeftFile, LeftFiles, Removal, TaskFiles},

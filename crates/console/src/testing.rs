@@ -97,6 +97,7 @@ pub(crate) fn snapshot_of<const N: usize>(workers: [Worker; N]) -> Snapshot {
             .into_iter()
             .map(|worker| (worker.id.clone(), Arc::new(worker)))
             .collect(),
+        users: cloudai_core::Users::default(),
         waiting: 0,
         live: 0,
     }

@@ -105,6 +105,7 @@ impl Core {
             grant: grant.clone(),
             assigned_at: step.now.wall,
             may_pull_since: None,
+            taken_at: None,
             in_flight: true,
             stop: None,
             missed_heartbeats: 0,

@@ -18,6 +18,27 @@ pub struct Sabotage {
     pub no_user_limits: bool,
     /// A task that is submitted on hold is taken for one that isn't.
     pub no_hold: bool,
+    /// Silence counts also while nobody could be heard, because this process stood still.
+    pub no_forgiveness: bool,
+    /// That a task is cancelled is written down, and its worker is not told.
+    pub no_stop_at_cancel: bool,
+    /// Nothing is ever timed out.
+    pub no_time_outs: bool,
+    /// What may take so long is timed out after half of it.
+    pub hasty_time_outs: bool,
+    /// What a worker offers is what it offered first.
+    pub first_offer_counts: bool,
+}
+
+impl Sabotage {
+    /// How long something may still take.
+    pub(crate) fn time_left(self, left: std::time::Duration) -> std::time::Duration {
+        match (self.no_time_outs, self.hasty_time_outs) {
+            (true, _) => std::time::Duration::MAX,
+            (false, true) => left / 2,
+            (false, false) => left,
+        }
+    }
 }
 
 #[cfg(feature = "simulation")]

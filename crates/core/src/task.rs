@@ -94,6 +94,8 @@ pub(crate) struct Attempt {
     /// Since when its image may be being pulled, where that was not heard of: by a master before
     /// this one.
     pub(crate) may_pull_since: Option<Wall>,
+    /// When it became known here that its worker has it.
+    pub(crate) taken_at: Option<Mono>,
     /// Whether the shell has an assignment call of it under way.
     pub(crate) in_flight: bool,
     /// Why it was asked to stop.

@@ -78,14 +78,26 @@ impl Users {
     /// Whether a user may have this besides what they have.
     ///
     /// # Errors
-    /// The first limit that stands against it.
+    /// The first limit that stands against it, one that always will before others.
     pub fn admit(&self, user: &UserName, wanted: &Resources) -> Result<(), LimitReached> {
+        self.could_admit(user, wanted)?;
+        self.within(user, wanted, self.used(user))
+    }
+
+    /// Whether a user may have this if they have nothing else.
+    ///
+    /// # Errors
+    /// The first limit that stands against it, and always will.
+    pub fn could_admit(&self, user: &UserName, wanted: &Resources) -> Result<(), LimitReached> {
+        self.within(user, wanted, Used::default())
+    }
+
+    fn within(&self, user: &UserName, wanted: &Resources, used: Used) -> Result<(), LimitReached> {
         let limits = self.limits(user);
         if limits == UserLimits::default() {
             return Ok(());
         }
         let gpu_milli = u64::from(wanted.gpu.milli());
-        let used = self.used(user);
         let amounts = [
             (
                 ResourceKind::Cpu,
@@ -295,6 +307,30 @@ mod tests {
         );
         assert_eq!(users.admit(&alice(), &gpu(GpuRequest::Share(750))), Ok(()));
         assert_eq!(users.admit(&"bob".parse().unwrap(), &cores(500)), Ok(()));
+    }
+
+    #[test]
+    fn what_never_fits_is_said_before_what_does_not_fit_now() {
+        let mut users = with_limits(UserLimits {
+            cpu_milli: Some(8000),
+            memory_bytes: Some(GB),
+            ..UserLimits::default()
+        });
+        let grant = Grant {
+            cpu_milli: 8000,
+            ..Grant::default()
+        };
+        users.add(&alice(), &grant);
+        let wanted = Resources {
+            memory_bytes: 2 * GB,
+            ..cores(1000)
+        };
+        let limit = users.admit(&alice(), &wanted).unwrap_err();
+        assert_eq!(
+            (limit.kind, limit.is_for_ever()),
+            (ResourceKind::Memory, true)
+        );
+        assert_eq!(users.could_admit(&alice(), &cores(8000)), Ok(()));
     }
 
     #[test]

@@ -126,6 +126,36 @@ fn cancel_in_every_phase() {
 }
 
 #[test]
+fn a_cancel_that_comes_after_an_end_that_was_none_keeps_the_task_from_running_again() {
+    for (exit, status) in [
+        (
+            Exit::Interrupted("its machine went down".into()),
+            TaskStatus::Cancelled,
+        ),
+        (Exit::Exited(3), TaskStatus::Failed),
+    ] {
+        // Given a task with retries left whose container has ended, nobody here knows how
+        let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+        let retried = spec(TaskDraft {
+            max_retries: Some(3),
+            ..draft()
+        });
+        let task = cluster.submit(&retried).task;
+        let attempt = cluster.assigned().attempt;
+        cluster.progress("a", &attempt, Phase::Uploading);
+
+        // When its user cancels it, also over a restart
+        assert_eq!(cluster.cancel(&task), Ok(CancelOutcome::AlreadyEnded));
+        assert!(cluster.state(&task).cancel_requested);
+
+        // Then it is over with its report
+        cluster.finish("a", &attempt, exit);
+        assert_eq!(cluster.state(&task).status, status);
+        assert_eq!(cluster.take_assignments(), []);
+    }
+}
+
+#[test]
 fn a_cancel_whose_worker_never_had_the_attempt_is_carried_out() {
     let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
     let task = cluster.submit(&cores(1.0)).task;
@@ -226,7 +256,44 @@ fn a_worker_that_lost_its_spool_lost_its_attempts() {
     cluster.submit(&cores(1.0));
     let first = cluster.assigned();
     cluster.accepted(&first.attempt);
+    cluster.pass_time(1_000, &[]);
+    let second = Hello {
+        version: Some("1".into()),
+        incarnation: Some("second".into()),
+        ..old_node("a", capacity(2, 0))
+    };
+    cluster.introduced(second).unwrap();
     cluster.heartbeat_with("a", &[], Some(0), "second");
+    assert_eq!(cluster.assigned().attempt.number, 2);
+}
+
+#[test]
+fn a_heartbeat_that_an_assignment_overtook_is_no_sign_of_a_lost_spool() {
+    // Given a worker that has just registered, and takes an attempt while its first heartbeat is on
+    // its way
+    let mut cluster = Cluster::new();
+    cluster.add_worker("a");
+    let hello = Hello {
+        version: Some("1".into()),
+        incarnation: Some("first".into()),
+        ..old_node("a", capacity(2, 0))
+    };
+    cluster.introduced(hello).unwrap();
+    cluster.pass_time(100, &[]);
+    let task = cluster.submit(&cores(1.0)).task;
+    let first = cluster.assigned();
+    cluster.accepted(&first.attempt);
+
+    // When that heartbeat comes, the attempt is not given up
+    cluster.heartbeat_with("a", &[], Some(0), "first");
+    assert_eq!(cluster.state(&task).attempt, 1);
+    assert_eq!(cluster.take_assignments(), []);
+
+    // But no heartbeat takes so long: then the worker has lost it
+    for _ in 0..4 {
+        cluster.pass_time(4_000, &[]);
+        cluster.heartbeat_with("a", &[], Some(0), "first");
+    }
     assert_eq!(cluster.assigned().attempt.number, 2);
 }
 

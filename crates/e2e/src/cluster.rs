@@ -2,14 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    net::TcpListener,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use cloudai_engine::Engine;
 use cloudai_model::{AttemptId, ClusterId, TaskDraft, TaskId};
+pub use cloudai_store::mongod::free_port;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
@@ -463,26 +462,4 @@ fn start_master(
     let mut command = Command::new(&programs().master);
     command.args(&args).envs(env.iter().cloned());
     Process::spawn("master", command, folder.path())
-}
-
-/// A port that was free a moment ago, and that no outgoing connection gets: those have ports of
-/// their own range.
-///
-/// # Panics
-/// If there is none.
-#[must_use]
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    const FIRST: u32 = 20_000;
-    const COUNT: u32 = 12_000;
-    let start = std::process::id().wrapping_mul(97);
-    for _ in 0..COUNT {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = FIRST + start.wrapping_add(step) % COUNT;
-        let port = u16::try_from(port).expect("the range is one of ports");
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no port between {FIRST} and {} is free", FIRST + COUNT);
 }

@@ -1,7 +1,11 @@
 //! The real engine, as a test looks at it.
 
+use std::process::Command;
+
 use cloudai_engine::{Engine, HeldContainer};
 use cloudai_model::{ClusterId, WorkerId};
+
+use crate::relay::ENGINE;
 
 /// The image of `test_task`.
 pub const TEST_TASK: &str = "cloudai/test-task";
@@ -14,7 +18,27 @@ pub const TEST_SHELL: &str = "cloudai/test-shell";
 /// If none answers, or the test images are not there; names the command that sets them up.
 pub async fn engine() -> Engine {
     let host = std::env::var("DOCKER_HOST").ok();
-    let engine = Engine::connect(host.as_deref()).await;
+    engine_at(host.as_deref()).await
+}
+
+/// The machine's own engine, whatever `DOCKER_HOST` says.
+///
+/// # Panics
+/// As [`engine`].
+pub async fn machines_engine() -> Engine {
+    engine_at(Some(&format!("unix://{ENGINE}"))).await
+}
+
+/// The `docker` of the machine's own engine, whatever `DOCKER_HOST` and contexts say.
+#[must_use]
+pub fn docker() -> Command {
+    let mut command = Command::new("docker");
+    command.args(["--host", &format!("unix://{ENGINE}")]);
+    command
+}
+
+async fn engine_at(host: Option<&str>) -> Engine {
+    let engine = Engine::connect(host).await;
     let engine = engine.unwrap_or_else(|error| panic!("{error}: run scripts/engine-up"));
     for image in [TEST_TASK, TEST_SHELL] {
         let found = engine.image(&image.parse().unwrap()).await;

@@ -22,6 +22,7 @@ pub mod programs;
 pub mod pty;
 pub mod registry;
 pub mod relay;
+pub mod root;
 pub mod small_disk;
 pub mod wait;
 pub mod wall_clock;

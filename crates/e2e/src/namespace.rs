@@ -1,9 +1,11 @@
 //! Another machine: a network namespace that is joined to this one by a pair of virtual cables.
 
 use std::{
-    process::{Command, Stdio},
-    sync::atomic::{AtomicU8, Ordering},
+    hash::{BuildHasher as _, RandomState},
+    process::Stdio,
 };
+
+use crate::root::{as_root, prefix};
 
 /// A network namespace with an address of its own. Taken down when dropped.
 #[derive(Debug)]
@@ -18,59 +20,55 @@ pub struct Namespace {
 
 /// An address that no card has: a local one (its second bit) that nobody was given.
 const NOBODY: &str = "02:00:00:00:00:01";
-
-static COUNT: AtomicU8 = AtomicU8::new(0);
+/// How many draws of an address may be those of others.
+const DRAWS: usize = 100;
 
 impl Namespace {
-    /// Sets one up.
+    /// Sets one up. Its name and its address are drawn, so that those of other processes, and what they
+    /// have left, are others.
     ///
     /// # Panics
     /// If that fails: needs root or sudo, and iproute2.
     #[must_use]
     pub fn new() -> Self {
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{}-{count}", std::process::id());
-        // An address range for tests of networks (RFC 2544), told apart by process and count.
-        let (third, fourth) = (std::process::id() % 250, u32::from(count % 60) * 4);
-        let this = Self {
+        // Ten figures: the name of an interface has 15 at most.
+        let id = format!("{:010x}", random() >> 24);
+        let mut this = Self {
             name: format!("cloudai-{id}"),
             cable: format!("ca{id}"),
-            here: format!("198.18.{third}.{}", fourth + 1),
-            there: format!("198.18.{third}.{}", fourth + 2),
+            here: String::new(),
+            there: String::new(),
         };
-        let inner = this.inner();
-        ip(&["netns", "add", &this.name]);
-        ip(&[
-            "link",
-            "add",
-            &this.cable,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            &inner,
-        ]);
-        ip(&["link", "set", &inner, "netns", &this.name]);
-        ip(&[
-            "addr",
-            "add",
-            &format!("{}/30", this.here),
-            "dev",
-            &this.cable,
-        ]);
+        let (name, cable, inner) = (&this.name, &this.cable, &this.inner());
+        ip(&["netns", "add", name]);
+        ip(&["link", "add", cable, "type", "veth", "peer", "name", inner]);
+        ip(&["link", "set", inner, "netns", name]);
+        (this.here, this.there) = this.take_addresses();
+        let there = format!("{}/30", this.there);
         ip(&["link", "set", &this.cable, "up"]);
-        ip(&[
-            "-n",
-            &this.name,
-            "addr",
-            "add",
-            &format!("{}/30", this.there),
-            "dev",
-            &inner,
-        ]);
-        ip(&["-n", &this.name, "link", "set", &inner, "up"]);
-        ip(&["-n", &this.name, "link", "set", "lo", "up"]);
+        let inside = ["-n", &this.name];
+        ip(&[&inside[..], &["addr", "add", &there, "dev", inner]].concat());
+        ip(&[&inside[..], &["link", "set", inner, "up"]].concat());
+        ip(&[&inside[..], &["link", "set", "lo", "up"]].concat());
         this
+    }
+
+    /// Draws addresses until nobody else has them: this machine's and the other one's.
+    fn take_addresses(&self) -> (String, String) {
+        for _ in 0..DRAWS {
+            let [here, there] = addresses(random());
+            let given = format!("{here}/30");
+            ip(&["addr", "add", &given, "dev", &self.cable]);
+            // Looked at afterwards: of two that draw the same at one time, one sees the other at least.
+            let all = as_root(&["ip", "-o", "-4", "addr", "show"]).output();
+            let all = all.expect("ip has just been run").stdout;
+            let all = String::from_utf8_lossy(&all);
+            if all.split_whitespace().filter(|word| *word == given).count() == 1 {
+                return (here, there);
+            }
+            ip(&["addr", "del", &given, "dev", &self.cable]);
+        }
+        panic!("{DRAWS} drawn addresses of 198.18.0.0/15 are all taken: see `ip -4 addr`");
     }
 
     /// What a command begins with that runs inside and sees everything else as from here.
@@ -136,9 +134,9 @@ impl Namespace {
     /// The words before a command that has it run inside.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
-        let mut words = as_root();
-        words.extend(["ip", "netns", "exec", &self.name].map(str::to_owned));
-        words
+        let inside = ["ip", "netns", "exec", &self.name];
+        let words = prefix().iter().chain(&inside);
+        words.map(ToString::to_string).collect()
     }
 }
 
@@ -152,40 +150,56 @@ impl Drop for Namespace {
     fn drop(&mut self) {
         // The cable goes with the namespace that holds its other end.
         for args in [["netns", "del", &self.name], ["link", "del", &self.cable]] {
-            let mut words = as_root();
-            words.push("ip".to_owned());
-            let mut command = Command::new(&words[0]);
-            let _ = command
-                .args(&words[1..])
-                .args(args)
-                .stderr(Stdio::null())
-                .status();
+            let mut command = as_root(&["ip"]);
+            let _ = command.args(args).stderr(Stdio::null()).status();
         }
     }
 }
 
-pub(crate) fn as_root() -> Vec<String> {
-    let me = Command::new("id")
-        .arg("-u")
-        .output()
-        .expect("id is everywhere");
-    if me.stdout.starts_with(b"0\n") {
-        Vec::new()
-    } else {
-        vec!["sudo".into(), "-n".into()]
-    }
+/// Another number each time, in each process.
+fn random() -> u64 {
+    RandomState::new().hash_one(())
+}
+
+/// The two addresses of a cable in the range for tests of networks (RFC 2544): one of its 32768 nets
+/// of four.
+fn addresses(number: u64) -> [String; 2] {
+    let [.., high, middle, low] = number.to_be_bytes();
+    let at = |last: u8| format!("198.{}.{middle}.{}", 18 + high % 2, (low & !3) + last);
+    [at(1), at(2)]
 }
 
 fn ip(args: &[&str]) {
-    let mut words = as_root();
-    words.push("ip".to_owned());
-    let status = Command::new(&words[0])
-        .args(&words[1..])
-        .args(args)
-        .status();
+    let status = as_root(&["ip"]).args(args).status();
     let done = status.is_ok_and(|status| status.success());
     assert!(
         done,
         "ip {args:?} failed: needs root or sudo, and `apt-get install iproute2`"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_a_net_of_four_in_the_range_for_tests() {
+        assert_eq!(addresses(0), ["198.18.0.1", "198.18.0.2"]);
+        let last = ["198.19.255.253", "198.19.255.254"];
+        assert_eq!(addresses(u64::MAX), last);
+    }
+
+    #[test]
+    fn two_that_are_there_at_one_time_share_nothing() {
+        let (one, other) = (Namespace::new(), Namespace::new());
+        assert_ne!(one.name, other.name);
+        assert_ne!(one.here, other.here);
+        let listed = as_root(&["ip", "-o", "-4", "addr", "show"]).output();
+        let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
+        for address in [&one.here, &other.here] {
+            let given = format!("{address}/30");
+            let holders = listed.split_whitespace().filter(|word| **word == given);
+            assert_eq!(holders.count(), 1, "{listed}");
+        }
+    }
 }

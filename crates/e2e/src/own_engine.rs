@@ -11,7 +11,8 @@ use cloudai_engine::Engine;
 
 use crate::{
     engine::{TEST_SHELL, TEST_TASK},
-    namespace::{Namespace, as_root},
+    namespace::Namespace,
+    root::as_root,
     small_disk::SmallDisk,
     wait::until,
 };
@@ -100,20 +101,19 @@ impl OwnEngine {
     /// If it can't be started.
     pub async fn start(&self) {
         let log = fs::File::create(self.path("log")).expect("the folder is there");
-        let mut words = as_root();
         // In a network namespace of its own: it makes a bridge there, and leaves the machine's alone. (One with
         // `--bridge=none` in the machine's namespace deletes the bridge of the machine's own engine.)
-        match &self.network {
-            None => words.extend(["unshare", "--net"].map(str::to_owned)),
-            Some(network) => words.extend(network.entered()),
-        }
-        words.push("dockerd".to_owned());
-        if let Some(network) = &self.network {
-            words.push(format!("--insecure-registry={}/32", network.here));
-        }
+        let mut command = match &self.network {
+            None => as_root(&["unshare", "--net", "dockerd"]),
+            Some(network) => {
+                let [enter, where_to] = network.entered();
+                let mut command = as_root(&[&enter, &where_to, "dockerd"]);
+                command.arg(format!("--insecure-registry={}/32", network.here));
+                command
+            }
+        };
         let path = |name| self.path(name).display().to_string();
-        let spawned = Command::new(&words[0])
-            .args(&words[1..])
+        let spawned = command
             .args(["--data-root", &path("data"), "--exec-root", &path("exec")])
             .args(["--host", &self.host(), "--pidfile", &path("pid")])
             .args(["--iptables=false", "--ip-masq=false", "--ip-forward=false"])
@@ -182,10 +182,9 @@ async fn has_ended(pid: &str) {
 }
 
 fn send(signal: &str, pid: &str) {
-    let mut words = as_root();
-    words.extend(["kill".to_owned(), format!("-{signal}"), pid.to_owned()]);
+    let signal = format!("-{signal}");
     // One that has ended meanwhile is as well.
-    let _ = Command::new(&words[0]).args(&words[1..]).status().is_ok();
+    let _ = as_root(&["kill", &signal, pid]).status().is_ok();
 }
 
 impl Drop for OwnEngine {
@@ -214,9 +213,7 @@ impl Drop for OwnEngine {
         let folder = self.folder.path().display().to_string();
         let within = mounts.lines().filter_map(|line| line.split(' ').nth(1));
         for mount in within.filter(|mount| mount.starts_with(&folder)) {
-            let mut words = as_root();
-            words.extend(["umount", "--lazy", mount].map(str::to_owned));
-            let _ = Command::new(&words[0]).args(&words[1..]).status().is_ok();
+            let _ = as_root(&["umount", "--lazy", mount]).status().is_ok();
         }
     }
 }

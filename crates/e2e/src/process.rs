@@ -5,6 +5,7 @@ use std::{
     path::Path,
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use tokio::{
@@ -215,6 +216,12 @@ impl Process {
     /// Kills it without a warning.
     pub async fn kill(mut self) {
         self.child.kill().await.expect("a child can be killed");
+    }
+
+    /// Waits for its end, and no longer than so.
+    pub async fn ends_within(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let ended = tokio::time::timeout(patience, self.child.wait()).await;
+        ended.ok()?.ok()
     }
 
     /// Waits for its end: its exit code.

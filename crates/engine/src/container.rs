@@ -10,7 +10,7 @@ use bollard::{
         RemoveContainerOptionsBuilder, StopContainerOptionsBuilder, WaitContainerOptionsBuilder,
     },
 };
-use cloudai_model::{AttemptId, ClusterId, WorkerId, rfc3339};
+use cloudai_model::{AttemptId, ClusterId, Wall, WorkerId, rfc3339};
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
@@ -19,7 +19,7 @@ use crate::{
     end::{ContainerState, RawEnd, SIGTERM},
     error::{EngineError, is_connection_failure},
     image::ImageId,
-    plan::{ContainerId, ContainerPlan, labels},
+    plan::{ContainerId, ContainerPlan, labelled_attempt, labels},
 };
 
 /// The first wait before the engine is asked again after it broke off; doubled each time.
@@ -379,6 +379,21 @@ impl Engine {
         ended(answer)
     }
 
+    /// How long ago a time was that the engine has given, by its own clock; `None` if it doesn't say
+    /// what that shows. The answer is on its way meanwhile, so it is a little short.
+    ///
+    /// # Errors
+    /// If the engine doesn't answer or can't.
+    pub async fn ago(&self, at: Wall) -> Result<Option<Duration>, EngineError> {
+        let info = self
+            .docker
+            .info()
+            .await
+            .map_err(EngineError::from_bollard)?;
+        let shown = info.system_time.as_deref().and_then(rfc3339::wall);
+        Ok(shown.map(|now| now.since(at)))
+    }
+
     async fn runs(&self, id: &ContainerId) -> Result<bool, EngineError> {
         match self.inspect(id).await {
             Ok(state) => Ok(state.running),
@@ -509,9 +524,7 @@ fn signal_number(text: &str) -> i64 {
 
 /// `None` for a container whose labels are not all there: not made by us.
 pub(crate) fn held_container(summary: bollard::models::ContainerSummary) -> Option<HeldContainer> {
-    let labels = summary.labels?;
-    let task = labels.get(labels::TASK)?.parse().ok()?;
-    let number = labels.get(labels::ATTEMPT)?.parse().ok()?;
+    let attempt = labelled_attempt(&summary.labels?)?;
     let state = match summary.state? {
         ContainerSummaryStateEnum::CREATED => HeldState::Created,
         ContainerSummaryStateEnum::RUNNING
@@ -521,7 +534,7 @@ pub(crate) fn held_container(summary: bollard::models::ContainerSummary) -> Opti
     };
     Some(HeldContainer {
         id: ContainerId(summary.id?),
-        attempt: AttemptId::new(task, number),
+        attempt,
         state,
     })
 }

@@ -26,6 +26,8 @@ use crate::image::registry_of;
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 /// The user name by which a helper says that its secret is a token.
 const TOKEN_USER: &str = "<token>";
+/// So much of a helper's complaint is shown, in characters: some end with a trace of their stack.
+const MOST_SHOWN: usize = 500;
 /// How long a credential helper may take. One that asks a person would never end.
 const HELPER_LIMIT: Duration = Duration::from_secs(20);
 
@@ -239,32 +241,70 @@ impl CredentialStore {
             .await
             .map_err(|_| failed(format!("no answer within {} s", HELPER_LIMIT.as_secs())))?
             .map_err(|error| failed(error.to_string()))?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stdout);
-            // The protocol's way to say "none", on stdout with a failing exit.
-            if said.contains("credentials not found") {
-                return Ok(None);
-            }
-            let also = String::from_utf8_lossy(&output.stderr);
-            return Err(failed(
-                format!("{} {}", said.trim(), also.trim()).trim().to_owned(),
-            ));
-        }
-        let answer: HelperAnswer = serde_json::from_slice(&output.stdout)
-            // Not the parser's words: they may quote the secret.
-            .map_err(|_| failed("expected JSON with Username and Secret".to_owned()))?;
-        let secret = if answer.username == TOKEN_USER {
-            Secret::IdentityToken(answer.secret)
+        let secret = if output.status.success() {
+            answered(&output.stdout)
         } else {
-            Secret::Password {
-                user: answer.username,
-                password: answer.secret,
-            }
+            failed_with(&output.stdout, &output.stderr)
         };
-        Ok(Some(Credentials {
+        Ok(secret.map_err(failed)?.map(|secret| Credentials {
             server: key.to_owned(),
             secret,
         }))
+    }
+}
+
+/// What a helper that succeeded has said.
+fn answered(stdout: &[u8]) -> Result<Option<Secret>, String> {
+    let answer: HelperAnswer = serde_json::from_slice(stdout)
+        // Not the parser's words: they may quote the secret.
+        .map_err(|_| "expected JSON with Username and Secret".to_owned())?;
+    if answer.username.is_empty() && answer.secret.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(if answer.username == TOKEN_USER {
+        Secret::IdentityToken(answer.secret)
+    } else {
+        Secret::Password {
+            user: answer.username,
+            password: answer.secret,
+        }
+    }))
+}
+
+/// What a helper that failed has said.
+fn failed_with(stdout: &[u8], stderr: &[u8]) -> Result<Option<Secret>, String> {
+    let said = String::from_utf8_lossy(stdout);
+    // The protocol's way to say "none", on stdout with a failing exit.
+    if said.contains("credentials not found") {
+        return Ok(None);
+    }
+    let also = String::from_utf8_lossy(stderr);
+    Err(shown(&format!("{said} {also}")))
+}
+
+/// Words of another program in one line, without what would steer a terminal.
+fn shown(words: &str) -> String {
+    // Of `ESC [ 3 1 m`, which colours what follows, letters would be left.
+    let mut plain = String::with_capacity(words.len());
+    let mut rest = words.chars();
+    while let Some(character) = rest.next() {
+        if character == '\u{1b}' {
+            let mut sequence = rest.clone();
+            if sequence.next() == Some('[') && sequence.any(|end| matches!(end, '@'..='~')) {
+                rest = sequence;
+            }
+        } else {
+            plain.push(if character.is_control() {
+                ' '
+            } else {
+                character
+            });
+        }
+    }
+    let line = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
     }
 }
 
@@ -327,6 +367,27 @@ pub(crate) fn in_config(
 ) -> Option<Result<Option<Credentials>, CredentialError>> {
     let config: Config = serde_json::from_slice(text).ok()?;
     Some(config.entry_for(registry))
+}
+
+/// What a helper for a registry says by its exit and its output.
+pub(crate) fn of_helper(
+    registry: &str,
+    (succeeded, stdout, stderr): (bool, &[u8], &[u8]),
+) -> Result<Option<Credentials>, CredentialError> {
+    let secret = if succeeded {
+        answered(stdout)
+    } else {
+        failed_with(stdout, stderr)
+    };
+    let secret = secret.map_err(|message| CredentialError::HelperFailed {
+        helper: "docker-credential-x".to_owned(),
+        registry: registry.to_owned(),
+        message,
+    })?;
+    Ok(secret.map(|secret| Credentials {
+        server: config_key(registry).to_owned(),
+        secret,
+    }))
 }
 
 struct Malformed;
@@ -481,6 +542,38 @@ mod tests {
         assert_eq!(config.helper_for("docker.io"), Some("hub"));
         assert_eq!(config.helper_for("b.io"), Some("all"));
         assert_eq!(Config::default().helper_for("b.io"), None);
+    }
+
+    #[test]
+    fn what_a_helper_complains_of_is_one_line_of_a_bounded_length() {
+        let said = |stdout: &str, stderr: &str| {
+            let said = (false, stdout.as_bytes(), stderr.as_bytes());
+            of_helper("a.io", said).unwrap_err().to_string()
+        };
+        let panic = said(
+            "",
+            "\u{1b}[31mpanic: no keychain\n\ngoroutine 1 [running]:\n\tmain()",
+        );
+        let shown = "panic: no keychain goroutine 1 [running]: main()";
+        assert!(panic.ends_with(shown), "{panic}");
+        assert!(!panic.contains(char::is_control), "{panic:?}");
+        let endless = said(&"é".repeat(100_000), "");
+        assert!(
+            endless.len() < 2000 && endless.ends_with('…'),
+            "{} bytes",
+            endless.len()
+        );
+    }
+
+    #[test]
+    fn an_answer_that_holds_nothing_is_no_credentials() {
+        for answer in [
+            "{}",
+            r#"{"ServerURL": "a.io", "Username": "", "Secret": ""}"#,
+        ] {
+            let found = of_helper("a.io", (true, answer.as_bytes(), b"")).unwrap();
+            assert_eq!(found, None, "{answer}");
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@ use bollard::{
     container::LogOutput,
     errors::Error as BollardError,
     models::{
-        ContainerStatsResponse, ContainerSummary, CreateImageInfo, SystemInfo, SystemVersion,
+        ContainerStatsResponse, ContainerSummary, CreateImageInfo, EventMessage, SystemInfo,
+        SystemVersion, Volume,
     },
 };
 use bytes::Bytes;
@@ -13,9 +14,9 @@ use cloudai_model::{AttemptId, ImageRef};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    ContainerState, CredentialError, Credentials, EngineInfo, LogError, LogPiece, LogPosition,
-    PullProgress, Usage, container, credentials, image, logs, pull_error, pull_progress::Layers,
-    usage,
+    ContainerId, ContainerState, CredentialError, Credentials, EngineInfo, HeldContainer, LogError,
+    LogPiece, LogPosition, PullProgress, Usage, container, credentials, image, logs, memory_kill,
+    plan, pull_error, pull_progress::Layers, usage,
 };
 
 fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
@@ -38,13 +39,52 @@ pub fn container_usage(json: &[u8]) -> Result<Option<Usage>, String> {
     from_json::<ContainerStatsResponse>(json).map(|stats| usage::usage_of(&stats))
 }
 
-/// The attempt that a listed container is.
+/// What a listed container is, if it is one of ours.
 ///
 /// # Errors
 /// If it isn't JSON of that form.
-pub fn held_attempt(json: &[u8]) -> Result<Option<AttemptId>, String> {
-    let held = from_json::<ContainerSummary>(json).map(container::held_container)?;
-    Ok(held.map(|held| held.attempt))
+pub fn held_container(json: &[u8]) -> Result<Option<HeldContainer>, String> {
+    from_json::<ContainerSummary>(json).map(container::held_container)
+}
+
+/// The attempt whose files are in a listed volume, if it is one of ours.
+///
+/// # Errors
+/// If it isn't JSON of that form.
+pub fn held_volume(json: &[u8]) -> Result<Option<AttemptId>, String> {
+    from_json::<Volume>(json).map(|volume| plan::labelled_attempt(&volume.labels))
+}
+
+/// Whether one of these events, one a line, tells of the memory kill of a container.
+///
+/// # Errors
+/// If one that comes before isn't JSON of that form.
+pub fn memory_kill(events: &[u8], id: &str) -> Result<bool, String> {
+    let id = ContainerId::new(id);
+    for event in events.split(|byte| *byte == b'\n') {
+        if memory_kill::tells_of_kill(&from_json::<EventMessage>(event)?, &id) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Credentials from a helper, and what of them goes to the engine: user, password, token.
+pub type FromHelper = (Credentials, [Option<String>; 3]);
+
+/// What a helper's exit and output say of the credentials for the registry of an image.
+///
+/// # Errors
+/// As of [`crate::CredentialStore::for_image`].
+pub fn helper_credentials(
+    image: &ImageRef,
+    said: (bool, &[u8], &[u8]),
+) -> Result<Option<FromHelper>, CredentialError> {
+    let found = credentials::of_helper(registry(image), said)?;
+    Ok(found.map(|found| {
+        let sent = found.to_docker();
+        (found, [sent.username, sent.password, sent.identitytoken])
+    }))
 }
 
 /// What an engine tells of itself.

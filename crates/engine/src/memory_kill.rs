@@ -5,7 +5,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use bollard::query_parameters::EventsOptionsBuilder;
+use bollard::{
+    models::{EventMessage, EventMessageTypeEnum},
+    query_parameters::EventsOptionsBuilder,
+};
 use cloudai_model::Wall;
 use futures_util::StreamExt as _;
 
@@ -48,18 +51,30 @@ impl Engine {
             .until(&seconds(late))
             .filters(&filters)
             .build();
-        let first = {
-            let mut events = std::pin::pin!(self.docker.events(Some(options)));
-            tokio::time::timeout(LATE_BY + MARGIN, events.next()).await
-        };
-        match first {
-            Ok(Some(Ok(_))) => end.oom_killed = true,
-            Ok(Some(Err(error))) => return Err(EngineError::from_bollard(error)),
-            // None came. An engine whose clock has been set back answers late, or not at all.
-            Ok(None) | Err(_) => {}
+        let mut events = std::pin::pin!(self.docker.events(Some(options)));
+        let announced = tokio::time::timeout(LATE_BY + MARGIN, async {
+            while let Some(event) = events.next().await {
+                if tells_of_kill(&event?, id) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        });
+        // An engine whose clock has been set back answers late, or not at all.
+        if let Ok(announced) = announced.await {
+            end.oom_killed = announced.map_err(EngineError::from_bollard)?;
         }
         Ok(end)
     }
+}
+
+/// Whether an event is the memory kill of this container, whatever was asked for: not every engine
+/// that speaks this API knows each filter.
+pub(crate) fn tells_of_kill(event: &EventMessage, id: &ContainerId) -> bool {
+    let of = event.actor.as_ref().and_then(|actor| actor.id.as_deref());
+    event.typ == Some(EventMessageTypeEnum::CONTAINER)
+        && event.action.as_deref() == Some("oom")
+        && of == Some(id.as_str())
 }
 
 /// Seconds since 1970 with their fraction, as the engine reads them.
@@ -73,7 +88,29 @@ fn seconds(at: Wall) -> String {
 
 #[cfg(test)]
 mod tests {
+    use bollard::models::EventActor;
+
     use super::*;
+
+    #[test]
+    fn a_kill_in_another_container_or_another_event_is_not_this_kill() {
+        // Given what an engine announces that doesn't know the filters, or one of its containers
+        let event = |action: &str, id: &str| EventMessage {
+            typ: Some(EventMessageTypeEnum::CONTAINER),
+            action: Some(action.to_owned()),
+            actor: Some(EventActor {
+                id: Some(id.to_owned()),
+                attributes: None,
+            }),
+            ..EventMessage::default()
+        };
+        let this = ContainerId::new("ab");
+        // then its own kill counts alone.
+        assert!(tells_of_kill(&event("oom", "ab"), &this));
+        assert!(!tells_of_kill(&event("oom", "cd"), &this));
+        assert!(!tells_of_kill(&event("die", "ab"), &this));
+        assert!(!tells_of_kill(&EventMessage::default(), &this));
+    }
 
     #[test]
     fn an_instant_has_nine_digits_of_a_second() {

@@ -29,6 +29,16 @@ pub mod labels {
     pub const WORKER: &str = "cloudai.worker";
 }
 
+/// The attempt that the labels of a container or a volume name; `None` if they are not all there as
+/// [`ContainerPlan`] writes them: it was not made by us.
+pub(crate) fn labelled_attempt(labels: &HashMap<String, String>) -> Option<AttemptId> {
+    let task = labels.get(labels::TASK)?.parse().ok()?;
+    let written = labels.get(labels::ATTEMPT)?;
+    let number: u32 = written.parse().ok()?;
+    // `+2` and `02` are numbers, too.
+    (number.to_string() == *written).then(|| AttemptId::new(task, number))
+}
+
 /// Where a command leaves its files.
 pub(crate) const OUTPUT: &str = "/output";
 /// Nanoseconds of CPU a second that a thousandth of a core is.
@@ -267,7 +277,24 @@ fn owned(map: BTreeMap<&'static str, String>) -> HashMap<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use cloudai_model::TaskId;
+
     use super::*;
+
+    #[test]
+    fn what_is_labelled_in_another_spelling_is_not_ours() {
+        let attempt = |task: &str, number: &str| {
+            let labels = [(labels::TASK, task), (labels::ATTEMPT, number)];
+            let owned = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            labelled_attempt(&HashMap::from(owned))
+        };
+        let ours = AttemptId::new(TaskId::numbered(7), 2);
+        assert_eq!(attempt("task-7", "2"), Some(ours));
+        for number in ["+2", "02", " 2", "", "-2", "4294967298"] {
+            assert_eq!(attempt("task-7", number), None, "{number:?}");
+        }
+        assert_eq!(attempt("../task-7", "2"), None);
+    }
 
     fn engine() -> EngineInfo {
         EngineInfo {

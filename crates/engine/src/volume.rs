@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use crate::{
     CreateError, Engine, EngineError,
     container::create_error,
-    plan::{ContainerId, ContainerPlan, OUTPUT, labels},
+    plan::{ContainerId, ContainerPlan, OUTPUT, labelled_attempt, labels},
 };
 
 /// How long nothing may come of a stream before its connection counts as dead.
@@ -191,11 +191,8 @@ impl Engine {
             .build();
         let found = self.docker.list_volumes(Some(options)).await;
         let found = found.map_err(EngineError::from_bollard)?.volumes;
-        let attempts = found.unwrap_or_default().into_iter().filter_map(|volume| {
-            let task = volume.labels.get(labels::TASK)?.parse().ok()?;
-            let number = volume.labels.get(labels::ATTEMPT)?.parse().ok()?;
-            Some(AttemptId::new(task, number))
-        });
+        let found = found.unwrap_or_default().into_iter();
+        let attempts = found.filter_map(|volume| labelled_attempt(&volume.labels));
         Ok(attempts.collect())
     }
 }

@@ -126,6 +126,33 @@ async fn after_a_break_the_log_gives_the_rest() {
 }
 
 #[tokio::test]
+async fn a_break_that_is_seen_after_the_container_has_ended_is_no_end() {
+    let place = Place::new().await;
+    let expected = Written {
+        stdout: b"first words\n".to_vec(),
+        stderr: Vec::new(),
+    };
+    // Given a way to the engine that breaks between two lines,
+    let proxy = Proxy::new();
+    let engine = Engine::connect(Some(&proxy.host())).await.unwrap();
+    let line = "cat /output/out; while [ ! -e /output/go ]; do :; done; echo last words";
+    let (id, mut pieces) = attached(&place, &engine, &expected, line).await;
+    let mut got = Written::default();
+    while got.stdout.len() < expected.stdout.len() {
+        got.push(&within(pieces.next()).await.unwrap().unwrap());
+    }
+    proxy.cut();
+
+    // when whoever reads looks again only after the container's end, then that is not taken for all.
+    let output = place.output(&cloudai_model::TaskId::numbered(0));
+    std::fs::write(output.join("go"), "").unwrap();
+    within(place.engine.wait(&id)).await.unwrap();
+    proxy.mend();
+    let error = read(&mut pieces, &mut got).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+}
+
+#[tokio::test]
 async fn a_reader_that_is_gone_does_not_hold_the_container_up() {
     let place = Place::new().await;
     let expected = Written {

@@ -98,3 +98,75 @@ fn pure_crates_stand_under_the_same_bans() {
 
     assert_none(&violations);
 }
+
+/// The crate that may turn safeguards of the cores off, and the feature that lets it.
+const SIMULATION: (&str, &str) = ("cloudai-sim", "simulation");
+
+/// What a manifest does that would build a program with switches that turn safeguards off.
+fn built_with_switches(manifest: &Table) -> Vec<String> {
+    let (simulation, feature) = SIMULATION;
+    let mut amiss = Vec::new();
+    for table in ["dependencies", "dev-dependencies", "build-dependencies"] {
+        let dependencies = manifest.get(table).and_then(Value::as_table);
+        for (name, dependency) in dependencies.into_iter().flatten() {
+            let features = dependency.get("features").and_then(Value::as_array);
+            let mut features = features.into_iter().flatten().filter_map(Value::as_str);
+            if name == simulation || features.any(|it| it == feature) {
+                amiss.push(format!("[{table}] {name}"));
+            }
+        }
+    }
+    amiss
+}
+
+#[test]
+fn no_crate_but_the_simulation_can_turn_safeguards_off() {
+    let mut violations = Vec::new();
+    for package in metadata().workspace_packages() {
+        if package.name.to_string() == SIMULATION.0 {
+            continue;
+        }
+        let manifest = fs::read_to_string(&package.manifest_path).expect("cargo has read it too");
+        for what in built_with_switches(&manifest.parse().expect("cargo has parsed it too")) {
+            violations.push(format!(
+                "{}: {what}: expected neither {} nor its feature `{}`",
+                package.name, SIMULATION.0, SIMULATION.1
+            ));
+        }
+    }
+    assert_none(&violations);
+}
+
+#[test]
+fn a_crate_that_turns_safeguards_off_is_found() {
+    let manifest = "
+        [dependencies]
+        cloudai-core = { workspace = true, features = [\"simulation\"] }
+        cloudai-model.workspace = true
+        [dev-dependencies]
+        cloudai-sim.workspace = true";
+
+    let amiss = built_with_switches(&manifest.parse().expect("a manifest"));
+
+    assert_eq!(
+        amiss,
+        [
+            "[dependencies] cloudai-core",
+            "[dev-dependencies] cloudai-sim"
+        ]
+    );
+}
+
+#[test]
+fn programs_that_are_shipped_are_built_without_the_simulation() {
+    // One build of both would unite their features.
+    let makefile = fs::read_to_string(root().join("Makefile")).expect("the project has one");
+    let builds = makefile.lines().filter(|line| line.contains("cargo build"));
+    let whole: Vec<&str> = builds.filter(|line| line.contains("--workspace")).collect();
+    assert!(!whole.is_empty(), "`make build` builds the workspace");
+    let exclude = format!("--exclude {}", SIMULATION.0);
+    assert!(
+        whole.iter().all(|line| line.contains(&exclude)),
+        "{whole:?}"
+    );
+}

@@ -8,7 +8,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cloudai_core::{Answer, Call, Core, Effect, Input, Snapshot, registry::Registry};
 use cloudai_model::{
-    Mono, Now, TaskId,
+    Mono, Now, TaskId, UserLimits,
+    account::UserRecord,
     record::{Record, TaskRecord},
 };
 use cloudai_store::{CommitError, ReadError, Store};
@@ -35,6 +36,8 @@ const MOST_HELD_BACK: usize = 200_000;
 /// and can't be rolled back. For room on a disk it waits as long as it takes: an end of the process
 /// would make none, and take away from people what can still be read.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
+/// After a database that has just been there is away.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long a batch still waits for room once the master is to end.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
@@ -259,7 +262,14 @@ impl<E: Effects> Loop<E> {
     async fn read_store(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Result<bool, ReadError> {
         let (sink, mut chunks) = mpsc::channel::<Vec<Record>>(4);
         let store = self.store.clone();
-        let load = tokio::spawn(async move { store.load(sink).await });
+        let load = tokio::spawn(async move {
+            // Until it is dropped there may be more to come.
+            let open = sink.clone();
+            let highest = store.load(sink).await?;
+            let users = read_users(&*store).await?;
+            drop(open);
+            Ok::<_, ReadError>((highest, users))
+        });
         loop {
             tokio::select! {
                 records = chunks.recv() => match records {
@@ -277,7 +287,12 @@ impl<E: Effects> Loop<E> {
             // Nothing is written before all has been read: these are answers alone.
             self.start_commit();
         }
-        let highest = load.await.expect("reading the store does not panic")?;
+        let (highest, users) = load.await.expect("reading the store does not panic")?;
+        for UserRecord { user, limits, .. } in users {
+            if limits != UserLimits::default() {
+                self.step(Input::Limits { user, limits });
+            }
+        }
         self.step(Input::Restored {
             highest_task_number: highest.task_number,
             highest_order: highest.order,
@@ -432,6 +447,18 @@ impl<E: Effects> Loop<E> {
                 }
                 effect => self.effects.run(effect),
             }
+        }
+    }
+}
+
+/// Who there is: before anything is placed it must be known what each may have.
+async fn read_users(store: &dyn Store) -> Result<Vec<UserRecord>, ReadError> {
+    loop {
+        match store.accounts().await {
+            Ok(accounts) => return Ok(accounts.users),
+            // It was here a moment ago.
+            Err(ReadError::OutOfReach { .. }) => sleep(AGAIN).await,
+            Err(error) => return Err(error),
         }
     }
 }

@@ -30,7 +30,7 @@ use cloudai_metrics::{
 };
 use cloudai_model::{
     Allowed, AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserLimits, UserName,
-    Wall, Whole, WorkerAddress, WorkerId,
+    Wall, WorkerAddress, WorkerId,
     record::{AssignmentRecord, Removed, TaskRecord, WorkerRecord},
 };
 use cloudai_operator::{

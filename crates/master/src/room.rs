@@ -94,8 +94,7 @@ impl Room {
         room
     }
 
-    /// Room without an end, for what doesn't ask for any.
-    #[cfg(test)]
+    /// Room without an end, for tests and for the doors of `fuzzing`.
     pub(crate) fn endless() -> Self {
         let nothing = watermark("0").expect("it is an amount");
         Self::of(Path::new("."), false, nothing)

@@ -13,6 +13,7 @@ use cloudai_model::{
     container::{allowed::AllowedVolume, capability::Capability, network::NetworkName},
 };
 use cloudai_store::MongoSettings;
+use tracing_subscriber::EnvFilter;
 
 use crate::{
     access_settings::{self, AccessError, AccessSettings},
@@ -122,6 +123,13 @@ fn names(id: &'static str, parser: impl IntoResettable<ValueParser>, help: &'sta
         .help(help)
 }
 
+fn log_level(text: &str) -> Result<String, &'static str> {
+    let filter = EnvFilter::try_new(text).map(|_| text.to_owned());
+    filter.map_err(|_| {
+        "expected error, warn, info, debug, trace, or a filter such as info,cloudai_master=debug"
+    })
+}
+
 fn section() -> Section {
     let arg = |id: &'static str, value: &'static str, help: &'static str| {
         Arg::new(id).value_name(value).help(help)
@@ -178,11 +186,14 @@ fn section() -> Section {
         .env("CLOUDAI_SCHEDULER"),
         Setting::flag(switch("insecure", "Nodes on other machines need no token"))
             .env("CLOUDAI_INSECURE"),
-        Setting::flag(arg(
-            "log-level",
-            "FILTER",
-            "Say this much on stderr: error to trace",
-        ))
+        Setting::flag(
+            arg(
+                "log-level",
+                "FILTER",
+                "Say this much on stderr: error to trace",
+            )
+            .value_parser(log_level),
+        )
         .env("LOG_LEVEL"),
         Setting::flag(switch("headless", "Read no commands from stdin")).env("CLOUDAI_HEADLESS"),
         Setting::flag(span(
@@ -407,6 +418,14 @@ mod tests {
         assert_eq!(settings.scheduler, "round-robin");
         assert_eq!(settings.core, cloudai_core::Settings::default());
         assert!(!settings.insecure && !settings.headless && settings.advertise.is_none());
+    }
+
+    #[test]
+    fn a_log_level_that_is_none_is_refused_with_the_rest() {
+        let error = started(&["-log-level", "a=b=c"], &[]).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("expected error, warn, info"), "{error}");
+        started(&["-log-level", "info,cloudai_master=debug"], &[]).unwrap();
     }
 
     #[test]

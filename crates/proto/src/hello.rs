@@ -7,9 +7,6 @@ use cloudai_model::{Capacity, WorkerId, resources::bytes_to_gb};
 
 use crate::{cluster, error::WireError, field};
 
-/// All labels of a worker together, in bytes: they are in each list of workers.
-const MOST_LABEL_BYTES: usize = 16 << 10;
-
 /// A worker's registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerHello {
@@ -32,6 +29,9 @@ pub struct WorkerHello {
 }
 
 impl WorkerHello {
+    /// All labels of a worker together, in bytes: they are in each list of workers.
+    pub const MOST_LABEL_BYTES: usize = 16 << 10;
+
     /// Whether it knows the fields below 100 alone.
     #[must_use]
     pub fn is_old_node(&self) -> bool {
@@ -81,10 +81,10 @@ impl WorkerHello {
             WireError::new("grpc_port", message)
         })?;
         let label_bytes: usize = wire.labels.iter().map(|(k, v)| k.len() + v.len()).sum();
-        if label_bytes > MOST_LABEL_BYTES {
+        if label_bytes > Self::MOST_LABEL_BYTES {
             let message = format!(
-                "{label_bytes} bytes are too many: expected at most {MOST_LABEL_BYTES} of all \
-                 labels together"
+                "{label_bytes} bytes are too many: expected at most {} of all labels together",
+                Self::MOST_LABEL_BYTES
             );
             return Err(WireError::new("labels", message));
         }

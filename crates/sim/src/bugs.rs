@@ -53,6 +53,20 @@ bugs!(
     NoHold = "no-hold",
     /// Tasks that are submitted at once are taken one by one.
     TornBatches = "torn-batches",
+    /// A worker that is silent for ten seconds is given up.
+    HastyLostWorkerTimer = "hasty-lost-worker-timer",
+    /// Workers are given up for silence while the master itself stood still.
+    NoForgiveness = "no-forgiveness",
+    /// A worker sweeps away the containers of attempts that it holds.
+    SweepsAll = "sweeps-all",
+    /// A cancel is written down, and the worker is not told.
+    NoStopAtCancel = "no-stop-at-cancel",
+    /// Nothing is ever timed out.
+    NoTimeOuts = "no-time-outs",
+    /// What may take so long is timed out after half of it.
+    HastyTimeOuts = "hasty-time-outs",
+    /// What a worker offers is what it offered first.
+    FirstOfferCounts = "first-offer-counts",
 );
 
 /// No bug has this name.
@@ -89,12 +103,18 @@ impl World {
             no_release_at_cancel: self.bug == Some(Bug::NoReleaseAtCancel),
             no_user_limits: self.bug == Some(Bug::NoUserLimits),
             no_hold: self.bug == Some(Bug::NoHold),
+            no_forgiveness: self.bug == Some(Bug::NoForgiveness),
+            no_stop_at_cancel: self.bug == Some(Bug::NoStopAtCancel),
+            no_time_outs: self.bug == Some(Bug::NoTimeOuts),
+            hasty_time_outs: self.bug == Some(Bug::HastyTimeOuts),
+            first_offer_counts: self.bug == Some(Bug::FirstOfferCounts),
         }
     }
 
     pub(crate) fn worker_sabotage(&self) -> WorkerSabotage {
         WorkerSabotage {
             no_deduplication: self.bug == Some(Bug::NoDeduplication),
+            sweeps_all: self.bug == Some(Bug::SweepsAll),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Chance from a seed: the same on every machine, and of each thing by itself.
 //!
-//! Nothing here is drawn from one long sequence: what happens to a message follows from the seed and
-//! from the message. So an item that is cut from a plan changes nothing about all the others.
+//! Nothing here is drawn from one long sequence: what happens to a message follows from the seed, from
+//! the message and from how many of its kind there were before it; what an engine, a disk or a store
+//! does follows from the seed, from what it is asked for and from when. So an item that is cut from a
+//! plan changes little about the others: only what comes at another time because of it.
 
 /// A source of numbers that follow from a seed: SplitMix64 (Steele, Lea, Flood: "Fast splittable
 /// pseudorandom number generators", OOPSLA 2014).

@@ -125,14 +125,23 @@ impl World {
         let node = &self.workers[worker];
         match fault.kind {
             FaultKind::WorkerCrash => {
+                if node.life.is_running() {
+                    self.bites(fault.kind);
+                }
                 node.held_down.set(node.held_down.get() + 1);
                 self.kill_worker(worker, "it was killed");
             }
             FaultKind::MachineCrash => {
+                if node.engine.life.is_running() {
+                    self.bites(fault.kind);
+                }
                 self.machine_goes_down(worker);
-                node.spool.lose_unflushed();
+                let chance = self.chance.of("unlinked").nth(self.sim.now_ms());
+                node.spool
+                    .lose_unflushed(|attempt| chance.of(&attempt.to_string()).percent(50));
             }
             FaultKind::DiskLoss => {
+                self.bites(fault.kind);
                 let whole_disk = fault.strength > 0;
                 if whole_disk {
                     self.machine_goes_down(worker);
@@ -147,15 +156,29 @@ impl World {
             }
             FaultKind::Pause => {
                 if let Some(process) = node.life.process() {
+                    self.bites(fault.kind);
                     self.sim.pause(&process);
+                    // Each pull is a process of its own.
+                    node.pulls().iter().for_each(|pull| self.sim.pause(pull));
                 }
             }
-            FaultKind::EngineStop => self.end_containers(worker),
+            FaultKind::EngineStop => {
+                if node.engine.life.is_running() {
+                    self.bites(fault.kind);
+                }
+                self.end_containers(worker);
+            }
             FaultKind::ContainersLost => {
+                if !node.engine.containers().is_empty() {
+                    self.bites(fault.kind);
+                }
                 self.see(&Seen::ContainersLost { worker });
                 self.lose_containers(worker);
             }
             FaultKind::Smaller => {
+                if node.life.is_running() {
+                    self.bites(fault.kind);
+                }
                 self.kill_worker(worker, "it is started anew with less");
                 self.start_worker(worker);
             }
@@ -166,12 +189,17 @@ impl World {
     fn begins_at_master(self: &Rc<Self>, fault: Fault) {
         match fault.kind {
             FaultKind::MasterCrash => {
+                if self.master.life.is_running() {
+                    self.bites(fault.kind);
+                }
                 self.master_held_down.set(self.master_held_down.get() + 1);
                 self.kill_master("it was killed");
             }
             FaultKind::Pause => {
                 if let Some(process) = self.master.life.process() {
+                    self.bites(fault.kind);
                     self.sim.pause(&process);
+                    self.see(&Seen::MasterStandsStill);
                 }
             }
             _ => {}
@@ -198,6 +226,7 @@ impl World {
                 }
                 FaultKind::Pause if !self.conditions.is(FaultKind::Pause, None) => {
                     if let Some(process) = self.master.life.process() {
+                        self.see(&Seen::MasterGoesOn);
                         self.sim.resume(&process);
                     }
                 }
@@ -214,6 +243,7 @@ impl World {
             FaultKind::DiskLoss => less(&node.held_down),
             FaultKind::Pause if !self.conditions.is(FaultKind::Pause, Some(worker)) => {
                 if let Some(process) = node.life.process() {
+                    node.pulls().iter().for_each(|pull| self.sim.resume(pull));
                     self.sim.resume(&process);
                 }
                 return;

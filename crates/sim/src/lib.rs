@@ -18,6 +18,7 @@ pub mod engine;
 mod events;
 pub mod life;
 pub mod log;
+pub mod many;
 pub mod master;
 pub mod network;
 pub mod plan;

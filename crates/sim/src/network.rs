@@ -86,6 +86,12 @@ impl Default for Network {
     }
 }
 
+impl Network {
+    fn count_lost(&self) {
+        self.lost.set(self.lost.get() + 1);
+    }
+}
+
 /// What becomes of one message.
 enum Fate {
     Arrives {
@@ -160,6 +166,7 @@ impl World {
         };
         let opened = self.conditions.wait_until(open);
         if self.sim.within(CONNECT_LIMIT_MS, opened).await.is_none() {
+            self.cut_bites(way.worker);
             return Err(CallError::NotConnected("no route"));
         }
         self.sim.sleep(chance.between(1, 3)).await;
@@ -188,7 +195,7 @@ impl World {
         let there = self.fate(way.worker, way.to_worker, chance.of("there"));
         let (first_ms, again_ms) = match there {
             Fate::Lost => {
-                self.network.lost.set(self.network.lost.get() + 1);
+                self.network.count_lost();
                 // The caller learns of it by waiting in vain.
                 self.keep_waiting(answer);
                 return;
@@ -208,6 +215,7 @@ impl World {
             let back = chance.of("back").nth(copy);
             self.sim.spawn(&self.network.process, async move {
                 if held && !world.opens(way.worker, way.to_worker).await {
+                    world.network.count_lost();
                     return world.keep_waiting(answer);
                 }
                 world.sim.sleep(after_ms).await;
@@ -224,10 +232,13 @@ impl World {
                     // Another program listens there now, or none: it knows nothing of the call.
                     false => world.broken(way).await,
                 };
-                match (outcome, answer.borrow_mut().take()) {
-                    (Some(outcome), Some(answer)) => answer.send(outcome),
-                    (None, waiting) => world.keep_waiting(Rc::new(RefCell::new(waiting))),
-                    (Some(_), None) => {}
+                let Some(outcome) = outcome else {
+                    // The answer to another copy of it may come still.
+                    return world.keep_waiting(answer);
+                };
+                let waiting = answer.borrow_mut().take();
+                if let Some(waiting) = waiting {
+                    waiting.send(outcome);
                 }
             });
         }
@@ -247,12 +258,13 @@ impl World {
             Fate::Arrives { after_ms, .. } => self.sim.sleep(after_ms).await,
             Fate::Held { after_ms } => {
                 if !self.opens(way.worker, !way.to_worker).await {
+                    self.network.count_lost();
                     return None;
                 }
                 self.sim.sleep(after_ms).await;
             }
             Fate::Lost => {
-                self.network.lost.set(self.network.lost.get() + 1);
+                self.network.count_lost();
                 return None;
             }
         }
@@ -284,6 +296,15 @@ impl World {
         });
     }
 
+    fn cut_bites(&self, worker: usize) {
+        let kinds = [FaultKind::Partition, FaultKind::PartitionOneWay];
+        for kind in kinds {
+            if self.conditions.is(kind, Some(worker)) {
+                self.bites(kind);
+            }
+        }
+    }
+
     fn fate(&self, worker: usize, to_worker: bool, mut chance: Chance) -> Fate {
         let conditions = &self.conditions;
         let strength = |kind| conditions.strength(kind, Some(worker));
@@ -298,7 +319,14 @@ impl World {
         let most_ms = chance.pick(&[500, 2_000, 9_000]);
         let again_ms = after_ms + chance.between(0, most_ms);
         let kept = chance.percent(50);
+        if after_ms > 4 && strength(FaultKind::Delay) > 0 {
+            self.bites(FaultKind::Delay);
+        }
+        if overtaken && late_ms > 0 {
+            self.bites(FaultKind::Reorder);
+        }
         if conditions.is_cut(worker, to_worker) {
+            self.cut_bites(worker);
             return if kept {
                 Fate::Held { after_ms }
             } else {
@@ -306,7 +334,11 @@ impl World {
             };
         }
         if lost {
+            self.bites(FaultKind::Loss);
             return Fate::Lost;
+        }
+        if twice {
+            self.bites(FaultKind::Duplication);
         }
         Fate::Arrives {
             after_ms,

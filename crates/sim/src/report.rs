@@ -17,6 +17,10 @@ pub struct Summary {
     pub simulated_ms: u64,
     /// How often each fault began.
     pub faults: BTreeMap<FaultKind, u64>,
+    /// How often each changed what happened.
+    pub bites: BTreeMap<FaultKind, u64>,
+    /// The longest that anything took to come to rest, and at which seed.
+    pub longest_rest: (u64, u64),
     /// Messages lost, doubled and delivered.
     pub messages: [u64; 3],
     /// How tasks ended.
@@ -37,6 +41,10 @@ impl Summary {
         for (kind, count) in outcome.faults {
             *self.faults.entry(kind).or_default() += count;
         }
+        for (kind, count) in outcome.bites {
+            *self.bites.entry(kind).or_default() += count;
+        }
+        self.longest_rest = self.longest_rest.max((outcome.rested_ms, seed));
         for (sum, count) in self.messages.iter_mut().zip(outcome.messages) {
             *sum += count;
         }
@@ -76,11 +84,16 @@ impl fmt::Display for Summary {
         let counted = |counts: Vec<String>| counts.join(", ");
         let ends = self.ends.iter().map(|(status, n)| format!("{n} {status}"));
         writeln!(f, "tasks: {}", counted(ends.collect()))?;
-        let faults = self.faults.iter().map(|(kind, n)| format!("{n} {kind}"));
-        writeln!(f, "faults: {}", counted(faults.collect()))?;
+        let faults = self.faults.iter().map(|(kind, n)| {
+            let bites = self.bites.get(kind).copied().unwrap_or(0);
+            format!("{n} {kind} ({bites})")
+        });
+        let faults = counted(faults.collect());
+        writeln!(f, "faults (and what they changed): {faults}")?;
+        let (rest_ms, seed) = self.longest_rest;
+        writeln!(f, "longest way to rest: {} s, seed {seed}", rest_ms / 1000)?;
         for table in self.coverage.tables() {
-            let left = table.missing.len() + table.out_of_reach.len();
-            let taken = table.all - left;
+            let taken = table.all - table.missing.len();
             writeln!(
                 f,
                 "transitions of {}: {taken} of {} taken",
@@ -88,9 +101,6 @@ impl fmt::Display for Summary {
             )?;
             for missing in table.missing {
                 writeln!(f, "    not taken: {missing}")?;
-            }
-            for reason in table.out_of_reach {
-                writeln!(f, "    out of reach: {reason}")?;
             }
         }
         match self.findings.len() {

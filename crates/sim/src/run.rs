@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
 };
 
-use cloudai_core::{Answer, Input, lifecycle};
+use cloudai_core::lifecycle;
 use cloudai_model::TaskStatus;
 use cloudai_worker_core as worker_core;
 
@@ -15,12 +15,17 @@ use crate::{
     audit::{Kind, Seen, Violation},
     bugs::Bug,
     log::Log,
-    plan::{FaultKind, Plan},
+    plan::{Behaviour, FaultKind, Offer, Plan, TaskPlan},
     world::{Finding, World},
 };
 
-/// How long everything has to come to rest, once the faults are over.
-const REST_WITHIN_MS: u64 = 2 * 3600 * 1000;
+/// How long everything has to come to rest, once the faults are over: a few times as long as any seed
+/// took that was ever run. A worker that was set aside twice is given nothing for four minutes.
+const REST_WITHIN_MS: u64 = 1_800_000;
+/// How long a task that takes all of a worker at rest may take.
+const TRIAL_WITHIN_MS: u64 = 90_000;
+/// The numbers of those tasks begin here.
+const FIRST_TRIAL: u64 = 1_000_000;
 
 /// What came of a run.
 #[derive(Debug, Clone, Default)]
@@ -31,8 +36,12 @@ pub struct Outcome {
     pub steps: u64,
     /// How much time passed in it.
     pub simulated_ms: u64,
+    /// How long it took to come to rest once the faults were over.
+    pub rested_ms: u64,
     /// How often each fault began.
     pub faults: BTreeMap<FaultKind, u64>,
+    /// How often each changed what happened.
+    pub bites: BTreeMap<FaultKind, u64>,
     /// Messages lost, doubled and delivered.
     pub messages: [u64; 3],
     /// How tasks ended.
@@ -79,7 +88,9 @@ pub fn run(plan: &Plan, bug: Option<Bug>, with_log: bool) -> Outcome {
         finding,
         steps: world.steps(),
         simulated_ms: world.sim.now_ms(),
+        rested_ms: world.rested_ms.get(),
         faults: world.faults_begun.borrow().clone(),
+        bites: world.faults_bitten(),
         messages: [&network.lost, &network.duplicated, &network.delivered]
             .map(std::cell::Cell::get),
         ends,
@@ -90,6 +101,26 @@ pub fn run(plan: &Plan, bug: Option<Bug>, with_log: bool) -> Outcome {
     };
     world.take_apart();
     outcome
+}
+
+/// A task that takes all that a worker offers, for a moment.
+fn trial(worker: usize, offer: Offer) -> TaskPlan {
+    TaskPlan {
+        task: FIRST_TRIAL + worker as u64,
+        own_id: true,
+        cpu_milli: offer.cpu_milli,
+        memory_mb: offer.memory_mb,
+        storage_mb: offer.storage_mb,
+        gpu_milli: 1000 * u64::from(offer.gpus),
+        target: Some(worker),
+        priority: 50,
+        timeout_s: None,
+        pull_timeout_s: None,
+        queue_timeout_s: None,
+        max_retries: 0,
+        retry_on: None,
+        does: Behaviour::default(),
+    }
 }
 
 type Transitions = (
@@ -142,24 +173,47 @@ impl World {
             self.drain(worker, false).await;
         }
         self.grant_all_wishes().await;
+        while self.users.busy.get() > 0 {
+            self.sim.sleep(1_000).await;
+        }
+        self.cancel_endless().await;
     }
 
     async fn come_to_rest(self: &Rc<Self>) {
-        let deadline_ms = self.sim.now_ms() + REST_WITHIN_MS;
+        let began_ms = self.sim.now_ms();
+        if !self.rest_within(REST_WITHIN_MS).await {
+            return;
+        }
+        self.rested_ms.set(self.sim.now_ms() - began_ms);
+        self.note("world", || "everything is at rest".to_owned());
+        // What is free must be free for others: each worker is asked for all that it offers.
+        for (index, node) in self.workers.iter().enumerate() {
+            // Not set aside for what failed there.
+            self.drain(index, false).await;
+            self.submit(&trial(index, node.offer)).await;
+        }
+        if self.rest_within(TRIAL_WITHIN_MS).await {
+            self.note("world", || "each worker can be given all of it".to_owned());
+        }
+    }
+
+    /// Waits until everything is at rest; what is not by then is amiss.
+    async fn rest_within(self: &Rc<Self>, span_ms: u64) -> bool {
+        let deadline_ms = self.sim.now_ms() + span_ms;
         loop {
             self.sim.sleep(5_000).await;
-            let Some(restless) = self.restless().await else {
-                return self.note("world", || "everything is at rest".to_owned());
+            let Some(restless) = self.restless() else {
+                return true;
             };
             if self.sim.now_ms() > deadline_ms {
                 self.see(&Seen::Restless(&restless));
-                return;
+                return false;
             }
         }
     }
 
     /// The first thing that has not come to rest.
-    async fn restless(self: &Rc<Self>) -> Option<Violation> {
+    fn restless(&self) -> Option<Violation> {
         let in_store = self.restless_in_store();
         if in_store.is_some() {
             return in_store;
@@ -173,6 +227,10 @@ impl World {
             if let Some(attempt) = node.spool.attempts().first() {
                 return owed(format!("{} keeps {attempt} on its disk", node.id));
             }
+            let unanswered = node.unanswered();
+            if unanswered > 0 {
+                return owed(format!("{} owes {unanswered} answers", node.id));
+            }
         }
         if self.users.busy.get() > 0 {
             return owed(format!(
@@ -180,23 +238,13 @@ impl World {
                 self.users.busy.get()
             ));
         }
-        let inspected = self.ask_master(|call| Input::Inspect { call }).await;
-        let Ok(Answer::Inspected(Ok(inspection))) = inspected else {
-            return owed("the master can't be asked".to_owned());
-        };
-        for worker in &inspection.workers {
-            if let Some(promise) = worker.promises.first() {
-                let what = format!("{} is promised to {}", worker.worker.id, promise.attempt);
-                return owed(what);
-            }
-            if let Some(difference) = worker.differences.first() {
-                return owed(format!("{}: {difference:?}", worker.worker.id));
-            }
-        }
-        let left = inspection.waiting + inspection.live + inspection.stop_orders.len();
-        match left {
-            0 => None,
-            _ => owed(format!("the master holds {left} tasks and stop orders")),
+        match self.master_shell() {
+            None => owed("the master is gone".to_owned()),
+            Some(shell) if shell.unanswered.get() > 0 => owed(format!(
+                "the master owes {} answers",
+                shell.unanswered.get()
+            )),
+            Some(_) => None,
         }
     }
 

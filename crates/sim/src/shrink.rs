@@ -5,7 +5,7 @@
 use crate::{
     audit::Kind,
     bugs::Bug,
-    plan::{Item, Plan, What},
+    plan::{Fault, FaultKind, Item, Plan, What},
     run::{Outcome, run},
 };
 
@@ -58,10 +58,16 @@ pub fn shrink(plan: &Plan, bug: Option<Bug>, told: &mut dyn FnMut(&Plan, u64)) -
 }
 
 impl Shrinker<'_> {
+    /// Whether a plan is a smaller example of the same: a sound core comes to its end with it. A task
+    /// that fits nowhere waits for ever, whoever runs it.
     fn fails(&mut self, plan: &Plan) -> bool {
+        if !plan.is_possible() {
+            return false;
+        }
         self.runs += 1;
         let finding = run(plan, self.bug, false).finding;
         let fails = finding.is_some_and(|finding| finding.violation.kind == self.kind);
+        let fails = fails && (self.bug.is_none() || run(plan, None, false).finding.is_none());
         if fails {
             (self.told)(plan, self.runs);
         }
@@ -112,19 +118,16 @@ impl Shrinker<'_> {
         plan
     }
 
-    /// The last workers may not be needed.
+    /// Some workers may not be needed.
     fn fewer_workers(&mut self, mut plan: Plan) -> Plan {
-        while plan.workers.len() > 1 {
-            let last = plan.workers.len() - 1;
-            if plan.items.iter().any(|item| names(item, last)) {
-                break;
+        let mut index = plan.workers.len();
+        while index > 0 && plan.workers.len() > 1 {
+            index -= 1;
+            if let Some(fewer) = without_worker(&plan, index)
+                && self.fails(&fewer)
+            {
+                plan = fewer;
             }
-            let mut fewer = plan.clone();
-            fewer.workers.pop();
-            if !self.fails(&fewer) {
-                break;
-            }
-            plan = fewer;
         }
         plan
     }
@@ -142,30 +145,83 @@ impl Shrinker<'_> {
     }
 }
 
-/// Whether an item is about a worker.
-fn names(item: &Item, index: usize) -> bool {
-    match &item.what {
+/// The plan without a worker, if nothing is about it. Those after it are renumbered.
+fn without_worker(plan: &Plan, index: usize) -> Option<Plan> {
+    let mut fewer = plan.clone();
+    fewer.workers.remove(index);
+    let mut unnamed = true;
+    for item in &mut fewer.items {
+        if let Some(worker) = named(&mut item.what) {
+            unnamed &= *worker != index;
+            if *worker > index {
+                *worker -= 1;
+            }
+        }
+    }
+    unnamed.then_some(fewer)
+}
+
+/// The worker that an item is about.
+fn named(what: &mut What) -> Option<&mut usize> {
+    match what {
         What::Register { worker }
         | What::Unregister { worker }
         | What::Drain { worker, .. }
         | What::ShutDown { worker, .. }
-        | What::Place { worker, .. } => *worker == index,
-        What::Fault(fault) => fault.worker == Some(index),
-        What::Submit(task) => task.target == Some(index),
+        | What::Place { worker, .. } => Some(worker),
+        What::Fault(fault) => fault.worker.as_mut(),
+        What::Submit(task) => task.target.as_mut(),
         What::Cancel { .. }
         | What::Change { .. }
         | What::SubmitMany { .. }
         | What::Hold { .. }
         | What::Prioritise { .. }
         | What::Limit(_)
-        | What::Mend => false,
+        | What::Mend => None,
     }
+}
+
+/// The same fault, half as long or half as strong.
+fn weaker(item: &Item, fault: &Fault) -> Vec<Item> {
+    use FaultKind as K;
+    let mut all = Vec::new();
+    let mut push = |fault: Fault| {
+        all.push(Item {
+            at_ms: item.at_ms,
+            what: What::Fault(fault),
+        });
+    };
+    if fault.for_ms >= 1_000 {
+        push(Fault {
+            for_ms: fault.for_ms / 2,
+            ..*fault
+        });
+    }
+    // Of the others the strength is no amount.
+    let amounts = [
+        K::Delay,
+        K::Loss,
+        K::Duplication,
+        K::Reorder,
+        K::Slow,
+        K::EngineErrors,
+        K::StoreFailure,
+    ];
+    if fault.strength > 1 && amounts.contains(&fault.kind) {
+        push(Fault {
+            strength: fault.strength / 2,
+            ..*fault
+        });
+    }
+    all
 }
 
 /// The same item with one thing less.
 fn simpler(item: &Item) -> Vec<Item> {
-    let What::Submit(task) = &item.what else {
-        return Vec::new();
+    let task = match &item.what {
+        What::Submit(task) => task,
+        What::Fault(fault) => return weaker(item, fault),
+        _ => return Vec::new(),
     };
     let mut all = Vec::new();
     let mut push = |change: &dyn Fn(&mut crate::plan::TaskPlan)| {

@@ -12,6 +12,9 @@ use cloudai_worker_core::SpoolRecord;
 #[derive(Default)]
 pub struct Spool {
     places: RefCell<BTreeMap<AttemptId, Place>>,
+    /// What is deleted as long as the machine runs: the folder of all attempts is flushed when the next
+    /// one is accepted, and not for this.
+    unlinked: RefCell<BTreeMap<AttemptId, SpoolRecord>>,
     tombstones: RefCell<(u64, Vec<AttemptId>)>,
 }
 
@@ -50,6 +53,9 @@ impl Spool {
         }
         let newer = flush && record.revision > revision(place.flushed.as_ref());
         if newer {
+            if place.flushed.is_none() {
+                self.unlinked.borrow_mut().clear();
+            }
             place.flushed = Some(record.clone());
         }
         newer
@@ -57,7 +63,13 @@ impl Spool {
 
     /// Deletes what there is of an attempt; whether there was something.
     pub fn delete(&self, attempt: &AttemptId) -> bool {
-        self.places.borrow_mut().remove(attempt).is_some()
+        let deleted = self.places.borrow_mut().remove(attempt);
+        let flushed = deleted.as_ref().and_then(|place| place.flushed.clone());
+        if let Some(record) = flushed {
+            let mut unlinked = self.unlinked.borrow_mut();
+            unlinked.insert(attempt.clone(), record);
+        }
+        deleted.is_some()
     }
 
     /// Writes and flushes the list of attempts that never shall be started.
@@ -78,18 +90,26 @@ impl Spool {
         (records.collect(), tombstones.1.clone())
     }
 
-    /// The machine has broken down: what was not flushed is lost.
-    pub fn lose_unflushed(&self) {
+    /// The machine has broken down: what was not flushed is lost, a deletion perhaps, too.
+    pub fn lose_unflushed(&self, comes_back: impl Fn(&AttemptId) -> bool) {
         let mut places = self.places.borrow_mut();
         places.retain(|_, place| {
             place.written.clone_from(&place.flushed);
             place.flushed.is_some()
         });
+        for (attempt, record) in self.unlinked.take() {
+            if comes_back(&attempt) {
+                let place = places.entry(attempt).or_default();
+                place.written.get_or_insert(record.clone());
+                place.flushed.get_or_insert(record);
+            }
+        }
     }
 
     /// The disk is lost.
     pub fn lose_all(&self) {
         self.places.borrow_mut().clear();
+        self.unlinked.borrow_mut().clear();
         *self.tombstones.borrow_mut() = (0, Vec::new());
     }
 

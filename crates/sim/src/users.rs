@@ -14,7 +14,7 @@ use cloudai_core::{
 use cloudai_model::{ChangeDraft, Setting, TaskDraft, TaskId, UserLimits, UserName};
 
 use crate::{
-    audit::{Seen, Told},
+    audit::{Kind, Seen, Told, Violation},
     plan::{Plan, TaskPlan},
     time::Gone,
     world::World,
@@ -22,8 +22,10 @@ use crate::{
 
 /// The pause before the same is asked again.
 pub(crate) const PAUSE_MS: u64 = 1_000;
-/// How often something that has no answer is asked again.
+/// How often something that has no answer is asked again: longer than anything is broken.
 pub(crate) const MOST_TRIES: u32 = 600;
+/// A master that runs answers within this time, whatever breaks.
+const ANSWER_LIMIT_MS: u64 = 600_000;
 
 /// See the module.
 #[derive(Default)]
@@ -45,16 +47,37 @@ enum Asked {
     Again,
 }
 
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// No master was there to be asked.
+    Nobody,
+    /// The master that was asked is gone; it may have done it.
+    Gone,
+}
+
 impl World {
     /// Asks the master; nobody answers while it is down.
     pub(crate) async fn ask_master(
         &self,
         input: impl FnOnce(Call) -> Input + 'static,
-    ) -> Result<Answer, Gone> {
-        match self.master_shell() {
-            Some(shell) => shell.call(input).await,
-            None => Err(Gone),
-        }
+    ) -> Result<Answer, NoAnswer> {
+        let shell = self.master_shell().ok_or(NoAnswer::Nobody)?;
+        let answer = self.sim.within(ANSWER_LIMIT_MS, shell.call(input)).await;
+        let Some(answer) = answer else {
+            let what = "the master leaves a user without an answer";
+            let owed = Violation::new(Kind::StillOwed, what);
+            self.see(&Seen::Restless(&owed));
+            return Err(NoAnswer::Gone);
+        };
+        answer.map_err(|Gone| NoAnswer::Gone)
+    }
+
+    /// A user gives up.
+    fn in_vain(&self, what: &str) {
+        let what = format!("{what}, {MOST_TRIES} times");
+        let vain = Violation::new(Kind::AskedInVain, what);
+        self.see(&Seen::Restless(&vain));
     }
 
     fn tell_user(&self, told: Told) {
@@ -77,7 +100,6 @@ impl World {
             return;
         };
         let spec = Arc::new(spec);
-        let mut asked_before = false;
         for _ in 0..MOST_TRIES {
             let (wanted, spec) = (id.clone(), spec.clone());
             // `operations.rs` looks in the store first.
@@ -93,51 +115,40 @@ impl World {
                     match asked.await {
                         Ok(Answer::Submitted(Ok(submitted))) => Ok(Some(submitted.task)),
                         Ok(Answer::Submitted(Err(SubmitError::IdTaken(taken)))) => Ok(Some(taken)),
-                        Ok(_) => Err(true),
-                        Err(Gone) => Err(false),
+                        Ok(_) => Ok(None),
+                        Err(failure) => Err(failure),
                     }
                 }
             };
             match answer {
                 Ok(Some(task)) => {
-                    debug_assert!(!known || asked_before, "ids of plans are unique");
-                    // That an id is taken says that the task is kept when it is in the store.
-                    if self.store.task(&task).is_none() && asked_before {
-                        self.sim.sleep(PAUSE_MS).await;
-                        continue;
-                    }
                     self.users.ids.borrow_mut().insert(plan.task, task.clone());
                     return self.tell_user(Told::Submitted(task));
                 }
                 // Without an id of its own nobody can tell whether it is there.
-                Err(false) if id.is_none() && self.master_was_asked() => return,
-                Ok(None) | Err(_) => {}
+                Err(NoAnswer::Gone) if id.is_none() => return,
+                Ok(None) | Err(_) => self.sim.sleep(PAUSE_MS).await,
             }
-            asked_before = true;
-            self.sim.sleep(PAUSE_MS).await;
         }
-    }
-
-    /// Whether a master was there that may have taken what was asked.
-    fn master_was_asked(&self) -> bool {
-        self.master.life.start() > 0
+        self.in_vain(&format!("task {} was submitted", plan.task));
     }
 
     /// Asks until there is an answer, or it was in vain too often.
-    async fn insist<F: Future<Output = Asked>>(&self, ask: impl Fn() -> F) {
+    async fn insist<F: Future<Output = Asked>>(&self, what: &str, ask: impl Fn() -> F) {
         for _ in 0..MOST_TRIES {
             if matches!(ask().await, Asked::Done) {
                 return;
             }
             self.sim.sleep(PAUSE_MS).await;
         }
+        self.in_vain(what);
     }
 
     pub(crate) async fn cancel(self: &Rc<Self>, task: u64) {
         let Some(id) = self.id_of(task) else { return };
         self.see(&Seen::CancelAsked(&id));
         self.note("user", || format!("cancels {id}"));
-        self.insist(|| async {
+        self.insist(&format!("{id} was cancelled"), || async {
             let wanted = id.clone();
             let asked = self.ask_master(move |call| Input::Cancel { call, task: wanted });
             match asked.await {
@@ -155,6 +166,15 @@ impl World {
         .await;
     }
 
+    /// Who waits for a task that never ends by itself gives it up in the end.
+    pub(crate) async fn cancel_endless(self: &Rc<Self>) {
+        let endless = self.plan.tasks().filter(|task| task.does.is_endless());
+        let endless: Vec<u64> = endless.map(|task| task.task).collect();
+        for task in endless {
+            self.cancel(task).await;
+        }
+    }
+
     pub(crate) async fn change(self: &Rc<Self>, task: u64, timeout_s: Option<u64>) {
         let Some(id) = self.id_of(task) else { return };
         let timeout_s = timeout_s.map_or(Setting::Clear, |seconds| Setting::To(seconds as f64));
@@ -167,7 +187,7 @@ impl World {
             return;
         };
         self.note("user", || format!("changes {id}: {change:?}"));
-        self.insist(|| async {
+        self.insist(&format!("{id} was changed"), || async {
             let (wanted, wish) = (id.clone(), change.clone());
             let asked = self.ask_master(move |call| Input::Change {
                 call,
@@ -179,7 +199,7 @@ impl World {
                     self.tell_user(Told::Changed(id.clone(), change.clone()));
                     Asked::Done
                 }
-                Ok(Answer::Changed(Err(ChangeError::NotReady(_)))) | Err(Gone) => Asked::Again,
+                Ok(Answer::Changed(Err(ChangeError::NotReady(_)))) | Err(_) => Asked::Again,
                 _ => Asked::Done,
             }
         })
@@ -212,7 +232,7 @@ impl World {
         self.users.registrations.set(number);
         let registration = self.chance.of("registration").nth(number).draw();
         self.note("admin", || format!("registers {id}"));
-        self.insist(|| async {
+        self.insist(&format!("{id} was registered"), || async {
             let (worker, address) = (id.clone(), address.clone());
             let asked = self.ask_master(move |call| Input::AddWorker {
                 call,
@@ -235,7 +255,7 @@ impl World {
     pub(crate) async fn unregister(self: &Rc<Self>, index: usize) {
         let id = self.workers[index].id.clone();
         self.note("admin", || format!("unregisters {id}"));
-        self.insist(|| async {
+        self.insist(&format!("{id} was unregistered"), || async {
             let worker = id.clone();
             let asked = self.ask_master(move |call| Input::RemoveWorker { call, worker });
             match asked.await {
@@ -253,7 +273,7 @@ impl World {
     pub(crate) async fn drain(self: &Rc<Self>, index: usize, draining: bool) {
         let id = self.workers[index].id.clone();
         self.note("admin", || format!("drains {id}: {draining}"));
-        self.insist(|| async {
+        self.insist(&format!("{id} was drained: {draining}"), || async {
             let worker = id.clone();
             let asked = self.ask_master(move |call| Input::Drain {
                 call,

@@ -17,7 +17,7 @@ use crate::{
     log::Log,
     master::MasterNode,
     network::{CallError, MessageName, Network, Way},
-    plan::{Behaviour, End, FaultKind, Plan},
+    plan::{Behaviour, FaultKind, Plan},
     store::Store,
     time::{Process, Sim},
     users::Users,
@@ -67,6 +67,10 @@ pub struct World {
     pub master_held_down: Cell<u32>,
     /// How often each fault began.
     pub faults_begun: RefCell<BTreeMap<FaultKind, u64>>,
+    /// How often each changed what happened.
+    faults_bitten: RefCell<BTreeMap<FaultKind, u64>>,
+    /// How long it took to come to rest.
+    pub rested_ms: Cell<u64>,
     auditor: RefCell<Auditor>,
     finding: RefCell<Option<Finding>>,
     steps: Cell<u64>,
@@ -97,6 +101,8 @@ impl World {
             supervisor: Process::start(),
             master_held_down: Cell::new(0),
             faults_begun: RefCell::default(),
+            faults_bitten: RefCell::default(),
+            rested_ms: Cell::default(),
             auditor: RefCell::new(Auditor::new(&plan)),
             finding: RefCell::new(None),
             steps: Cell::new(0),
@@ -160,7 +166,9 @@ impl World {
                     end.exit_code, end.cause
                 )
             }),
-            Seen::ContainerRemoved { worker, attempt } => {
+            Seen::ContainerRemoved {
+                worker, attempt, ..
+            } => {
                 self.note(&Plan::worker_name(*worker), || {
                     format!("container of {attempt} is removed")
                 });
@@ -173,6 +181,18 @@ impl World {
     /// Writes a line into the log, if there is one.
     pub fn note(&self, who: &str, what: impl FnOnce() -> String) {
         self.log.note(self.sim.now_ms(), self.steps(), who, what);
+    }
+
+    /// Because of a fault of this kind something happens otherwise than it would.
+    pub fn bites(&self, kind: FaultKind) {
+        let mut bitten = self.faults_bitten.borrow_mut();
+        *bitten.entry(kind).or_default() += 1;
+    }
+
+    /// How often faults of each kind changed what happened.
+    #[must_use]
+    pub fn faults_bitten(&self) -> BTreeMap<FaultKind, u64> {
+        self.faults_bitten.borrow().clone()
     }
 
     /// Takes the log out.
@@ -191,7 +211,11 @@ impl World {
     #[must_use]
     pub fn wall(&self, worker: Option<usize>) -> Wall {
         let now_ms = i64::try_from(self.sim.now_ms()).unwrap_or(i64::MAX);
-        Wall(BEGINNING.0 + now_ms + self.conditions.clock_offset_ms(worker))
+        let offset_ms = self.conditions.clock_offset_ms(worker);
+        if offset_ms != 0 {
+            self.bites(FaultKind::Clock);
+        }
+        Wall(BEGINNING.0 + now_ms + offset_ms)
     }
 
     /// Whether nothing keeps the master down.
@@ -230,21 +254,9 @@ impl World {
     pub fn behaviour(&self, attempt: &AttemptId) -> Behaviour {
         let number = self.task_number(attempt);
         let planned = self.plan.tasks().find(|task| task.task == number);
-        planned.map_or(
-            // Of no plan: it was sent before it was stored, by a bug that was put in.
-            Behaviour {
-                pull_ms: 0,
-                unknown_image: false,
-                run_ms: 1000,
-                failing_attempts: 0,
-                failure: End::Code(1),
-                ignores_stop: false,
-                no_command: false,
-                leaves_files: false,
-                overflows_after_ms: None,
-            },
-            |task| task.does.clone(),
-        )
+        // Of no plan is the trial at the end, and what was sent before it was stored, by a bug that
+        // was put in.
+        planned.map(|task| task.does.clone()).unwrap_or_default()
     }
 
     /// A worker calls the master.
@@ -264,6 +276,11 @@ impl World {
         let who = Plan::worker_name(worker);
         let name = message_name(request.kind(), request.attempt());
         self.note(&who, || format!("-> master: {request}"));
+        let seen = Seen::SentToMaster {
+            worker,
+            request: &request,
+        };
+        self.see(&seen);
         let (world, sent) = (self.clone(), request.clone());
         let arrive = Rc::new(move |reply| world.arrive_at_master(worker, sent.clone(), reply));
         let answer = self.call(way, name, limit_ms, arrive).await;

@@ -31,7 +31,11 @@ fn assert_found(bug: Bug, seeds: u64, kinds: &[Kind]) {
 
 #[test]
 fn a_missing_fence_around_attempts_is_found() {
-    let kinds = [Kind::SupersededCounted, Kind::WrongResult];
+    let kinds = [
+        Kind::SupersededCounted,
+        Kind::WrongResult,
+        Kind::GivenUpUnduly,
+    ];
     assert_found(Bug::NoFencing, 60, &kinds);
 }
 
@@ -94,6 +98,42 @@ fn a_task_on_hold_that_is_placed_is_found() {
 #[test]
 fn a_batch_that_is_taken_in_parts_is_found() {
     assert_found(Bug::TornBatches, 30, &[Kind::BatchTorn]);
+}
+
+#[test]
+fn a_worker_that_is_given_up_too_soon_is_found() {
+    assert_found(Bug::HastyLostWorkerTimer, 20, &[Kind::GivenUpUnduly]);
+}
+
+#[test]
+fn silence_that_nobody_could_have_heard_through_is_found() {
+    assert_found(Bug::NoForgiveness, 30, &[Kind::GivenUpUnduly]);
+}
+
+#[test]
+fn a_worker_that_sweeps_away_what_it_holds_is_found() {
+    assert_found(Bug::SweepsAll, 20, &[Kind::OrphanIsHeld]);
+}
+
+#[test]
+fn a_cancel_that_no_worker_hears_of_is_found() {
+    assert_found(Bug::NoStopAtCancel, 20, &[Kind::NeverFinal]);
+}
+
+#[test]
+fn a_time_out_that_never_comes_is_found() {
+    assert_found(Bug::NoTimeOuts, 20, &[Kind::TimeOutMissed]);
+}
+
+#[test]
+fn a_time_out_that_comes_too_soon_is_found() {
+    assert_found(Bug::HastyTimeOuts, 20, &[Kind::TimedOutUnduly]);
+}
+
+#[test]
+fn an_offer_that_does_not_hold_any_more_is_found() {
+    let kinds = [Kind::Oversubscribed, Kind::NeverFinal];
+    assert_found(Bug::FirstOfferCounts, 30, &kinds);
 }
 
 #[test]

@@ -1,10 +1,11 @@
-//! Transitions on workers for which a worker must be killed, or a disk must fail, in a certain moment:
+//! Transitions for which a worker must be killed, or a disk must fail or be lost, in a certain moment:
 //! hardly a seed takes them, so plans written by hand do.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 use std::collections::BTreeSet;
 
+use cloudai_core::lifecycle::{AttemptEvent, AttemptState};
 use cloudai_sim::{
     plan::{Behaviour, End, Fault, FaultKind, Item, Offer, Plan, TaskPlan, What},
     run::run,
@@ -81,6 +82,18 @@ fn taken(others: &[(u64, What)]) -> BTreeSet<(S, E)> {
     let log = outcome.log.join("\n");
     assert_eq!(outcome.finding, None, "{log}");
     outcome.worker_transitions
+}
+
+#[test]
+fn an_attempt_whose_worker_forgets_it_over_its_creation_vanishes() {
+    // On this engine each thing takes a second or more, and the container is asked for at 7.4 s.
+    let slow = (900, fault(FaultKind::Slow, 50_000, 400));
+    let folder_deleted = (8_500, fault(FaultKind::DiskLoss, 1_000, 0));
+    let outcome = run(&plan(&[slow, folder_deleted]), None, true);
+    let log = outcome.log.join("\n");
+    assert_eq!(outcome.finding, None, "{log}");
+    let vanished = (AttemptState::Creating, AttemptEvent::Vanish);
+    assert!(outcome.attempt_transitions.contains(&vanished), "{log}");
 }
 
 #[test]

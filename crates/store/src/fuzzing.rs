@@ -1,3 +1,7 @@
-//! Doors for `crates/fuzzing` to what reads the journal back. Nothing else goes through them.
+//! Doors for `crates/fuzzing` to what reads the journal back, and where a MongoDB is. Nothing else goes
+//! through them.
 
-pub use crate::journal::fuzzing::{entries, file_of, sample, take_up};
+pub use crate::{
+    journal::fuzzing::{entries, file_of, sample, take_up},
+    mongo::fuzzing::database,
+};

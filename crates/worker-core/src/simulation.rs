@@ -8,6 +8,8 @@
 pub struct Sabotage {
     /// An assignment that comes again is taken for a new one.
     pub no_deduplication: bool,
+    /// Containers are swept away whether or not an attempt that is held has them.
+    pub sweeps_all: bool,
 }
 
 #[cfg(feature = "simulation")]

@@ -4,10 +4,18 @@
 use std::path::Path;
 
 use cloudai_config::{LoadError, Surroundings};
-use cloudai_model::AttemptId;
+use cloudai_model::{AttemptId, Capacity};
+use cloudai_proto::cluster::WorkerInfo;
 
 pub use crate::spool::fuzzing::{left_out, order, state, tombstones};
-use crate::{auth, images::list::ImageList, settings::Settings, spool::Spool};
+use crate::{
+    auth,
+    images::list::ImageList,
+    log_filter,
+    master_link::{Bearer, endpoint, hello},
+    settings::Settings,
+    spool::Spool,
+};
 
 /// What a start finds in a spool.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,12 +57,52 @@ pub fn images(folder: &Path) -> (usize, Option<String>) {
     (list.all().len(), damage)
 }
 
-/// The settings of a worker started so, shown as `Debug` does.
+/// What a worker makes of its settings at a start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Start {
+    /// The settings, as `Debug` shows them.
+    pub shown: String,
+    /// What it registers with, on a machine that has something of everything.
+    pub registers_with: Option<WorkerInfo>,
+    /// Each address of a master, with the host and the port that are dialled.
+    pub dials: Vec<(String, Option<(String, u16)>)>,
+    /// What the start fails with.
+    pub problems: Vec<String>,
+}
+
+/// What a worker that is started so does with its settings, up to where it looks at its machine.
 ///
 /// # Errors
 /// As the program's own.
-pub fn settings(surroundings: &Surroundings) -> Result<String, LoadError> {
-    Settings::load(surroundings).map(|settings| format!("{settings:?}"))
+pub fn settings(surroundings: &Surroundings) -> Result<Start, LoadError> {
+    let settings = Settings::load(surroundings)?;
+    let machine = Capacity {
+        cpu_milli: 4000,
+        memory_bytes: 8 << 30,
+        storage_bytes: 100 << 30,
+        gpus: 0,
+    };
+    let capacity = settings.offer.complete(&machine);
+    let problems = [
+        log_filter(&settings.log_level).err(),
+        Bearer::new(settings.token.as_deref())
+            .err()
+            .map(|error| error.to_string()),
+        capacity.as_ref().err().map(ToString::to_string),
+    ];
+    let dials = settings.masters.iter().map(|address| {
+        let uri = endpoint(address).ok().map(|at| at.uri().clone());
+        let dialled = uri.and_then(|uri| Some((uri.host()?.to_owned(), uri.port_u16()?)));
+        (address.clone(), dialled)
+    });
+    Ok(Start {
+        shown: format!("{settings:?}"),
+        registers_with: capacity
+            .ok()
+            .map(|capacity| hello(&settings, capacity).into_wire()),
+        dials: dials.collect(),
+        problems: problems.into_iter().flatten().collect(),
+    })
 }
 
 /// Whether a worker with this token lets in a call from another machine that brings this header.

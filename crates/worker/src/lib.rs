@@ -88,12 +88,15 @@ fn end_at_any_panic() {
     }));
 }
 
-fn begin_logging(level: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(level).map_err(|error| {
+fn log_filter(level: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(level).map_err(|error| {
         format!("log level {level:?} is not valid: {error}; expected error, warn, info or debug")
-    })?;
+    })
+}
+
+fn begin_logging(level: &str) -> Result<(), String> {
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(log_filter(level)?)
         .with_writer(std::io::stderr)
         .init();
     Ok(())

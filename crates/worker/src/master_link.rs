@@ -7,8 +7,8 @@ mod keeper;
 use cloudai_model::ClusterId;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub(crate) use connection::{Bearer, Connected, TokenError, call};
-pub(crate) use keeper::{Keeper, KeeperParts};
+pub(crate) use connection::{Bearer, Connected, TokenError, call, endpoint};
+pub(crate) use keeper::{Keeper, KeeperParts, hello};
 
 /// The master, when this worker is registered at one. Cheap to clone.
 #[derive(Clone)]

@@ -6,8 +6,15 @@ use clap::{Arg, ArgAction, Command, builder::ValueParser, value_parser};
 use cloudai_config::{ListenAddr, LoadError, Section, Setting, Surroundings};
 use cloudai_model::{
     Capacity, WorkerId,
-    resources::{CapacityError, GB, bytes_to_gb},
+    resources::{CapacityError, GB, bytes_to_gb, gb_to_bytes, milli_cores},
 };
+use cloudai_proto::WorkerHello;
+use tracing_subscriber::EnvFilter;
+
+use crate::master_link::{Bearer, endpoint};
+
+/// As many as a worker may have.
+const MOST_DEVICES: f64 = 1000.0;
 
 /// The settings of a worker, checked.
 #[derive(Debug, Clone)]
@@ -88,6 +95,20 @@ impl Settings {
             .version(env!("CARGO_PKG_VERSION"))
             .about("Runs CloudAI tasks as containers on this machine");
         let found = cloudai_config::load(command, &section(), surroundings)?;
+        let labels = found.get_list::<(String, String)>("labels");
+        let labels: BTreeMap<_, _> = labels.into_iter().collect();
+        let label_bytes: usize = labels.iter().map(|(k, v)| k.len() + v.len()).sum();
+        if label_bytes > WorkerHello::MOST_LABEL_BYTES
+            && let Some(from) = found.source("labels")
+        {
+            let most = WorkerHello::MOST_LABEL_BYTES;
+            let problem = format!("expected at most {most} bytes of all labels together");
+            return Err(LoadError::InvalidValue {
+                from,
+                value: None,
+                problem,
+            });
+        }
         Ok(Self {
             id: found.get("id"),
             ip: found.get("ip"),
@@ -96,10 +117,7 @@ impl Settings {
             data_dir: surroundings
                 .directory
                 .join(found.get::<PathBuf>("data-dir")),
-            labels: found
-                .get_list::<(String, String)>("labels")
-                .into_iter()
-                .collect(),
+            labels,
             offer: Offer {
                 cpu: found.get_if_any("cpu"),
                 memory_gb: found.get_if_any("mem"),
@@ -126,12 +144,13 @@ impl Settings {
 }
 
 fn section() -> Section {
-    let amount = |name: &'static str, help: &'static str| {
+    type Amount = fn(&str) -> Result<f64, Expected>;
+    let amount = |name: &'static str, help: &'static str, parser: Amount| {
         Setting::flag(
             Arg::new(name)
                 .help(help)
                 .value_name("N")
-                .value_parser(ValueParser::new(amount)),
+                .value_parser(ValueParser::new(parser)),
         )
     };
     let duration = || ValueParser::new(cloudai_config::duration);
@@ -176,10 +195,14 @@ fn section() -> Section {
                     .value_parser(ValueParser::new(label)),
             )
             .env("WORKER_LABELS"),
-            amount("cpu", "Cores to offer [default: all]"),
-            amount("mem", "GB of memory to offer [default: all]"),
-            amount("storage", "GB of disk to offer [default: what is free]"),
-            amount("gpu", "GPUs to offer [default: 0]"),
+            amount("cpu", "Cores to offer [default: all]", cores),
+            amount("mem", "GB of memory to offer [default: all]", gigabytes),
+            amount(
+                "storage",
+                "GB of disk to offer [default: what is free]",
+                gigabytes,
+            ),
+            amount("gpu", "GPUs to offer [default: 0]", devices),
             Setting::flag(
                 Arg::new("token")
                     .help("Token that the master's `register` printed")
@@ -222,7 +245,8 @@ fn section() -> Section {
             .env("CLOUDAI_STOP_TASKS"),
             Setting::flag(
                 Arg::new("log-level")
-                    .help("What to log to stderr: error, warn, info, debug, trace, or a filter"),
+                    .help("What to log to stderr: error, warn, info, debug, trace, or a filter")
+                    .value_parser(ValueParser::new(log_level)),
             )
             .env("LOG_LEVEL"),
             Setting::flag(
@@ -259,6 +283,7 @@ fn section() -> Section {
             amount(
                 "image-gb",
                 "Remove unused images that were pulled while they take more GB [default: any]",
+                gigabytes,
             )
             .env("CLOUDAI_IMAGE_GB"),
             Setting::flag(
@@ -276,11 +301,31 @@ fn section() -> Section {
 #[error("expected {0}")]
 struct Expected(&'static str);
 
-fn amount(text: &str) -> Result<f64, Expected> {
-    let amount = text.trim().parse::<f64>().ok();
-    amount
-        .filter(|amount| (0.0..=1e6).contains(amount))
-        .ok_or(Expected("a number such as 0.5 or 16"))
+fn cores(text: &str) -> Result<f64, Expected> {
+    let cores = text.trim().parse().ok();
+    cores
+        .filter(|cores| milli_cores(*cores).is_ok())
+        .ok_or(Expected("a number of cores such as 0.5 or 16"))
+}
+
+fn gigabytes(text: &str) -> Result<f64, Expected> {
+    let gb = text.trim().parse().ok();
+    gb.filter(|gb| gb_to_bytes(*gb).is_ok())
+        .ok_or(Expected("a number of GB such as 0.5 or 16"))
+}
+
+fn devices(text: &str) -> Result<f64, Expected> {
+    let devices = text.trim().parse().ok();
+    devices
+        .filter(|devices| (0.0..=MOST_DEVICES).contains(devices))
+        .ok_or(Expected("a number of devices such as 2, at most 1000"))
+}
+
+fn log_level(text: &str) -> Result<String, Expected> {
+    let filter = EnvFilter::try_new(text).map(|_| text.to_owned());
+    filter.map_err(|_| {
+        Expected("error, warn, info, debug, trace, or a filter such as info,cloudai_worker=debug")
+    })
 }
 
 fn percent(text: &str) -> Result<f64, Expected> {
@@ -290,14 +335,16 @@ fn percent(text: &str) -> Result<f64, Expected> {
         .ok_or(Expected("a number from 0 to 100, such as 85"))
 }
 
-/// An empty one, as a script gives it whose variable is not set, would let in whoever brings none.
+/// An empty one, as a script gives it whose variable is not set, would let in whoever brings none;
+/// one that no header of a call can hold would be of no use.
 fn token(text: &str) -> Result<String, Expected> {
-    match text.trim() {
-        "" => Err(Expected(
+    let token = text.trim();
+    if token.is_empty() || Bearer::new(Some(token)).is_err() {
+        return Err(Expected(
             "what the master's `register` printed; without a token leave -token out",
-        )),
-        token => Ok(token.to_owned()),
+        ));
     }
+    Ok(token.to_owned())
 }
 
 fn output_kind(text: &str) -> Result<OutputKind, Expected> {
@@ -323,11 +370,13 @@ fn master_address(text: &str) -> Result<String, Expected> {
     let expected = Expected("host:port, such as 192.168.1.10:50051");
     let (host, port) = text.trim().rsplit_once(':').ok_or(expected)?;
     let bracketed = host.starts_with('[') && host.ends_with(']');
-    let valid = !host.is_empty()
-        && (bracketed || !host.contains(':'))
-        && host.bytes().all(|b| b.is_ascii_graphic() && b != b'/')
-        && port.parse::<u16>().is_ok_and(|port| port != 0);
-    if valid {
+    let port = port.parse::<u16>().ok().filter(|port| *port != 0);
+    // What is dialled is all of it: no user before the host, no path or query behind.
+    let is_dialled = endpoint(text.trim()).is_ok_and(|at| {
+        let (dialled, at_port) = (at.uri().host(), at.uri().port_u16());
+        (dialled, at_port) == (Some(host), port)
+    });
+    if port.is_some() && (bracketed || !host.contains(':')) && is_dialled {
         Ok(text.trim().to_owned())
     } else {
         Err(Expected("host:port, such as 192.168.1.10:50051"))
@@ -397,12 +446,27 @@ mod tests {
     }
 
     #[test]
+    fn labels_that_no_master_takes_are_refused_at_once() {
+        let many = format!("a={},b=c", "x".repeat(WorkerHello::MOST_LABEL_BYTES));
+        let error = load(&["-labels", &many], &[]).unwrap_err().to_string();
+        assert!(error.contains("expected at most 16384 bytes"), "{error}");
+        assert!(error.len() < 200, "they are not shown: {error}");
+    }
+
+    #[test]
     fn a_value_that_cannot_be_meant_is_answered_with_the_form() {
         for (args, expected) in [
             (["-id", "../x"], "expected 1 to 64 letters"),
             (["-master", "nowhere"], "expected host:port"),
             (["-labels", "zone"], "expected labels of the form"),
+            (["-master", "user@host:1"], "expected host:port"),
+            (["-master", "host?x#y:1"], "expected host:port"),
             (["-cpu", "-1"], "expected a number"),
+            (["-cpu", "0.0001"], "expected a number"),
+            (["-mem", "1e-12"], "expected a number"),
+            (["-gpu", "1001"], "expected a number of devices"),
+            (["-log-level", "a=b=c"], "expected error, warn, info"),
+            (["-token", "two\nlines"], "`register` printed"),
             (
                 ["-image-disk-percent", "101"],
                 "expected a number from 0 to 100",

@@ -252,6 +252,7 @@ impl Core {
             return;
         };
         let before = std::mem::replace(&mut entry.state, state);
+        entry.taken_at.get_or_insert(now.mono);
         let worker = entry.worker.clone();
         if before == AttemptState::Sent {
             let confirmed = self.registry.confirm(attempt);
@@ -336,6 +337,9 @@ impl Core {
             .tasks
             .get(&attempt.task)
             .and_then(|task| task.given()?.stop);
+        if self.sabotage.no_stop_at_cancel && cause == Some(StopCause::User) {
+            return;
+        }
         let reason = match cause {
             Some(StopCause::User) => "cancelled by its user".to_owned(),
             Some(StopCause::TimedOut(overdue)) => {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use cloudai_model::{AttemptId, Phase, WorkerId};
+use cloudai_model::{AttemptId, Mono, Phase, WorkerId};
 
 use crate::{
     answer::{Answer, HeartbeatTaken, WorkerCallError},
@@ -63,7 +63,8 @@ impl Core {
             return Err(WorkerCallError::Duplicate(id));
         }
         let active = was.capacity.is_some();
-        let restarted = was.incarnation != heartbeat.incarnation;
+        let is_introduced = was.introduced_as == heartbeat.incarnation;
+        let introduced_at = was.introduced_at.filter(|_| is_introduced);
         // What an earlier start of its program offered may have come after what this one did.
         let misintroduced = match (&was.introduced_as, &heartbeat.incarnation) {
             (Some(introduced), Some(this)) => introduced != this,
@@ -110,7 +111,7 @@ impl Core {
         if self.sabotage.no_reconcile {
             return Ok(introduce);
         }
-        self.reconcile_expected(step, &id, &reported, restarted);
+        self.reconcile_expected(step, &id, &reported, introduced_at);
         self.reconcile_held(step, &id, &reported);
         self.reconcile_stop_orders(step, &id, &reported);
         Ok(introduce)
@@ -129,13 +130,13 @@ impl Core {
         step: &mut Step<'_>,
         id: &WorkerId,
         reported: &HeldReport,
-        restarted: bool,
+        introduced_at: Option<Mono>,
     ) {
         let expected = self.registry.get(id).map(|worker| worker.attempts.clone());
         for attempt in expected.into_iter().flatten() {
             match reported.phase_of(&attempt) {
                 Some(phase) => self.seen_on_worker(step, id, &attempt, phase),
-                None => self.missing_on_worker(step, id, &attempt, reported, restarted),
+                None => self.missing_on_worker(step, id, &attempt, reported, introduced_at),
             }
         }
     }
@@ -160,14 +161,20 @@ impl Core {
         }
     }
 
+    /// A heartbeat may have left before the assignment came, and arrive when that has been taken: so
+    /// its worker lacks an attempt only if this start of it said what it is after the attempt was taken,
+    /// or if the heartbeat comes so late that the worker would count as gone.
     pub(crate) fn missing_on_worker(
         &mut self,
         step: &mut Step<'_>,
         id: &WorkerId,
         attempt: &AttemptId,
         reported: &HeldReport,
-        restarted: bool,
+        introduced_at: Option<Mono>,
     ) {
+        let overtaken_within = self.settings.inactive_after;
+        // What came while this process stood still may be older than that.
+        let forgiven = self.forgiven;
         let Some(entry) = self.attempt_mut(attempt) else {
             return;
         };
@@ -176,7 +183,14 @@ impl Core {
             // call is under way it may have been overtaken by a later assignment.
             Some(last) if last >= entry.sequence => !entry.in_flight,
             // It had it, and forgot: its spool is lost.
-            Some(_) => restarted && entry.state > AttemptState::Sent && entry.stop.is_none(),
+            Some(_) if entry.state > AttemptState::Sent && entry.stop.is_none() => {
+                let must_have_it = |taken_at: Mono| {
+                    introduced_at.is_some_and(|at| taken_at <= at)
+                        || reported.at.since(taken_at.max(forgiven)) > overtaken_within
+                };
+                entry.taken_at.is_some_and(must_have_it)
+            }
+            Some(_) => false,
             None => {
                 let missed = u8::from(!entry.in_flight);
                 entry.missed_heartbeats = entry.missed_heartbeats.saturating_add(missed);

@@ -139,7 +139,7 @@ impl Core {
                 // An old node may only be slow to name it.
                 reported.last_sequence?;
                 let before = step.out.len();
-                self.missing_on_worker(step, &worker.id, attempt, reported, false);
+                self.missing_on_worker(step, &worker.id, attempt, reported, None);
                 let sent = |effect: &Effect| matches!(effect, Effect::Assign(_));
                 let stopped = |effect: &Effect| matches!(effect, Effect::Stop(_));
                 let done = &step.out[before..];

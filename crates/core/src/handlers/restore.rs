@@ -108,6 +108,7 @@ impl Core {
             grant: record.grant.clone(),
             assigned_at: record.assigned_at,
             may_pull_since: Some(record.assigned_at),
+            taken_at: (state > AttemptState::Sent).then_some(step.now.mono),
             in_flight: false,
             stop,
             missed_heartbeats: 0,

@@ -256,11 +256,9 @@ impl Core {
         let user = &spec.user;
         let users = self.registry.users();
         // That the user has too much just now is no reason: then it waits.
-        if let Err(limit) = users.admit(user, &spec.resources)
-            && limit.is_for_ever()
-        {
-            return Err(SubmitError::BeyondLimit(limit));
-        }
+        users
+            .could_admit(user, &spec.resources)
+            .map_err(SubmitError::BeyondLimit)?;
         let waiting = (self.queue.waiting_of(user) + before) as u64;
         match users.limits(user).queued_tasks {
             Some(limit) if waiting >= limit => Err(SubmitError::UserQueueFull {

@@ -14,7 +14,8 @@ use crate::{
 impl Core {
     pub(crate) fn tick(&mut self, step: &mut Step<'_>) {
         let now = step.now.mono;
-        if now.since(self.last_tick) > self.settings.tick_gap() {
+        let stood_still = now.since(self.last_tick) > self.settings.tick_gap();
+        if stood_still && !self.sabotage.no_forgiveness {
             // This process stood still, and heard nobody meanwhile.
             self.forgive(now);
         }

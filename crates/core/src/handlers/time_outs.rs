@@ -23,6 +23,7 @@ impl Core {
         };
         if let (Some(limit), None) = (task.limits.queue, task.first_started_at) {
             let left = limit.saturating_sub(now.wall.since(task.submitted_at));
+            let left = self.sabotage.time_left(left);
             self.queue_timers.set(id.clone(), now.mono.after(left), ());
         }
     }
@@ -36,7 +37,8 @@ impl Core {
         let since = task.given_mut().and_then(|live| live.may_pull_since.take());
         if let Some(limit) = limit {
             let took = since.map_or_else(Default::default, |since| now.wall.since(since));
-            let due = now.mono.after(limit.saturating_sub(took));
+            let left = self.sabotage.time_left(limit.saturating_sub(took));
+            let due = now.mono.after(left);
             self.attempt_timers.set(attempt.clone(), due, TimeOut::Pull);
         }
     }
@@ -54,7 +56,7 @@ impl Core {
             return;
         };
         if let (Some(limit), Some(ran)) = (task.limits.run, task.ran_for(now)) {
-            let left = limit.saturating_sub(ran);
+            let left = self.sabotage.time_left(limit.saturating_sub(ran));
             let attempt = AttemptId::new(id.clone(), task.attempt);
             self.attempt_timers
                 .set(attempt, now.mono.after(left), TimeOut::Run);

@@ -1,10 +1,11 @@
 //! What users and agents ask of a task that is there: cancel, place.
 
-use cloudai_model::{AttemptId, TaskId, WorkerId};
+use cloudai_model::{AttemptId, TaskId, WorkerId, record::Record};
 
 use crate::{
     answer::{Answer, CancelError, CancelOutcome, PlaceError},
     core::{Core, Step},
+    effect::Effect,
     input::Call,
     lifecycle::{AttemptState, TaskEvent},
     policy::Placement,
@@ -28,8 +29,14 @@ impl Core {
             .tasks
             .get_mut(id)
             .ok_or_else(|| CancelError::NotLive(id.clone()))?;
-        if let Some(attempt) = task.given() {
+        if let Some(attempt) = task.given_mut() {
             if attempt.state == AttemptState::Uploading {
+                // If it has not ended by itself after all, or failed, it is not run again.
+                attempt.stop = Some(StopCause::User);
+                task.cancel_requested = true;
+                let state = task.state("");
+                let record = Record::TaskChanged(id.clone(), state);
+                step.out.push(Effect::Write(record));
                 return Ok(CancelOutcome::AlreadyEnded);
             }
             let worker = attempt.worker.clone();

@@ -1,6 +1,6 @@
 //! Why tasks wait: the queue's own order, and the scheduler's own reasons.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use cloudai_model::TaskId;
 
@@ -10,8 +10,16 @@ use crate::{
     explain::{Explanation, explain},
     input::{Call, Which},
     queue::Line,
-    task::Place,
+    task::{Place, Task},
 };
+
+/// What a task waits for that is in a pause: a hold lasts beyond it.
+fn paused(task: Option<&Task>, left: Duration) -> WaitCause {
+    match task.is_some_and(|task| task.hold) {
+        true => WaitCause::OnHold,
+        false => WaitCause::BackOff(left),
+    }
+}
 
 impl Core {
     pub(crate) fn why_waiting(&mut self, step: &mut Step<'_>, call: Call, which: &Which) {
@@ -39,11 +47,11 @@ impl Core {
         let left = limit - waiting.len();
         let backing_off = self.queue.backing_off().take(left);
         waiting.extend(backing_off.enumerate().map(|(index, (until, task))| {
-            let task = task.clone();
+            let left = until.since(step.now.mono);
             Waiting {
-                task,
+                task: task.clone(),
                 position: self.queue.ready_count() + index + 1,
-                cause: WaitCause::BackOff(until.since(step.now.mono)),
+                cause: paused(self.tasks.get(task), left),
             }
         }));
         let (left, before) = (limit - waiting.len(), self.before_those_on_hold());
@@ -72,7 +80,7 @@ impl Core {
                 let left = pause.until.since(step.now.mono);
                 (
                     self.queue.ready_count() + ahead + 1,
-                    WaitCause::BackOff(left),
+                    paused(Some(task), left),
                 )
             }
         };

@@ -121,11 +121,16 @@ impl Core {
             });
             return step.answer(call, Answer::Welcomed(Err(error)));
         }
+        let first_counts = self.sabotage.first_offer_counts;
         let introduced = self.registry.update(&id, |worker| {
-            worker.capacity = Some(hello.capacity);
+            let known = worker.capacity.filter(|_| first_counts);
+            worker.capacity = Some(known.unwrap_or(hello.capacity));
             worker.version = hello.version;
             worker.labels = hello.labels;
             worker.home = hello.home;
+            if worker.introduced_as != hello.incarnation || worker.introduced_at.is_none() {
+                worker.introduced_at = Some(now.mono);
+            }
             worker.introduced_as = hello.incarnation;
             worker.introduced = true;
             worker.active = true;

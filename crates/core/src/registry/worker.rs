@@ -37,6 +37,8 @@ pub struct Worker {
     pub incarnation: Option<String>,
     /// Which start of its program said what it offers, if it said which it was.
     pub introduced_as: Option<String>,
+    /// When that start of its program said so first.
+    pub introduced_at: Option<Mono>,
     /// Which data directory it works from: tells two programs with one id apart.
     pub home: Option<String>,
     /// Whether it was heard of lately.
@@ -168,6 +170,7 @@ impl Worker {
             labels: record.labels,
             incarnation: None,
             introduced_as: None,
+            introduced_at: None,
             home: None,
             active: false,
             introduced: false,

@@ -1,8 +1,9 @@
 //! `make chaos`: breaks a real cluster for as long as told, and says whether it kept its promises.
 //!
 //! Settings are variables: `CHAOS_FOR` (2m), `CHAOS_STORE` (sqlite, mongodb), `CHAOS_SEED` (any number;
-//! without it a new one each time). Ends with 1 if a promise was broken. The first Ctrl-C ends the
-//! faults and has what happened until then judged; the second one only cleans up.
+//! without it a new one each time). Ends with 1 if a promise was broken, with 2 if it could not be run
+//! to its end. The first Ctrl-C ends the faults and has what happened until then judged; the second one
+//! only cleans up.
 
 #![allow(clippy::print_stdout, reason = "it is a tool")]
 
@@ -16,13 +17,25 @@ use tokio::{signal::ctrl_c, sync::watch};
 
 const USUAL_SPAN: &str = "2m";
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// It could not be run to its end.
+const NOT_RUN: u8 = 2;
+
+fn main() -> ExitCode {
+    // A panic, whose words are shown already, means that something it needs is not there.
+    let ran = std::panic::catch_unwind(|| {
+        let runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = { runtime }.enable_all().build();
+        runtime.expect("threads can be had").block_on(run())
+    });
+    ran.unwrap_or_else(|_| ExitCode::from(NOT_RUN))
+}
+
+async fn run() -> ExitCode {
     let settings = match settings() {
         Ok(settings) => settings,
         Err(wrong) => {
             println!("{wrong}");
-            return ExitCode::from(2);
+            return ExitCode::from(NOT_RUN);
         }
     };
     for folder in leftovers::clean_dead().await {

@@ -2,14 +2,21 @@
 //! how the cluster works, only what was ordered, what the master lists, what lies in logs and files,
 //! and what the engine did.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     listed::Listed,
     tasks::{End, Kind},
-    witness::{Run, Runs},
-    workload::{Answer, Order},
+    witness::Runs,
+    workload::{Answer, CancelSaid, Order},
 };
+
+/// Whatever is broken, a container is stopped so long after its task's cancel was taken. What is to be
+/// cancelled would run for longer by itself.
+const STOPS_WITHIN: Duration = Duration::from_secs(40);
 
 /// What the log or the files of a task are, beside what they must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +101,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Vec<Violation> {
         }
         let of = |what| Violation::of(&task.id, what);
         found.extend(ends_as_it_must(order, task).map(of));
+        found.extend(is_cancelled_as_told(order, task, evidence.runs).map(of));
         found.extend(left_what_it_must(&order.kind, task, evidence.left).map(of));
         found.extend(ran_as_it_says(&order.kind, task, evidence.runs).map(of));
     }
@@ -163,6 +171,33 @@ fn ends_as_it_must(order: &Order, task: &Listed) -> Option<String> {
     })
 }
 
+/// A cancel that was taken is not forgotten.
+fn is_cancelled_as_told(order: &Order, task: &Listed, runs: &Runs) -> Option<String> {
+    let is_cancelled = task.status == "cancelled";
+    match order.cancel.said.as_ref()? {
+        CancelSaid::Done => (!is_cancelled).then(|| {
+            let status = &task.status;
+            format!("was answered to be cancelled, and is {status}")
+        }),
+        CancelSaid::UnderWay { at } if !is_cancelled => {
+            let run = runs.get(&(task.id.clone(), task.attempt));
+            let ended_at = run.and_then(|run| run.ended_at);
+            (ended_at.is_none_or(|ended_at| ended_at > *at + STOPS_WITHIN)).then(|| {
+                format!(
+                    "its cancel was taken {:.1} s in, and it ran on, as {}, until {ended_at:?}",
+                    at.as_secs_f64(),
+                    task.status
+                )
+            })
+        }
+        CancelSaid::Refused(why) if !why.contains("is final") => Some(format!(
+            "was accepted and not known to have ended, and its cancel was refused: {why}"
+        )),
+        CancelSaid::Never(last) => Some(format!("its cancel was never answered: {last}")),
+        CancelSaid::UnderWay { .. } | CancelSaid::Refused(_) => None,
+    }
+}
+
 /// Whole, or it says that it is not, and then what is there is right.
 fn left_what_it_must(kind: &Kind, task: &Listed, left: &BTreeMap<String, Left>) -> Option<String> {
     let Some(left) = left.get(&task.id) else {
@@ -197,12 +232,9 @@ fn ran_as_it_says(kind: &Kind, task: &Listed, runs: &Runs) -> Option<String> {
         ("failed", Kind::Fails { code, .. }) => i64::from(*code),
         _ => return None,
     };
-    let expected = Run {
-        starts: 1,
-        exit_codes: vec![code],
-    };
     let run = runs.get(&(task.id.clone(), task.attempt));
-    (run != Some(&expected)).then(|| {
+    let right = run.is_some_and(|run| run.starts == 1 && run.exit_codes == [code]);
+    (!right).then(|| {
         let attempt = task.attempt;
         format!("its result is of attempt {attempt}, of which the engine says {run:?}")
     })

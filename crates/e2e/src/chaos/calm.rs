@@ -1,12 +1,19 @@
 //! After the faults: nothing is broken any more, and the cluster must come to rest by itself, keep what
 //! it has over one more kill, and end in order.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, process::ExitStatus, time::Duration};
 
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{audit::Violation, leftovers, listed::Listed, plan::WORKERS, site::Site};
+use super::{
+    audit::Violation,
+    leftovers,
+    listed::Listed,
+    plan::WORKERS,
+    site::{Site, is_well},
+};
+use crate::wait::PATIENCE;
 
 /// Long enough for time-outs of connections that broke, for pauses between retries, and for a machine
 /// that has much else to do.
@@ -37,7 +44,7 @@ async fn restless(site: &Site) -> Vec<String> {
     let mut found = Vec::new();
     match site.ask("status").await {
         None => return vec!["the master doesn't answer".to_owned()],
-        Some(status) if status["ready"] != true || !status["degraded"].is_null() => {
+        Some(status) if !is_well(&status) => {
             return vec![format!("the master is not well: {status}")];
         }
         Some(status) if status["takes_new_tasks"] != true => {
@@ -60,10 +67,11 @@ async fn restless(site: &Site) -> Vec<String> {
         return found;
     }
     let cluster = site.cluster.to_string();
-    let containers = leftovers::containers(&cluster).into_iter();
-    found.extend(containers.map(|id| format!("container {id}")));
-    let volumes = leftovers::volumes(&cluster).into_iter();
-    found.extend(volumes.map(|name| format!("volume {name}")));
+    found.extend(leftovers::named(
+        "container",
+        leftovers::containers(&cluster),
+    ));
+    found.extend(leftovers::named("volume", leftovers::volumes(&cluster)));
     for index in 0..WORKERS {
         let worker = site.worker(index).await;
         found.extend(spooled(worker.machine.data_dir()));
@@ -71,7 +79,7 @@ async fn restless(site: &Site) -> Vec<String> {
     found
 }
 
-/// What the master still holds for anybody.
+/// What the master still holds for anybody. A field that is not there is something held.
 fn held(state: &Value) -> Vec<String> {
     let mut found = Vec::new();
     for count in ["live", "waiting"] {
@@ -79,19 +87,26 @@ fn held(state: &Value) -> Vec<String> {
             found.push(format!("{} tasks are {count}", state[count]));
         }
     }
-    let lists = |from: &Value, fields: &[&str], whose: &str| {
-        let all = fields.iter().flat_map(|field| {
-            let list = from[*field].as_array().cloned().unwrap_or_default();
-            list.into_iter().map(move |one| (*field, one))
-        });
-        all.map(|(field, one)| format!("{whose}{field}: {one}"))
-            .collect::<Vec<_>>()
-    };
-    found.extend(lists(state, &["stop_orders"], ""));
-    for worker in state["workers"].as_array().into_iter().flatten() {
+    found.extend(listed_in(state, &["stop_orders"], ""));
+    let workers = state["workers"].as_array().map_or(&[][..], Vec::as_slice);
+    if workers.len() != WORKERS {
+        found.push(format!("the state of {} workers is told", workers.len()));
+    }
+    for worker in workers {
         let whose = format!("{} ", worker["worker_id"].as_str().unwrap_or_default());
-        found.extend(lists(worker, &["promises", "differences"], &whose));
-        found.extend(lists(&worker["reported"], &["attempts"], &whose));
+        found.extend(listed_in(worker, &["promises", "differences"], &whose));
+        found.extend(listed_in(&worker["reported"], &["attempts"], &whose));
+    }
+    found
+}
+
+fn listed_in(from: &Value, fields: &[&str], whose: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for field in fields {
+        match from[*field].as_array() {
+            Some(list) => found.extend(list.iter().map(|one| format!("{whose}{field}: {one}"))),
+            None => found.push(format!("{whose}{field} is not told: {from}")),
+        }
     }
     found
 }
@@ -118,10 +133,13 @@ fn unwell(workers: &Value) -> Vec<String> {
 fn spooled(data_dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for folder in ["spool", "spool/damaged"] {
-        for name in leftovers::names_in(&data_dir.join(folder)) {
-            if name.starts_with("task-") {
-                found.push(format!("{} holds {folder}/{name}", data_dir.display()));
+        match leftovers::names_in(&data_dir.join(folder)) {
+            Ok(names) => {
+                let tasks = names.iter().filter(|name| name.starts_with("task-"));
+                let in_words = |name| format!("{} holds {folder}/{name}", data_dir.display());
+                found.extend(tasks.map(in_words));
             }
+            Err(why) => found.push(why),
         }
     }
     found
@@ -129,71 +147,89 @@ fn spooled(data_dir: &Path) -> Vec<String> {
 
 /// Every task that the master lists.
 ///
-/// # Panics
-/// If it doesn't answer, though nothing is broken.
-pub async fn listed(site: &Site) -> Vec<Listed> {
+/// # Errors
+/// If it doesn't, though nothing is broken.
+pub async fn listed(site: &Site) -> Result<Vec<Listed>, Violation> {
     for _ in 0..3 {
         if let Some(list) = site.ask(ALL).await
             && let Some(tasks) = Listed::all(&list)
         {
-            return tasks;
+            return Ok(tasks);
         }
     }
-    panic!("the master doesn't list its tasks, though nothing is broken any more");
+    let what = "the master doesn't list its tasks, though nothing is broken any more";
+    Err(Violation::of_all(what))
 }
 
 /// Kills the master once more; what of the listing was not on the disk.
-pub async fn survives_a_kill(site: &Site, before: &[Listed]) -> Vec<Violation> {
+///
+/// # Errors
+/// If it doesn't come back.
+pub async fn survives_a_kill(site: &Site, before: &[Listed]) -> Result<Vec<Violation>, Violation> {
     {
         let mut master = site.master().await;
         master.kill().await;
         master.start();
     }
-    site.is_ready().await;
-    let after = listed(site).await;
+    if site.is_ready_within(PATIENCE).await.is_none() {
+        let what = format!("the master is not ready {PATIENCE:?} after a kill");
+        return Err(Violation::of_all(what));
+    }
+    let after = listed(site).await?;
     let by_id = |tasks: &[Listed]| -> BTreeMap<String, Listed> {
         tasks.iter().map(|it| (it.id.clone(), it.clone())).collect()
     };
     let (before, after) = (by_id(before), by_id(&after));
     let ids: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
-    ids.into_iter()
-        .filter(|id| before.get(*id) != after.get(*id))
-        .map(|id| {
-            let (was, is) = (before.get(id), after.get(id));
-            Violation::of(id, format!("was {was:?}, and is {is:?} after a kill"))
-        })
-        .collect()
+    let changed = ids
+        .into_iter()
+        .filter(|id| before.get(*id) != after.get(*id));
+    let in_words = |id: &String| {
+        let (was, is) = (before.get(id), after.get(id));
+        Violation::of(id, format!("was {was:?}, and is {is:?} after a kill"))
+    };
+    Ok(changed.map(in_words).collect())
 }
 
-/// Ends master and workers in order and looks at the store; what was not in order.
+/// Ends master and workers in order and looks at the store; what was not in order, and what they did
+/// before that they may not.
 pub async fn ends_in_order(site: &Site) -> Vec<Violation> {
     let mut found = Vec::new();
     for index in 0..WORKERS {
         let mut worker = site.worker(index).await;
-        let code = worker.machine.ends_in_order().await;
-        if code != Some(0) {
-            let what = format!("worker-{} ended in order with {code:?}", index + 1);
-            found.push(Violation::of_all(what));
-        }
-        found.extend(worker.machine.ends().iter().map(Violation::of_all));
+        let status = worker.machine.ends_in_order().await;
+        found.extend(not_in_order(&format!("worker-{}", index + 1), status));
+        found.extend(worker.machine.found());
     }
     let mut master = site.master().await;
-    // One that doesn't read commands any more has ended, which the next line finds out.
-    let _ = master.type_line("exit").await;
-    let code = master.ends_when_asked().await;
-    if code != Some(0) {
-        let what = format!("the master ended in order with {code:?}");
-        found.push(Violation::of_all(what));
-    }
-    found.extend(master.ends().iter().map(Violation::of_all));
+    // One that doesn't read commands any more has ended, or doesn't in time, which is found out next.
+    let _ = timeout(PATIENCE, master.type_line("exit")).await;
+    let status = master.ends_when_asked().await;
+    found.extend(not_in_order("the master", status));
+    found.extend(master.found());
     drop(master);
-    let checked = site.store_tool(&["store", "check"]).await;
-    if !checked.status.success() {
-        let said = [checked.stdout, checked.stderr].concat();
-        let said = String::from_utf8_lossy(&said).into_owned();
-        found.push(Violation::of_all(format!("the store is not sound: {said}")));
+    match timeout(PATIENCE, site.store_tool(&["store", "check"])).await {
+        Err(_) => found.push(format!("`store check` has not ended after {PATIENCE:?}")),
+        Ok(checked) if !checked.status.success() => {
+            let said = [checked.stdout, checked.stderr].concat();
+            let said = String::from_utf8_lossy(&said).into_owned();
+            found.push(format!("the store is not sound: {said}"));
+        }
+        Ok(_) => {}
     }
-    found
+    found.into_iter().map(Violation::of_all).collect()
+}
+
+fn not_in_order(name: &str, status: Option<ExitStatus>) -> Option<String> {
+    match status {
+        None => Some(format!(
+            "{name} has not ended {PATIENCE:?} after it was asked to"
+        )),
+        Some(status) if !status.success() => {
+            Some(format!("{name} ended with {status} when it was asked to"))
+        }
+        Some(_) => None,
+    }
 }
 
 #[cfg(test)]
@@ -202,18 +238,48 @@ mod tests {
 
     use super::*;
 
+    fn at_rest() -> Value {
+        let idle = json!({"worker_id": "w", "promises": [], "differences": [],
+            "reported": {"attempts": []}});
+        json!({"live": 0, "waiting": 0, "stop_orders": [], "workers": [idle, idle, idle, idle]})
+    }
+
     #[test]
     fn what_is_held_for_anybody_is_named() {
-        let idle = json!({"live": 0, "waiting": 0, "stop_orders": [], "workers": [
-            {"worker_id": "w", "promises": [], "differences": [], "reported": {"attempts": []}},
-        ]});
-        assert_eq!(held(&idle), [""; 0]);
-        let mut all = idle;
+        let mut all = at_rest();
+        assert_eq!(held(&all), [""; 0]);
         all["live"] = json!(1);
         all["stop_orders"] = json!([{"task_id": "task-1"}]);
         all["workers"][0]["promises"] = json!([{"task_id": "task-2"}]);
         all["workers"][0]["reported"]["attempts"] = json!([{"task_id": "task-3"}]);
         assert_eq!(held(&all).len(), 4, "{:?}", held(&all));
+    }
+
+    #[test]
+    fn what_is_not_told_is_not_taken_for_nothing() {
+        for path in [
+            "/live",
+            "/waiting",
+            "/stop_orders",
+            "/workers",
+            "/workers/3",
+            "/workers/1/promises",
+            "/workers/1/differences",
+            "/workers/1/reported",
+            "/workers/1/reported/attempts",
+        ] {
+            let mut state = at_rest();
+            *state.pointer_mut(path).unwrap() = Value::Null;
+            assert!(!held(&state).is_empty(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_in_order_is_named() {
+        use std::os::unix::process::ExitStatusExt as _;
+        assert_eq!(not_in_order("w", Some(ExitStatus::from_raw(0))), None);
+        assert!(not_in_order("w", Some(ExitStatus::from_raw(9))).is_some());
+        assert!(not_in_order("w", None).is_some());
     }
 
     #[test]

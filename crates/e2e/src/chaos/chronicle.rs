@@ -7,6 +7,7 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use cloudai_model::Mono;
@@ -55,10 +56,16 @@ impl Chronicle {
         &self.0.path
     }
 
-    /// Seconds since its beginning.
+    /// The time since its beginning.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        cloudai_clock::now().mono.since(self.0.began)
+    }
+
+    /// The same in seconds.
     #[must_use]
     pub fn elapsed_s(&self) -> f64 {
-        cloudai_clock::now().mono.since(self.0.began).as_secs_f64()
+        self.elapsed().as_secs_f64()
     }
 
     /// Writes down what somebody said or did.

@@ -113,7 +113,7 @@ async fn end(site: &Site, planned: Planned) {
 async fn begin_at_machine(machine: &mut super::machine::Machine, fault: Fault) {
     match fault {
         Fault::Killed => machine.kill().await,
-        Fault::Stopped => machine.signal("STOP"),
+        Fault::Stopped => machine.stop(),
         Fault::DiskFull => machine.fill_disk(),
         Fault::ClockStepped { offset_s } => machine.step_clock(offset_s),
         fault => unreachable!("{fault} is not of a machine"),
@@ -123,7 +123,7 @@ async fn begin_at_machine(machine: &mut super::machine::Machine, fault: Fault) {
 fn end_at_machine(machine: &mut super::machine::Machine, fault: Fault) {
     match fault {
         Fault::Killed => machine.start(),
-        Fault::Stopped => machine.signal("CONT"),
+        Fault::Stopped => machine.go_on(),
         Fault::DiskFull => machine.empty_disk(),
         Fault::ClockStepped { .. } => machine.step_clock(0),
         fault => unreachable!("{fault} is not of a machine"),

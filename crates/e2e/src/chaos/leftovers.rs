@@ -4,13 +4,18 @@
 use std::{
     fs::{self, File},
     io::Write as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
 };
 
 use super::machine::{processes, signal_all};
-use crate::{namespace::as_root, wait::Deadline};
+use crate::{
+    engine::docker,
+    root::{as_root, own_user},
+    wait::Deadline,
+};
 
 /// The file with the cluster's id.
 pub const CLUSTER: &str = "cluster";
@@ -35,10 +40,16 @@ impl RunFolder {
     /// If it can't be made.
     #[must_use]
     pub fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir();
+        let folder = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir();
         let path = folder.expect("there is room for a folder").keep();
-        let lock = File::create(path.join(LOCK)).expect("there is room for a file");
+        // By another name until it is locked: whoever finds it unlocked takes the run for dead.
+        let begun = path.join("locking");
+        let lock = File::create(&begun).expect("there is room for a file");
         lock.lock().expect("nobody else knows of it yet");
+        fs::rename(begun, path.join(LOCK)).expect("the folder is this process's own");
         Self { path, _lock: lock }
     }
 
@@ -77,6 +88,9 @@ pub async fn clean_dead() -> Vec<PathBuf> {
             continue;
         }
         let path = entry.path();
+        if !is_own(&path) {
+            continue;
+        }
         // One without its lock yet has just begun.
         let Ok(lock) = File::open(path.join(LOCK)) else {
             continue;
@@ -87,6 +101,13 @@ pub async fn clean_dead() -> Vec<PathBuf> {
         }
     }
     cleaned
+}
+
+/// Whether nobody else can have written what lies there: it names what is removed, by root.
+fn is_own(folder: &Path) -> bool {
+    fs::symlink_metadata(folder).is_ok_and(|it| {
+        it.is_dir() && it.uid() == own_user() && it.permissions().mode() & 0o022 == 0
+    })
 }
 
 /// Waits until nobody else works in the folder, and removes it with whatever of the run is left.
@@ -109,43 +130,49 @@ async fn clean_path(folder: &Path) {
     while !run_processes(folder).is_empty() {
         deadline.again().await;
     }
-    for name in namespaces(folder) {
-        root(&["ip", "netns", "del", &name]);
+    // Whatever can't be listed or removed here is found by the next run.
+    for name in namespaces(folder).unwrap_or_default() {
+        let _ = said(&mut as_root(&["ip", "netns", "del", &name]));
     }
-    for mount in mounts(folder) {
-        root(&["umount", "--lazy", &mount]);
+    for mount in mounts(folder).unwrap_or_default() {
+        let _ = said(&mut as_root(&["umount", "--lazy", &mount]));
     }
-    for id in containers(&cluster) {
-        docker(&["rm", "--force", "--volumes", &id]);
+    for id in containers(&cluster).unwrap_or_default() {
+        let _ = said(docker().args(["rm", "--force", "--volumes", &id]));
     }
-    for name in volumes(&cluster) {
-        docker(&["volume", "rm", "--force", &name]);
+    for name in volumes(&cluster).unwrap_or_default() {
+        let _ = said(docker().args(["volume", "rm", "--force", &name]));
     }
-    root(&["rm", "-rf", &folder.display().to_string()]);
+    let _ = said(&mut as_root(&["rm", "-rf", &folder.display().to_string()]));
 }
 
-/// What there still is of a run, in words.
+/// What there still is of a run, in words. What can't be looked for may be there.
 #[must_use]
 pub fn find(folder: &Path) -> Vec<String> {
     let cluster = cluster_of(folder);
+    let processes = run_processes(folder);
     let all = [
         (
             "process",
-            run_processes(folder)
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            Ok(processes.iter().map(ToString::to_string).collect()),
         ),
         ("network namespace", namespaces(folder)),
         ("mount", mounts(folder)),
         ("container", containers(&cluster)),
         ("volume", volumes(&cluster)),
     ];
-    let named = |(kind, found): (&str, Vec<String>)| {
-        let kind = kind.to_owned();
-        found.into_iter().map(move |one| format!("{kind} {one}"))
-    };
-    all.into_iter().flat_map(named).collect()
+    all.into_iter()
+        .flat_map(|(kind, found)| named(kind, found))
+        .collect()
+}
+
+/// Each of these in words, or that they can't be listed.
+#[must_use]
+pub fn named(kind: &str, found: Result<Vec<String>, String>) -> Vec<String> {
+    match found {
+        Ok(found) => found.iter().map(|one| format!("{kind} {one}")).collect(),
+        Err(why) => vec![format!("a {kind}, for all that is known: {why}")],
+    }
 }
 
 fn cluster_of(folder: &Path) -> String {
@@ -167,76 +194,122 @@ fn watchers(cluster: &str) -> Vec<u32> {
 }
 
 /// Those of the run that are there.
-fn namespaces(folder: &Path) -> Vec<String> {
+fn namespaces(folder: &Path) -> Result<Vec<String>, String> {
+    // A run that ended before it had any has no such file.
     let mine = fs::read_to_string(folder.join(NAMESPACES)).unwrap_or_default();
-    let there = output(Command::new("ip").args(["netns", "list"]));
+    let there = said(Command::new("ip").args(["netns", "list"]))?;
     let there: Vec<&str> = there
         .lines()
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    mine.lines()
-        .filter(|name| there.contains(name))
-        .map(str::to_owned)
-        .collect()
+    let mine = mine.lines().filter(|name| there.contains(name));
+    Ok(mine.map(str::to_owned).collect())
 }
 
-fn mounts(folder: &Path) -> Vec<String> {
-    let all = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+fn mounts(folder: &Path) -> Result<Vec<String>, String> {
+    let all = fs::read_to_string("/proc/self/mountinfo");
+    let all = all.map_err(|error| format!("/proc/self/mountinfo: {error}"))?;
     let points = all.lines().filter_map(|line| line.split(' ').nth(4));
-    points
-        .filter(|point| Path::new(point).starts_with(folder))
-        .map(str::to_owned)
-        .collect()
+    let mine = points.filter(|point| Path::new(point).starts_with(folder));
+    Ok(mine.map(str::to_owned).collect())
 }
 
 /// The containers of a cluster, running or not.
-#[must_use]
-pub fn containers(cluster: &str) -> Vec<String> {
+///
+/// # Errors
+/// Why the engine doesn't list them.
+pub fn containers(cluster: &str) -> Result<Vec<String>, String> {
     of_cluster(cluster, &["ps", "--all", "--quiet"])
 }
 
 /// The volumes of a cluster.
-#[must_use]
-pub fn volumes(cluster: &str) -> Vec<String> {
+///
+/// # Errors
+/// Why the engine doesn't list them.
+pub fn volumes(cluster: &str) -> Result<Vec<String>, String> {
     of_cluster(cluster, &["volume", "ls", "--quiet"])
 }
 
-fn of_cluster(cluster: &str, listing: &[&str]) -> Vec<String> {
+fn of_cluster(cluster: &str, listing: &[&str]) -> Result<Vec<String>, String> {
     // A run that ended before it had a cluster has nothing there.
     if cluster.is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let filter = format!("label=cloudai.cluster={cluster}");
-    let found = output(
-        Command::new("docker")
-            .args(listing)
-            .args(["--filter", &filter]),
-    );
-    found.split_whitespace().map(str::to_owned).collect()
-}
-
-fn output(command: &mut Command) -> String {
-    let output = command.output();
-    output.map_or_else(
-        |_| String::new(),
-        |it| String::from_utf8_lossy(&it.stdout).into_owned(),
-    )
-}
-
-/// Whether it could be done is seen by what is left.
-fn docker(args: &[&str]) {
-    output(Command::new("docker").args(args));
+    let found = said(docker().args(listing).args(["--filter", &filter]))?;
+    Ok(found.split_whitespace().map(str::to_owned).collect())
 }
 
 /// What lies in a folder that only root may look into; nothing, if it is not there.
-#[must_use]
-pub fn names_in(folder: &Path) -> Vec<String> {
-    let listed = root(&["ls", "-A", &folder.display().to_string()]);
-    listed.lines().map(str::to_owned).collect()
+///
+/// # Errors
+/// Why it can't be looked into.
+pub fn names_in(folder: &Path) -> Result<Vec<String>, String> {
+    let list = r#"[ ! -e "$1" ] || exec ls -A "$1""#;
+    let listed = said(&mut as_root(&[
+        "sh",
+        "-c",
+        list,
+        "sh",
+        &folder.display().to_string(),
+    ]))?;
+    Ok(listed.lines().map(str::to_owned).collect())
 }
 
-fn root(words: &[&str]) -> String {
-    let mut all = as_root();
-    all.extend(words.iter().map(ToString::to_string));
-    output(Command::new(&all[0]).args(&all[1..]))
+/// What a command says that succeeds.
+fn said(command: &mut Command) -> Result<String, String> {
+    let shown = format!("{command:?}");
+    let failed = |why: String| format!("{shown}: {why}");
+    let output = command.output();
+    let output = output.map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        return Err(failed(format!("{}, {}", output.status, why.trim())));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_listed_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert_eq!(names_in(folder.path()), Ok(vec!["file".to_owned()]));
+        assert_eq!(names_in(&folder.path().join("absent")), Ok(Vec::new()));
+        let failed = said(&mut as_root(&["ls", "/absent"])).map(|it| vec![it]);
+        let found = named("container", failed);
+        assert!(
+            found.len() == 1 && found[0].contains("/absent"),
+            "{found:?}"
+        );
+        let none = said(&mut Command::new("no-such-program")).map(|it| vec![it]);
+        assert_eq!(named("volume", none).len(), 1);
+    }
+
+    #[test]
+    fn only_a_folder_that_nobody_else_can_write_to_is_ones_own() {
+        let folder = RunFolder::new();
+        assert!(is_own(folder.path()));
+        let link = tempfile::tempdir().unwrap().keep().join("link");
+        std::os::unix::fs::symlink(folder.path(), &link).unwrap();
+        assert!(!is_own(&link), "a link may lead anywhere");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o770)).unwrap();
+        assert!(!is_own(folder.path()), "its group may write to it");
+        for made in [folder.path(), link.parent().unwrap()] {
+            fs::remove_dir_all(made).unwrap();
+        }
+        assert!(!is_own(Path::new("/proc/1/root")));
+    }
+
+    #[test]
+    fn a_new_folder_is_locked_as_soon_as_it_has_a_lock() {
+        let folder = RunFolder::new();
+        let lock = File::open(folder.path().join(LOCK)).unwrap();
+        assert!(lock.try_lock().is_err());
+        fs::remove_dir_all(folder.path()).unwrap();
+    }
 }

@@ -5,14 +5,16 @@ use std::{
     collections::VecDeque,
     fs,
     path::{Path, PathBuf},
-    process::Command as Immediate,
-    sync::{Arc, Mutex, PoisonError},
+    process::ExitStatus,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::process::Command;
 
-use super::chronicle::Chronicle;
-use crate::{namespace::as_root, process::Process, small_disk::SmallDisk, wall_clock::WallClock};
+use super::{chronicle::Chronicle, health::Health};
+use crate::{
+    process::Process, root::as_root, small_disk::SmallDisk, wait::PATIENCE, wall_clock::WallClock,
+};
 
 /// How a program is started, but for its data directory and what its clock needs.
 pub type Recipe = Box<dyn Fn(&[(&'static str, String)]) -> Command + Send + Sync>;
@@ -28,13 +30,9 @@ pub struct Machine {
     answers: Arc<Mutex<VecDeque<String>>>,
     clock: WallClock,
     disk: SmallDisk,
-    is_full: bool,
-    /// Whether it had no room at some time since it was started.
-    was_full: bool,
+    health: Arc<Mutex<Health>>,
     is_wanted: bool,
     starts: usize,
-    /// How it ended by itself, each time.
-    ends: Vec<String>,
 }
 
 impl Machine {
@@ -54,11 +52,9 @@ impl Machine {
             clock: WallClock::new(&run.join(format!("{name}-clock"))),
             disk: SmallDisk::at(&folder, disk_mb),
             folder,
-            is_full: false,
-            was_full: false,
+            health: Arc::new(Mutex::new(Health::new(name))),
             is_wanted: false,
             starts: 0,
-            ends: Vec::new(),
         }
     }
 
@@ -74,10 +70,14 @@ impl Machine {
         self.starts
     }
 
-    /// Ends that nobody brought about, and that no full disk explains.
+    /// What it did that it may not: see [`Health`].
     #[must_use]
-    pub fn ends(&self) -> &[String] {
-        &self.ends
+    pub fn found(&self) -> Vec<String> {
+        self.health().found().to_vec()
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts it; from now on it should run.
@@ -85,8 +85,11 @@ impl Machine {
         let mut command = (self.recipe)(&self.clock.env());
         command.arg("-data-dir").arg(&self.folder);
         let (name, chronicle) = (self.name.clone(), self.chronicle.clone());
-        let answers = self.answers.clone();
+        let (answers, health) = (self.answers.clone(), self.health.clone());
         let told = move |line: &str| {
+            let mut health = health.lock().unwrap_or_else(PoisonError::into_inner);
+            health.said(line, chronicle.elapsed());
+            drop(health);
             if line.starts_with(['[', '{']) {
                 let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
                 answers.push_back(line.to_owned());
@@ -102,7 +105,6 @@ impl Machine {
         let process = Process::spawn_apart(&self.name, command, parent, Arc::new(told));
         self.process = Some(process);
         self.is_wanted = true;
-        self.was_full = self.is_full;
         self.starts += 1;
     }
 
@@ -114,17 +116,12 @@ impl Machine {
         let Some(status) = process.ended() else {
             return;
         };
+        let at = self.chronicle.elapsed();
         // Its last words are still on their way through the pipe.
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         self.chronicle
             .note(&self.name, format!("ENDED BY ITSELF with {status}"));
-        if !self.was_full {
-            let at = self.chronicle.elapsed_s();
-            self.ends.push(format!(
-                "{} ended by itself with {status}, {at:.1} s in",
-                self.name
-            ));
-        }
+        self.health().ended(status, at);
         self.start();
     }
 
@@ -137,17 +134,21 @@ impl Machine {
         }
     }
 
-    /// Asks it to end and waits for that: its exit code.
-    pub async fn ends_in_order(&mut self) -> Option<i32> {
-        self.is_wanted = false;
+    /// Asks it to end and waits for that; `None`, if it doesn't, and is killed.
+    pub async fn ends_in_order(&mut self) -> Option<ExitStatus> {
         self.signal("TERM");
-        self.process.as_mut()?.ends().await
+        self.ends_when_asked().await
     }
 
-    /// Waits until it has ended, which it was asked for otherwise: its exit code.
-    pub async fn ends_when_asked(&mut self) -> Option<i32> {
+    /// Waits until it has ended, which it was asked for otherwise; `None`, if it doesn't, and is killed.
+    pub async fn ends_when_asked(&mut self) -> Option<ExitStatus> {
         self.is_wanted = false;
-        self.process.as_mut()?.ends().await
+        let process = self.process.as_mut()?;
+        let status = process.ends_within(PATIENCE).await;
+        if status.is_none() {
+            self.signal("KILL");
+        }
+        status
     }
 
     /// Sends a signal to all that runs of it, also where it was started by sudo.
@@ -160,17 +161,28 @@ impl Machine {
         self.clock.step_to(offset_s);
     }
 
+    /// Has it stand still.
+    pub fn stop(&self) {
+        self.health().stopped(self.chronicle.elapsed());
+        self.signal("STOP");
+    }
+
+    /// Has it go on.
+    pub fn go_on(&self) {
+        self.health().continued(self.chronicle.elapsed());
+        self.signal("CONT");
+    }
+
     /// Takes all room of its disk.
     pub fn fill_disk(&mut self) {
-        self.is_full = true;
-        self.was_full = true;
+        self.health().filled();
         self.disk.fill();
     }
 
     /// Gives it back.
     pub fn empty_disk(&mut self) {
         self.disk.empty();
-        self.is_full = false;
+        self.health().emptied(self.chronicle.elapsed());
     }
 
     /// Types a command, whose answer in JSON comes later.
@@ -231,12 +243,8 @@ pub fn signal_all(signal: &str, pids: &[u32]) {
     if pids.is_empty() {
         return;
     }
-    let mut words = as_root();
-    words.extend(["kill".to_owned(), format!("-{signal}")]);
-    words.extend(pids.iter().map(ToString::to_string));
+    let mut command = as_root(&["kill", &format!("-{signal}")]);
+    command.args(pids.iter().map(ToString::to_string));
     // One that has ended meanwhile is no trouble.
-    let _ = Immediate::new(&words[0])
-        .args(&words[1..])
-        .stderr(std::process::Stdio::null())
-        .status();
+    let _ = command.stderr(std::process::Stdio::null()).status();
 }

@@ -10,6 +10,7 @@ pub mod audit;
 pub mod calm;
 pub mod chronicle;
 pub mod faults;
+pub mod health;
 pub mod left;
 pub mod leftovers;
 pub mod listed;
@@ -95,6 +96,18 @@ impl Settings {
             chronicle: target.join("chaos").join(name),
         }
     }
+
+    /// Where to read what happened, and how to have the same plan again.
+    #[must_use]
+    pub fn replay(&self) -> String {
+        format!(
+            "All that happened: {}\nOnce more: CHAOS_STORE={} CHAOS_FOR={}s CHAOS_SEED={} make chaos",
+            self.chronicle.display(),
+            self.store.as_str(),
+            self.span.as_secs(),
+            self.seed
+        )
+    }
 }
 
 /// A run from its beginning to its end, in a folder of its own. Told to stop, it ends the faults early
@@ -107,6 +120,7 @@ pub async fn run(
     folder: &Arc<RunFolder>,
     stop: watch::Receiver<bool>,
 ) -> Report {
+    let replay = settings.replay();
     let running = tokio::spawn({
         let folder = folder.clone();
         async move { run_in(&folder, &settings, stop).await }
@@ -115,7 +129,10 @@ pub async fn run(
     let report = (&mut guard.0).await;
     drop(guard);
     leftovers::clean(folder).await;
-    report.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    report.unwrap_or_else(|error| {
+        eprintln!("It could not go on. {replay}");
+        std::panic::resume_unwind(error.into_panic())
+    })
 }
 
 /// A task that ends with whoever waits for it.
@@ -143,7 +160,7 @@ async fn run_in(
     let mut engine = EngineWitness::new(&cluster, folder.path(), &chronicle);
     let told = Arc::<Mutex<Told>>::default();
     let orders = Orders::default();
-    let mut report = Report::new(settings, chronicle.path());
+    let mut report = Report::new(settings);
 
     let began_s = chronicle.elapsed_s();
     let happened = {
@@ -185,16 +202,29 @@ async fn run_in(
     let calm_began_s = chronicle.elapsed_s();
     let mut violations = calm::rest(&site).await;
     report.rest_took_s = chronicle.elapsed_s() - calm_began_s;
-    let listed = calm::listed(&site).await;
-    {
-        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.tasks(listed.clone());
-    }
-    violations.extend(calm::survives_a_kill(&site, &listed).await);
-
+    let listed = match calm::listed(&site).await {
+        Ok(listed) => Some(listed),
+        Err(violation) => {
+            violations.push(violation);
+            None
+        }
+    };
     let orders = orders.all();
-    let data_dir = site.master().await.data_dir().to_owned();
-    let left = left::look(&site, &orders, &listed, &data_dir).await;
+    let mut left = None;
+    if let Some(listed) = &listed {
+        told.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .tasks(listed.clone());
+        match calm::survives_a_kill(&site, listed).await {
+            Ok(found) => {
+                violations.extend(found);
+                let data_dir = site.master().await.data_dir().to_owned();
+                left = Some(left::look(&site, &orders, listed, &data_dir).await);
+            }
+            // Whoever doesn't come back shows no logs: there is nothing to judge by.
+            Err(violation) => violations.push(violation),
+        }
+    }
     violations.extend(calm::ends_in_order(&site).await);
     let seen = engine.seen().unwrap_or_else(|why| {
         violations.push(Violation::of_all(format!("the audit is not whole: {why}")));
@@ -202,12 +232,16 @@ async fn run_in(
     });
     let runs = seen.runs;
     violations.extend(seen.crowded.into_iter().map(Violation::of_all));
-    violations.extend(judge(&Evidence {
-        orders: &orders,
-        listed: &listed,
-        left: &left,
-        runs: &runs,
-    }));
+    let listed = listed.unwrap_or_default();
+    if let Some(left) = &left {
+        violations.extend(judge(&Evidence {
+            orders: &orders,
+            listed: &listed,
+            left,
+            runs: &runs,
+        }));
+    }
+    let left = left.unwrap_or_default();
     let told = std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
     violations.extend(told.contradictions.into_iter().map(Violation::of_all));
     drop(engine);

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    path::{Path, PathBuf},
 };
 
 use super::{
@@ -21,8 +20,7 @@ use super::{
 pub struct Report {
     store: Store,
     seed: u64,
-    span_s: u64,
-    chronicle: PathBuf,
+    replay: String,
     /// The faults that happened.
     pub faults: Vec<Planned>,
     /// How long they went on.
@@ -52,12 +50,11 @@ pub struct Report {
 impl Report {
     /// An empty one.
     #[must_use]
-    pub fn new(settings: &Settings, chronicle: &Path) -> Self {
+    pub fn new(settings: &Settings) -> Self {
         Self {
             store: settings.store,
             seed: settings.seed,
-            span_s: settings.span.as_secs(),
-            chronicle: chronicle.to_owned(),
+            replay: settings.replay(),
             faults: Vec::new(),
             faults_lasted_s: 0.0,
             rest_took_s: 0.0,
@@ -213,14 +210,7 @@ impl fmt::Display for Report {
             }
         }
         if !self.violations.is_empty() {
-            writeln!(
-                f,
-                "\nAll that happened: {}\nOnce more: CHAOS_STORE={} CHAOS_FOR={}s CHAOS_SEED={} make chaos",
-                self.chronicle.display(),
-                self.store.as_str(),
-                self.span_s,
-                self.seed
-            )?;
+            writeln!(f, "\n{}", self.replay)?;
         }
         Ok(())
     }

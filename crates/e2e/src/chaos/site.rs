@@ -6,7 +6,6 @@
 
 use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
-use cloudai_engine::Engine;
 use cloudai_model::ClusterId;
 use cloudai_store::mongod::ReplicaSet;
 use serde_json::Value;
@@ -27,7 +26,7 @@ use crate::{
     namespace::Namespace,
     programs::programs,
     relay::{ENGINE, End, Relay},
-    wait::Deadline,
+    wait::{Deadline, PATIENCE},
 };
 
 /// So short that a run sees many workers inactive and lost, and so long that a busy machine sees few
@@ -87,8 +86,6 @@ pub struct Site {
     pub grpc: SocketAddr,
     /// What happens.
     pub chronicle: Chronicle,
-    /// The engine, for a look at it.
-    pub engine: Engine,
     master: Mutex<Machine>,
     workers: Vec<Mutex<Worker>>,
     database: Option<Mutex<Database>>,
@@ -104,7 +101,7 @@ impl Site {
     /// If that fails: needs root or sudo, an engine, and a mongod for that store.
     pub async fn new(settings: &Settings, run: &Arc<RunFolder>, chronicle: &Chronicle) -> Self {
         let folder = run.path();
-        let engine = crate::engine::engine().await;
+        crate::engine::machines_engine().await;
         let database = match settings.store {
             Store::Sqlite => None,
             Store::MongoDb => {
@@ -124,7 +121,6 @@ impl Site {
             cluster: "unknown".parse().expect("it is a word"),
             grpc,
             chronicle: chronicle.clone(),
-            engine,
             master: Mutex::new(master),
             workers: Vec::new(),
             database: database.map(|set| {
@@ -137,7 +133,8 @@ impl Site {
             asking: Mutex::new(()),
             store_env,
         };
-        let status = site.is_ready().await;
+        let status = site.is_ready_within(PATIENCE).await;
+        let status = status.expect("a new master is soon ready");
         let id = status["cluster_id"]
             .as_str()
             .expect("a ready master has one");
@@ -147,28 +144,29 @@ impl Site {
             let worker = site.new_worker(index).await;
             site.workers.push(Mutex::new(worker));
         }
-        let deadline = Deadline::new("every worker to be active");
+        let deadline = Deadline::new(
+            "every worker to be active; a firewall that drops what comes in from 198.18.0.0/15 \
+             (ufw, firewalld) keeps them away",
+        );
         while !site.all_active().await {
             deadline.again().await;
         }
         site
     }
 
-    /// Waits until the master has read its store and lacks nothing; its status.
-    ///
-    /// # Panics
-    /// If that takes too long.
-    pub async fn is_ready(&self) -> Value {
-        let deadline = Deadline::new("the master to have read its store");
-        loop {
-            if let Some(status) = self.ask("status").await
-                && status["ready"] == true
-                && status["degraded"].is_null()
-            {
-                return status;
+    /// Waits until the master has read its store and lacks nothing; its status, if that is in time.
+    pub async fn is_ready_within(&self, patience: Duration) -> Option<Value> {
+        let ready = async {
+            loop {
+                if let Some(status) = self.ask("status").await
+                    && is_well(&status)
+                {
+                    return status;
+                }
+                sleep(Duration::from_millis(50)).await;
             }
-            deadline.again().await;
-        }
+        };
+        tokio::time::timeout(patience, ready).await.ok()
     }
 
     async fn new_worker(&self, index: usize) -> Worker {
@@ -323,6 +321,12 @@ impl Site {
         }
         command.output().await.expect("the program is there")
     }
+}
+
+/// Whether a master's status says that it has read its store and lacks nothing.
+#[must_use]
+pub fn is_well(status: &Value) -> bool {
+    status["ready"] == true && status.get("degraded").is_some_and(Value::is_null)
 }
 
 fn master_recipe(grpc: SocketAddr, store_env: Option<String>) -> Recipe {

@@ -56,7 +56,7 @@ pub enum Kind {
         /// In the queue.
         queue_s: f64,
     },
-    /// Runs for half a minute, and is cancelled.
+    /// Runs for a minute, and is cancelled long before.
     Cancelled {
         /// So long after its submit.
         after: Duration,
@@ -83,7 +83,7 @@ pub enum Written {
     BeginningOf([Vec<u8>; 2]),
 }
 
-const LONG_LINES: u64 = 300;
+const LONG_LINES: u64 = 600;
 const LONG_PAUSE_MS: u64 = 100;
 
 impl Kind {

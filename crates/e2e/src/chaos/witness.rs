@@ -16,7 +16,7 @@ use super::{
     listed::Listed,
     site::{PLACES, Site},
 };
-use crate::process::Process;
+use crate::{engine::docker, process::Process};
 
 /// Between two looks at the master.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -28,6 +28,10 @@ pub struct Run {
     pub starts: usize,
     /// The exit codes that it ended with.
     pub exit_codes: Vec<i64>,
+    /// When it was started, the last time, since the beginning of the run.
+    pub started_at: Option<Duration>,
+    /// When it ended, the last time.
+    pub ended_at: Option<Duration>,
 }
 
 /// Runs by task and attempt.
@@ -54,7 +58,7 @@ impl EngineWitness {
     /// Begins.
     #[must_use]
     pub fn new(cluster: &str, folder: &Path, chronicle: &Chronicle) -> Self {
-        let mut command = Command::new("docker");
+        let mut command = Command::from(docker());
         // Since before it can be listening.
         let since_s = cloudai_clock::now().wall.0 / 1000;
         command.args(["events", "--since", &since_s.to_string()]);
@@ -72,7 +76,7 @@ impl EngineWitness {
             };
             chronicle.note("engine", event.in_words());
             let mut seen = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            event.count(&mut seen);
+            event.count(chronicle.elapsed(), &mut seen);
         };
         let watching = Process::spawn_apart("docker events", command, folder, Arc::new(told));
         Self { seen, watching }
@@ -127,13 +131,14 @@ impl Event {
         format!("{action} {task} attempt {attempt} on {worker}{code}")
     }
 
-    fn count(self, seen: &mut Seen) {
+    fn count(self, at: Duration, seen: &mut Seen) {
         let attempt = (self.task, self.attempt);
         let running = seen.running.entry(self.worker.clone()).or_default();
         let run = seen.runs.entry(attempt.clone()).or_default();
         match self.action.as_str() {
             "start" => {
                 run.starts += 1;
+                run.started_at = Some(at);
                 running.insert(attempt);
                 if running.len() > PLACES {
                     let (worker, all) = (&self.worker, running);
@@ -144,6 +149,7 @@ impl Event {
             }
             "die" => {
                 run.exit_codes.extend(self.exit_code);
+                run.ended_at = Some(at);
                 running.remove(&attempt);
             }
             _ => {}
@@ -217,12 +223,14 @@ mod tests {
     #[test]
     fn events_are_counted_by_attempt() {
         let mut seen = Seen::default();
-        for action in ["create", "start", "die", "destroy"] {
-            event(action, "task-1").count(&mut seen);
+        for (second, action) in (1..).zip(["create", "start", "die", "destroy"]) {
+            event(action, "task-1").count(Duration::from_secs(second), &mut seen);
         }
         let expected = Run {
             starts: 1,
             exit_codes: vec![7],
+            started_at: Some(Duration::from_secs(2)),
+            ended_at: Some(Duration::from_secs(3)),
         };
         assert_eq!(seen.runs[&("task-1".to_owned(), 2)], expected);
         assert!(Event::read("Error: no engine").is_none());
@@ -232,12 +240,12 @@ mod tests {
     fn more_containers_than_places_are_too_many() {
         let mut seen = Seen::default();
         for number in 0..PLACES {
-            event("start", &format!("task-{number}")).count(&mut seen);
+            event("start", &format!("task-{number}")).count(Duration::ZERO, &mut seen);
         }
-        event("die", "task-0").count(&mut seen);
-        event("start", "task-8").count(&mut seen);
+        event("die", "task-0").count(Duration::ZERO, &mut seen);
+        event("start", "task-8").count(Duration::ZERO, &mut seen);
         assert!(seen.crowded.is_empty());
-        event("start", "task-9").count(&mut seen);
+        event("start", "task-9").count(Duration::ZERO, &mut seen);
         assert_eq!(seen.crowded.len(), 1);
     }
 

@@ -6,12 +6,16 @@ use std::{
     time::Duration,
 };
 
-use cloudai_model::TaskId;
+use cloudai_model::{TaskId, TaskStatus};
 use cloudai_proto::{
-    CancelAnswer, CancelRequest, Submitted, cluster::master_worker_client::MasterWorkerClient,
-    submit,
+    CancelAnswer, CancelRequest, Refused, Submitted,
+    cluster::master_worker_client::MasterWorkerClient, submit,
 };
-use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use tonic::transport::{Channel, Endpoint};
 
 use super::{faults::sleep_or_stop, random::Random, site::Site, tasks::Kind};
@@ -22,6 +26,8 @@ const MOST_LIVE: usize = 16;
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Between two tries to cancel a task.
 const CANCEL_AGAIN: Duration = Duration::from_millis(500);
+/// When nothing is broken any more, a cancel is answered within this.
+const CANCEL_WITHIN: Duration = Duration::from_secs(60);
 
 /// What the master said to a submit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,12 +41,28 @@ pub enum Answer {
 }
 
 /// What is known of a task's cancel.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cancel {
     /// It was asked for, at least once.
     pub asked: bool,
-    /// It was answered with yes.
-    pub taken: bool,
+    /// What came of that; `None`, if nobody asked, or the task was seen to have ended before an answer.
+    pub said: Option<CancelSaid>,
+}
+
+/// What came of asking for a cancel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CancelSaid {
+    /// The task is cancelled.
+    Done,
+    /// It is being stopped, or has ended by itself.
+    UnderWay {
+        /// When this was answered, since the beginning of the run.
+        at: Duration,
+    },
+    /// No, with the reason.
+    Refused(String),
+    /// No answer, though nothing was broken any more; what was said last.
+    Never(String),
 }
 
 /// One submit.
@@ -140,25 +162,28 @@ pub async fn run(
             cancel: Cancel::default(),
         });
         if let (Kind::Cancelled { after }, Answer::Accepted(task)) = (kind, answer) {
-            let (site, orders, ended) = (site.clone(), orders.clone(), ended.clone());
+            let (site, orders) = (site.clone(), orders.clone());
+            let (ended, stop) = (ended.clone(), stop.clone());
             cancels.spawn(async move {
                 sleep(after).await;
-                cancel(&site, &orders, index, task, ended).await;
+                cancel(&site, &orders, index, task, ended, stop).await;
             });
         }
     }
     while cancels.join_next().await.is_some() {}
 }
 
-/// Cancels a task as often as it takes.
+/// Cancels a task as often as it takes, and when nothing is broken any more not for ever.
 async fn cancel(
     site: &Site,
     orders: &Orders,
     index: usize,
     task: TaskId,
     ended: watch::Receiver<BTreeSet<String>>,
+    stop: watch::Receiver<bool>,
 ) {
     let mut client = client(site);
+    let mut calm_since = None;
     while !ended.borrow().contains(&task.to_string()) {
         let request = CancelRequest {
             task: task.clone(),
@@ -169,20 +194,38 @@ async fn cancel(
         orders.change(index, |order| order.cancel.asked = true);
         let call = client.cancel_task(request.into_wire());
         let answer = tokio::time::timeout(ANSWER_WITHIN, call).await;
-        let said = match answer {
+        let at = site.chronicle.elapsed();
+        let mut said = match answer {
             Ok(Ok(ack)) => match CancelAnswer::from_wire(ack.into_inner()) {
-                CancelAnswer::Taken { .. } => {
-                    orders.change(index, |order| order.cancel.taken = true);
-                    site.chronicle.note("client", format!("{task} cancelled"));
-                    return;
-                }
-                other => format!("{other:?}"),
+                CancelAnswer::Taken {
+                    status: Some(TaskStatus::Cancelled),
+                    ..
+                } => Ok(CancelSaid::Done),
+                CancelAnswer::Taken { .. } => Ok(CancelSaid::UnderWay { at }),
+                CancelAnswer::Refused(Refused(why)) => Ok(CancelSaid::Refused(why)),
+                CancelAnswer::NotHeld { message } => Ok(CancelSaid::Refused(message)),
             },
-            Ok(Err(status)) => status.to_string(),
-            Err(_) => "no answer".to_owned(),
+            Ok(Err(status)) => Err(status.to_string()),
+            Err(_) => Err("no answer".to_owned()),
         };
-        site.chronicle
-            .note("client", format!("{task} not cancelled yet: {said}"));
+        if let Err(last) = &said
+            && *stop.borrow()
+            && calm_since.get_or_insert_with(Instant::now).elapsed() > CANCEL_WITHIN
+        {
+            said = Ok(CancelSaid::Never(last.clone()));
+        }
+        match said {
+            Ok(said) => {
+                let what = format!("{task}, its cancel: {said:?}");
+                site.chronicle.note("client", what);
+                orders.change(index, |order| order.cancel.said = Some(said));
+                return;
+            }
+            Err(why) => {
+                let what = format!("{task} not cancelled yet: {why}");
+                site.chronicle.note("client", what);
+            }
+        }
         sleep(CANCEL_AGAIN).await;
     }
 }

@@ -12,19 +12,23 @@
 
 use std::{future::ready, time::Duration};
 
-use bollard::{container::LogOutput, query_parameters::AttachContainerOptionsBuilder};
+use bollard::{
+    Docker,
+    container::LogOutput,
+    errors::Error as BollardError,
+    query_parameters::{AttachContainerOptionsBuilder, WaitContainerOptionsBuilder},
+};
 use cloudai_model::Wall;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{LogError, LogPiece, LogPieces, LogStream, log_error};
-use crate::{Engine, EngineError, WaitError, plan::ContainerId};
+use crate::{Engine, EngineError, plan::ContainerId};
 
-/// How long after the end of its outputs a container may still count as running.
-const END_LIMIT: Duration = Duration::from_secs(10);
-
-/// How much later than the end of its outputs the engine may note a container's own.
-const END_SLACK_MS: i64 = 200;
+/// How long after the end of its outputs a container's own may be told. An engine tells both in one
+/// breath.
+const END_WITHIN: Duration = Duration::from_millis(500);
 
 const NANO_PER_MILLI: i64 = 1_000_000;
 
@@ -53,8 +57,8 @@ impl Engine {
             }
             Err(error) => Err(log_error(error)),
         });
-        let (engine, id) = (self.clone(), id.clone());
-        let end = stream::once(async move { engine.has_ended(&id).await.err().map(Err) });
+        let told = AbortOnDropHandle::new(tokio::spawn(next_exit(self.docker.clone(), id.clone())));
+        let end = stream::once(async move { is_the_end(told).await.err().map(Err) });
         let until_error = pieces
             .chain(end.filter_map(ready))
             .scan(false, |failed, piece| {
@@ -63,21 +67,33 @@ impl Engine {
             });
         Ok(Box::pin(until_error))
     }
+}
 
-    /// A connection that is cut ends like one that is done, an engine that shuts down ends its
-    /// streams in good order, and a command may close its own outputs: only if the container ended
-    /// no later than they did have they come to their end. In doubt the container's log tells.
-    async fn has_ended(&self, id: &ContainerId) -> Result<(), LogError> {
-        let outputs_ended = cloudai_clock::now().wall;
-        let by_then = |at: Wall| at.0 <= outputs_ended.0.saturating_add(END_SLACK_MS);
-        match timeout(END_LIMIT, self.wait(id)).await {
-            Ok(Ok(end)) if end.finished_at.is_some_and(by_then) => Ok(()),
-            Ok(Ok(_)) => Err(LogError::Interrupted(None)),
-            Ok(Err(WaitError::Gone(message))) => Err(LogError::Gone(message)),
-            Ok(Err(WaitError::NotStarted | WaitError::Unclear(_))) | Err(_) => {
-                Err(LogError::Interrupted(None))
-            }
-        }
+/// Waits for the container's end, over one connection that must hold from before its start until then.
+async fn next_exit(docker: Docker, id: ContainerId) -> Result<(), LogError> {
+    let options = WaitContainerOptionsBuilder::new()
+        .condition("next-exit")
+        .build();
+    let mut answers = std::pin::pin!(docker.wait_container(id.as_str(), Some(options)));
+    match answers.next().await {
+        Some(Ok(_) | Err(BollardError::DockerContainerWaitError { .. })) => Ok(()),
+        Some(Err(error)) => Err(log_error(error)),
+        None => Err(LogError::Interrupted(None)),
+    }
+}
+
+/// Whether outputs that have just ended have come to their end.
+///
+/// A connection that is cut ends like one that is done, an engine that shuts down ends its streams in
+/// good order, and a command may close its own outputs. No clock tells these apart: the engine's is
+/// another one, and a process that stood still learns late of what was long ago. What does is another
+/// connection to the same engine: it is open since before the start, is cut by whatever cuts the
+/// outputs, and tells the container's end with theirs. In doubt the container's log tells.
+async fn is_the_end(told: AbortOnDropHandle<Result<(), LogError>>) -> Result<(), LogError> {
+    match timeout(END_WITHIN, told).await {
+        Ok(Ok(Ok(()))) => Ok(()),
+        // Whatever it is of: the log is asked next, and says it in its own way.
+        Ok(Ok(Err(_)) | Err(_)) | Err(_) => Err(LogError::Interrupted(None)),
     }
 }
 

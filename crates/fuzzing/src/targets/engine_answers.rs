@@ -1,16 +1,20 @@
 //! What an engine answers, and what a Docker config says: JSON of others.
 //!
 //! The first line says which answer, the rest is its JSON. What holds: figures that can't be are none;
-//! a container has ended or runs, never both, and its end is not before its start; only what our labels
-//! name is ours; progress never counts more layers done than there are; a refusal of a pull names the
-//! image; and an error about credentials names the registry and never shows them.
+//! a container has ended or runs, never both, and its end is not before its start; a container or a
+//! volume is ours if its labels are there as we write them, and only then; a memory kill is one that is
+//! announced of that container; progress never counts more layers done than there are; a refusal of a pull names the
+//! image; and an error about credentials names the registry and never shows them,
+//! whether they come from a config or from a helper.
 
-use cloudai_engine::{StopCause, end_of, fuzzing};
-use cloudai_model::{Exit, ImageRef};
+use cloudai_engine::{HeldState, StopCause, end_of, fuzzing, labels};
+use cloudai_model::{AttemptId, Exit, ImageRef};
+use serde_json::Value;
 
 use crate::{
     Seed, Verdict,
     said::{LONGEST, assert_said_within},
+    sections,
 };
 
 /// Stands for a password: no error and nothing that is shown may hold it.
@@ -18,16 +22,14 @@ const SECRET: &str = "hunter2secret";
 
 /// See the module.
 pub(super) fn check(bytes: &[u8]) -> Verdict {
-    let end = bytes
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .unwrap_or(bytes.len());
-    let (kind, json) = bytes.split_at(end);
-    let json = json.strip_prefix(b"\n").unwrap_or(json);
+    let (kind, json) = first_line(bytes);
     match kind {
         b"state" => state(json),
         b"usage" => usage(json),
-        b"held" => Verdict::accepted_if(matches!(fuzzing::held_attempt(json), Ok(Some(_)))),
+        b"held" => held(json),
+        b"volume" => volume(json),
+        b"kill" => kill(json),
+        b"helper" => helper(json),
         b"info" => info(json),
         b"pull" => pull(json),
         b"refusal" => refusal(json),
@@ -62,6 +64,136 @@ fn state(json: &[u8]) -> Verdict {
         }
     }
     Verdict::Accepted
+}
+
+fn held(json: &[u8]) -> Verdict {
+    let Ok(found) = fuzzing::held_container(json) else {
+        return Verdict::Refused;
+    };
+    let Some(said) = all_of(json) else {
+        return Verdict::Refused;
+    };
+    let labelled = labelled(&said);
+    let Some(found) = found else {
+        let is_whole = said["Id"].is_string() && said["State"].is_string();
+        assert!(labelled.is_none() || !is_whole, "it is ours: {said}");
+        return Verdict::Refused;
+    };
+    assert_eq!(Some(&found.attempt), labelled.as_ref(), "{said}");
+    assert_eq!(Some(found.id.as_str()), said["Id"].as_str());
+    let expected = match said["State"].as_str() {
+        Some("created") => HeldState::Created,
+        Some("running" | "paused" | "restarting") => HeldState::Running,
+        _ => HeldState::Ended,
+    };
+    assert_eq!(found.state, expected, "{said}");
+    Verdict::Accepted
+}
+
+fn volume(json: &[u8]) -> Verdict {
+    let Ok(found) = fuzzing::held_volume(json) else {
+        return Verdict::Refused;
+    };
+    let Some(said) = all_of(json) else {
+        return Verdict::Refused;
+    };
+    assert_eq!(found, labelled(&said), "{said}");
+    Verdict::accepted_if(found.is_some())
+}
+
+/// The whole of an answer; `None` if what nobody reads of it is no text, which its reader passes over.
+fn all_of(json: &[u8]) -> Option<Value> {
+    serde_json::from_slice(json).ok()
+}
+
+/// The attempt whose labels are these, letter by letter.
+fn labelled(said: &Value) -> Option<AttemptId> {
+    let labels = said["Labels"].as_object()?;
+    let label = |name: &str| labels.get(name)?.as_str();
+    let (task, number) = (label(labels::TASK)?, label(labels::ATTEMPT)?);
+    let attempt = AttemptId::new(task.parse().ok()?, number.parse().ok()?);
+    let written = (attempt.task.to_string(), attempt.number.to_string());
+    (written == (task.to_owned(), number.to_owned())).then_some(attempt)
+}
+
+/// The container, and the engine's events, one a line.
+fn kill(text: &[u8]) -> Verdict {
+    let (id, events) = first_line(text);
+    let Ok(id) = std::str::from_utf8(id) else {
+        return Verdict::Refused;
+    };
+    let Ok(killed) = fuzzing::memory_kill(events, id) else {
+        return Verdict::Refused;
+    };
+    let events = events.split(|byte| *byte == b'\n').map(all_of);
+    let Some(events) = events.collect::<Option<Vec<_>>>() else {
+        return Verdict::accepted_if(killed);
+    };
+    let announced = events.iter().any(|said| {
+        said["Action"] == "oom" && said["Type"] == "container" && said["Actor"]["ID"] == id
+    });
+    assert_eq!(killed, announced);
+    Verdict::accepted_if(killed)
+}
+
+/// The image that is to be pulled, whether the helper succeeded, its output, and behind `%%stderr`
+/// what it complained of.
+fn helper(text: &[u8]) -> Verdict {
+    let (image, text) = first_line(text);
+    let (exit, text) = first_line(text);
+    let image = String::from_utf8_lossy(image);
+    let Ok(image) = image.parse::<ImageRef>() else {
+        return Verdict::Refused;
+    };
+    let parts = sections::split(text);
+    let stdout = parts[0].1;
+    let stderr = parts.iter().find(|(name, _)| *name == "stderr");
+    let stderr = stderr.map_or(&b""[..], |(_, stderr)| stderr);
+    let succeeded = exit == b"ok";
+    match fuzzing::helper_credentials(&image, (succeeded, stdout, stderr)) {
+        Ok(Some((found, [user, password, token]))) => {
+            let shown = format!("{found:?}");
+            assert!(!shown.contains(SECRET) || image.as_str().contains(SECRET));
+            assert!(succeeded, "a helper that fails has none: {shown}");
+            let said: HelperSaid = serde_json::from_slice(stdout).expect("it was read as JSON");
+            assert!(
+                !said.secret.is_empty() || !said.username.is_empty(),
+                "it has none"
+            );
+            let is_token = said.username == "<token>";
+            let secret = Some(said.secret);
+            let expected = match is_token {
+                true => [None, None, secret],
+                false => [Some(said.username), secret, None],
+            };
+            assert_eq!([user, password, token], expected);
+            Verdict::Accepted
+        }
+        Ok(None) => Verdict::Refused,
+        Err(error) => {
+            let words = error.to_string();
+            // What a helper complains of is shown, if it is one line of a bounded length.
+            assert!(!succeeded || !words.contains(SECRET) || image.as_str().contains(SECRET));
+            assert_said_within(words, LONGEST);
+            Verdict::Refused
+        }
+    }
+}
+
+/// A helper's answer, as its protocol has it.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[derive(Default)]
+struct HelperSaid {
+    username: String,
+    secret: String,
+}
+
+/// A line, and what is behind it.
+fn first_line(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|byte| *byte == b'\n');
+    let (line, rest) = text.split_at(end.unwrap_or(text.len()));
+    (line, rest.strip_prefix(b"\n").unwrap_or(rest))
 }
 
 fn usage(json: &[u8]) -> Verdict {
@@ -132,11 +264,7 @@ fn digests(text: &[u8]) -> Verdict {
 
 /// The image that is to be pulled, and the config.
 fn config(text: &[u8]) -> Verdict {
-    let end = text
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .unwrap_or(text.len());
-    let (image, config) = text.split_at(end);
+    let (image, config) = first_line(text);
     let image = String::from_utf8_lossy(image);
     let Ok(image) = image.parse::<ImageRef>() else {
         return Verdict::Refused;
@@ -180,6 +308,18 @@ pub(super) fn seeds() -> Vec<Seed> {
     let held = held
         .replace("cloudai.task", labels)
         .replace("cloudai.attempt", cloudai_engine::labels::ATTEMPT);
+    let other = held.replace("\"2\"", "\"+2\"");
+    let volume = format!(
+        r#"{{"Name":"v","Driver":"local","Mountpoint":"/v","Scope":"local","Options":{{}},
+        "Labels":{{"{labels}":"task-7","{}":"12"}}}}"#,
+        cloudai_engine::labels::ATTEMPT
+    );
+    let event = |action: &str, id: &str| {
+        format!(r#"{{"Type":"container","Action":"{action}","Actor":{{"ID":"{id}"}},"time":1}}"#)
+    };
+    let helper = |user: &str, secret: &str| {
+        format!(r#"{{"ServerURL":"x","Username":"{user}","Secret":"{secret}"}}"#)
+    };
     let auth = |auth: &str| {
         format!(r#"{{"auths":{{"https://index.docker.io/v1/":{{"auth":"{auth}"}}}}}}"#)
     };
@@ -205,6 +345,42 @@ pub(super) fn seeds() -> Vec<Seed> {
             "usage\n{\"memory_stats\":{\"usage\":5,\"stats\":{\"inactive_file\":9}}}",
         ),
         Seed::good("held", format!("held\n{held}")),
+        Seed::bad("held-written-otherwise", format!("held\n{other}")),
+        Seed::good("volume", format!("volume\n{volume}")),
+        Seed::bad(
+            "volume-of-another",
+            "volume\n{\"Name\":\"x\",\"Driver\":\"local\",\"Mountpoint\":\"/x\",\"Labels\":{},\"Scope\":\"local\",\"Options\":{}}",
+        ),
+        Seed::good(
+            "kill",
+            format!("kill\nab\n{}\n{}", event("oom", "cd"), event("oom", "ab")),
+        ),
+        Seed::bad(
+            "kill-of-another",
+            format!("kill\nab\n{}", event("oom", "cd")),
+        ),
+        Seed::bad("no-kill", format!("kill\nab\n{}", event("die", "ab"))),
+        Seed::good(
+            "helper",
+            format!("helper\nalpine\nok\n{}", helper("ann", SECRET)),
+        ),
+        Seed::good(
+            "helper-token",
+            format!("helper\nghcr.io/a/b\nok\n{}", helper("<token>", SECRET)),
+        ),
+        Seed::bad(
+            "helper-has-none",
+            format!("helper\nalpine\nok\n{}", helper("", "")),
+        ),
+        Seed::bad(
+            "helper-does-not-know",
+            "helper\nalpine\nfailed\ncredentials not found in native keychain\n",
+        ),
+        Seed::bad(
+            "helper-failed",
+            "helper\nalpine\nfailed\nno\tkeychain\r\n%%stderr\n\u{1b}[31mpanic: x\n\ngoroutine 1\n",
+        ),
+        Seed::bad("helper-no-json", format!("helper\nalpine\nok\n{SECRET}")),
         Seed::good("info", format!("info\n{info}")),
         Seed::good("pull", format!("pull\n{pull}")),
         Seed::good(

@@ -13,6 +13,7 @@ mod journal_file;
 mod log_copy;
 mod log_frames;
 mod output_archive;
+mod output_folder;
 mod settings;
 mod settings_master;
 mod settings_worker;
@@ -54,6 +55,7 @@ targets! {
     log_copy: 300,
     log_frames: 600,
     output_archive: 400,
+    output_folder: 300,
     settings_master: 150,
     settings_worker: 150,
     spool_folder: 300,

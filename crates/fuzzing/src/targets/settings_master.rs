@@ -2,19 +2,32 @@
 //!
 //! An input is made of the parts that [`settings`](super::settings) tells of. What holds: the same
 //! surroundings give the same settings; those that are accepted are usable (spans rise, what is kept of
-//! failed tasks is kept no shorter, amounts are above nothing); no refusal is without words, and none
-//! shows the password of the database.
+//! failed tasks is kept no shorter, amounts are above nothing); and nothing that is said or shown, a
+//! refusal, the settings, where the database is, shows its password, by itself or in its address.
 
 use cloudai_master::{
     settings::{Settings, SettingsError},
     store_tools::Tool,
 };
+use cloudai_store::fuzzing;
 
 use super::settings::{is_shown_elsewhere, refused, surroundings};
-use crate::{Seed, Verdict, said::assert_said};
+use crate::{
+    Seed, Verdict,
+    said::{LONGEST, assert_said, assert_said_within},
+};
 
 /// Stands for a password: wherever it comes from, no error may show it.
 const SECRET: &str = "hunter2secret";
+/// What says where the database is and how to log on: each may hold what was meant for another, so
+/// that a refusal shows none.
+const HIDDEN: [&str; 5] = [
+    "MONGODB_URI=",
+    "MONGODB_HOST=",
+    "MONGODB_USERNAME=",
+    "MONGODB_PASSWORD=",
+    "MONGODB_DATABASE=",
+];
 
 /// See the module.
 pub(super) fn check(bytes: &[u8]) -> Verdict {
@@ -26,19 +39,51 @@ pub(super) fn check(bytes: &[u8]) -> Verdict {
         loaded.as_ref().map(|settings| format!("{settings:?}")).ok(),
         again.map(|settings| format!("{settings:?}")).ok(),
     );
+    let shown_elsewhere = is_shown_elsewhere(bytes, SECRET, &HIDDEN);
     match loaded {
         Ok(settings) => {
             usable(&settings);
+            if !shown_elsewhere {
+                hides_the_password(&settings);
+            }
             Verdict::Accepted
         }
         Err(SettingsError::Load(error)) => {
-            let shown = is_shown_elsewhere(bytes, SECRET, &["MONGODB_PASSWORD="]);
-            refused(&error, if shown { &[] } else { &[SECRET] })
+            refused(&error, if shown_elsewhere { &[] } else { &[SECRET] })
         }
         Err(error) => {
+            assert!(shown_elsewhere || !error.to_string().contains(SECRET));
             assert_said(error);
             Verdict::Refused
         }
+    }
+}
+
+/// Of settings that hold it as user, password or in the address alone.
+fn hides_the_password(settings: &Settings) {
+    let mongodb = &settings.mongodb;
+    // Behind the last `@` there are hosts and options, and no password.
+    let address = |text: &Option<String>| {
+        let text = text.as_deref().unwrap_or_default();
+        text.rsplit_once('@')
+            .map_or(text, |(_, address)| address)
+            .to_owned()
+    };
+    let uri = address(&mongodb.uri);
+    let database = mongodb.database.clone().unwrap_or_default();
+    let is_elsewhere = [uri, address(&mongodb.host), database];
+    if is_elsewhere.iter().any(|text| text.contains(SECRET)) {
+        return;
+    }
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains(SECRET), "{shown}");
+    match fuzzing::database(mongodb) {
+        Some(Ok(place)) => assert!(!place.contains(SECRET), "{place}"),
+        Some(Err(words)) => {
+            assert!(!words.contains(SECRET), "{words}");
+            assert_said_within(words, LONGEST);
+        }
+        None => {}
     }
 }
 
@@ -55,9 +100,6 @@ fn usable(settings: &Settings) {
     assert!(disks.keep.files <= disks.keep_failed.files);
     assert!(disks.keep.results <= disks.keep_failed.results);
     assert!(disks.keep_bytes != Some(0));
-    let shown = format!("{settings:?}");
-    let password = format!("password: Some(\"{SECRET}");
-    assert!(!shown.contains(&password), "{shown}");
 }
 
 /// Each source by itself, all together, and mistakes in each.
@@ -90,6 +132,23 @@ pub(super) fn seeds() -> Vec<Seed> {
                 "%%args\n-store\nsqlite\n%%env\nHTTP_PORT=8081\n%%dotenv\nLOG_LEVEL=debug\n{toml}"
             ),
         ),
+        Seed::good(
+            "address-of-a-database",
+            format!("%%env\nMONGODB_URI=mongodb://ann:{SECRET}@db1,db2/jobs?replicaSet=rs0"),
+        ),
+        Seed::good(
+            "wrong-address-of-a-database",
+            format!("%%env\nMONGODB_URI=ann:{SECRET}@db"),
+        ),
+        Seed::good(
+            "all-of-it-as-the-host",
+            format!("%%env\nMONGODB_HOST={SECRET}@db\nMONGODB_DATABASE=jobs"),
+        ),
+        Seed::bad(
+            "address-and-a-mistake",
+            format!("%%dotenv\nMONGODB_URI='mongodb://ann:{SECRET}@db/'\nGRPC_PORT=x"),
+        ),
+        Seed::bad("log-level", "%%env\nLOG_LEVEL=a=b=c"),
         Seed::bad("help", "%%args\n-help"),
         Seed::bad("unknown-flag", "%%args\n-grcp\n:1"),
         Seed::bad("no-value", "%%args\n-grpc\n-http\n:1"),

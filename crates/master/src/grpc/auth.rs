@@ -28,12 +28,19 @@ pub(super) struct Caller {
 impl Caller {
     pub(super) fn of<T>(request: &Request<T>) -> Self {
         let header = request.metadata().get("authorization");
-        let bearer = header.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let bearer = header.and_then(|value| bearer(value.to_str().ok()?));
         Self {
             loopback: is_loopback(request.remote_addr()),
-            bearer: bearer.map(|token| token.trim().to_owned()),
+            bearer: bearer.map(str::to_owned),
         }
     }
+}
+
+/// The token in a header. As in every header of this kind the case of its scheme is the sender's to
+/// choose (RFC 9110, 11.1).
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 impl Gate {
@@ -144,6 +151,29 @@ pub(super) fn worker_call_status(error: &cloudai_core::WorkerCallError) -> Statu
         cloudai_core::WorkerCallError::NotAuthorized(_)
         | cloudai_core::WorkerCallError::Duplicate(_) => {
             Status::permission_denied(error.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::metadata::AsciiMetadataValue;
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_brought_by_a_scheme_in_any_case() {
+        let brought = |header: &'static str| {
+            let mut request = Request::new(());
+            let header = AsciiMetadataValue::from_static(header);
+            request.metadata_mut().insert("authorization", header);
+            Caller::of(&request).bearer
+        };
+        for header in ["Bearer abc", "bearer abc", "BEARER   abc "] {
+            assert_eq!(brought(header).as_deref(), Some("abc"), "{header}");
+        }
+        for header in ["abc", "Basic abc", "Bearerabc", "Bearer"] {
+            assert_eq!(brought(header), None, "{header}");
         }
     }
 }

@@ -3,6 +3,7 @@
 mod agent_service;
 mod auth;
 mod cluster_service;
+pub(crate) mod fuzzing;
 mod log_stream;
 mod old_nodes;
 mod old_results;

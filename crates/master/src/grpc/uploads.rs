@@ -1,5 +1,6 @@
 //! Output files come in: each chunk to its file, all of them to their place at the end.
 
+pub(super) mod fuzzing;
 mod incoming;
 mod places;
 
@@ -112,22 +113,17 @@ async fn receive(
     let mut place = place.ok_or_else(replaced)?;
     let staging = service.master.files.begin(&attempt);
     let staging = staging.map_err(|error| Status::unavailable(error.to_string()))?;
-    let (chunks, inbox) = mpsc::channel(CHUNKS_AHEAD);
     let incoming = Incoming::new(
         staging,
         most_kept_bytes(record.spec.resources.storage_bytes),
     );
+    let at = (&service.uploads, room);
     let received = tokio::select! {
-        received = async {
-            tokio::try_join!(
-                pass_on(&mut stream, first, chunks, &service.master.metrics),
-                write(&service.uploads, room, incoming, inbox),
-            )
-        } => received,
+        received = come_in(&mut stream, first, incoming, at, &service.master.metrics) => received,
         () = place.lost() => return Err(replaced()),
     };
     let staging = match received {
-        Ok(((), staging)) => staging,
+        Ok(staging) => staging,
         Err(Problem::ForNow(problem)) => {
             // Perhaps it was room that was missing.
             room.found_full();
@@ -250,6 +246,22 @@ async fn next(stream: &mut impl Chunks) -> Result<Option<UploadChunk>, Status> {
         ))
     })?;
     Ok(chunk.transpose()?.map(UploadChunk::from_wire).transpose()?)
+}
+
+/// All chunks of a stream, written as they come; `None` if there are no files.
+async fn come_in(
+    stream: &mut impl Chunks,
+    first: UploadChunk,
+    incoming: Incoming,
+    (places, room): (&Places, &Room),
+    metrics: &Metrics,
+) -> Result<Option<Box<Staging>>, Problem> {
+    let (chunks, inbox) = mpsc::channel(CHUNKS_AHEAD);
+    let ((), staging) = tokio::try_join!(
+        pass_on(stream, first, chunks, metrics),
+        write(places, room, incoming, inbox),
+    )?;
+    Ok(staging)
 }
 
 /// Hands every chunk to the writer; fails if the stream breaks, so that nothing of it is kept.

@@ -8,8 +8,8 @@ use cloudai_model::{
     record::{FilesRecord, Record, Removal, RemovedRecord},
 };
 use cloudai_operator::{
-    DownloadFailure, DownloadProgress, Downloaded, FilesFailure, OpenFiles, ReadFailure,
-    RemoveFilesFailure, TaskFiles,
+    DownloadFailure, DownloadProgress, Downloaded, FilesFailure, OpenFiles, RemoveFilesFailure,
+    TaskFiles,
 };
 use tokio::sync::watch;
 use tracing::warn;

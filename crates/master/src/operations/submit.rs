@@ -22,7 +22,7 @@ impl Master {
         let _turn = self.submit_keys.turn(&spec.user, &key).await;
         let known = self.submitted_under(&spec.user, &key).await;
         match known.inspect_err(|failure| self.count(failure))?.first() {
-            Some(known) => Ok(self.as_it_stands(known).await?),
+            Some(known) => self.as_it_stands(known).await,
             None => self.take_spec_in(task, spec).await,
         }
     }

@@ -74,3 +74,50 @@ impl Master {
         Ok(lasting.into_iter().map(|one| one.task).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn key(key: &str) -> SubmitKey {
+        SubmitKey {
+            key: key.to_owned(),
+            body: [7; 32],
+            index: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn who_comes_second_under_a_key_waits_for_the_first_and_nobody_else_does() {
+        let (keys, ann, bob) = (
+            SubmitKeys::default(),
+            "ann".parse().unwrap(),
+            "bob".parse().unwrap(),
+        );
+        let (nightly, weekly) = (key("nightly"), key("weekly"));
+        let first = keys.turn(&ann, &nightly).await;
+        let mut second = pin!(keys.turn(&ann, &nightly));
+        assert!(second.as_mut().now_or_never().is_none());
+        assert!(keys.turn(&ann, &weekly).now_or_never().is_some());
+        assert!(keys.turn(&bob, &nightly).now_or_never().is_some());
+        drop(first);
+        assert!(second.now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn keys_that_nobody_holds_are_let_go() {
+        let (keys, ann): (SubmitKeys, UserName) = (SubmitKeys::default(), "ann".parse().unwrap());
+        let held = keys.turn(&ann, &key("held")).await;
+        for number in 0..2 * TIDY_BEYOND {
+            drop(keys.turn(&ann, &key(&number.to_string())).await);
+        }
+        assert!(keys.0.lock().unwrap().len() <= TIDY_BEYOND + 1);
+        let again = key("held");
+        assert!(keys.turn(&ann, &again).now_or_never().is_none());
+        drop(held);
+    }
+}

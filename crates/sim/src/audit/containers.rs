@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cloudai_model::{AttemptId, Capacity, Exit, Grant};
+use cloudai_model::{AttemptId, Capacity, Exit, Grant, Phase};
 
 use super::{
     Seen,
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     engine::{EndCause, RawEnd},
     plan::{FaultKind, Plan, What},
-    wire::{FromWorker, ToWorker},
+    wire::{FromWorker, ToMaster, ToWorker},
 };
 
 type Place = (usize, AttemptId);
@@ -21,23 +21,36 @@ type Place = (usize, AttemptId);
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Containers {
+    /// What each worker offers that runs.
     offers: Vec<Capacity>,
-    /// Workers whose disk may refuse to take why a container is stopped. One that is killed then takes
-    /// the end by a stop's signal for a failure: known, and better than not to stop it.
-    forgetful: BTreeSet<usize>,
+    /// What each offered when it wrote down that it takes an attempt. One that comes back smaller keeps
+    /// what it has taken.
+    taken_under: BTreeMap<Place, Capacity>,
+    /// Workers whose disk may refuse to take why a container is stopped, and from when on. One that is
+    /// killed then takes the end by a stop's signal for a failure: known, and better than not to stop it.
+    forgetful: BTreeMap<usize, u64>,
     /// Attempts that were given to a worker before it lost its disk or its containers: what became of
     /// them it can't know.
     forgotten: BTreeSet<Place>,
-    /// Workers whose engine fails now and then: what a worker did not hear of, it stops.
-    failing: BTreeSet<usize>,
-    /// Tasks whose containers take more disk than they were given, somewhere.
-    overflowing: bool,
+    /// Workers whose engine fails now and then, and from when on: what a worker did not hear of, it
+    /// stops.
+    failing: BTreeMap<usize, u64>,
+    /// Tasks, by name, whose containers take more disk than they were given after so long.
+    overflowing: BTreeMap<String, u64>,
+    /// Attempts of those, and after how long.
+    may_overflow: BTreeMap<Place, u64>,
+    /// From when on their containers take too much.
+    overflows_from: BTreeMap<Place, u64>,
+    /// Attempts whose worker has said that their containers run: it has heard of their start.
+    heard_running: BTreeSet<Place>,
     grants: BTreeMap<Place, Grant>,
     started: BTreeSet<Place>,
     running: BTreeSet<Place>,
     ends: BTreeMap<Place, RawEnd>,
     /// What may be stopped, and why it may.
     to_stop: BTreeSet<Place>,
+    /// Those that were stopped while the disk refused to take why.
+    forgotten_stops: BTreeSet<Place>,
     /// Its worker has answered that it won't run.
     cancelled: BTreeSet<Place>,
     /// Containers that outlived the disk that knew them.
@@ -52,15 +65,32 @@ fn storage_apart(grant: &Grant) -> Grant {
     }
 }
 
+/// How a command that ended by itself ended, in the words of the contract.
+fn exit_of(end: &RawEnd) -> Exit {
+    let signal = i32::try_from(end.exit_code - 128).unwrap_or(0);
+    match (end.oom_killed, signal) {
+        (true, _) => Exit::OutOfMemory,
+        (false, 1..=64) => Exit::Signalled(signal),
+        (false, _) => Exit::Exited(i32::try_from(end.exit_code).unwrap_or(i32::MAX)),
+    }
+}
+
 impl Containers {
     pub(super) fn new(plan: &Plan) -> Self {
         let faults = plan.items.iter().filter_map(|item| match &item.what {
-            What::Fault(fault) => Some(fault),
+            What::Fault(fault) => Some((item.at_ms, fault)),
             _ => None,
         });
-        let disk_errors = faults
-            .clone()
-            .filter(|fault| fault.kind == FaultKind::DiskErrors);
+        let begin = |kinds: &[FaultKind]| {
+            let mut first = BTreeMap::new();
+            for (at_ms, fault) in faults.clone() {
+                if let Some(worker) = fault.worker.filter(|_| kinds.contains(&fault.kind)) {
+                    let known = first.entry(worker).or_insert(at_ms);
+                    *known = at_ms.min(*known);
+                }
+            }
+            first
+        };
         let engine_faults = [
             FaultKind::EngineAway,
             FaultKind::EngineStop,
@@ -68,17 +98,19 @@ impl Containers {
             FaultKind::MachineCrash,
             FaultKind::DiskErrors,
         ];
-        let failing = faults.filter(|fault| engine_faults.contains(&fault.kind));
-        let mut tasks = plan.tasks();
+        let overflowing = plan.tasks().filter_map(|task| {
+            let after_ms = task.does.overflows_after_ms?;
+            Some((format!("t{}", task.task), after_ms))
+        });
         Self {
             offers: plan
                 .workers
                 .iter()
                 .map(crate::plan::Offer::capacity)
                 .collect(),
-            forgetful: disk_errors.filter_map(|fault| fault.worker).collect(),
-            failing: failing.filter_map(|fault| fault.worker).collect(),
-            overflowing: tasks.any(|task| task.does.overflows_after_ms.is_some()),
+            forgetful: begin(&[FaultKind::DiskErrors]),
+            failing: begin(&engine_faults),
+            overflowing: overflowing.collect(),
             ..Self::default()
         }
     }
@@ -92,18 +124,39 @@ impl Containers {
             return false;
         };
         let by_stop = end.cause == EndCause::Stop && end.is_by_stop_signal();
-        let known = end.cause == EndCause::Itself || (by_stop && self.forgetful.contains(index));
-        known && end.exit() == *exit
+        let forgotten = by_stop && self.forgotten_stops.contains(&(*index, attempt.clone()));
+        let known = end.cause == EndCause::Itself || forgotten;
+        known && exit_of(end) == *exit
     }
 
-    pub(super) fn see(&mut self, seen: &Seen<'_>) -> Result<(), Violation> {
+    pub(super) fn see(&mut self, now_ms: u64, seen: &Seen<'_>) -> Result<(), Violation> {
         match seen {
             Seen::SentToWorker {
                 worker,
-                request: ToWorker::Assign { attempt, grant, .. },
+                request:
+                    ToWorker::Assign {
+                        attempt,
+                        grant,
+                        spec,
+                        ..
+                    },
             } => {
-                self.grants
-                    .insert((*worker, attempt.clone()), grant.clone());
+                let place = (*worker, attempt.clone());
+                if let Some(after_ms) = self.overflowing.get(&spec.name) {
+                    self.may_overflow.insert(place.clone(), *after_ms);
+                }
+                self.grants.insert(place, grant.clone());
+            }
+            Seen::SentToMaster {
+                worker,
+                request:
+                    ToMaster::Progress {
+                        attempt,
+                        phase: Phase::Running,
+                        ..
+                    },
+            } => {
+                self.heard_running.insert((*worker, attempt.clone()));
             }
             Seen::ArrivedAtWorker { worker, request } => self.arrived(*worker, request),
             Seen::AnsweredByWorker {
@@ -117,6 +170,12 @@ impl Containers {
                 let running = self.grants.keys().filter(|(at, _)| at == worker);
                 let running: Vec<_> = running.cloned().collect();
                 self.to_stop.extend(running);
+            }
+            Seen::WorkerStarts { worker, capacity } => self.offers[*worker] = **capacity,
+            Seen::SpoolFlushed { worker, record } => {
+                let place = (*worker, record.attempt().clone());
+                let offer = self.offers[*worker];
+                self.taken_under.entry(place).or_insert(offer);
             }
             Seen::DiskLost { worker } => self.disk_lost(*worker),
             // That one was started is flushed nowhere but in the engine.
@@ -137,15 +196,25 @@ impl Containers {
                     format!("{attempt} on w{worker}")
                 })?;
             }
-            Seen::ContainerStarted { worker, attempt } => return self.begins(*worker, attempt),
+            Seen::ContainerStarted { worker, attempt } => {
+                return self.begins(now_ms, *worker, attempt);
+            }
             Seen::ContainerStopAsked { worker, attempt } => {
-                return self.may_stop(*worker, attempt);
+                let place = (*worker, (*attempt).clone());
+                if self
+                    .forgetful
+                    .get(worker)
+                    .is_some_and(|at_ms| *at_ms <= now_ms)
+                {
+                    self.forgotten_stops.insert(place);
+                }
+                return self.may_stop(now_ms, *worker, attempt);
             }
             Seen::ContainerEnded {
                 worker,
                 attempt,
                 end,
-            } => return self.ended(*worker, attempt, end),
+            } => return self.ended(now_ms, *worker, attempt, end),
             _ => {}
         }
         Ok(())
@@ -187,8 +256,12 @@ impl Containers {
         self.forgotten.extend(given);
     }
 
-    fn begins(&mut self, worker: usize, attempt: &AttemptId) -> Result<(), Violation> {
+    fn begins(&mut self, now_ms: u64, worker: usize, attempt: &AttemptId) -> Result<(), Violation> {
         let place = (worker, attempt.clone());
+        if let Some(after_ms) = self.may_overflow.get(&place) {
+            let from_ms = now_ms + after_ms;
+            self.overflows_from.insert(place.clone(), from_ms);
+        }
         let first = self.started.insert(place.clone());
         let forgotten = self.forgotten.contains(&place);
         ensure(first || forgotten, Kind::StartedTwice, || {
@@ -202,30 +275,43 @@ impl Containers {
                 sum.add(&grant.clone());
             }
         }
+        let place = (worker, attempt.clone());
         let offer = &self.offers[worker];
-        let grant = self.grants.get(&(worker, attempt.clone()));
-        let fits = grant.is_none_or(|grant| sum.has_room_for(&storage_apart(grant), offer));
+        let grant = self.grants.get(&place).map(storage_apart);
+        // Others may have been given to it since it offers more again.
+        let mut offers = self.taken_under.get(&place).into_iter().chain([offer]);
+        let fits = grant.is_none_or(|grant| offers.any(|it| sum.has_room_for(&grant, it)));
         ensure(fits, Kind::MachineOvercommitted, || {
             format!("with {attempt} w{worker} runs {sum:?} and has {offer:?}")
         })
     }
 
-    fn may_stop(&self, worker: usize, attempt: &AttemptId) -> Result<(), Violation> {
-        let asked = self.to_stop.contains(&(worker, attempt.clone()))
-            || self.failing.contains(&worker)
-            || self.overflowing;
-        ensure(asked, Kind::StoppedUnasked, || {
+    /// Why a container may be stopped: somebody asked for it, it takes more disk than it was given, or
+    /// its worker never heard of its start.
+    fn may_stop(&self, now_ms: u64, worker: usize, attempt: &AttemptId) -> Result<(), Violation> {
+        let place = (worker, attempt.clone());
+        let begun = |from: Option<&u64>| from.is_some_and(|from_ms| *from_ms <= now_ms);
+        let asked = self.to_stop.contains(&place);
+        let overflows = begun(self.overflows_from.get(&place));
+        let unheard = !self.heard_running.contains(&place) && begun(self.failing.get(&worker));
+        ensure(asked || overflows || unheard, Kind::StoppedUnasked, || {
             format!("{attempt} on w{worker}")
         })
     }
 
-    fn ended(&mut self, worker: usize, attempt: &AttemptId, end: &RawEnd) -> Result<(), Violation> {
+    fn ended(
+        &mut self,
+        now_ms: u64,
+        worker: usize,
+        attempt: &AttemptId,
+        end: &RawEnd,
+    ) -> Result<(), Violation> {
         let place = (worker, attempt.clone());
         self.running.remove(&place);
         self.orphans.remove(&place);
         self.ends.insert(place, end.clone());
         match end.cause {
-            EndCause::Removal => self.may_stop(worker, attempt),
+            EndCause::Removal => self.may_stop(now_ms, worker, attempt),
             EndCause::Itself | EndCause::Stop | EndCause::Machine => Ok(()),
         }
     }

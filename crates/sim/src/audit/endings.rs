@@ -10,13 +10,11 @@ use cloudai_model::{
 use super::{
     Seen,
     containers::Containers,
+    given_up::GivenUp,
     ledger::Ledger,
     violation::{Kind, Violation, ensure},
 };
-use crate::wire::ToMaster;
-
-/// After so many failures of machines under it a task is given up.
-const MACHINE_FAILURE_LIMIT: usize = 5;
+use crate::{plan::Plan, wire::ToMaster};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -24,9 +22,27 @@ pub(super) struct Endings {
     cancels_asked: BTreeSet<TaskId>,
     /// What arrived of each attempt, by worker.
     reports: BTreeMap<AttemptId, Vec<(usize, AttemptReport)>>,
+    /// The names of tasks that leave files.
+    leave_files: BTreeSet<String>,
+    /// Attempts whose files are in the store.
+    files: BTreeSet<AttemptId>,
 }
 
 impl Endings {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let leave_files = plan.tasks().filter(|task| task.does.leaves_files);
+        Self {
+            leave_files: leave_files.map(|task| format!("t{}", task.task)).collect(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn take_in(&mut self, record: &Record) {
+        if let Record::Files(files) = record {
+            self.files.insert(files.attempt.clone());
+        }
+    }
+
     pub(super) fn see(&mut self, seen: &Seen<'_>) {
         match seen {
             Seen::CancelAsked(task) => drop(self.cancels_asked.insert((*task).clone())),
@@ -45,6 +61,7 @@ impl Endings {
         &self,
         ledger: &Ledger,
         containers: &Containers,
+        given_up: &GivenUp,
         record: &Record,
     ) -> Result<(), Violation> {
         match record {
@@ -52,7 +69,7 @@ impl Endings {
             Record::Assignment(assignment) if assignment.ended.is_none() => {
                 check_assignment(ledger, assignment)
             }
-            Record::Result(result) => self.check_result(ledger, containers, result),
+            Record::Result(result) => self.check_result(ledger, containers, given_up, result),
             _ => Ok(()),
         }
     }
@@ -90,6 +107,7 @@ impl Endings {
         &self,
         ledger: &Ledger,
         containers: &Containers,
+        given_up: &GivenUp,
         result: &ResultRecord,
     ) -> Result<(), Violation> {
         let (attempt, task) = (&result.attempt, &result.attempt.task);
@@ -104,7 +122,7 @@ impl Endings {
             let of = self.reports.get(attempt).into_iter().flatten();
             let name = result.worker.as_ref().map(ToString::to_string);
             let reported = of.into_iter().any(|(worker, report)| {
-                let by = crate::plan::Plan::worker_name(*worker);
+                let by = Plan::worker_name(*worker);
                 Some(by) == name && report.end == *end
             });
             ensure(reported, Kind::SupersededCounted, || {
@@ -118,9 +136,16 @@ impl Endings {
                 let success = exit.is_some_and(Exit::is_success);
                 ensure(success, Kind::WrongResult, || {
                     format!("{attempt} is completed by {exit:?}")
-                })
+                })?;
+                let leaves = self.leave_files.contains(&known.spec.name);
+                let said = leaves && result.files.is_complete();
+                ensure(
+                    !said || self.files.contains(attempt),
+                    Kind::FilesLost,
+                    || format!("{attempt} is completed with files that are not here"),
+                )
             }
-            TaskStatus::Failed => check_failure(ledger, result, exit),
+            TaskStatus::Failed => check_failure(ledger, given_up, result, exit),
             _ => Ok(()),
         }
     }
@@ -166,6 +191,7 @@ fn check_truth(
 
 fn check_failure(
     ledger: &Ledger,
+    given_up: &GivenUp,
     result: &ResultRecord,
     exit: Option<&Exit>,
 ) -> Result<(), Violation> {
@@ -174,7 +200,8 @@ fn check_failure(
     };
     let state = &known.state;
     let own = exit.filter(|exit| is_own_failure(exit));
-    let given_up = state.taken_down.len() >= MACHINE_FAILURE_LIMIT;
+    // That it was time for a time-out, `time_outs.rs` has checked.
+    let given_up = given_up.may_give_up(&result.attempt.task);
     let cause = own.is_some() || state.time_out.is_some() || given_up;
     ensure(cause, Kind::FailedWithoutCause, || {
         format!("{}: {}", result.attempt, result.reason)

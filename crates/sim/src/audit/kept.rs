@@ -1,13 +1,14 @@
 //! Accepted means kept, and nothing is said or sent before it is in the store.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cloudai_core::{CancelOutcome, Reported};
-use cloudai_model::{Phase, TaskId, TaskStatus};
+use cloudai_model::{AttemptId, Phase, TaskId, TaskStatus, WorkerId, record::Record};
 
 use super::{
     Seen, Told,
     ledger::Ledger,
+    promises::Promises,
     violation::{Kind, Violation, ensure},
 };
 use crate::{
@@ -19,23 +20,86 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     answered: BTreeSet<TaskId>,
+    /// When workers were taken out of the cluster.
+    removed_ms: BTreeMap<WorkerId, u64>,
+    /// Whether the master's core knows that its disk is full.
+    disk_is_full: bool,
 }
 
 impl Kept {
-    pub(super) fn see(&mut self, ledger: &Ledger, seen: &Seen<'_>) -> Result<(), Violation> {
+    pub(super) fn see(
+        &mut self,
+        ledger: &Ledger,
+        promises: &Promises,
+        seen: &Seen<'_>,
+    ) -> Result<(), Violation> {
         match seen {
             Seen::SentToWorker { worker, request } => sent(ledger, *worker, request),
             Seen::AnsweredByMaster {
                 worker,
                 request,
                 answer,
-            } => answered(ledger, *worker, request, answer),
-            Seen::UserTold(told) => self.told(ledger, told),
+                arrived_ms,
+            } => {
+                self.check_let_in(ledger, *worker, *arrived_ms, answer)?;
+                answered(ledger, *worker, request, answer)
+            }
+            Seen::DiskIsFull(is_full) => {
+                self.disk_is_full = *is_full;
+                Ok(())
+            }
+            Seen::MasterGone => {
+                self.disk_is_full = false;
+                Ok(())
+            }
+            Seen::Decided(record) => self.decided(record),
+            Seen::UserTold(told) => self.told(ledger, promises, told),
             _ => Ok(()),
         }
     }
 
-    fn told(&mut self, ledger: &Ledger, told: &Told) -> Result<(), Violation> {
+    pub(super) fn take_in(&mut self, now_ms: u64, record: &Record) {
+        if let Record::WorkerRemoved(worker) = record {
+            self.removed_ms.insert(worker.clone(), now_ms);
+        }
+    }
+
+    /// Who is welcomed is registered, or was when its call came.
+    fn check_let_in(
+        &self,
+        ledger: &Ledger,
+        worker: usize,
+        arrived_ms: u64,
+        answer: &FromMaster,
+    ) -> Result<(), Violation> {
+        let let_in = matches!(
+            answer,
+            FromMaster::Welcome { .. } | FromMaster::HeartbeatTaken { .. }
+        );
+        let name = Plan::worker_name(worker);
+        let registered = ledger.workers.keys().any(|id| id.as_str() == name);
+        let mut removed = self.removed_ms.iter();
+        let removed = removed.find(|(id, _)| id.as_str() == name);
+        let was = removed.is_some_and(|(_, at_ms)| *at_ms >= arrived_ms);
+        ensure(!let_in || registered || was, Kind::StrangerLetIn, || {
+            format!("{name}, which is not registered: {answer:?}")
+        })
+    }
+
+    /// With a full disk no new task is taken, and none is placed.
+    fn decided(&self, record: &Record) -> Result<(), Violation> {
+        let new = match record {
+            Record::TaskAdded(task) => Some(task.task.to_string()),
+            Record::Assignment(given) if given.ended.is_none() => Some(given.attempt.to_string()),
+            _ => None,
+        };
+        match new.filter(|_| self.disk_is_full) {
+            Some(what) => Err(Violation::new(Kind::TakenWhileFull, what)),
+            None => Ok(()),
+        }
+    }
+
+    fn told(&mut self, ledger: &Ledger, promises: &Promises, told: &Told) -> Result<(), Violation> {
         let untrue = || format!("{told:?}");
         match told {
             Told::Submitted(task) => {
@@ -52,7 +116,11 @@ impl Kept {
                 let holds = match outcome {
                     CancelOutcome::Cancelled => state.status == TaskStatus::Cancelled,
                     CancelOutcome::Stopping(_) => state.cancel_requested || state.status.is_final(),
-                    CancelOutcome::AlreadyEnded => true,
+                    // Its container has ended by itself: its worker has said so.
+                    CancelOutcome::AlreadyEnded => {
+                        let last = AttemptId::new(task.clone(), state.attempt);
+                        state.status.is_final() || promises.has_exited(&last)
+                    }
                 };
                 ensure(holds, Kind::AnswerNotTrue, untrue)
             }

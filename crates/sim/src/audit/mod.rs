@@ -6,11 +6,15 @@
 
 mod containers;
 mod endings;
+mod given_up;
 mod kept;
 mod ledger;
 mod lost_workers;
 mod outbox;
 mod promises;
+#[cfg(test)]
+mod tests;
+mod time_outs;
 mod users;
 mod violation;
 
@@ -18,7 +22,8 @@ use std::collections::BTreeSet;
 
 use cloudai_core::CancelOutcome;
 use cloudai_model::{
-    AttemptId, TaskChange, TaskId, TaskStatus, UserLimits, UserName, WorkerId, record::Record,
+    AttemptId, Capacity, TaskChange, TaskId, TaskStatus, UserLimits, UserName, WorkerId,
+    record::Record,
 };
 use cloudai_worker_core::SpoolRecord;
 
@@ -26,11 +31,13 @@ pub(crate) use users::BATCH_LABEL;
 pub use violation::{Kind, Promise, Violation};
 
 use self::{
-    containers::Containers, endings::Endings, kept::Kept, ledger::Ledger,
-    lost_workers::LostWorkers, outbox::Outbox, promises::Promises, users::Users,
+    containers::Containers, endings::Endings, given_up::GivenUp, kept::Kept, ledger::Ledger,
+    lost_workers::LostWorkers, outbox::Outbox, promises::Promises, time_outs::TimeOuts,
+    users::Users,
 };
 use crate::{
     engine::RawEnd,
+    network::CallError,
     plan::Plan,
     store::TableError,
     wire::{FromMaster, FromWorker, ToMaster, ToWorker},
@@ -39,6 +46,14 @@ use crate::{
 /// What the auditor sees.
 #[derive(Debug, Clone, Copy)]
 pub enum Seen<'a> {
+    /// The master is going to write this: its core has just said so.
+    Decided(&'a Record),
+    /// A commit is under way.
+    CommitBegins,
+    /// It is done, however often it was tried.
+    CommitIsOver,
+    /// The master's core has been told that its disk is full, or is not any more.
+    DiskIsFull(bool),
     /// A batch is in the store from now on.
     Flushed(&'a [Record]),
     /// The store refuses a batch.
@@ -47,6 +62,10 @@ pub enum Seen<'a> {
     MasterGone,
     /// The master has read its store.
     MasterReady,
+    /// The master's process is stopped, as by SIGSTOP.
+    MasterStandsStill,
+    /// It goes on.
+    MasterGoesOn,
     /// Another second has passed; whether anything keeps the master from noticing.
     Second {
         /// It is down or stands still, or its store doesn't write.
@@ -75,6 +94,22 @@ pub enum Seen<'a> {
         /// What it says.
         answer: &'a FromWorker,
     },
+    /// What came of a call of the master, as it hears it.
+    HeardFromWorker {
+        /// Whom it called.
+        worker: usize,
+        /// With what.
+        request: &'a ToWorker,
+        /// The answer, or why there is none.
+        answer: &'a Result<FromWorker, CallError>,
+    },
+    /// A worker has sent something.
+    SentToMaster {
+        /// Who.
+        worker: usize,
+        /// What.
+        request: &'a ToMaster,
+    },
     /// Something of a worker's has arrived.
     ArrivedAtMaster {
         /// Whose.
@@ -88,6 +123,8 @@ pub enum Seen<'a> {
         worker: usize,
         /// To what.
         request: &'a ToMaster,
+        /// When that arrived.
+        arrived_ms: u64,
         /// What it says.
         answer: &'a FromMaster,
     },
@@ -101,6 +138,13 @@ pub enum Seen<'a> {
     ShutDown {
         /// Which.
         worker: usize,
+    },
+    /// A worker's program starts.
+    WorkerStarts {
+        /// Which.
+        worker: usize,
+        /// What it offers.
+        capacity: &'a Capacity,
     },
     /// A record is on a worker's disk.
     SpoolFlushed {
@@ -169,6 +213,8 @@ pub enum Seen<'a> {
         worker: usize,
         /// Of which attempt.
         attempt: &'a AttemptId,
+        /// By its worker; else by somebody, or with its disk.
+        by_worker: bool,
     },
     /// A worker takes a container for nobody's.
     OrphanFound {
@@ -177,6 +223,8 @@ pub enum Seen<'a> {
         /// Of which attempt.
         attempt: &'a AttemptId,
     },
+    /// A core has answered a call that has its answer already.
+    AnsweredTwice,
     /// With all faults over, something has not come to rest.
     Restless(&'a Violation),
 }
@@ -212,6 +260,8 @@ pub struct Auditor {
     outbox: Outbox,
     lost_workers: LostWorkers,
     users: Users,
+    given_up: GivenUp,
+    time_outs: TimeOuts,
 }
 
 impl Auditor {
@@ -221,12 +271,14 @@ impl Auditor {
         Self {
             ledger: Ledger::default(),
             kept: Kept::default(),
-            endings: Endings::default(),
+            endings: Endings::new(plan),
             promises: Promises::default(),
             containers: Containers::new(plan),
             outbox: Outbox::default(),
             lost_workers: LostWorkers::default(),
             users: Users::default(),
+            given_up: GivenUp::default(),
+            time_outs: TimeOuts::new(plan),
         }
     }
 
@@ -236,19 +288,25 @@ impl Auditor {
     /// The first thing that is amiss with it.
     pub fn see(&mut self, now_ms: u64, seen: &Seen<'_>) -> Result<(), Violation> {
         match seen {
-            Seen::Flushed(batch) => return self.flushed(batch),
+            Seen::Flushed(batch) => return self.flushed(now_ms, batch),
             Seen::StoreRefused(error) => {
                 return Err(Violation::new(Kind::StoreRefused, error.to_string()));
+            }
+            Seen::AnsweredTwice => {
+                let what = "a call that has its answer already";
+                return Err(Violation::new(Kind::AnsweredTwice, what));
             }
             Seen::Restless(violation) => return Err((*violation).clone()),
             _ => {}
         }
-        self.kept.see(&self.ledger, seen)?;
+        self.kept.see(&self.ledger, &self.promises, seen)?;
         self.endings.see(seen);
         self.users.see(seen);
-        self.promises.see(&self.ledger, seen);
-        self.containers.see(seen)?;
+        self.promises.see(&self.ledger, seen)?;
+        self.containers.see(now_ms, seen)?;
         self.outbox.see(seen)?;
+        self.given_up.see(&self.ledger, now_ms, seen)?;
+        self.time_outs.see(&self.ledger, now_ms, seen)?;
         self.lost_workers.see(&self.ledger, now_ms, seen)
     }
 
@@ -258,12 +316,15 @@ impl Auditor {
         self.ledger.status_changes.clone()
     }
 
-    fn flushed(&mut self, batch: &[Record]) -> Result<(), Violation> {
+    fn flushed(&mut self, now_ms: u64, batch: &[Record]) -> Result<(), Violation> {
         for record in batch {
             self.ledger.check(record)?;
-            self.endings.check(&self.ledger, &self.containers, record)?;
+            self.endings
+                .check(&self.ledger, &self.containers, &self.given_up, record)?;
             self.promises.check(&self.ledger, record)?;
             self.users.check(&self.ledger, &self.promises, record)?;
+            self.endings.take_in(record);
+            self.kept.take_in(now_ms, record);
             self.ledger.take_in(record);
         }
         Users::check_flush(batch)?;

@@ -20,13 +20,32 @@ pub(super) struct Outbox {
     accepted: BTreeSet<Place>,
     /// The master has said that it has the report, or wants none.
     settled: BTreeSet<Place>,
+    /// Their end is on disk.
+    ended: BTreeSet<Place>,
+    /// Containers that are nobody's.
+    orphans: BTreeSet<Place>,
 }
 
 impl Outbox {
     pub(super) fn see(&mut self, seen: &Seen<'_>) -> Result<(), Violation> {
         match seen {
             Seen::SpoolFlushed { worker, record } => {
-                self.on_disk.insert((*worker, record.attempt().clone()));
+                let place = (*worker, record.attempt().clone());
+                if record.end.is_some() {
+                    self.ended.insert(place.clone());
+                }
+                self.on_disk.insert(place);
+            }
+            Seen::ContainerRemoved {
+                worker,
+                attempt,
+                by_worker: true,
+            } => {
+                let place = (*worker, (*attempt).clone());
+                let may_go = self.ended.contains(&place) || self.orphans.contains(&place);
+                return ensure(may_go, Kind::RemovedTooSoon, || {
+                    format!("{attempt} on w{worker}")
+                });
             }
             Seen::DiskLost { worker } => {
                 self.on_disk.retain(|(at, _)| at != worker);
@@ -59,6 +78,7 @@ impl Outbox {
                 worker,
                 request,
                 answer: FromMaster::Heard(reported),
+                ..
             } => {
                 let settles = match request {
                     ToMaster::Report { .. } => true,
@@ -68,6 +88,15 @@ impl Outbox {
                 if let Some(attempt) = request.attempt().filter(|_| settles) {
                     self.settled.insert((*worker, attempt.clone()));
                 }
+            }
+            Seen::OrphanFound { worker, attempt } => {
+                let place = (*worker, (*attempt).clone());
+                let owed = self.accepted.contains(&place) && !self.settled.contains(&place);
+                let held = self.on_disk.contains(&place) || owed;
+                self.orphans.insert(place);
+                return ensure(!held, Kind::OrphanIsHeld, || {
+                    format!("{attempt} on w{worker}")
+                });
             }
             Seen::SpoolDeleted { worker, attempt } => {
                 let place = (*worker, (*attempt).clone());

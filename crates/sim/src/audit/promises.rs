@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cloudai_core::Hello;
 use cloudai_model::{
     AttemptId, Capacity, Grant, Phase, WorkerId,
     record::{AssignmentRecord, Record},
@@ -14,20 +15,83 @@ use super::{
     ledger::Ledger,
     violation::{Kind, Violation, ensure},
 };
-use crate::wire::ToMaster;
+use crate::{
+    plan::Plan,
+    wire::{FromMaster, ToMaster},
+};
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Promises {
     /// Attempts whose container has ended, as far as the master was told: they need no compute.
     exited: BTreeSet<AttemptId>,
+    offers: BTreeMap<usize, Offered>,
+}
+
+/// What a worker offers, as far as it has said so.
+#[derive(Debug, Default)]
+struct Offered {
+    /// The last hello that was welcomed: of which start of its program, and what it offered.
+    welcomed: Option<Hello>,
+    /// Those that have come since and have no answer yet.
+    since: Vec<Hello>,
 }
 
 impl Promises {
-    pub(super) fn see(&mut self, ledger: &Ledger, seen: &Seen<'_>) {
-        let Seen::ArrivedAtMaster { request, .. } = seen else {
-            return;
-        };
+    pub(super) fn see(&mut self, ledger: &Ledger, seen: &Seen<'_>) -> Result<(), Violation> {
+        match seen {
+            Seen::ArrivedAtMaster { worker, request } => {
+                if let ToMaster::Hello(hello) = request {
+                    let offered = self.offers.entry(*worker).or_default();
+                    offered.since.push(hello.clone());
+                }
+                self.arrived(ledger, request);
+                Ok(())
+            }
+            Seen::AnsweredByMaster {
+                worker,
+                request,
+                answer,
+                ..
+            } => self.answered(*worker, request, answer),
+            _ => Ok(()),
+        }
+    }
+
+    fn answered(
+        &mut self,
+        worker: usize,
+        request: &ToMaster,
+        answer: &FromMaster,
+    ) -> Result<(), Violation> {
+        let offered = self.offers.entry(worker).or_default();
+        match (request, answer) {
+            (ToMaster::Hello(hello), FromMaster::Welcome { .. }) => {
+                let this = offered.since.iter().position(|known| known == hello);
+                if let Some(this) = this {
+                    offered.since.drain(..=this);
+                }
+                offered.welcomed = Some(hello.clone());
+                Ok(())
+            }
+            (
+                ToMaster::Heartbeat(heartbeat),
+                FromMaster::HeartbeatTaken {
+                    register_again: false,
+                },
+            ) => {
+                let known = offered.welcomed.as_ref();
+                let known = known.and_then(|hello| hello.incarnation.as_ref());
+                let this = heartbeat.incarnation.as_ref();
+                ensure(known == this, Kind::OldOfferKept, || {
+                    format!("w{worker} is {this:?}, and was welcomed as {known:?}")
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn arrived(&mut self, ledger: &Ledger, request: &ToMaster) {
         let is_over = |phase: Phase| matches!(phase, Phase::Uploading | Phase::Done);
         match request {
             ToMaster::Progress { attempt, phase, .. } if is_over(*phase) => {
@@ -78,7 +142,8 @@ impl Promises {
         if target.is_some_and(|target| target.as_ref().is_some_and(|target| target != worker)) {
             return Err(wrong("its task names another worker"));
         }
-        let Some(capacity) = known.capacity else {
+        let offered = Plan::worker_index(worker.as_str()).and_then(|index| self.offers.get(&index));
+        let Some(offered) = offered else {
             return Err(wrong("its worker was never seen"));
         };
         let mut taken = Sum::default();
@@ -86,9 +151,11 @@ impl Promises {
         for open in self.open(ledger, worker) {
             taken.add(&open);
         }
-        let fits = taken.has_room_for(&assignment.grant, &capacity);
+        let mut offers = offered.welcomed.iter().chain(&offered.since);
+        let fits = offers.any(|hello| taken.has_room_for(&assignment.grant, &hello.capacity));
         ensure(fits, Kind::Oversubscribed, || {
-            format!("with {attempt} {worker} is to hold {taken:?} and offers {capacity:?}")
+            let offers = offered.welcomed.as_ref().map(|hello| hello.capacity);
+            format!("with {attempt} {worker} is to hold {taken:?} and offers {offers:?}")
         })
     }
 

@@ -15,6 +15,12 @@ pub enum Promise {
     NoMachineTwice,
     /// A dead worker's tasks run elsewhere, and it takes none of their retries.
     TimeNotWork,
+    /// Logs and files arrive whole, or the task says that they did not.
+    FilesArrive,
+    /// When something is missing it says so, and takes nothing new.
+    SaysWhatIsMissing,
+    /// No worker that is not registered.
+    NobodyGetsIn,
     /// Reservations, containers and records are cleaned up.
     NothingLeaks,
     /// Every effect leaves only after the records before it are flushed.
@@ -25,6 +31,8 @@ pub enum Promise {
     CancelsEnd,
     /// Users get what they asked for, and no more than they may have.
     AsAsked,
+    /// What may take only so long is ended then, and nothing else is.
+    LimitsHold,
     /// The core keeps its own rules.
     Sound,
 }
@@ -37,11 +45,15 @@ impl fmt::Display for Promise {
             Self::RestartsAreInvisible => "restarts are invisible to containers",
             Self::NoMachineTwice => "no machine is promised twice",
             Self::TimeNotWork => "a dead worker costs time, not work",
+            Self::FilesArrive => "logs and files arrive whole",
+            Self::SaysWhatIsMissing => "when something is missing it says so",
+            Self::NobodyGetsIn => "nobody gets in",
             Self::NothingLeaks => "nothing leaks",
             Self::PersistBeforeSend => "persist before send",
             Self::TableOfTransitions => "the table of transitions",
             Self::CancelsEnd => "cancels end",
             Self::AsAsked => "as asked, and no more than allowed",
+            Self::LimitsHold => "limits hold",
             Self::Sound => "the core keeps its own rules",
         })
     }
@@ -111,8 +123,18 @@ kinds!(
     RetryNotOwed of TimeNotWork,
     /// A task failed though it has a retry left for that.
     RetryNotTaken of TimeNotWork,
+    /// An attempt was given up, and nothing that came over the wire, nor its worker's silence, says why.
+    GivenUpUnduly of RestartsAreInvisible,
+    /// A task goes on under which as many machines failed as may.
+    MachineLimitPassed of TimeNotWork,
+    /// A task was timed out that has no such limit, or had not reached it.
+    TimedOutUnduly of LimitsHold,
+    /// A task's time is over, and it is neither stopped nor ended.
+    TimeOutMissed of LimitsHold,
     /// A worker is promised more than it offers.
     Oversubscribed of NoMachineTwice,
+    /// A worker is taken for an earlier start of it, which may have offered something else.
+    OldOfferKept of NoMachineTwice,
     /// More runs on a machine than it offers.
     MachineOvercommitted of NoMachineTwice,
     /// A task was given to a worker that drains, is not registered or is not the one that it names.
@@ -125,6 +147,8 @@ kinds!(
     StartedAfterCancel of CancelsEnd,
     /// A container was stopped, and nobody had asked for it.
     StoppedUnasked of RestartsAreInvisible,
+    /// A worker takes a container for nobody's whose attempt it has.
+    OrphanIsHeld of RestartsAreInvisible,
     /// A task was cancelled, or is said to be, and its user had not asked for it.
     CancelledUnasked of CancelsEnd,
     /// A task whose cancel was asked for was given to a worker.
@@ -135,6 +159,14 @@ kinds!(
     AnsweredOtherwise of OneEnding,
     /// A worker forgot an attempt that it owed a report of.
     ReportDropped of OneEnding,
+    /// A container was removed before its end was on its worker's disk.
+    RemovedTooSoon of FilesArrive,
+    /// A task is completed with all its files, and they are not in the store.
+    FilesLost of FilesArrive,
+    /// With its disk full the master took a new task, or gave one to a worker.
+    TakenWhileFull of SaysWhatIsMissing,
+    /// A worker was let in that is not registered.
+    StrangerLetIn of NobodyGetsIn,
     /// A worker is silent for longer than makes it lost, and has attempts still.
     LostWorkerKept of TimeNotWork,
     /// With all faults over, a task does not end.
@@ -149,6 +181,10 @@ kinds!(
     PlacedOnHold of AsAsked,
     /// Of tasks that were submitted at once only some are in the store.
     BatchTorn of AsAsked,
+    /// A user or admin asked for ten minutes, and never had an answer that helps.
+    AskedInVain of AcceptedMeansKept,
+    /// A core answers a call a second time.
+    AnsweredTwice of Sound,
     /// The store refuses a batch: it contradicts what was written before.
     StoreRefused of Sound,
     /// A core gave up.

@@ -66,7 +66,6 @@ pub struct Engine {
     /// The tasks whose image is here.
     images: RefCell<BTreeSet<u64>>,
     last_serial: Cell<u64>,
-    asked: Cell<u64>,
 }
 
 impl Engine {
@@ -101,6 +100,12 @@ impl World {
             && !self.conditions.is(FaultKind::EngineStop, Some(worker))
     }
 
+    fn away_bites(&self, worker: usize) {
+        if self.conditions.is(FaultKind::EngineAway, Some(worker)) {
+            self.bites(FaultKind::EngineAway);
+        }
+    }
+
     /// Asks an engine for something. `act` is done by the engine even if whoever asked dies.
     async fn ask_engine<T: 'static>(
         self: &Rc<Self>,
@@ -112,7 +117,6 @@ impl World {
         let engine = &self.workers[worker].engine;
         let about = attempt.map_or(0, |attempt| u64::from(attempt.number));
         let name = attempt.map_or_else(String::new, |attempt| attempt.task.to_string());
-        engine.asked.set(engine.asked.get() + 1);
         let mut chance = self.chance.of("engine").nth(worker as u64).of(what);
         chance = chance.of(&name).nth(about).nth(self.sim.now_ms());
         let slow = self
@@ -130,9 +134,16 @@ impl World {
             .process()
             .filter(|_| self.engine_answers(worker))
         else {
+            self.away_bites(worker);
             self.sim.sleep(1).await;
             return Err(EngineError::Unavailable);
         };
+        if slow > 1 {
+            self.bites(FaultKind::Slow);
+        }
+        if fails {
+            self.bites(FaultKind::EngineErrors);
+        }
         let (reply, replied) = oneshot();
         let world = self.clone();
         self.sim.spawn(&process, async move {
@@ -424,8 +435,11 @@ impl World {
             while let Some(container) = engine.of(&of) {
                 world.end_container(worker, &container, 137, false, EndCause::Removal);
                 engine.containers.borrow_mut().remove(&container.id);
-                let attempt = &container.id.attempt;
-                world.see(&Seen::ContainerRemoved { worker, attempt });
+                world.see(&Seen::ContainerRemoved {
+                    worker,
+                    attempt: &container.id.attempt,
+                    by_worker: true,
+                });
             }
             Ok(())
         };
@@ -448,8 +462,11 @@ impl World {
         engine.images.borrow_mut().clear();
         let lost = std::mem::take(&mut *engine.containers.borrow_mut());
         for id in lost.keys() {
-            let attempt = &id.attempt;
-            self.see(&Seen::ContainerRemoved { worker, attempt });
+            self.see(&Seen::ContainerRemoved {
+                worker,
+                attempt: &id.attempt,
+                by_worker: false,
+            });
         }
     }
 }

@@ -102,6 +102,11 @@ async fn call(
     let answer = world
         .call_worker(index, request.clone(), ANSWER_WITHIN_MS)
         .await;
+    world.see(&Seen::HeardFromWorker {
+        worker: index,
+        request: &request,
+        answer: &answer,
+    });
     world.note("master", || match &answer {
         Ok(answer) => format!("<- w{index} on {request}: {answer:?}"),
         Err(error) => format!("<- w{index} on {request}: {error}"),

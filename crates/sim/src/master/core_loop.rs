@@ -7,6 +7,7 @@ use cloudai_model::record::Record;
 
 use super::{MasterShell, Message};
 use crate::{
+    audit::Seen,
     bugs::Bug,
     plan::FaultKind,
     store::CommitError,
@@ -14,6 +15,11 @@ use crate::{
 };
 
 const TICK_MS: u64 = 250;
+/// A commit that takes longer keeps everybody waiting.
+const STUCK_MS: u64 = 1_000;
+/// Effects that may pile up behind a commit before inputs must wait: fewer than in the real program,
+/// as there are fewer tasks.
+const MOST_HELD_BACK: usize = 500;
 /// Inputs stepped through before the loop looks at its commit again.
 const STRIDE: usize = 512;
 /// How long one batch is tried before the process gives up.
@@ -33,6 +39,8 @@ struct Commit {
     done: Receiver<Result<(), CommitError>>,
     effects: Vec<Effect>,
     snapshot: Snapshot,
+    /// When it began.
+    since_ms: u64,
 }
 
 struct Loop {
@@ -97,11 +105,11 @@ impl Loop {
             let pause = world.sim.sleep(chance.between(1, 20));
             self.take_all_until(pause).await;
         }
+        world.see(&Seen::MasterReady);
         self.step(Input::Restored {
             highest_task_number: highest.task_number,
             highest_order: highest.order,
         });
-        world.see(&crate::audit::Seen::MasterReady);
     }
 
     /// While the store is being read, everybody is answered that it is.
@@ -120,8 +128,13 @@ impl Loop {
         let mut tick = Box::pin(world.sim.sleep(0));
         loop {
             self.start_commit();
+            let open = self.gathering.effects.len() < MOST_HELD_BACK;
+            let ticks = open && !self.is_stuck();
             let commit = finished(&mut self.commit);
-            let others = first(tick.as_mut(), inbox.recv());
+            // Who takes nothing in must not find that everybody is silent, either: the core forgives
+            // a gap.
+            let ticks = when(ticks, tick.as_mut());
+            let others = first(ticks, when(open, inbox.recv()));
             match first(commit, others).await {
                 First::One(Ok(())) => self.release(),
                 First::One(Err(failure)) => return failure,
@@ -150,7 +163,16 @@ impl Loop {
         if full != self.held_up {
             self.held_up = full;
             let why = full.then(|| "the master's disk is full".into());
+            let world = self.shell.world.clone();
+            // From the step on that tells of it, and until the one that tells that it is over.
+            if !full {
+                world.see(&Seen::DiskIsFull(false));
+            }
             self.step(Input::HoldUp(why));
+            if full {
+                world.bites(FaultKind::MasterDiskFull);
+                world.see(&Seen::DiskIsFull(true));
+            }
         }
     }
 
@@ -161,6 +183,7 @@ impl Loop {
                 self.last_call += 1;
                 let call = Call(self.last_call);
                 self.waiting.insert(call, reply);
+                self.shell.unanswered.set(self.waiting.len());
                 self.step(make(call));
             }
         }
@@ -174,6 +197,7 @@ impl Loop {
         for effect in effects {
             match effect {
                 Effect::Write(record) => {
+                    world.see(&Seen::Decided(&record));
                     self.remember_spec(&record);
                     self.gathering.records.push(record);
                 }
@@ -213,6 +237,8 @@ impl Loop {
         }
         let (told, done) = oneshot();
         let shell = self.shell.clone();
+        let since_ms = shell.world.sim.now_ms();
+        shell.world.see(&Seen::CommitBegins);
         self.shell.spawn(async move {
             told.send(commit(&shell, Rc::new(records)).await);
         });
@@ -220,11 +246,20 @@ impl Loop {
             done,
             effects,
             snapshot,
+            since_ms,
         });
+    }
+
+    /// Whether the store has kept everybody waiting: see the real loop.
+    fn is_stuck(&self) -> bool {
+        let now_ms = self.shell.world.sim.now_ms();
+        let commit = self.commit.as_ref();
+        commit.is_some_and(|commit| now_ms - commit.since_ms > STUCK_MS)
     }
 
     fn release(&mut self) {
         if let Some(commit) = self.commit.take() {
+            self.shell.world.see(&Seen::CommitIsOver);
             self.publish(commit.effects, commit.snapshot);
         }
     }
@@ -234,13 +269,24 @@ impl Loop {
         for effect in effects {
             match effect {
                 Effect::Answer(call, answer) => {
-                    if let Some(reply) = self.waiting.remove(&call) {
-                        reply.send(answer);
+                    let waits = self.waiting.remove(&call);
+                    self.shell.unanswered.set(self.waiting.len());
+                    match waits {
+                        Some(reply) => reply.send(answer),
+                        None => self.shell.world.see(&Seen::AnsweredTwice),
                     }
                 }
                 effect => self.shell.carry_out(effect),
             }
         }
+    }
+}
+
+/// The future's outcome if it is wanted just now; never, if not.
+async fn when<T>(wanted: bool, future: impl Future<Output = T>) -> T {
+    match wanted {
+        true => future.await,
+        false => std::future::pending().await,
     }
 }
 

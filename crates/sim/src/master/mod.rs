@@ -46,6 +46,8 @@ pub(crate) struct MasterShell {
     inbox: Inbox<Message>,
     /// As of the last flush.
     snapshot: RefCell<Snapshot>,
+    /// How many calls have no answer yet.
+    pub(crate) unanswered: std::cell::Cell<usize>,
     /// Specs of tasks submitted or read since the start; the store has the others.
     specs: RefCell<BTreeMap<TaskId, Arc<TaskSpec>>>,
 }
@@ -65,12 +67,16 @@ impl World {
             started_at_ms: self.sim.now_ms(),
             inbox: Inbox::default(),
             snapshot: RefCell::new(Snapshot::unready(cluster.clone())),
+            unanswered: std::cell::Cell::default(),
             specs: RefCell::default(),
         });
         *self.master.shell.borrow_mut() = Some(shell.clone());
         let mut settings = Settings::default();
         if self.bug == Some(Bug::NoLostWorkerTimer) {
             settings.lost_after = std::time::Duration::MAX;
+        }
+        if self.bug == Some(Bug::HastyLostWorkerTimer) {
+            settings.lost_after = std::time::Duration::from_secs(10);
         }
         let mut core = Core::new(settings, Box::new(RoundRobin), cluster);
         core.sabotage(self.master_sabotage());

@@ -33,6 +33,7 @@ impl World {
         let process = shell.process.clone();
         let world = self.clone();
         self.sim.spawn(&process, async move {
+            let arrived_ms = world.sim.now_ms();
             world.see(&Seen::ArrivedAtMaster {
                 worker,
                 request: &request,
@@ -44,6 +45,7 @@ impl World {
             let seen = Seen::AnsweredByMaster {
                 worker,
                 request: &request,
+                arrived_ms,
                 answer: &answer,
             };
             world.see(&seen);

@@ -76,6 +76,8 @@ fault_kinds!(
     EngineErrors = "engine-errors",
     /// Somebody removes the containers that the worker's engine has.
     ContainersLost = "containers-lost",
+    /// So many percent of the images that are about to be used have just been removed.
+    ImagesRemoved = "images-removed",
     /// The worker's disk refuses what is written.
     DiskErrors = "disk-errors",
     /// The worker comes back smaller: with so many percent of what it offered.

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Behaviour, End, Fault, FaultKind, Item, Offer, Plan, TaskPlan, What, wishes::wishes};
+use super::{
+    Behaviour, ENDLESS_MS, End, Fault, FaultKind, Item, Offer, Plan, TaskPlan, What, wishes::wishes,
+};
 use crate::chance::Chance;
 
 /// What plans are made of.
@@ -161,11 +163,14 @@ pub(super) fn task_items(
         let part = chance.pick(&[1, 2, 4, 8, 10, 10]);
         (whole * part / 10).max(10)
     };
+    let mut endless = chance.of("endless");
+    let is_endless = endless.percent(10);
     let fails = chance.percent(30);
     let long = chance.percent(20);
     let plan = TaskPlan {
         task,
-        own_id: chance.percent(60),
+        // What never ends must be known to somebody who ends it.
+        own_id: chance.percent(60) || is_endless,
         cpu_milli: part(&mut chance, of.cpu_milli),
         memory_mb: part(&mut chance, of.memory_mb),
         storage_mb: part(&mut chance, of.storage_mb / 4),
@@ -184,9 +189,12 @@ pub(super) fn task_items(
         does: Behaviour {
             pull_ms: chance.pick(&[0, 0, 200, 2000, 15_000]),
             unknown_image: chance.percent(3),
-            run_ms: match long {
-                true => chance.between(20 * SECOND, 90 * SECOND),
-                false => chance.between(1, 12 * SECOND),
+            run_ms: {
+                let run_ms = match long {
+                    true => chance.between(20 * SECOND, 90 * SECOND),
+                    false => chance.between(1, 12 * SECOND),
+                };
+                if is_endless { ENDLESS_MS } else { run_ms }
             },
             failing_attempts: match fails {
                 true => chance.pick(&[1, 1, 2, 1000]),
@@ -211,6 +219,9 @@ pub(super) fn task_items(
         let at_ms = at_ms + after_ms;
         items.push(Item { at_ms, what });
     };
+    if is_endless && endless.percent(60) {
+        push(endless.between(0, 60 * SECOND), What::Cancel { task });
+    }
     if chance.percent(20) {
         let after_ms = match chance.percent(50) {
             true => chance.between(0, 3 * SECOND),
@@ -276,6 +287,7 @@ fn fault(
         K::EngineStop => (chance.between(500, 40_000), 0),
         K::EngineErrors => (chance.between(5_000, 60_000), chance.pick(&[10, 40, 90])),
         K::ContainersLost => (1, 0),
+        K::ImagesRemoved => (chance.between(5_000, 90_000), chance.pick(&[5, 30, 90])),
         K::DiskErrors => (chance.between(500, 50_000), 0),
         K::Smaller => (chance.between(5_000, 60_000), chance.pick(&[0, 30, 60])),
         K::MasterCrash => {

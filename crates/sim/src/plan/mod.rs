@@ -189,6 +189,17 @@ pub struct TaskPlan {
     pub does: Behaviour,
 }
 
+impl Offer {
+    /// Whether a task fits there when nothing else is there.
+    #[must_use]
+    pub fn has_room_for(&self, task: &TaskPlan) -> bool {
+        task.cpu_milli <= self.cpu_milli
+            && task.memory_mb <= self.memory_mb
+            && task.storage_mb <= self.storage_mb
+            && task.gpu_milli.div_ceil(1000) <= u64::from(self.gpus)
+    }
+}
+
 /// What a task's containers do, whichever attempt and worker they are of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Behaviour {
@@ -210,6 +221,34 @@ pub struct Behaviour {
     pub leaves_files: bool,
     /// When it takes more disk than it was given, if it does.
     pub overflows_after_ms: Option<u64>,
+}
+
+/// A command that runs for so long is waited for by nobody.
+pub(crate) const ENDLESS_MS: u64 = 10 * 24 * 3600 * 1000;
+
+impl Default for Behaviour {
+    /// A command that takes a second and ends with exit code 0.
+    fn default() -> Self {
+        Self {
+            pull_ms: 0,
+            unknown_image: false,
+            run_ms: 1000,
+            failing_attempts: 0,
+            failure: End::Code(1),
+            ignores_stop: false,
+            no_command: false,
+            leaves_files: false,
+            overflows_after_ms: None,
+        }
+    }
+}
+
+impl Behaviour {
+    /// Whether its command never ends by itself: only a stop ends it.
+    #[must_use]
+    pub fn is_endless(&self) -> bool {
+        self.run_ms >= ENDLESS_MS
+    }
 }
 
 /// How a command ends that fails.
@@ -249,10 +288,28 @@ impl Plan {
         Self::user_name(task % Self::USERS)
     }
 
+    /// Whether each task fits on one of the workers, and on the one that it names.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        self.tasks().all(|task| match task.target {
+            Some(index) => {
+                let target = self.workers.get(index);
+                target.is_some_and(|offer| offer.has_room_for(task))
+            }
+            None => self.workers.iter().any(|offer| offer.has_room_for(task)),
+        })
+    }
+
     /// The name of a worker.
     #[must_use]
     pub fn worker_name(index: usize) -> String {
         format!("w{index}")
+    }
+
+    /// The worker with this name.
+    #[must_use]
+    pub fn worker_index(name: &str) -> Option<usize> {
+        name.strip_prefix('w')?.parse().ok()
     }
 
     /// The same plan with only these items.

@@ -3,7 +3,7 @@
 //!
 //! All of it has chance of its own: a plan without it is the same plan otherwise.
 
-use super::{Item, LimitPlan, Offer, Plan, TaskPlan, What, generate::task_items};
+use super::{Behaviour, Item, LimitPlan, Offer, Plan, TaskPlan, What, generate::task_items};
 use crate::chance::Chance;
 
 const SECOND: u64 = 1000;
@@ -71,11 +71,7 @@ fn batch(mut chance: Chance, first: u64, workers: &[Offer], horizon_ms: u64) -> 
         .filter_map(|number| {
             let items = task_items(chance.of("task").nth(number), number, workers, horizon_ms);
             items.into_iter().find_map(|item| match item.what {
-                What::Submit(task) => Some(TaskPlan {
-                    own_id: false,
-                    target: None,
-                    ..task
-                }),
+                What::Submit(task) => Some(one_of_many(task)),
                 _ => None,
             })
         })
@@ -99,6 +95,20 @@ fn batch(mut chance: Chance, first: u64, workers: &[Offer], horizon_ms: u64) -> 
         what: What::SubmitMany { tasks, hold },
     });
     items
+}
+
+/// A task as one of several: who gets no answer knows none of them, and can't cancel one that never ends.
+fn one_of_many(task: TaskPlan) -> TaskPlan {
+    let run_ms = task.does.run_ms.min(60 * SECOND);
+    TaskPlan {
+        own_id: false,
+        target: None,
+        does: Behaviour {
+            run_ms,
+            ..task.does.clone()
+        },
+        ..task
+    }
 }
 
 /// Perhaps limits of a user, and perhaps others later.

@@ -59,6 +59,9 @@ impl World {
         let mut chance = self.chance.of("commit").nth(self.sim.now_ms());
         *self.store.under_way.borrow_mut() = Some(batch.clone());
         self.sim.sleep(chance.between(1, 6)).await;
+        if self.conditions.is(FaultKind::StoreStall, None) {
+            self.bites(FaultKind::StoreStall);
+        }
         let stalls =
             |stalls: FaultKind| move |now: &crate::conditions::Conditions| !now.is(stalls, None);
         self.conditions
@@ -67,6 +70,7 @@ impl World {
         self.store.under_way.borrow_mut().take();
         let fails = self.conditions.percent(FaultKind::StoreFailure, None);
         if chance.percent(fails) {
+            self.bites(FaultKind::StoreFailure);
             if chance.percent(50) {
                 self.flush(batch)?;
             }

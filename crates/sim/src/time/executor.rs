@@ -33,6 +33,9 @@ struct Inner {
     halted: Cell<bool>,
 }
 
+/// Nothing needs so many turns at one instant.
+const MOST_AT_ONCE: u64 = 1_000_000;
+
 type Ready = Arc<Mutex<VecDeque<u64>>>;
 type BoxedFuture = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -177,7 +180,11 @@ impl Sim {
     }
 
     /// Runs until it is halted, or nothing is left to wait for.
+    ///
+    /// # Panics
+    /// If so much happens at one instant that it never seems to pass.
     pub fn run(&self) {
+        let mut at_this_instant = (0, 0);
         while !self.0.halted.get() {
             let next = lock(&self.0.ready).pop_front();
             match next {
@@ -185,6 +192,13 @@ impl Sim {
                 None if !self.jump() => return,
                 None => {}
             }
+            let now_ms = self.now_ms();
+            at_this_instant = match at_this_instant {
+                (instant, count) if instant == now_ms => (instant, count + 1),
+                _ => (now_ms, 0),
+            };
+            let (_, count) = at_this_instant;
+            assert!(count < MOST_AT_ONCE, "time stands still at {now_ms} ms");
         }
     }
 

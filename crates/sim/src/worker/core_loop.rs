@@ -8,7 +8,10 @@ use cloudai_worker_core::{
 };
 
 use super::WorkerShell;
-use crate::time::{Sender, oneshot};
+use crate::{
+    audit::Seen,
+    time::{Sender, oneshot},
+};
 
 /// What the loop is told or asked.
 pub(crate) enum Message {
@@ -75,17 +78,21 @@ pub(super) async fn run(shell: Rc<WorkerShell>, mut core: WorkerCore) {
         core.step(shell.now(), input, &mut effects);
         for effect in effects.drain(..) {
             match effect {
-                Effect::Answer(call, answer) => answer_call(replies.remove(&call), answer),
+                Effect::Answer(call, answer) => match replies.remove(&call) {
+                    Some(reply) => answer_call(reply, answer),
+                    None => shell.world.see(&Seen::AnsweredTwice),
+                },
                 effect => shell.carry_out(effect),
             }
         }
+        shell.unanswered.set(replies.len());
     }
 }
 
-fn answer_call(reply: Option<Reply>, answer: Answer) {
+fn answer_call(reply: Reply, answer: Answer) {
     match (reply, answer) {
-        (Some(Reply::Assign(reply)), Answer::Assign(answer)) => reply.send(answer),
-        (Some(Reply::Cancel(reply)), Answer::Cancel(answer)) => reply.send(answer),
+        (Reply::Assign(reply), Answer::Assign(answer)) => reply.send(answer),
+        (Reply::Cancel(reply), Answer::Cancel(answer)) => reply.send(answer),
         (_, answer) => debug_assert!(false, "{answer:?} answers no call of its kind"),
     }
 }

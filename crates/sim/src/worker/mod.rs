@@ -23,6 +23,7 @@ use cloudai_model::{AttemptId, Capacity, ClusterId, Mono, Now, WorkerId};
 use cloudai_worker_core::{Input, Outcome, Settings, StopCause, WorkerCore};
 
 use crate::{
+    audit::Seen,
     engine::{ContainerId, Engine},
     life::Life,
     plan::{FaultKind, Offer},
@@ -67,6 +68,8 @@ pub(crate) struct WorkerShell {
     home: String,
     capacity: Capacity,
     pub(crate) inbox: Inbox<Message>,
+    /// How many calls have no answer yet.
+    pub(crate) unanswered: Cell<usize>,
     /// Whether the engine answered when it was last asked.
     engine: Watch<bool>,
     /// Whether a master has let it in, and still answers.
@@ -103,6 +106,21 @@ impl WorkerNode {
     }
 }
 
+impl WorkerNode {
+    /// The pulls that are under way.
+    pub(crate) fn pulls(&self) -> Vec<Process> {
+        let shell = self.shell.borrow();
+        let pulls = shell.as_ref().map(|shell| shell.pulls.borrow().clone());
+        pulls.unwrap_or_default().into_values().collect()
+    }
+
+    /// How many calls its core has not answered.
+    pub(crate) fn unanswered(&self) -> usize {
+        let shell = self.shell.borrow();
+        shell.as_ref().map_or(0, |shell| shell.unanswered.get())
+    }
+}
+
 impl World {
     /// Starts a worker's program, and its machine if need be, unless something keeps it down.
     pub fn start_worker(self: &Rc<Self>, index: usize) {
@@ -135,6 +153,7 @@ impl World {
             home: format!("{}-disk-{}", node.id, node.disk.get()),
             capacity: offer.capacity(),
             inbox: Inbox::default(),
+            unanswered: Cell::default(),
             engine: Watch::new(self.engine_answers(index)),
             master: Watch::new(false),
             cluster: Watch::new(None),
@@ -147,6 +166,10 @@ impl World {
             lanes: RefCell::default(),
         });
         *node.shell.borrow_mut() = Some(shell.clone());
+        self.see(&Seen::WorkerStarts {
+            worker: index,
+            capacity: &shell.capacity,
+        });
         self.note(node.id.as_str(), || format!("starts ({percent} %)"));
         shell.begin();
     }
@@ -284,6 +307,10 @@ async fn keep_engine(shell: Rc<WorkerShell>) {
             }
         }
         let answers = shell.world.engine_answers(shell.index);
+        let is_away = |kind| shell.world.conditions.is(kind, Some(shell.index));
+        if !answers && is_away(FaultKind::EngineAway) {
+            shell.world.bites(FaultKind::EngineAway);
+        }
         shell.engine.set(answers);
         match (answered, answers) {
             (false, true) => shell.tell(Input::EngineWell),

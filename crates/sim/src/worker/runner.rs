@@ -40,7 +40,11 @@ pub(super) fn disk_failure() -> Failure {
 impl WorkerShell {
     pub(super) fn disk_refuses(&self) -> bool {
         let conditions = &self.world.conditions;
-        conditions.is(FaultKind::DiskErrors, Some(self.index))
+        let refuses = conditions.is(FaultKind::DiskErrors, Some(self.index));
+        if refuses {
+            self.world.bites(FaultKind::DiskErrors);
+        }
+        refuses
     }
 
     pub(super) async fn engine_ready(&self) {
@@ -290,11 +294,19 @@ impl WorkerShell {
         Ok(Outcome::Created)
     }
 
-    /// Now and then somebody removes an image between its pull and its use.
+    /// Whether somebody has removed an image between its pull and its use.
     fn image_is_gone(&self, attempt: &AttemptId) -> bool {
-        let chance = self.world.chance.of("image gone").of(&attempt.to_string());
-        let mut chance = chance.nth(self.world.sim.now_ms());
-        chance.percent(1)
+        let world = &self.world;
+        let percent = world
+            .conditions
+            .percent(FaultKind::ImagesRemoved, Some(self.index));
+        let chance = world.chance.of("image gone").of(&attempt.to_string());
+        let mut chance = chance.nth(world.sim.now_ms());
+        let gone = chance.percent(percent);
+        if gone {
+            world.bites(FaultKind::ImagesRemoved);
+        }
+        gone
     }
 
     async fn seal(self: Rc<Self>, order: Order) {

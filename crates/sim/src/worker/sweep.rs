@@ -25,14 +25,13 @@ pub(super) async fn keep(shell: Rc<WorkerShell>) {
     }
 }
 
-/// Removes one that nobody wants.
+/// Removes one that nobody wants. An engine that is away is not waited for without end: the next look
+/// finds it again.
 pub(super) async fn remove(shell: Rc<WorkerShell>, orphan: Labelled) {
-    shell.engine_ready().await;
-    let removed = shell
-        .world
-        .remove_container(shell.index, &orphan.attempt)
-        .await;
-    // The next look finds it again.
-    let _ = removed.is_ok();
+    if shell.engine_ready_soon().await.is_ok() {
+        let (world, attempt) = (&shell.world, &orphan.attempt);
+        let removed = world.remove_container(shell.index, attempt).await;
+        let _ = removed.is_ok();
+    }
     shell.tell(Input::OrphanDone(orphan));
 }

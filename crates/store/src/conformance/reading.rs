@@ -416,7 +416,8 @@ pub(crate) async fn submits_are_found_by_user_and_key(place: &Place) {
     assert_eq!(found(&ann, "deploy 7").await, expected);
     assert_eq!(found(&bob, "deploy 7").await.len(), 1);
     assert_eq!(found(&ann, "deploy 8").await, []);
-    assert_eq!(found(&"eve".parse().unwrap(), "deploy 7").await, []);
+    let eve = "eve".parse().unwrap();
+    assert_eq!(found(&eve, "deploy 7").await, []);
 
     // What is forgotten is found no more.
     commit(&*store, [of_ann[0].forgotten(), of_ann[2].forgotten()]).await;

@@ -12,6 +12,7 @@ mod export;
 mod failure;
 mod filling;
 mod forget;
+pub(crate) mod fuzzing;
 mod head;
 mod link;
 mod load;

@@ -207,13 +207,18 @@ impl MongoSettings {
 
     fn by_parts(&self) -> Result<ClientOptions, MongoSettingsError> {
         let host = self.host.as_deref().unwrap_or(HOST);
-        let wrong = |_| MongoSettingsError::Host {
+        let wrong = || MongoSettingsError::Host {
             host: shown_host(host),
         };
+        // The driver would take a user and a password for a part of the host's name, and show them.
+        if host.contains('@') {
+            return Err(wrong());
+        }
         let addresses = host
             .split(',')
             .map(|address| ServerAddress::parse(address.trim()));
-        let hosts = addresses.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+        let hosts = addresses.collect::<Result<Vec<_>, _>>();
+        let hosts = hosts.map_err(|_| wrong())?;
         let credential = match (&self.username, &self.password) {
             (None, None) => None,
             (Some(username), Some(password)) => Some(
@@ -335,6 +340,8 @@ mod tests {
                 "MONGODB_PASSWORD is missing",
             ),
             (parts("ann:hunter2@db:x", None, None), "expected host:port"),
+            (parts("hunter2@db", None, None), "expected host:port"),
+            (parts("db1,hunter2@db2:1", None, None), "expected host:port"),
         ];
         for (settings, said) in cases {
             let Err(error) = target(&settings).await else {

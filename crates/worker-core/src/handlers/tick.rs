@@ -49,6 +49,7 @@ impl WorkerCore {
         for (found, since) in &self.orphans {
             let is_due = now.since(*since) >= self.settings.orphan_grace;
             let is_due = is_due || self.disowned.contains(&found.attempt);
+            let is_due = is_due || self.sabotage.sweeps_all;
             if is_due && self.removing.insert(found.clone()) {
                 step.out.push(Effect::RemoveOrphan(found.clone()));
             }
@@ -57,6 +58,7 @@ impl WorkerCore {
 
     fn is_held(&self, found: &Labelled) -> bool {
         let held = self.attempts.get(&found.attempt);
+        let held = held.filter(|_| !self.sabotage.sweeps_all);
         held.is_some_and(|held| held.record.order.cluster == found.cluster)
     }
 }

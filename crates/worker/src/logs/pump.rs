@@ -14,12 +14,9 @@ use cloudai_engine::{
     LogStream as EngineStream,
 };
 use cloudai_files::log::{Frame, LogError, LogReader, LogStream};
-use cloudai_model::Whole;
+use cloudai_model::{Mono, Whole};
 use futures_util::{FutureExt as _, StreamExt as _};
-use tokio::{
-    sync::Notify,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::sync::Notify;
 
 use super::{SharedWriter, Signs, lock, pauses::Pauses};
 use crate::{backoff, context::blocking, engine_link::EngineLink};
@@ -30,8 +27,6 @@ const BATCH_BYTES: usize = 512 * 1024;
 const BATCH_PIECES: usize = 1024;
 /// How often a disk that refuses a log is asked again, a second apart.
 const DISK_TRIES: u32 = 60;
-/// How often it is noted that the outputs are being read.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 pub(super) struct Pump {
     writer: SharedWriter,
@@ -86,12 +81,13 @@ impl Pump {
             Err(error) => return Whole::Incomplete(error.to_string()),
         }
         // What an attached output gives is its beginning, and nothing else.
+        let mut pauses = Pauses::default();
         if let Some(attached) = attached.filter(|_| self.position == LogPosition::START) {
-            let mut pauses = Pauses::new(cloudai_clock::now());
             match self.take_in(attached, Some(&mut pauses)).await {
                 Ok(()) => return self.end_is_here(&pauses).await,
                 Err(Broken::ForGood(reason)) => return Whole::Incomplete(reason),
                 Err(Broken::Off) => {
+                    pauses.over(cloudai_clock::now().mono, self.position);
                     let container = &self.container;
                     tracing::debug!(%container, "its outputs broke off; going on with its log");
                 }
@@ -103,7 +99,7 @@ impl Pump {
             let engine = self.engine.ready().await;
             let log = engine.logs(&self.container, before);
             match self.take_in(log, None).await {
-                Ok(()) => return Whole::Complete,
+                Ok(()) => return self.end_is_here(&pauses).await,
                 Err(Broken::Off) => {}
                 Err(Broken::ForGood(reason)) => return Whole::Incomplete(reason),
             }
@@ -121,19 +117,15 @@ impl Pump {
         mut pieces: LogPieces,
         mut pauses: Option<&mut Pauses>,
     ) -> Result<(), Broken> {
-        let mut look = interval(LOOK_INTERVAL);
-        look.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             let first = tokio::select! {
                 biased;
-                first = pieces.next() => Some(first),
-                _ = look.tick(), if pauses.is_some() => None,
+                first = pieces.next() => first,
                 () = self.ask_anew.notified() => return Err(Broken::Off),
             };
             if let Some(pauses) = &mut pauses {
-                pauses.look(cloudai_clock::now(), self.position);
+                pauses.over(cloudai_clock::now().mono, self.position);
             }
-            let Some(first) = first else { continue };
             self.turns.fetch_add(1, Ordering::Relaxed);
             let batch = gather(first, &mut pieces, self.position);
             if !batch.frames.is_empty() {
@@ -170,22 +162,29 @@ impl Pump {
         last.map(drop).map_err(|error| refused(&error))
     }
 
-    /// Whether the end of an output that was attached can have been lost on the way.
+    /// Whether the engine can have thrown away the end of outputs that were attached: it is in its own
+    /// log no more, either.
     async fn end_is_here(&self, pauses: &Pauses) -> Whole {
         if !pauses.were_long(self.position) {
             return Whole::Complete;
         }
-        let engine = self.engine.ready().await;
-        let state = engine.inspect(&self.container).await;
-        let finished_at = state.ok().and_then(|state| state.end?.finished_at);
-        match finished_at {
+        match self.finished_at().await {
             Some(at) if !pauses.reach_beyond(at, self.position) => Whole::Complete,
             _ => Whole::Incomplete(
-                "its last bytes may be missing: this worker was held up while the container \
-                 ended, and the Docker Engine keeps what it can't hand out for two seconds only"
+                "its last bytes may be missing: this worker, or its way to the Docker Engine, was held \
+                 up while the container ended, and that keeps what it can't hand out for two seconds only"
                     .to_owned(),
             ),
         }
+    }
+
+    /// When the container ended, by this process' own clock: the engine's may be another one.
+    async fn finished_at(&self) -> Option<Mono> {
+        let engine = self.engine.ready().await;
+        let state = engine.inspect(&self.container).await.ok()?;
+        let ago = engine.ago(state.end?.finished_at?).await.ok()??;
+        let Mono(now) = cloudai_clock::now().mono;
+        Some(Mono(now.saturating_sub(ago.as_millis() as u64)))
     }
 }
 

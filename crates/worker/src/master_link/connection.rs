@@ -59,12 +59,17 @@ impl Interceptor for Bearer {
     }
 }
 
+/// Where a master is dialled.
+pub(crate) fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
+    Endpoint::from_shared(format!("http://{address}"))
+}
+
 /// Connects to a master.
 pub(super) async fn connect(
     address: &str,
     bearer: Bearer,
 ) -> Result<Client, tonic::transport::Error> {
-    let channel = Endpoint::from_shared(format!("http://{address}"))?
+    let channel = endpoint(address)?
         .connect_timeout(CONNECT_LIMIT)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)

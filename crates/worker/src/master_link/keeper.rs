@@ -26,6 +26,20 @@ const REFUSED_TRIES: u32 = 4;
 /// Calls of masters that are not dealt with yet.
 const CONTACTS: usize = 8;
 
+/// What a worker with these settings says of itself, but for its data directory and this start.
+pub(crate) fn hello(settings: &Settings, capacity: Capacity) -> WorkerHello {
+    WorkerHello {
+        worker: settings.id.clone(),
+        shown_ip: settings.ip.clone(),
+        capacity,
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        labels: settings.labels.clone(),
+        grpc_port: Some(settings.listen.port()),
+        home: None,
+        incarnation: None,
+    }
+}
+
 /// What the keeper works with.
 pub(crate) struct KeeperParts {
     pub(crate) settings: Arc<Settings>,
@@ -182,16 +196,10 @@ impl Keeper {
     }
 
     async fn introduce(&self, client: &mut Client, address: &str) -> Result<Registered, Apart> {
-        let settings = &self.parts.settings;
         let hello = WorkerHello {
-            worker: settings.id.clone(),
-            shown_ip: settings.ip.clone(),
-            capacity: self.parts.capacity,
-            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-            labels: settings.labels.clone(),
-            grpc_port: Some(settings.listen.port()),
             home: Some(self.parts.home.clone()),
             incarnation: Some(self.parts.incarnation.clone()),
+            ..hello(&self.parts.settings, self.parts.capacity)
         };
         let answer = call(CALL_LIMIT, hello.into_wire(), |r| client.register_worker(r)).await;
         let answer = answer.map_err(|status| apart(address, &status))?;

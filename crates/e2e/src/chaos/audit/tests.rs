@@ -2,7 +2,7 @@
 //! none is.
 
 use super::*;
-use crate::chaos::workload::Cancel;
+use crate::chaos::{witness::Run, workload::Cancel};
 
 /// One task that did all that it must.
 struct World {
@@ -38,6 +38,8 @@ impl World {
         let run = |exit_code| Run {
             starts: 1,
             exit_codes: vec![exit_code],
+            started_at: Some(Duration::from_secs(10)),
+            ended_at: Some(Duration::from_secs(20)),
         };
         Self {
             orders: vec![order],
@@ -180,12 +182,51 @@ fn a_time_out_by_another_name() {
 
 #[test]
 fn cancelled_without_being_asked() {
-    let after = std::time::Duration::ZERO;
+    let after = Duration::ZERO;
     let mut world = World::of(Kind::Cancelled { after });
     world.listed[0].status = "cancelled".to_owned();
     world.breaks("ended as cancelled");
     world.orders[0].cancel.asked = true;
     assert_eq!(world.found(), [""; 0]);
+}
+
+/// One to be cancelled, of whose cancel this came, though it completed 20 s in.
+fn ran_on(said: CancelSaid) -> World {
+    let after = Duration::ZERO;
+    let mut world = World::of(Kind::Cancelled { after });
+    world.orders[0].cancel = Cancel {
+        asked: true,
+        said: Some(said),
+    };
+    world
+}
+
+#[test]
+fn a_cancel_that_was_taken_and_forgotten() {
+    // Given that it ended in time, or by itself before, nothing is wrong.
+    let ended_at = Duration::from_secs(20);
+    let at = ended_at.saturating_sub(STOPS_WITHIN);
+    assert_eq!(ran_on(CancelSaid::UnderWay { at }).found(), [""; 0]);
+    // It ran for as long as it would have without.
+    let mut world = ran_on(CancelSaid::UnderWay { at });
+    world.run().ended_at = Some(at + STOPS_WITHIN + Duration::from_millis(1));
+    world.breaks("its cancel was taken 0.0 s in, and it ran on, as completed");
+    // And where it was stopped late, it was stopped.
+    world.listed[0].status = "cancelled".to_owned();
+    assert_eq!(world.found(), [""; 0]);
+}
+
+#[test]
+fn told_to_be_cancelled_and_completed() {
+    ran_on(CancelSaid::Done).breaks("was answered to be cancelled, and is completed");
+}
+
+#[test]
+fn a_cancel_that_is_refused_for_another_reason_than_its_end_or_not_answered() {
+    let refused = |why: &str| ran_on(CancelSaid::Refused(why.to_owned()));
+    assert_eq!(refused("task task-7 is final: completed").found(), [""; 0]);
+    refused("there is no task task-7").breaks("its cancel was refused: there is no task");
+    ran_on(CancelSaid::Never("no answer".to_owned())).breaks("never answered: no answer");
 }
 
 #[test]

@@ -2,20 +2,13 @@
 
 use std::{
     io::{self, IsTerminal as _, Write},
-    num::NonZero,
-    sync::{
-        atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc,
-    },
-    thread,
     time::Duration,
 };
 
 use cloudai_model::Mono;
 use cloudai_sim::{
-    plan::generate,
+    many::{self, run_many},
     report::Summary,
-    run::{Outcome, run as run_plan},
 };
 
 use crate::arguments::Many;
@@ -24,35 +17,39 @@ use crate::arguments::Many;
 const SHOW_EVERY: Duration = Duration::from_millis(500);
 
 /// Whether nothing was found amiss.
-pub(crate) fn run(many: &Many, out: &mut impl Write) -> io::Result<bool> {
-    let threads = many.threads.or_else(|| {
-        let cores = thread::available_parallelism().ok();
-        cores.map(NonZero::get)
-    });
-    let threads = threads.unwrap_or(1).max(1);
+pub(crate) fn run(options: &Many, out: &mut impl Write) -> io::Result<bool> {
     let began = now();
-    let next = AtomicU64::new(many.from);
-    let enough = AtomicBool::new(false);
+    let many = many::Many {
+        from: options.from,
+        generator: &options.options.generator,
+        bug: options.options.bug,
+        threads: options.threads,
+    };
+    let wanted = |seed| match options.span {
+        Some(span) => now().since(began) < span,
+        None => seed - options.from < options.seeds,
+    };
+    let shows = io::stderr().is_terminal();
     let mut summary = Summary::default();
-    thread::scope(|scope| -> io::Result<()> {
-        let (sender, outcomes) = mpsc::channel();
-        for _ in 0..threads {
-            let (sender, next, enough) = (sender.clone(), &next, &enough);
-            scope.spawn(move || {
-                while let Some(seed) = take(many, next, enough, began) {
-                    let plan = generate(seed, &many.options.generator);
-                    let outcome = run_plan(&plan, many.options.bug, false);
-                    if sender.send((seed, outcome)).is_err() {
-                        return;
-                    }
-                }
-            });
+    let mut shown = began;
+    let mut written = Ok(());
+    let threads = run_many(&many, wanted, |seed, outcome| {
+        let amiss = outcome.finding.as_ref();
+        let line = amiss.map(|finding| format!("seed {seed}, {finding}"));
+        summary.add(seed, outcome);
+        let goes_on = line.is_none() || options.keep_going;
+        if let Some(line) = line {
+            clear_line(shows);
+            written = writeln!(out, "{line}");
         }
-        drop(sender);
-        let gathered = gather(many, &outcomes, &enough, began, &mut summary, out);
-        enough.store(true, Ordering::Relaxed);
-        gathered
-    })?;
+        if shows && now().since(shown) >= SHOW_EVERY {
+            shown = now();
+            show(&summary, began);
+        }
+        goes_on && written.is_ok()
+    });
+    written?;
+    clear_line(shows);
     let took = now().since(began).as_secs_f64().max(0.001);
     writeln!(out, "{summary}")?;
     let rate = summary.steps as f64 / took;
@@ -60,46 +57,13 @@ pub(crate) fn run(many: &Many, out: &mut impl Write) -> io::Result<bool> {
     Ok(summary.findings.is_empty())
 }
 
-/// The next seed, if there is to be one.
-fn take(many: &Many, next: &AtomicU64, enough: &AtomicBool, began: Mono) -> Option<u64> {
-    let over = many.span.is_some_and(|span| now().since(began) >= span);
-    if over || enough.load(Ordering::Relaxed) {
-        return None;
-    }
-    let seed = next.fetch_add(1, Ordering::Relaxed);
-    let among = many.span.is_some() || seed - many.from < many.seeds;
-    among.then_some(seed)
-}
-
-fn gather(
-    many: &Many,
-    outcomes: &mpsc::Receiver<(u64, Outcome)>,
-    enough: &AtomicBool,
-    began: Mono,
-    summary: &mut Summary,
-    out: &mut impl Write,
-) -> io::Result<()> {
-    let shows = io::stderr().is_terminal();
-    let mut shown = now();
-    for (seed, outcome) in outcomes {
-        if let Some(finding) = &outcome.finding {
-            clear_line(shows);
-            writeln!(out, "seed {seed}, {finding}")?;
-            enough.fetch_or(!many.keep_going, Ordering::Relaxed);
-        }
-        summary.add(seed, outcome);
-        if shows && now().since(shown) >= SHOW_EVERY {
-            shown = now();
-            let took = now().since(began).as_secs_f64();
-            let rate = summary.steps as f64 / took;
-            let (seeds, amiss) = (summary.seeds, summary.findings.len());
-            // It is a courtesy; whoever took the error output away doesn't want it.
-            let line = format!("\r{seeds} seeds, {rate:.0} steps/s, {amiss} amiss");
-            let _ = write!(io::stderr(), "{line}");
-        }
-    }
-    clear_line(shows);
-    Ok(())
+fn show(summary: &Summary, began: Mono) {
+    let took = now().since(began).as_secs_f64();
+    let rate = summary.steps as f64 / took;
+    let (seeds, amiss) = (summary.seeds, summary.findings.len());
+    // It is a courtesy; whoever took the error output away doesn't want it.
+    let line = format!("\r{seeds} seeds, {rate:.0} steps/s, {amiss} amiss");
+    let _ = write!(io::stderr(), "{line}");
 }
 
 fn clear_line(shows: bool) {
