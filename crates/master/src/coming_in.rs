@@ -42,9 +42,11 @@ pub fn serve_http(
         ..cloudai_http::Settings::default()
     };
     let context = Context::new(master, accounts, http.clone(), closing.clone());
-    let router = router(context);
+    let router = router(context.clone());
     Ok(tokio::spawn(async move {
         serve(listener, router, tls, &http, closing).await;
+        // Their last words go on behind the connections.
+        context.sockets_closed().await;
     }))
 }
 
