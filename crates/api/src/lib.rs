@@ -4,6 +4,7 @@
 //! model to check. Nothing here knows a server; the console shows its `--json` with the same types.
 
 mod account;
+mod audit;
 mod events;
 mod figures;
 mod files;
@@ -15,13 +16,15 @@ mod read;
 mod standing;
 mod task;
 mod task_change;
+mod telemetry;
 mod worker;
 
 pub use self::{
     account::{
-        AuditEntry, ChangePassword, Key, Limits, LoggedIn, Login, MadeKey, NewKey, NewUser,
-        Register, User, UserChange,
+        ChangePassword, Key, Limits, LoggedIn, Login, MadeKey, NewKey, NewUser, Register, User,
+        UserChange,
     },
+    audit::AuditEntry,
     events::{TimelineEvent, timeline},
     figures::{Time, gb, rounded},
     files::{LeftFile, LeftFiles, Removal, TaskFiles},
@@ -33,5 +36,9 @@ pub use self::{
     standing::{Standing, outlook},
     task::{Accepted, QueueEntry, Task},
     task_change::TaskPatch,
+    telemetry::{
+        MetricsPoint, Telemetry, UsedFigures, WorkerMetrics, WorkerTelemetry, Workers,
+        resolution_word,
+    },
     worker::{Drain, Drained, NewWorker, RegisteredWorker, Unregistered, Worker},
 };

@@ -26,7 +26,7 @@ impl<T> Page<T> {
     ) -> Self {
         let next_cursor = (items.len() > limit).then(|| {
             items.truncate(limit);
-            items.last().map(|last| Cursor::new(list, &key(last)))
+            items.last().map(|last| Cursor::of(list, &key(last)))
         });
         Self {
             items,
@@ -39,7 +39,7 @@ impl<T> Page<T> {
     pub fn ending_at<K: Serialize>(items: Vec<T>, list: &'static str, last: Option<K>) -> Self {
         Self {
             items,
-            next_cursor: last.map(|last| Cursor::new(list, &last)),
+            next_cursor: last.map(|last| Cursor::of(list, &last)),
         }
     }
 
@@ -61,7 +61,7 @@ pub struct CursorError;
 pub struct Cursor;
 
 impl Cursor {
-    fn new<K: Serialize>(list: &str, key: &K) -> String {
+    fn of<K: Serialize>(list: &str, key: &K) -> String {
         // A key is a number or a few of them, and a text: that has a form in JSON.
         let json = serde_json::to_vec(&(list, key)).unwrap_or_default();
         URL_SAFE_NO_PAD.encode(json)

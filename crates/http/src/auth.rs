@@ -2,7 +2,7 @@
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, Method, Uri, header, request::Parts},
+    http::{HeaderMap, Method, Uri, header, request::Parts, uri::Authority},
 };
 use cloudai_accounts::{
     Action, AuditEntry, CallContext, Credential, Forbidden, Identity, Peer as Origin, Permission,
@@ -171,7 +171,7 @@ fn same_origin(method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<(), Re
     let is_same = match (text("sec-fetch-site"), text("origin")) {
         (Some(site), _) => site == "same-origin",
         (None, Some(origin)) => {
-            let host = text("host").or_else(|| uri.authority().map(|host| host.as_str()));
+            let host = text("host").or_else(|| uri.authority().map(Authority::as_str));
             let of = origin.split_once("://").map(|(_, host)| host);
             of.is_some() && of == host
         }

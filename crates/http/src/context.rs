@@ -1,6 +1,6 @@
 //! What every handler has at hand.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{any::Any, net::IpAddr, sync::Arc};
 
 use cloudai_accounts::{Accounts, AuditEntry};
 use cloudai_api::Code;
@@ -109,6 +109,11 @@ fn place(
 /// From where a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// The place that the connection of a request takes up. Whatever goes on behind the answer, as a
+/// WebSocket does, holds it.
+#[derive(Clone)]
+pub(crate) struct Connected(pub(crate) Arc<dyn Any + Send + Sync>);
 
 /// The id of a request, in its answer and in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]

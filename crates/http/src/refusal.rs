@@ -23,8 +23,8 @@ use tracing::error;
 /// A problem on its way out. The frame gives it the request's id.
 #[derive(Debug, Clone)]
 pub(crate) struct Refusal {
-    pub(crate) problem: Problem,
-    pub(crate) headers: HeaderMap,
+    pub(crate) problem: Box<Problem>,
+    pub(crate) headers: Box<HeaderMap>,
 }
 
 impl Refusal {
@@ -63,8 +63,8 @@ impl Refusal {
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
         Self {
-            problem,
-            headers: HeaderMap::new(),
+            problem: Box::new(problem),
+            headers: Box::default(),
         }
     }
 }
@@ -76,8 +76,8 @@ impl IntoResponse for Refusal {
         let mut response = status
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
             .into_response();
-        *response.headers_mut() = self.headers;
-        response.extensions_mut().insert(self.problem);
+        *response.headers_mut() = *self.headers;
+        response.extensions_mut().insert(*self.problem);
         response
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod access_settings;
 pub mod accounts;
+pub mod coming_in;
 pub mod core_loop;
 pub mod diagnostics;
 pub mod disk_settings;
@@ -13,7 +14,6 @@ pub mod front_end;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod grpc;
-pub mod http;
 pub mod intake;
 pub mod live;
 pub mod logs;

@@ -82,6 +82,7 @@ async fn run(settings: &Settings, diagnostics: &Diagnostics) -> Result<ExitCode,
     }
 
     tokio::spawn(store_news::announce(running.master.clone(), output.clone()));
+    tell_first_admin(&mut running, &output);
     let ended = match until_usable(&mut running, &mut signals, &output).await {
         Ok(true) => until_the_end(&mut running, &mut front_end, &mut signals).await,
         Ok(false) => Ok(ExitCode::SUCCESS),
@@ -118,6 +119,23 @@ async fn until_usable(
         }
     }
     Ok(true)
+}
+
+/// Shows the password of the admin that a first start makes, once it has.
+fn tell_first_admin(running: &mut Running, output: &Output) {
+    let (_, nobody) = tokio::sync::oneshot::channel();
+    let first = std::mem::replace(&mut running.admission.first_admin, nobody);
+    let output = output.clone();
+    tokio::spawn(async move {
+        if let Ok(first) = first.await
+            && let Some(password) = first.made_password
+        {
+            let (user, password) = (first.user, password.expose());
+            output.news(format!(
+                "✓ User {user} was made with the password {password} (shown this once)"
+            ));
+        }
+    });
 }
 
 fn tell_what_was_loaded(master: &Master, output: &Output) {

@@ -15,6 +15,7 @@ use cloudai_files::{
     log::LogStore,
     output::{OutputStore, StoreError},
 };
+use cloudai_http::TlsError;
 use cloudai_metrics::{Metrics, Tally, history::History};
 use cloudai_model::ClusterId;
 use cloudai_operator::with_causes;
@@ -31,10 +32,10 @@ use tokio::{
 use tracing::warn;
 
 use crate::{
+    coming_in::{Admission, admit, serve_http},
     core_loop::{self, LoopError},
     effects::{EVENT_BACKLOG, EffectRunner},
     grpc::{self, AgentService, ClusterService, Gate, ServeError},
-    http,
     intake::Intake,
     live::LiveTasks,
     logs::{LogFollowers, LogFollowersSetup},
@@ -106,6 +107,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// HTTP can't be served over TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// No random number is to be had for the cluster's id.
     #[error("this machine gives no random numbers: {0}")]
     Random(std::io::Error),
@@ -119,7 +123,9 @@ pub struct Running {
     is_read: watch::Receiver<bool>,
     core_loop: JoinHandle<Result<(), LoopError>>,
     grpc_server: JoinHandle<Result<(), ServeError>>,
-    http_server: JoinHandle<std::io::Result<()>>,
+    http_server: JoinHandle<()>,
+    /// Who may come in, once that is known.
+    pub admission: Admission,
     shutdown: watch::Sender<bool>,
 }
 
@@ -335,13 +341,18 @@ pub async fn start(settings: &Settings, opened: OpenStore) -> Result<Running, St
         agent,
         asked(shutdown.subscribe()),
     ));
-    let http_server = tokio::spawn(http::serve(
+    let is_read = once_read(master.clone(), started.ready);
+    let admission = admit(master.clone(), settings, is_read.clone());
+    let http_server = serve_http(
         http_listener,
         master.clone(),
-        asked(shutdown.subscribe()),
-    ));
+        admission.accounts.clone(),
+        settings,
+        shutdown.subscribe(),
+    )?;
     Ok(Running {
-        is_read: once_read(master.clone(), started.ready),
+        is_read,
+        admission,
         master,
         core_loop: started.ended,
         grpc_server,
@@ -410,9 +421,12 @@ impl Running {
                 Err(panic) => format!("the gRPC server has failed: {panic}"),
             },
             ended = &mut self.http_server => match ended {
-                Ok(Ok(())) => "the HTTP server has stopped".to_owned(),
-                Ok(Err(error)) => with_causes(&error),
+                Ok(()) => "the HTTP server has stopped".to_owned(),
                 Err(panic) => format!("the HTTP server has failed: {panic}"),
+            },
+            ended = &mut self.admission.tending => match ended {
+                Ok(error) => with_causes(&error),
+                Err(panic) => format!("accounts have failed: {panic}"),
             },
             reason = broken(self.master.journaled.as_ref()) => reason,
         }
@@ -436,6 +450,7 @@ impl Running {
         }
         self.grpc_server.abort();
         self.http_server.abort();
+        self.admission.tending.abort();
         self.master.core.stop().await;
         if !self.core_loop.is_finished()
             && let Ok(Err(error)) = self.core_loop.await

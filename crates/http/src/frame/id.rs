@@ -13,8 +13,7 @@ const LONGEST: usize = 64;
 /// The request's own id, or a new one.
 pub(super) fn of(headers: &HeaderMap) -> Arc<str> {
     let own = headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
-    own.filter(|id| is_valid(id))
-        .map_or_else(fresh, |id| id.into())
+    own.filter(|id| is_valid(id)).map_or_else(fresh, Into::into)
 }
 
 /// What can stand in a header and in a line of a log, and means nothing there.

@@ -24,7 +24,10 @@ use tower::ServiceExt as _;
 use tracing::debug;
 
 use super::{doorway::Place, stall::Stalling, tls::Tls};
-use crate::{Settings, context::Peer};
+use crate::{
+    Settings,
+    context::{Connected, Peer},
+};
 
 /// Streams that one HTTP/2 connection may have at a time.
 const MOST_STREAMS: u32 = 128;
@@ -101,6 +104,7 @@ impl Connections {
             let counted = under_way.begin();
             let mut request: Request = request.map(Body::new);
             request.extensions_mut().insert(Peer(peer.ip()));
+            request.extensions_mut().insert(Connected(place.clone()));
             let answer = self.router.clone().oneshot(request);
             async move { answer.await.map(|answer| counted.with(answer)) }
         });

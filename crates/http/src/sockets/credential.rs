@@ -27,7 +27,9 @@ pub(super) async fn shown(mut request: Request, next: Next) -> Response {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
         headers.entry(header::AUTHORIZATION).or_insert(token);
     }
-    if !headers.contains_key(header::AUTHORIZATION) && !is_same_origin(headers) {
+    let is_by_cookie =
+        headers.contains_key(header::COOKIE) && !headers.contains_key(header::AUTHORIZATION);
+    if is_by_cookie && !is_same_origin(headers) {
         let detail = "with a cookie a WebSocket is opened by pages of this server alone: expected \
                       its own Origin, or a token";
         return Refusal::new(Code::CrossOrigin, detail).into_response();

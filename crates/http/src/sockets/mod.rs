@@ -13,15 +13,15 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Router,
     extract::{
-        State,
+        FromRequestParts, State,
         ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
     },
-    http::StatusCode,
+    http::{StatusCode, request::Parts},
     middleware,
     response::Response,
     routing::get,
@@ -43,6 +43,7 @@ use self::{
 use crate::{
     Context, Settings,
     auth::Caller,
+    context::Connected,
     query::{Id, Query},
     refusal::Refusal,
 };
@@ -103,13 +104,29 @@ pub(crate) fn routes() -> Router<Context> {
         .route_layer(middleware::from_fn(credential::shown))
 }
 
-type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+/// Somebody who wants a WebSocket.
+struct Arriving {
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    /// The place of the connection, which it goes on to need.
+    place: Option<Connected>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Arriving {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        Ok(Self {
+            place: parts.extensions.get::<Connected>().cloned(),
+            upgrade: WebSocketUpgrade::from_request_parts(parts, state).await,
+        })
+    }
+}
 
 async fn all_workers(
     State(context): State<Context>,
     caller: Caller,
     query: Query,
-    upgrade: Upgrade,
+    arriving: Arriving,
 ) -> Result<Response, Refusal> {
     query.finish()?;
     caller.may(Permission::Look)?;
@@ -119,7 +136,7 @@ async fn all_workers(
         &context,
         &caller,
         StreamKind::Telemetry,
-        upgrade,
+        arriving,
         source,
         permit,
     )
@@ -130,7 +147,7 @@ async fn one_worker(
     caller: Caller,
     Id(worker): Id<WorkerId>,
     query: Query,
-    upgrade: Upgrade,
+    arriving: Arriving,
 ) -> Result<Response, Refusal> {
     query.finish()?;
     caller.may(Permission::Look)?;
@@ -143,7 +160,7 @@ async fn one_worker(
         &context,
         &caller,
         StreamKind::Worker,
-        upgrade,
+        arriving,
         source,
         permit,
     )
@@ -154,7 +171,7 @@ async fn task_logs(
     caller: Caller,
     Id(task): Id<TaskId>,
     mut query: Query,
-    upgrade: Upgrade,
+    arriving: Arriving,
 ) -> Result<Response, Refusal> {
     let attempt = query.number("attempt", 1, u32::MAX as usize);
     let tail = query.number("tail", 0, MOST_TAIL);
@@ -180,7 +197,7 @@ async fn task_logs(
         &context,
         &caller,
         StreamKind::TaskLogs,
-        upgrade,
+        arriving,
         source,
         permit,
     )
@@ -191,10 +208,11 @@ fn open(
     context: &Context,
     caller: &Caller,
     kind: StreamKind,
-    upgrade: Upgrade,
+    arriving: Arriving,
     source: impl Source + 'static,
     permit: Recheck,
 ) -> Result<Response, Refusal> {
+    let Arriving { upgrade, place } = arriving;
     let upgrade = upgrade.map_err(|rejection| no_upgrade(&rejection))?;
     let Sockets {
         admission, metrics, ..
@@ -209,7 +227,7 @@ fn open(
     let closing = context.closing.clone();
     let upgrade = limited(upgrade).protocols([credential::PROTOCOL]);
     Ok(upgrade.on_upgrade(async move |socket| {
-        let _until_its_end = (seat, open);
+        let _until_its_end = (seat, place, open);
         if let Some(why) = session::run(socket, source, permit, patience, closing).await {
             metrics.dropped(why);
         }

@@ -1,6 +1,8 @@
 //! The server as clients meet it: real connections, real accounts, over a fake master
 //! (`support/master.rs`).
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
 mod accounts;
 mod document;
 mod files;

@@ -114,7 +114,7 @@ async fn a_token_comes_in_any_of_three_ways_and_a_cookie_from_this_server_s_page
     let protocol = |token: &str| ("sec-websocket-protocol", format!("bearer, {token}"));
     let refused = |status, code: &str| Err((status, code.to_owned()));
     for (headers, expected) in [
-        (vec![], refused(403, "cross_origin")),
+        (vec![], refused(401, "unauthenticated")),
         (vec![origin(&here)], refused(401, "unauthenticated")),
         (by(&token).to_vec(), Ok(())),
         (by("x").to_vec(), refused(401, "unauthenticated")),

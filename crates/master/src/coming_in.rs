@@ -1,0 +1,129 @@
+//! The HTTP server, and who may come in by it: the server is there from the start, accounts once the
+//! store has been read.
+
+use std::{sync::Arc, time::Duration};
+
+use cloudai_accounts::{Accounts, FirstAdmin, Identity, OpenError};
+use cloudai_http::{Context, Tls, TlsError, router, serve};
+use cloudai_operator::{NoAnswer, Operator as _, with_causes};
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
+use tracing::warn;
+
+use crate::{
+    accounts::{self, KeptAccounts, Opened},
+    operations::Master,
+    settings::Settings,
+};
+
+/// How often what counts no more is forgotten.
+const TEND_INTERVAL: Duration = Duration::from_secs(60);
+/// Users that are looked at in one step.
+const PAGE: usize = 1000;
+
+/// Serves HTTP on `listener` until `closing` says so.
+///
+/// # Errors
+/// If certificate and key can't be used.
+pub fn serve_http(
+    listener: TcpListener,
+    master: Arc<Master>,
+    accounts: Opened,
+    settings: &Settings,
+    closing: watch::Receiver<bool>,
+) -> Result<JoinHandle<()>, TlsError> {
+    let tls = settings.access.tls.clone().map(Tls::watching).transpose()?;
+    let http = cloudai_http::Settings {
+        origins: settings.access.origins.clone(),
+        is_secure: tls.is_some(),
+        ..cloudai_http::Settings::default()
+    };
+    let context = Context::new(master, accounts, http.clone(), closing.clone());
+    let router = router(context.clone());
+    Ok(tokio::spawn(async move {
+        serve(listener, router, tls, &http, closing).await;
+        // Their last words go on behind the connections.
+        context.sockets_closed().await;
+    }))
+}
+
+/// Whoever may come in.
+pub struct Admission {
+    /// The accounts, once they are open.
+    pub accounts: Opened,
+    /// The admin that a first start made.
+    pub first_admin: oneshot::Receiver<FirstAdmin>,
+    /// Opens accounts and looks after them; ends only if they can't be opened, with the reason.
+    pub tending: JoinHandle<OpenError>,
+}
+
+/// Opens the accounts once the store has been read, and looks after them from then on.
+#[must_use]
+pub fn admit(
+    master: Arc<Master>,
+    settings: &Settings,
+    mut is_read: watch::Receiver<bool>,
+) -> Admission {
+    let (opened, accounts) = watch::channel(None);
+    let (tell_first, first_admin) = oneshot::channel();
+    let (access, data_dir) = (settings.access.clone(), settings.data_dir.clone());
+    let tending = tokio::spawn(async move {
+        if is_read.wait_for(|is_read| *is_read).await.is_err() {
+            // It never will be read: the master ends, and says why itself.
+            std::future::pending::<()>().await;
+        }
+        let kept = KeptAccounts {
+            store: master.store.clone(),
+            core: master.core.clone(),
+        };
+        let issuer = master.snapshot().cluster.to_string();
+        let (accounts, first) = match accounts::open(kept, data_dir, &access, issuer).await {
+            Ok(opened) => opened,
+            Err(error) => return error,
+        };
+        if let Err(error) = tell_limits(&master, &accounts).await {
+            warn!(error = with_causes(&error), "limits of users are not known");
+        }
+        opened.send_replace(Some(accounts.clone()));
+        if let Some(first) = first {
+            // Nobody listens if the master ends just now.
+            let _ = tell_first.send(first).is_ok();
+        }
+        loop {
+            tokio::time::sleep(TEND_INTERVAL).await;
+            if let Err(error) = accounts.tend(cloudai_clock::now()).await {
+                let error = &error as &dyn std::error::Error;
+                warn!(error, "accounts were not tended; it is tried again");
+            }
+        }
+    });
+    Admission {
+        accounts,
+        first_admin,
+        tending,
+    }
+}
+
+/// Says to the core what each user may have who has limits of their own.
+async fn tell_limits(master: &Master, accounts: &Accounts) -> Result<(), NoAnswer> {
+    let local = Identity::local();
+    let mut after = None;
+    loop {
+        let Ok((users, next)) = accounts.users(&local, after.as_ref(), PAGE) else {
+            // The console may see all users.
+            return Ok(());
+        };
+        for user in users {
+            if user.limits != cloudai_model::UserLimits::default() {
+                master.limit_user(&user.user, user.limits).await?;
+            }
+        }
+        match next {
+            Some(next) => after = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
