@@ -268,6 +268,36 @@ fn a_worker_that_lost_its_spool_lost_its_attempts() {
 }
 
 #[test]
+fn what_was_to_be_stopped_and_had_ended_is_lost_with_its_spool_too() {
+    for asked_before_its_end in [true, false] {
+        // Given an attempt that its user cancelled, and whose container has ended
+        let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+        let task = cluster.submit(&cores(1.0)).task;
+        let attempt = cluster.assigned().attempt;
+        cluster.progress("a", &attempt, Phase::Running);
+        if asked_before_its_end {
+            cluster.cancel(&task).unwrap();
+        }
+        cluster.progress("a", &attempt, Phase::Uploading);
+        cluster.cancel(&task).unwrap();
+        assert!(!cluster.state(&task).status.is_final());
+
+        // When its worker comes back with an empty disk
+        cluster.pass_time(1_000, &[]);
+        let second = Hello {
+            version: Some("1".into()),
+            incarnation: Some("second".into()),
+            ..old_node("a", capacity(1, 0))
+        };
+        cluster.introduced(second).unwrap();
+        cluster.heartbeat_with("a", &[], Some(0), "second");
+
+        // Then nobody waits for its report
+        assert_eq!(cluster.state(&task).status, TaskStatus::Cancelled);
+    }
+}
+
+#[test]
 fn a_heartbeat_that_an_assignment_overtook_is_no_sign_of_a_lost_spool() {
     // Given a worker that has just registered, and takes an attempt while its first heartbeat is on
     // its way

@@ -78,7 +78,7 @@ pub(crate) fn tells_of_kill(event: &EventMessage, id: &ContainerId) -> bool {
 }
 
 /// Seconds since 1970 with their fraction, as the engine reads them.
-fn seconds(at: Wall) -> String {
+pub(crate) fn seconds(at: Wall) -> String {
     format!(
         "{}.{:03}000000",
         at.0.div_euclid(1000),

@@ -193,6 +193,43 @@ async fn a_reader_that_is_slow_holds_the_container_up_and_misses_nothing() {
 }
 
 #[tokio::test]
+async fn what_the_engine_throws_away_is_told() {
+    let place = Place::new().await;
+    // Given containers that write a little more each, from what fits on the way to a reader who stands
+    // still, to what doesn't and holds its container up
+    let mut written = Vec::new();
+    for step in 0..16_u64 {
+        let what = Written {
+            stdout: noise(step, MIB as usize + 48 * 1024 * step as usize),
+            stderr: Vec::new(),
+        };
+        let (id, pieces) = attached(&place, &place.engine, &what, "cat /output/out").await;
+        written.push((what, id, pieces));
+    }
+    let ends = written.iter().map(|(_, id, _)| {
+        let end = place.engine.wait(id);
+        tokio::time::timeout(std::time::Duration::from_secs(5), end)
+    });
+    futures_util::future::join_all(ends).await;
+
+    // when they are read at last, then some lack their end, and each of those is told.
+    let mut lacking = 0;
+    for (what, id, mut pieces) in written {
+        let mut got = Written::default();
+        read(&mut pieces, &mut got).await.unwrap();
+        assert!(what.stdout.starts_with(&got.stdout));
+        let told = place.engine.may_lack_the_end(&id).await.unwrap();
+        if got.stdout.len() < what.stdout.len() {
+            lacking += 1;
+            assert_eq!(told, Some(true), "{} bytes", what.stdout.len());
+        }
+        let log = within(read_log(&place.engine, &id, LogPosition::START)).await;
+        assert_eq!(log.stdout.len(), got.stdout.len(), "the log has no more");
+    }
+    assert!(lacking > 0, "none came to where it matters");
+}
+
+#[tokio::test]
 async fn outputs_that_a_command_closes_are_no_end() {
     let place = Place::new().await;
     let expected = Written {

@@ -123,7 +123,7 @@ fn built_with_switches(manifest: &Table) -> Vec<String> {
 fn no_crate_but_the_simulation_can_turn_safeguards_off() {
     let mut violations = Vec::new();
     for package in metadata().workspace_packages() {
-        if package.name.to_string() == SIMULATION.0 {
+        if package.name == SIMULATION.0 {
             continue;
         }
         let manifest = fs::read_to_string(&package.manifest_path).expect("cargo has read it too");

@@ -182,8 +182,10 @@ impl Core {
             // It has been told of this attempt, or of a later one, and doesn't hold it. While the
             // call is under way it may have been overtaken by a later assignment.
             Some(last) if last >= entry.sequence => !entry.in_flight,
+            // It is asked to stop it, and answers.
+            Some(_) if entry.state == AttemptState::Stopping => false,
             // It had it, and forgot: its spool is lost.
-            Some(_) if entry.state > AttemptState::Sent && entry.stop.is_none() => {
+            Some(_) if entry.state > AttemptState::Sent => {
                 let must_have_it = |taken_at: Mono| {
                     introduced_at.is_some_and(|at| taken_at <= at)
                         || reported.at.since(taken_at.max(forgiven)) > overtaken_within

@@ -13,6 +13,7 @@
 
 mod attach;
 mod lines;
+mod thrown_away;
 
 use std::pin::Pin;
 

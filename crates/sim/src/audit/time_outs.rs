@@ -130,9 +130,9 @@ impl TimeOuts {
                 given_ms,
                 pulling: None,
                 running_ms: now_ms,
-                ran: known.as_ref().is_some_and(|known| known.ran),
-                began: task.state.status == TaskStatus::Running
-                    || known.is_some_and(|known| known.began),
+                ran: known.is_some_and(|known| known.ran),
+                // What a master before it had heard, and never wrote down, this one doesn't know.
+                began: task.state.first_started_at.is_some(),
             };
             if timed.state.status == TaskStatus::Running {
                 self.pulled.insert(timed.last(id));

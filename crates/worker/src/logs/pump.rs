@@ -162,20 +162,32 @@ impl Pump {
         last.map(drop).map_err(|error| refused(&error))
     }
 
-    /// Whether the engine can have thrown away the end of outputs that were attached: it is in its own
-    /// log no more, either.
+    /// Whether the engine can have thrown away the end of what the container wrote: it is in its own log
+    /// no more, either. The engine tells; where it has forgotten, what this worker saw does.
     async fn end_is_here(&self, pauses: &Pauses) -> Whole {
-        if !pauses.were_long(self.position) {
+        let engine = self.engine.ready().await;
+        let late = match engine.may_lack_the_end(&self.container).await {
+            Ok(Some(late)) => late,
+            Ok(None) | Err(_) => self.was_held_up(pauses).await,
+        };
+        if !late {
             return Whole::Complete;
         }
-        match self.finished_at().await {
-            Some(at) if !pauses.reach_beyond(at, self.position) => Whole::Complete,
-            _ => Whole::Incomplete(
-                "its last bytes may be missing: this worker, or its way to the Docker Engine, was held \
-                 up while the container ended, and that keeps what it can't hand out for two seconds only"
-                    .to_owned(),
-            ),
+        Whole::Incomplete(
+            "its last bytes may be missing: the Docker Engine was held up while the container ended, and \
+             throws away what it can't hand out within two seconds"
+                .to_owned(),
+        )
+    }
+
+    /// Whether nothing came for long enough, beyond the container's end, for the engine to have thrown
+    /// something away.
+    async fn was_held_up(&self, pauses: &Pauses) -> bool {
+        if !pauses.were_long(self.position) {
+            return false;
         }
+        let finished_at = self.finished_at().await;
+        finished_at.is_none_or(|at| pauses.reach_beyond(at, self.position))
     }
 
     /// When the container ended, by this process' own clock: the engine's may be another one.
