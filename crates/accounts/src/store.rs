@@ -1,10 +1,7 @@
 //! What a store must do for accounts. The stores themselves are elsewhere.
 
 use async_trait::async_trait;
-use cloudai_model::{
-    UserName, Wall,
-    account::{AccountChange, AuditRecord, EndedToken, KeyRecord, UserRecord},
-};
+use cloudai_model::account::{AccountChange, AuditRecord};
 
 /// Why a store didn't read or keep.
 #[derive(Debug, thiserror::Error)]
@@ -28,47 +25,7 @@ impl AccountStoreError {
     }
 }
 
-/// All that is stored of accounts, but for the audit, of which there is no end.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StoredAccounts {
-    /// Every user.
-    pub users: Vec<UserRecord>,
-    /// Every key.
-    pub keys: Vec<KeyRecord>,
-    /// Every token that was ended before its time and isn't forgotten.
-    pub ended_tokens: Vec<EndedToken>,
-    /// The highest number in the audit; 0 if it is empty.
-    pub highest_audit: u64,
-}
-
-/// Which records of the audit are wanted. What is `None` doesn't matter.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AuditQuery {
-    /// Only those with a lower number: where the page before ended.
-    pub before: Option<u64>,
-    /// Only what this user did.
-    pub user: Option<UserName>,
-    /// Only this action, as its whole word.
-    pub action: Option<String>,
-    /// Only what was done then or later.
-    pub since: Option<Wall>,
-    /// Only what was done before that.
-    pub until: Option<Wall>,
-    /// The most records.
-    pub limit: usize,
-}
-
-impl AuditQuery {
-    /// Whether a record is one of those wanted, the limit apart.
-    #[must_use]
-    pub fn wants(&self, record: &AuditRecord) -> bool {
-        self.before.is_none_or(|before| record.number < before)
-            && (self.user.is_none() || self.user == record.user)
-            && self.action.as_ref().is_none_or(|it| *it == record.action)
-            && self.since.is_none_or(|since| record.at >= since)
-            && self.until.is_none_or(|until| record.at < until)
-    }
-}
+pub use cloudai_model::account::{AuditQuery, StoredAccounts};
 
 /// Keeps accounts. One master owns what it keeps: nobody else writes there.
 #[async_trait]

@@ -177,6 +177,59 @@ pub enum AccountChange {
     AuditForgotten(Wall),
 }
 
+/// All that is stored of accounts, but for the audit, of which there is no end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StoredAccounts {
+    /// Every user, by name.
+    pub users: Vec<UserRecord>,
+    /// Every key, by id.
+    pub keys: Vec<KeyRecord>,
+    /// Every token that was ended before its time and isn't forgotten, by id.
+    pub ended_tokens: Vec<EndedToken>,
+    /// The highest [`AuditRecord::number`]; 0 before the first. It never falls: the last record is not
+    /// forgotten.
+    pub highest_audit: u64,
+}
+
+/// Which records of the audit are wanted, those of the highest numbers first. What is `None` doesn't
+/// matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// Only those with a lower number: where the page before ended.
+    pub before: Option<u64>,
+    /// Only what this user did.
+    pub user: Option<UserName>,
+    /// Only this action, as its whole word.
+    pub action: Option<String>,
+    /// Only what was done then or later.
+    pub since: Option<Wall>,
+    /// Only what was done before that.
+    pub until: Option<Wall>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl AuditQuery {
+    /// The newest records, at most `limit` of them.
+    #[must_use]
+    pub fn newest(limit: usize) -> Self {
+        Self {
+            limit,
+            ..Self::default()
+        }
+    }
+
+    /// Whether a record is one of those wanted, the limit apart.
+    #[must_use]
+    pub fn wants(&self, record: &AuditRecord) -> bool {
+        self.before.is_none_or(|before| record.number < before)
+            && (self.user.is_none() || self.user == record.user)
+            && self.action.as_ref().is_none_or(|it| *it == record.action)
+            && self.since.is_none_or(|since| record.at >= since)
+            && self.until.is_none_or(|until| record.at < until)
+    }
+}
+
 impl UserLimits {
     /// These where they say something, else the others.
     #[must_use]

@@ -6,7 +6,6 @@
 //! and which may follow which, is the core's business. What it does watch over is that a task is
 //! added once, has one result, and that nothing is kept of a task that doesn't exist.
 
-mod accounts;
 mod batch;
 mod error;
 mod export;
@@ -18,6 +17,7 @@ mod mongo;
 #[cfg(any(test, feature = "mongod"))]
 pub mod mongod;
 mod sqlite;
+mod submitted;
 
 #[cfg(test)]
 mod conformance;
@@ -38,10 +38,11 @@ use cloudai_model::{
 };
 use tokio::sync::mpsc;
 
+pub use cloudai_model::account::{AuditQuery, StoredAccounts};
+
 #[cfg(any(test, feature = "fakes"))]
 pub use self::journal::FakeDatabase;
 pub use self::{
-    accounts::{Accounts, AuditQuery, SubmittedUnder},
     error::{CommitError, ReadError},
     export::{Export, Holdings, Piece},
     journal::{
@@ -57,6 +58,7 @@ pub use self::{
         DATABASE_FILE, DataDirLock, InUse, LOCK_FILE, OpenError, SqliteFilling, SqliteReader,
         SqliteStore, Unfinished, note_backup,
     },
+    submitted::SubmittedUnder,
 };
 
 /// The most records that [`Store::load`] sends in one chunk.
@@ -177,7 +179,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// If some can't be read.
-    async fn accounts(&self) -> Result<Accounts, ReadError>;
+    async fn accounts(&self) -> Result<StoredAccounts, ReadError>;
 
     /// The entries of the audit that fit the query, those of the highest numbers first.
     ///

@@ -18,9 +18,9 @@ use tokio::sync::mpsc;
 
 use self::tables::Tables;
 use crate::{
-    Accounts, AuditQuery, CommitError, EndedAt, EndedQuery, EndedTask, Export, FilesOfTask,
-    FilesQuery, Highest, Holdings, LOAD_CHUNK, Piece, ReadError, Store, SubmittedUnder, TaskQuery,
-    export::Chunk,
+    AuditQuery, CommitError, EndedAt, EndedQuery, EndedTask, Export, FilesOfTask, FilesQuery,
+    Highest, Holdings, LOAD_CHUNK, Piece, ReadError, Store, StoredAccounts, SubmittedUnder,
+    TaskQuery, export::Chunk,
 };
 
 /// Keeps records for as long as the process lives.
@@ -185,7 +185,7 @@ impl Store for MemoryStore {
         })
     }
 
-    async fn accounts(&self) -> Result<Accounts, ReadError> {
+    async fn accounts(&self) -> Result<StoredAccounts, ReadError> {
         self.read(Tables::accounts)
     }
 

@@ -9,7 +9,7 @@ use cloudai_model::{
 };
 
 use super::{Place, commit, sample};
-use crate::{Accounts, AuditQuery, CommitError, Store};
+use crate::{AuditQuery, CommitError, Store, StoredAccounts};
 
 pub(crate) fn user(name: &str) -> UserRecord {
     UserRecord {
@@ -99,7 +99,7 @@ async fn all(store: &dyn Store) -> Vec<u64> {
 pub(crate) async fn users_and_keys_come_change_and_go(place: &Place) {
     // Given two users with keys,
     let store = place.empty();
-    assert_eq!(store.accounts().await.unwrap(), Accounts::default());
+    assert_eq!(store.accounts().await.unwrap(), StoredAccounts::default());
     let (ann, bob) = (user("ann"), user("bob"));
     let keys = [key("k-2", "ann"), key("k-1", "bob"), key("k-3", "ann")];
     let batch = [there(&bob), there(&ann)].into_iter();
@@ -128,10 +128,10 @@ pub(crate) async fn users_and_keys_come_change_and_go(place: &Place) {
     .await;
 
     // then all is as it was written last, users by name and keys by id, also after a restart.
-    let mut expected = Accounts {
+    let mut expected = StoredAccounts {
         users: vec![changed, bob],
         keys: vec![keys[1].clone(), ending],
-        ..Accounts::default()
+        ..StoredAccounts::default()
     };
     assert_eq!(store.accounts().await.unwrap(), expected);
     let store = match place.restarted(store).await {
@@ -188,7 +188,7 @@ pub(crate) async fn ended_tokens_are_kept_until_they_are_forgotten(place: &Place
 
     assert_eq!(store.accounts().await.unwrap().ended_tokens, tokens[1..]);
     commit(&*store, [forgotten(i64::MAX)]).await;
-    assert_eq!(store.accounts().await.unwrap(), Accounts::default());
+    assert_eq!(store.accounts().await.unwrap(), StoredAccounts::default());
 }
 
 pub(crate) async fn the_audit_is_read_by_page_and_by_what_is_asked(place: &Place) {

@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 
 use super::database::{Database, NotOpened, Reached};
 use crate::{
-    Accounts, AuditQuery, CommitError, EndedQuery, EndedTask, FilesOfTask, FilesQuery, Highest,
-    MemoryStore, ReadError, Store, SubmittedUnder, TaskQuery,
+    AuditQuery, CommitError, EndedQuery, EndedTask, FilesOfTask, FilesQuery, Highest, MemoryStore,
+    ReadError, Store, StoredAccounts, SubmittedUnder, TaskQuery,
 };
 
 /// See the module. Clones are the same database, and it outlives those who open it.
@@ -271,7 +271,7 @@ impl Store for FakeReached {
         self.reads()?.submitted(user, key).await
     }
 
-    async fn accounts(&self) -> Result<Accounts, ReadError> {
+    async fn accounts(&self) -> Result<StoredAccounts, ReadError> {
         self.reads()?.accounts().await
     }
 

@@ -59,8 +59,8 @@ use self::{
     shared::{Condition, Shared, Turn},
 };
 use crate::{
-    Accounts, AuditQuery, CommitError, EndedQuery, EndedTask, FilesOfTask, FilesQuery, Highest,
-    MongoSettings, ReadError, Store, SubmittedUnder, TaskQuery,
+    AuditQuery, CommitError, EndedQuery, EndedTask, FilesOfTask, FilesQuery, Highest,
+    MongoSettings, ReadError, Store, StoredAccounts, SubmittedUnder, TaskQuery,
     sqlite::lock::{DataDirLock, LOCK_FILE, LockError},
 };
 
@@ -273,7 +273,7 @@ impl Store for JournaledStore {
         self.shared.submitted(user, key).await
     }
 
-    async fn accounts(&self) -> Result<Accounts, ReadError> {
+    async fn accounts(&self) -> Result<StoredAccounts, ReadError> {
         self.shared.of_database()?.accounts().await
     }
 

@@ -9,7 +9,7 @@ use cloudai_model::{
 };
 
 use super::tables::{Tables, Undo, put, remove};
-use crate::{Accounts, AuditQuery, CommitError};
+use crate::{AuditQuery, CommitError, StoredAccounts};
 
 #[derive(Debug, Default)]
 pub(super) struct AccountTables {
@@ -92,13 +92,13 @@ impl Tables {
         but_the_last.filter(move |entry| entry.at < before)
     }
 
-    pub(super) fn accounts(&self) -> Accounts {
+    pub(super) fn accounts(&self) -> StoredAccounts {
         let tables = &self.accounts;
         let token = |(id, until): (&String, &Wall)| EndedToken {
             id: id.clone(),
             until: *until,
         };
-        Accounts {
+        StoredAccounts {
             users: tables.users.values().cloned().collect(),
             keys: tables.keys.values().cloned().collect(),
             ended_tokens: tables.ended_tokens.iter().map(token).collect(),
@@ -109,7 +109,7 @@ impl Tables {
     pub(super) fn audit(&self, query: &AuditQuery) -> Vec<AuditRecord> {
         let newest_first = self.accounts.audit.values().rev();
         newest_first
-            .filter(|entry| query.fits(entry))
+            .filter(|entry| query.wants(entry))
             .take(query.limit)
             .cloned()
             .collect()
@@ -124,7 +124,7 @@ impl Tables {
 
     /// Who may come in, in the order of an export.
     pub(super) fn people(&self) -> impl Iterator<Item = Record> {
-        let Accounts {
+        let StoredAccounts {
             users,
             keys,
             ended_tokens,

@@ -20,7 +20,7 @@ use super::{
     plan::{among, texts},
     writes::Change,
 };
-use crate::{Accounts, AuditQuery, CommitError, HIGHEST_ORDER, ReadError};
+use crate::{AuditQuery, CommitError, HIGHEST_ORDER, ReadError, StoredAccounts};
 
 /// What becomes of a document: where it is, and under which id.
 pub(super) type Place = ((&'static str, String), Change);
@@ -211,7 +211,7 @@ async fn highest(link: &Link) -> Result<u64, Failure> {
 }
 
 /// Every user, key and ended token.
-pub(super) async fn all(link: &Link) -> Result<Accounts, Failure> {
+pub(super) async fn all(link: &Link) -> Result<StoredAccounts, Failure> {
     // Keys before users: one that is made meanwhile is not here without its user.
     let keys = of_ours(link, KEYS).await?;
     let ended_tokens = of_ours(link, ENDED_TOKENS).await?;
@@ -222,7 +222,7 @@ pub(super) async fn all(link: &Link) -> Result<Accounts, Failure> {
     let keys = read.collect::<Result<_, ReadError>>()?;
     let read = ended_tokens.iter().map(accounts::read_token);
     let ended_tokens = read.collect::<Result<_, ReadError>>()?;
-    Ok(Accounts {
+    Ok(StoredAccounts {
         users,
         keys,
         ended_tokens,

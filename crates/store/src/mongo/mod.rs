@@ -51,8 +51,8 @@ use self::{
     writer::Writer,
 };
 use crate::{
-    Accounts, AuditQuery, CommitError, EndedQuery, EndedTask, FilesOfTask, FilesQuery, Highest,
-    ReadError, Store, SubmittedUnder, TaskQuery,
+    AuditQuery, CommitError, EndedQuery, EndedTask, FilesOfTask, FilesQuery, Highest, ReadError,
+    Store, StoredAccounts, SubmittedUnder, TaskQuery,
 };
 
 /// Keeps records in a database of MongoDB, which it takes over from any other master.
@@ -195,7 +195,7 @@ impl Store for MongoStore {
         self.read(query::submitted(&self.link, user, key).await)
     }
 
-    async fn accounts(&self) -> Result<Accounts, ReadError> {
+    async fn accounts(&self) -> Result<StoredAccounts, ReadError> {
         self.read(accounts::all(&self.link).await)
     }
 

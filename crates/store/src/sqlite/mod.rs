@@ -49,8 +49,8 @@ use self::{
     writer::Writer,
 };
 use crate::{
-    Accounts, AuditQuery, CommitError, EndedQuery, EndedTask, FilesOfTask, FilesQuery, Highest,
-    ReadError, Store, SubmittedUnder, TaskQuery,
+    AuditQuery, CommitError, EndedQuery, EndedTask, FilesOfTask, FilesQuery, Highest, ReadError,
+    Store, StoredAccounts, SubmittedUnder, TaskQuery,
 };
 
 /// Keeps records in `cloudai.db` of a data directory, which it holds against other masters.
@@ -193,7 +193,7 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn accounts(&self) -> Result<Accounts, ReadError> {
+    async fn accounts(&self) -> Result<StoredAccounts, ReadError> {
         self.readers.read(query::accounts).await
     }
 

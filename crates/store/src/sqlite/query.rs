@@ -10,7 +10,7 @@ use super::{
     failure::RowError,
     tables,
 };
-use crate::{Accounts, HIGHEST_ORDER, ReadError, TaskQuery};
+use crate::{HIGHEST_ORDER, ReadError, StoredAccounts, TaskQuery};
 
 /// The tasks that fit.
 pub(super) fn tasks(db: &Connection, query: &TaskQuery) -> Result<Vec<TaskRecord>, RowError> {
@@ -90,8 +90,8 @@ fn statement(query: &TaskQuery) -> (String, Vec<Box<dyn ToSql>>) {
 }
 
 /// Every user, key and ended token.
-pub(super) fn accounts(db: &Connection) -> Result<Accounts, RowError> {
-    Ok(Accounts {
+pub(super) fn accounts(db: &Connection) -> Result<StoredAccounts, RowError> {
+    Ok(StoredAccounts {
         users: all(db, &tables::users::TABLE, tables::users::read)?,
         keys: all(db, &tables::users::KEYS, tables::users::read_key)?,
         ended_tokens: all(db, &tables::ended_tokens::TABLE, tables::ended_tokens::read)?,

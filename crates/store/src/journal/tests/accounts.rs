@@ -1,4 +1,4 @@
-//! Accounts, changed specs and submit keys on their way through the journal.
+//! StoredAccounts, changed specs and submit keys on their way through the journal.
 
 use cloudai_model::{
     SubmitKey,

@@ -16,7 +16,7 @@ use cloudai_model::{
 use rusqlite::Connection;
 
 use crate::{
-    Accounts, EndedQuery, SqliteStore, Store as _, TaskQuery,
+    EndedQuery, SqliteStore, Store as _, StoredAccounts, TaskQuery,
     conformance::{accounts, commit, loaded},
     sqlite::open::DATABASE_FILE,
 };
@@ -61,7 +61,7 @@ async fn a_store_of_version_1_is_brought_forward_after_a_copy() {
     let bytes = store.files_bytes_of_user(&files.user).await.unwrap();
     assert!(bytes > 0, "{files:?}");
     assert_eq!(bytes, files.bytes());
-    assert_eq!(store.accounts().await.unwrap(), Accounts::default());
+    assert_eq!(store.accounts().await.unwrap(), StoredAccounts::default());
 
     // a start gets what was live, with the two attempts that are open,
     let (records, _) = loaded(&store).await;
@@ -106,7 +106,7 @@ async fn a_store_of_version_1_is_brought_forward_after_a_copy() {
     assert_eq!(read.state, state);
     assert_eq!(read.spec.timeout.unwrap().as_secs(), 9);
     assert!(read.spec.hold);
-    let expected = Accounts {
+    let expected = StoredAccounts {
         users: vec![accounts::user("ann")],
         keys: vec![accounts::key("k-1", "ann")],
         ended_tokens: vec![],

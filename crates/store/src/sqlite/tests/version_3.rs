@@ -8,7 +8,7 @@ use cloudai_model::{account::UserRecord, record::Record};
 use rusqlite::Connection;
 
 use crate::{
-    Accounts, SqliteStore, Store as _, TaskQuery,
+    SqliteStore, Store as _, StoredAccounts, TaskQuery,
     conformance::{commit, sample},
     sqlite::{migrate::MIGRATIONS, open::DATABASE_FILE},
 };
@@ -57,9 +57,9 @@ async fn a_store_of_version_3_gets_accounts_and_knows_what_its_files_take() {
         created_at: Wall(1_700_000_000_000),
         updated_at: Wall(1_700_000_001_000),
     };
-    let expected = Accounts {
+    let expected = StoredAccounts {
         users: vec![ann.clone()],
-        ..Accounts::default()
+        ..StoredAccounts::default()
     };
     assert_eq!(store.accounts().await.unwrap(), expected);
     assert_eq!(store.files_bytes_of_user(&ann.user).await.unwrap(), 42);
