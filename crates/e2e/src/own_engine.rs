@@ -116,6 +116,12 @@ impl OwnEngine {
         let spawned = command
             .args(["--data-root", &path("data"), "--exec-root", &path("exec")])
             .args(["--host", &self.host(), "--pidfile", &path("pid")])
+            // Where a containerd of the machine's own runs, it is that one: by another name its are its own.
+            .args(["--containerd-namespace", &self.name()])
+            .args([
+                "--containerd-plugins-namespace",
+                &format!("{}-plugins", self.name()),
+            ])
             .args(["--iptables=false", "--ip-masq=false", "--ip-forward=false"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -169,6 +175,13 @@ impl OwnEngine {
         (name.trim() == program).then_some(pid)
     }
 
+    /// That of its folder, which no other has.
+    fn name(&self) -> String {
+        let name = self.folder.path().file_name().unwrap_or_default();
+        let name = name.to_string_lossy();
+        format!("cloudai-{}", name.trim_start_matches(['.', '_']))
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -215,5 +228,7 @@ impl Drop for OwnEngine {
         for mount in within.filter(|mount| mount.starts_with(&folder)) {
             let _ = as_root(&["umount", "--lazy", mount]).status().is_ok();
         }
+        // It is root's, so that whoever runs the test may not.
+        let _ = as_root(&["rm", "-rf", &folder]).status().is_ok();
     }
 }

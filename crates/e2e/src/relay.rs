@@ -2,7 +2,7 @@
 //! own to another.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{
         Arc,
@@ -14,7 +14,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream},
     sync::{mpsc, watch},
     task::{JoinHandle, JoinSet},
     time::{Instant, sleep_until},
@@ -49,6 +49,8 @@ enum Listener {
 pub struct Relay {
     near: End,
     far: End,
+    /// The address that the far end sees as its caller's, if it matters.
+    caller: Option<IpAddr>,
     /// How many bytes may come from the far end, over all connections.
     allowed: Arc<watch::Sender<u64>>,
     passed: Arc<AtomicU64>,
@@ -63,6 +65,7 @@ pub struct Relay {
 #[derive(Clone)]
 struct Course {
     far: End,
+    caller: Option<IpAddr>,
     allowed: watch::Receiver<u64>,
     passed: Arc<AtomicU64>,
     freezes: Arc<watch::Sender<u64>>,
@@ -77,9 +80,15 @@ impl Relay {
 
     /// From this end to that.
     pub async fn new(near: End, far: End) -> Self {
+        Self::calling_from(None, near, far).await
+    }
+
+    /// The same, that calls the far end, a port, from this address of the machine's.
+    pub async fn calling_from(caller: Option<IpAddr>, near: End, far: End) -> Self {
         let mut relay = Self {
             near,
             far,
+            caller,
             allowed: Arc::new(watch::Sender::new(u64::MAX)),
             passed: Arc::default(),
             freezes: Arc::new(watch::Sender::new(0)),
@@ -147,6 +156,7 @@ impl Relay {
         };
         let course = Course {
             far: self.far.clone(),
+            caller: self.caller,
             allowed: self.allowed.subscribe(),
             passed: self.passed.clone(),
             freezes: self.freezes.clone(),
@@ -189,7 +199,7 @@ async fn accept(listener: Listener, course: Course) {
 
 async fn connect(near: Box<dyn Wire>, course: Course) {
     let far: Box<dyn Wire> = match course.far {
-        End::Tcp(address) => match TcpStream::connect(address).await {
+        End::Tcp(address) => match call(course.caller, address).await {
             Ok(stream) => Box::new(stream),
             Err(_) => return,
         },
@@ -204,6 +214,15 @@ async fn connect(near: Box<dyn Wire>, course: Course) {
     let there = carry(near_read, far_write, course.delay.clone(), None);
     let back = carry(far_read, near_write, course.delay, Some(gate));
     tokio::join!(there, back);
+}
+
+async fn call(caller: Option<IpAddr>, address: SocketAddr) -> std::io::Result<TcpStream> {
+    let Some(caller) = caller else {
+        return TcpStream::connect(address).await;
+    };
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((caller, 0).into())?;
+    socket.connect(address).await
 }
 
 /// What holds bytes up at an end.

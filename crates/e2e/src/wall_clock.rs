@@ -46,6 +46,12 @@ impl WallClock {
         Self { shim, path, offset }
     }
 
+    /// The library that a process loads that goes by it.
+    #[must_use]
+    pub fn library(&self) -> &Path {
+        &self.shim
+    }
+
     /// What a process needs in its environment to go by it.
     #[must_use]
     pub fn env(&self) -> [(&'static str, String); 2] {

@@ -206,19 +206,29 @@ async fn what_the_engine_throws_away_is_told() {
         let (id, pieces) = attached(&place, &place.engine, &what, "cat /output/out").await;
         written.push((what, id, pieces));
     }
-    let ends = written.iter().map(|(_, id, _)| {
-        let end = place.engine.wait(id);
-        tokio::time::timeout(std::time::Duration::from_secs(5), end)
-    });
-    futures_util::future::join_all(ends).await;
+    // (asked as soon as each has ended: the engine remembers some hundred events)
+    let asked: Vec<_> = written
+        .iter()
+        .map(|(_, id, _)| {
+            let (engine, id) = (place.engine.clone(), id.clone());
+            tokio::spawn(async move {
+                engine.wait(&id).await.unwrap();
+                engine.may_lack_the_end(&id).await.unwrap()
+            })
+        })
+        .collect();
+    let ends = written.iter().map(|(_, id, _)| place.engine.wait(id));
+    let all = futures_util::future::join_all(ends);
+    let held_up = tokio::time::timeout(std::time::Duration::from_secs(5), all).await;
+    assert!(held_up.is_err(), "the largest doesn't end unread");
 
     // when they are read at last, then some lack their end, and each of those is told.
     let mut lacking = 0;
-    for (what, id, mut pieces) in written {
+    for ((what, id, mut pieces), told) in written.into_iter().zip(asked) {
         let mut got = Written::default();
         read(&mut pieces, &mut got).await.unwrap();
         assert!(what.stdout.starts_with(&got.stdout));
-        let told = place.engine.may_lack_the_end(&id).await.unwrap();
+        let told = within(told).await.unwrap();
         if got.stdout.len() < what.stdout.len() {
             lacking += 1;
             assert_eq!(told, Some(true), "{} bytes", what.stdout.len());

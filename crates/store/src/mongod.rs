@@ -162,17 +162,25 @@ impl Server {
 
     /// As by a power cut.
     pub fn kill(&self) {
-        self.order("kill");
+        assert!(!self.order("kill"), "a server that is killed lives on");
     }
 
     /// It keeps its connections and answers nothing.
     pub fn halt(&self) {
-        self.order("halt");
+        assert!(
+            self.order("halt"),
+            "a server that is to stand still is gone"
+        );
     }
 
     /// It goes on.
     pub fn resume(&self) {
-        self.order("resume");
+        assert!(self.order("resume"), "a server that is to go on is gone");
+    }
+
+    /// Where it keeps its data. It is removed when the server has ended for good.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Whether it lives after the order.
@@ -265,11 +273,20 @@ impl ReplicaSet {
         tokio::time::timeout(READY_WITHIN, found).await.unwrap()
     }
 
-    /// Has the primary make room for another one for three seconds. It cuts all its connections, the
-    /// one that asks for it as well.
-    pub async fn step_down(&self) {
+    /// Has the primary make room for another one for three seconds: whether it did. It cuts all its
+    /// connections, the one that asks for it as well, so that its answer says nothing.
+    pub async fn step_down(&self) -> bool {
         let down = doc! { "replSetStepDown": 3, "secondaryCatchUpPeriodSecs": 2, "force": true };
-        drop(self.primary().await.admin(down).await);
+        let primary = self.primary().await;
+        drop(primary.admin(down).await);
+        for _ in 0..50 {
+            let hello = primary.admin(doc! { "hello": 1 }).await;
+            if hello.is_ok_and(|hello| matches!(hello.get_bool("isWritablePrimary"), Ok(false))) {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        false
     }
 
     /// A database of this set that no other test has.

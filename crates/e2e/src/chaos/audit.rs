@@ -17,6 +17,12 @@ use super::{
 /// Whatever is broken, a container is stopped so long after its task's cancel was taken. What is to be
 /// cancelled would run for longer by itself.
 const STOPS_WITHIN: Duration = Duration::from_secs(40);
+/// Whatever else the machine does, a container has written its first line by then.
+const WRITES_WITHIN: Duration = Duration::from_secs(5);
+/// The exit code of a container that was asked to end and did.
+const ENDED_WHEN_ASKED: i64 = 143;
+/// How a refusal begins that a master may give: it has no room, or can't write.
+const MAY_REFUSE: &str = "no new task is taken: ";
 
 /// What the log or the files of a task are, beside what they must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +31,8 @@ pub enum Compared {
     Whole,
     /// What is there is right, and something is missing.
     Part(String),
+    /// The same of what may have been ended anywhere on its way: so many bytes.
+    Beginning(usize),
     /// Something is there that must not be.
     Differs(String),
     /// It can't be read.
@@ -102,7 +110,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Vec<Violation> {
         let of = |what| Violation::of(&task.id, what);
         found.extend(ends_as_it_must(order, task).map(of));
         found.extend(is_cancelled_as_told(order, task, evidence.runs).map(of));
-        found.extend(left_what_it_must(&order.kind, task, evidence.left).map(of));
+        found.extend(left_what_it_must(&order.kind, task, evidence).map(of));
         found.extend(ran_as_it_says(&order.kind, task, evidence.runs).map(of));
     }
     found.extend(started_once(evidence));
@@ -133,6 +141,14 @@ fn accepted_is_kept(evidence: &Evidence<'_>, found: &mut Vec<Violation>) {
             Answer::Refused(why) if !there.is_empty() => {
                 let what = format!("was refused ({why}) and is listed");
                 found.push(Violation::of(there[0], what));
+            }
+            Answer::Refused(why) if !why.starts_with(MAY_REFUSE) => {
+                let what = format!("{} was refused: {why}", order.name);
+                found.push(Violation::of_all(what));
+            }
+            Answer::Wrong(what) => {
+                let what = format!("the submit of {} was answered with {what}", order.name);
+                found.push(Violation::of_all(what));
             }
             _ => {}
         }
@@ -199,10 +215,11 @@ fn is_cancelled_as_told(order: &Order, task: &Listed, runs: &Runs) -> Option<Str
 }
 
 /// Whole, or it says that it is not, and then what is there is right.
-fn left_what_it_must(kind: &Kind, task: &Listed, left: &BTreeMap<String, Left>) -> Option<String> {
-    let Some(left) = left.get(&task.id) else {
+fn left_what_it_must(kind: &Kind, task: &Listed, evidence: &Evidence<'_>) -> Option<String> {
+    let Some(left) = evidence.left.get(&task.id) else {
         return (task.attempt > 0).then(|| "was not looked at".to_owned());
     };
+    let run = evidence.runs.get(&(task.id.clone(), task.attempt));
     // A task that ended on the way has left what it had come to.
     let on_the_way = task.status != "completed" && !matches!(kind, Kind::Fails { .. });
     for (name, compared, said_complete) in [
@@ -212,17 +229,36 @@ fn left_what_it_must(kind: &Kind, task: &Listed, left: &BTreeMap<String, Left>) 
         let right = match compared {
             Compared::Whole => true,
             Compared::Part(_) => on_the_way || said_complete == Some(false),
+            Compared::Beginning(bytes) => {
+                on_the_way && (said_complete != Some(true) || !wrote_more(kind, run, *bytes))
+            }
             Compared::Differs(_) => false,
-            // What never ran has none.
-            Compared::Unreadable(_) => on_the_way,
+            // What never ran has none, and what was lost with its worker.
+            Compared::Unreadable(_) => {
+                on_the_way && (run.is_none_or(|run| run.starts == 0) || said_complete != Some(true))
+            }
         };
         if !right {
             return Some(format!(
-                "its {name} not what it wrote, complete is {said_complete:?}: {compared:?}"
+                "its {name} not what it wrote, complete is {said_complete:?}, its run {run:?}: \
+                 {compared:?}"
             ));
         }
     }
     None
+}
+
+/// Whether a run that ended on the way must have written more than so much.
+fn wrote_more(kind: &Kind, run: Option<&Run>, bytes: usize) -> bool {
+    let Some(run) = run else { return false };
+    match kind {
+        // It tells of the signal before it ends by it.
+        Kind::TimesOut { .. } => run.exit_codes == [ENDED_WHEN_ASKED],
+        _ => {
+            let ran = run.started_at.zip(run.ended_at);
+            bytes == 0 && ran.is_some_and(|(start, end)| end.saturating_sub(start) > WRITES_WITHIN)
+        }
+    }
 }
 
 /// The engine knows of the run that the result tells of.

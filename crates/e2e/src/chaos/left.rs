@@ -128,14 +128,14 @@ fn compared_log(written: &Written, log: &[Vec<u8>; 2]) -> Compared {
                 "{name} differs at byte {same}; it has {length}, and should have {wanted}"
             ));
         }
-        if must_be_all && same < expected.len() {
+        if same < expected.len() {
             missing.push(format!("{name} ends at byte {same} of {}", expected.len()));
         }
     }
-    if missing.is_empty() {
-        Compared::Whole
-    } else {
-        Compared::Part(missing.join(", "))
+    match missing.is_empty() {
+        true => Compared::Whole,
+        false if must_be_all => Compared::Part(missing.join(", ")),
+        false => Compared::Beginning(log.iter().map(Vec::len).sum()),
     }
 }
 
@@ -211,7 +211,9 @@ mod tests {
             assert!(matches!(compared, Compared::Differs(_)), "{wrong}");
         }
         let beginning = Written::BeginningOf(log("one two"));
-        assert_eq!(compared_log(&beginning, &log("one")), Compared::Whole);
+        assert_eq!(compared_log(&beginning, &log("one two")), Compared::Whole);
+        let compared = compared_log(&beginning, &log("one"));
+        assert_eq!(compared, Compared::Beginning(3));
         let compared = compared_log(&beginning, &log("two"));
         assert!(matches!(compared, Compared::Differs(_)));
     }

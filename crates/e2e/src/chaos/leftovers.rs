@@ -20,7 +20,9 @@ use crate::{
 /// The file with the cluster's id.
 pub const CLUSTER: &str = "cluster";
 /// The file with the names of network namespaces, a line each.
-const NAMESPACES: &str = "namespaces";
+pub const NAMESPACES: &str = "namespaces";
+/// The file with the folders of database servers, a line each.
+pub const DATABASES: &str = "databases";
 /// Locked as long as the run lives.
 const LOCK: &str = "lock";
 /// How folders of runs begin.
@@ -66,17 +68,17 @@ impl Default for RunFolder {
     }
 }
 
-/// Notes a network namespace, so that it is found again.
+/// Notes something in one of the run's files, so that it is found again.
 ///
 /// # Panics
 /// If there is no room for it.
-pub fn remember(folder: &Path, namespace: &str) {
+pub fn remember(folder: &Path, file: &str, what: &str) {
     let file = File::options()
         .append(true)
         .create(true)
-        .open(folder.join(NAMESPACES));
+        .open(folder.join(file));
     let mut file = file.expect("the run's folder is there");
-    writeln!(file, "{namespace}").expect("there is room");
+    writeln!(file, "{what}").expect("there is room");
 }
 
 /// Removes what runs that were killed have left; their folders.
@@ -156,6 +158,7 @@ pub fn find(folder: &Path) -> Vec<String> {
             "process",
             Ok(processes.iter().map(ToString::to_string).collect()),
         ),
+        ("database", Ok(databases(folder))),
         ("network namespace", namespaces(folder)),
         ("mount", mounts(folder)),
         ("container", containers(&cluster)),
@@ -185,6 +188,17 @@ fn run_processes(folder: &Path) -> Vec<u32> {
         let mut pairs = args.windows(2);
         pairs.any(|pair| pair[0] == "-data-dir" && Path::new(&pair[1]).starts_with(folder))
     })
+}
+
+/// The database servers that run yet, or have not removed what they had; whoever keeps one ends it with
+/// the run, however that ends.
+fn databases(folder: &Path) -> Vec<String> {
+    let mine = fs::read_to_string(folder.join(DATABASES)).unwrap_or_default();
+    let is_there = |data: &&str| {
+        let is_of_it = |args: &[String]| args.iter().any(|arg| arg == data);
+        Path::new(data).exists() || !processes(is_of_it).is_empty()
+    };
+    mine.lines().filter(is_there).map(str::to_owned).collect()
 }
 
 /// Who watches the engine's events for this cluster.

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitStatus,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::process::Command;
@@ -118,7 +119,7 @@ impl Machine {
         };
         let at = self.chronicle.elapsed();
         // Its last words are still on their way through the pipe.
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
         self.chronicle
             .note(&self.name, format!("ENDED BY ITSELF with {status}"));
         self.health().ended(status, at);
@@ -162,15 +163,47 @@ impl Machine {
     }
 
     /// Has it stand still.
-    pub fn stop(&self) {
+    ///
+    /// # Errors
+    /// If nothing of it does.
+    pub async fn stop(&self) -> Result<(), String> {
         self.health().stopped(self.chronicle.elapsed());
         self.signal("STOP");
+        for _ in 0..LOOKS {
+            let all = processes_with(&self.folder);
+            if !all.is_empty() && all.iter().all(|pid| stands_still(*pid)) {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Err(format!("{} doesn't stand still", self.name))
     }
 
     /// Has it go on.
     pub fn go_on(&self) {
         self.health().continued(self.chronicle.elapsed());
         self.signal("CONT");
+    }
+
+    /// Whether its clock is one that can be stepped.
+    ///
+    /// # Errors
+    /// If its library was not loaded: from a folder that nothing may be run from, say.
+    pub fn has_own_clock(&self) -> Result<(), String> {
+        let shim = self.clock.library().display().to_string();
+        let processes = processes_with(&self.folder);
+        let has_it = |pid: &u32| {
+            let maps = format!("/proc/{pid}/maps");
+            let looked = as_root(&["grep", "--quiet", "--fixed-strings", &shim, &maps]).status();
+            looked.is_ok_and(|status| status.success())
+        };
+        if processes.iter().any(has_it) {
+            return Ok(());
+        }
+        let name = &self.name;
+        Err(format!(
+            "{name} has not loaded {shim}: is its folder mounted noexec?"
+        ))
     }
 
     /// Takes all room of its disk.
@@ -213,6 +246,18 @@ impl Drop for Machine {
 #[must_use]
 pub fn processes_with(data_dir: &Path) -> Vec<u32> {
     processes(|args| args.iter().any(|arg| Path::new(arg) == data_dir))
+}
+
+/// So often is looked for what a signal does.
+const LOOKS: usize = 40;
+/// Between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Whether a process is stopped: the third field of its `stat`, after the name in brackets.
+fn stands_still(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit_once(')').map(|(_, rest)| rest);
+    after_name.is_some_and(|rest| rest.starts_with(" T"))
 }
 
 /// The processes whose arguments are such.

@@ -30,7 +30,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 
 use self::{
     audit::{Evidence, Violation, judge},
@@ -42,6 +46,7 @@ use self::{
     witness::{EngineWitness, Told},
     workload::Orders,
 };
+use crate::wait;
 
 /// Which store the master has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,7 +202,8 @@ async fn run_in(
         happened
     };
     report.faults_lasted_s = chronicle.elapsed_s() - began_s;
-    report.faults = happened;
+    report.faults = happened.faults;
+    report.without_effect = happened.without_effect;
 
     let calm_began_s = chronicle.elapsed_s();
     let mut violations = calm::rest(&site).await;
@@ -245,13 +251,31 @@ async fn run_in(
     let told = std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
     violations.extend(told.contradictions.into_iter().map(Violation::of_all));
     drop(engine);
+    // What the run itself has made is there yet; whatever else there is, the cluster has left.
+    let own = site.own().await;
+    let left_behind = leftovers::find(folder.path()).into_iter();
+    let left_behind = left_behind.filter(|what| !own.contains(what));
+    violations.extend(left_behind.map(|what| Violation::of_all(format!("left: {what}"))));
     let site = Arc::into_inner(site).expect("everything that used it has ended");
     drop(site);
-    let still_there = leftovers::find(folder.path()).into_iter();
-    violations.extend(still_there.map(|what| Violation::of_all(format!("left: {what}"))));
+    violations.extend(of_the_run(folder.path()).await);
 
     report.took_s = chronicle.elapsed_s();
     report.tasks(&orders, &listed, &left, &runs);
     report.violations(violations, &chronicle);
     report
+}
+
+/// What the run has not taken away itself.
+async fn of_the_run(folder: &Path) -> Vec<Violation> {
+    // The databases end a moment after it.
+    let deadline = Instant::now() + wait::PATIENCE;
+    loop {
+        let left = leftovers::find(folder);
+        if left.is_empty() || Instant::now() > deadline {
+            let what = |what| Violation::of_all(format!("left by the run itself: {what}"));
+            return left.into_iter().map(what).collect();
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
 }

@@ -20,6 +20,8 @@ pub enum Target {
     Worker(usize),
     /// The replica set.
     Database,
+    /// Whoever submits and cancels.
+    Client,
 }
 
 /// What goes wrong. Each lasts for a while and is then put right.
@@ -59,6 +61,8 @@ pub enum Fault {
     PrimaryStopped,
     /// Two of three are killed: there is nobody to write to.
     MajorityKilled,
+    /// What the client asks arrives, and the answers are lost; its connections break at the end.
+    AnswersLost,
 }
 
 impl Fault {
@@ -80,6 +84,7 @@ impl Fault {
             Self::PrimaryKilled => "primary killed",
             Self::PrimaryStopped => "primary stopped",
             Self::MajorityKilled => "majority killed",
+            Self::AnswersLost => "answers lost",
         }
     }
 
@@ -99,6 +104,7 @@ impl fmt::Display for Target {
             Self::Master => f.write_str("master"),
             Self::Worker(index) => write!(f, "worker-{}", index + 1),
             Self::Database => f.write_str("database"),
+            Self::Client => f.write_str("client"),
         }
     }
 }
@@ -124,6 +130,8 @@ pub struct Planned {
     pub target: Target,
     /// What goes wrong.
     pub fault: Fault,
+    /// Those of a lane come one after the other.
+    pub lane: usize,
 }
 
 /// Faults that exclude each other.
@@ -166,6 +174,7 @@ fn lanes(with_database: bool) -> Vec<Lane> {
             1_000..9_000,
         ));
     }
+    lanes.push(lane(Target::Client, client, 2_000..12_000, 300..3_000));
     lanes
 }
 
@@ -193,6 +202,10 @@ fn engine(random: &mut Random) -> Fault {
     random.pick(&[Fault::EngineAway, Fault::EngineAway, Fault::EngineFrozen])
 }
 
+fn client(_: &mut Random) -> Fault {
+    Fault::AnswersLost
+}
+
 fn database(random: &mut Random) -> Fault {
     random.pick(&[
         Fault::SteppedDown,
@@ -210,7 +223,7 @@ pub fn draw(seed: u64, span: Duration, with_database: bool) -> Vec<Planned> {
     let whole = Random::new(seed);
     let mut plan = Vec::new();
     for (number, lane) in (1..).zip(lanes(with_database)) {
-        let mut random = whole.part(number);
+        let mut random = whole.part(number as u64);
         // The first comes after half a pause at most, so that a short run has its share.
         let mut at = random.of(500..lane.pause_ms.end / 2);
         loop {
@@ -224,6 +237,7 @@ pub fn draw(seed: u64, span: Duration, with_database: bool) -> Vec<Planned> {
                 lasts: Duration::from_millis(lasts),
                 target: lane.target,
                 fault,
+                lane: number,
             });
             at += lasts + random.of(lane.pause_ms.clone());
         }
@@ -279,8 +293,8 @@ mod tests {
             .filter(|pair| pair[1].at < pair[0].at + pair[0].lasts)
             .count();
         assert!(overlapping > plan.len() / 2, "{overlapping}");
-        // Three of the master, nine of each worker's kinds, four of the database.
-        assert_eq!(counts(&plan).len(), 4 + 10 + 4, "{:?}", counts(&plan));
+        // The kinds of the master, of workers, of the database and of the client.
+        assert_eq!(counts(&plan).len(), 4 + 10 + 4 + 1, "{:?}", counts(&plan));
         assert!(
             !draw(1, HOUR, false)
                 .iter()

@@ -23,6 +23,8 @@ pub struct Report {
     replay: String,
     /// The faults that happened.
     pub faults: Vec<Planned>,
+    /// Those of the plan that had no effect, and why.
+    pub without_effect: Vec<String>,
     /// How long they went on.
     pub faults_lasted_s: f64,
     /// How long it took afterwards until all was at rest.
@@ -41,6 +43,8 @@ pub struct Report {
     retries: u32,
     /// Tasks of which the whole log and all files were compared.
     whole: usize,
+    /// And of which anything was.
+    looked_at: usize,
     /// What tasks said of what they lack, and how many did.
     incomplete: BTreeMap<String, usize>,
     /// The first of each task with its timeline.
@@ -56,6 +60,7 @@ impl Report {
             seed: settings.seed,
             replay: settings.replay(),
             faults: Vec::new(),
+            without_effect: Vec::new(),
             faults_lasted_s: 0.0,
             rest_took_s: 0.0,
             took_s: 0.0,
@@ -67,6 +72,7 @@ impl Report {
             most_attempts: 0,
             retries: 0,
             whole: 0,
+            looked_at: 0,
             incomplete: BTreeMap::new(),
             violations: Vec::new(),
         }
@@ -85,6 +91,7 @@ impl Report {
                 Answer::Accepted(_) => "accepted",
                 Answer::Refused(_) => "refused",
                 Answer::None => "without an answer",
+                Answer::Wrong(_) => "answered wrongly",
             };
             *self.answers.entry(answer).or_default() += 1;
             let is_there = || listed.iter().any(|task| task.name == order.name);
@@ -106,6 +113,7 @@ impl Report {
             }
         }
         let is_whole = |it: &&Left| it.log == Compared::Whole && it.files == Compared::Whole;
+        self.looked_at = left.len();
         self.whole = left.values().filter(is_whole).count();
         self.containers = runs.values().map(|run| run.starts).sum();
     }
@@ -132,6 +140,18 @@ impl Report {
     #[must_use]
     pub fn ended(&self) -> usize {
         self.ends.values().sum()
+    }
+
+    /// How many completed.
+    #[must_use]
+    pub fn completed(&self) -> usize {
+        self.ends.get("completed").copied().unwrap_or_default()
+    }
+
+    /// Of how many tasks the whole log and all files were compared, and of how many anything was.
+    #[must_use]
+    pub fn whole(&self) -> (usize, usize) {
+        (self.whole, self.looked_at)
     }
 
     fn count(&self, wanted: impl Fn(&Fault) -> bool) -> usize {
@@ -176,8 +196,8 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "  logs, files  {} tasks whole, byte for byte",
-            self.whole
+            "  logs, files  {} of {} tasks whole, byte for byte",
+            self.whole, self.looked_at
         )?;
         for (said, count) in &self.incomplete {
             writeln!(f, "               {count} said so: {said}")?;
@@ -185,6 +205,9 @@ impl fmt::Display for Report {
         writeln!(f, "  faults       {}", self.faults.len())?;
         for (kind, count) in counts(&self.faults) {
             writeln!(f, "               {count:4} {kind}")?;
+        }
+        for lost in &self.without_effect {
+            writeln!(f, "               without effect: {lost}")?;
         }
         writeln!(
             f,

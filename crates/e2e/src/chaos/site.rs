@@ -7,17 +7,19 @@
 use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
 use cloudai_model::ClusterId;
-use cloudai_store::mongod::ReplicaSet;
+use cloudai_proto::cluster::{Heartbeat, master_worker_client::MasterWorkerClient};
+use cloudai_store::mongod::{ReplicaSet, Server};
 use serde_json::Value;
 use tokio::{
     sync::{Mutex, MutexGuard},
     time::{Instant, sleep},
 };
+use tonic::Code;
 
 use super::{
     Settings, Store,
     chronicle::Chronicle,
-    leftovers::RunFolder,
+    leftovers::{DATABASES, NAMESPACES, RunFolder},
     machine::{Machine, Recipe},
     plan::WORKERS,
 };
@@ -82,8 +84,11 @@ pub struct Site {
     pub folder: Arc<RunFolder>,
     /// The cluster's id, that containers are labelled with.
     pub cluster: ClusterId,
-    /// Where clients reach the master.
-    pub grpc: SocketAddr,
+    /// Where the client reaches the master: over a line of its own.
+    pub client: SocketAddr,
+    /// Where the master serves gRPC.
+    grpc: SocketAddr,
+    client_line: Mutex<Relay>,
     /// What happens.
     pub chronicle: Chronicle,
     master: Mutex<Machine>,
@@ -113,13 +118,20 @@ impl Site {
         let grpc: SocketAddr = ([127, 0, 0, 1], free_port()).into();
         let minutes = u32::try_from(settings.span.as_secs() / 60).unwrap_or(u32::MAX);
         let disk_mb = MASTER_DISK_MB + MASTER_DISK_MB_PER_MINUTE.saturating_mul(minutes);
+        let client: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+        let client_line = Relay::new(End::Tcp(client), End::Tcp(grpc)).await;
+        for member in database.iter().flat_map(|set| &set.members) {
+            super::leftovers::remember(folder, DATABASES, &member.folder().display().to_string());
+        }
         let recipe = master_recipe(grpc, store_env.clone());
         let mut master = Machine::new("master", folder, disk_mb, recipe, chronicle);
         master.start();
         let mut site = Self {
             folder: run.clone(),
             cluster: "unknown".parse().expect("it is a word"),
+            client,
             grpc,
+            client_line: Mutex::new(client_line),
             chronicle: chronicle.clone(),
             master: Mutex::new(master),
             workers: Vec::new(),
@@ -151,6 +163,7 @@ impl Site {
         while !site.all_active().await {
             deadline.again().await;
         }
+        site.is_as_it_must_be().await;
         site
     }
 
@@ -169,10 +182,35 @@ impl Site {
         tokio::time::timeout(patience, ready).await.ok()
     }
 
+    /// Whether what the faults and the judgement build on is there.
+    ///
+    /// # Panics
+    /// If a clock can't be stepped, or a worker needs no token.
+    async fn is_as_it_must_be(&self) {
+        let told = self.master.lock().await.has_own_clock();
+        told.unwrap_or_else(|why| panic!("{why}"));
+        for worker in &self.workers {
+            let worker = worker.lock().await;
+            let told = worker.machine.has_own_clock();
+            told.unwrap_or_else(|why| panic!("{why}"));
+            let master = format!("http://{}", worker.to_master.address());
+            let mut stranger = MasterWorkerClient::connect(master)
+                .await
+                .expect("the way to the master is open");
+            let heartbeat = Heartbeat {
+                worker_id: "worker-1".to_owned(),
+                ..Heartbeat::default()
+            };
+            let answer = stranger.send_heartbeat(heartbeat).await;
+            let code = answer.map_or_else(|status| status.code(), |_| Code::Ok);
+            assert_eq!(code, Code::Unauthenticated, "a heartbeat without a token");
+        }
+    }
+
     async fn new_worker(&self, index: usize) -> Worker {
         let name = format!("worker-{}", index + 1);
         let namespace = Namespace::new();
-        super::leftovers::remember(self.folder.path(), namespace.name());
+        super::leftovers::remember(self.folder.path(), NAMESPACES, namespace.name());
         let at = |host: &str, port: u16| -> SocketAddr {
             let host = host.parse().expect("a namespace has addresses");
             SocketAddr::new(host, port)
@@ -182,7 +220,9 @@ impl Site {
         let from_master = Relay::new(from_master, End::Tcp(listens)).await;
         // As the master tells it workers that it calls: its own port at the address it calls from.
         let to_master = End::Tcp(at(&namespace.here, self.grpc.port()));
-        let to_master = Relay::new(to_master, End::Tcp(self.grpc)).await;
+        // From an address that is not loopback: whoever calls from there needs a token.
+        let here = namespace.here.parse().expect("a namespace has addresses");
+        let to_master = Relay::calling_from(Some(here), to_master, End::Tcp(self.grpc)).await;
         let socket = self.folder.path().join(format!("{name}.sock"));
         let engine = Relay::new(End::Unix(socket), End::Unix(ENGINE.into())).await;
 
@@ -244,6 +284,28 @@ impl Site {
     /// A worker, from 0.
     pub async fn worker(&self, index: usize) -> MutexGuard<'_, Worker> {
         self.workers[index].lock().await
+    }
+
+    /// The client's way to the master.
+    pub async fn client_line(&self) -> MutexGuard<'_, Relay> {
+        self.client_line.lock().await
+    }
+
+    /// What there is of the run's own, in the words of [`leftovers::find`](super::leftovers::find).
+    pub async fn own(&self) -> Vec<String> {
+        let disk = |machine: &Machine| format!("mount {}", machine.data_dir().display());
+        let mut own = vec![disk(&*self.master.lock().await)];
+        for worker in &self.workers {
+            let worker = worker.lock().await;
+            own.push(disk(&worker.machine));
+            own.push(format!("network namespace {}", worker.namespace.name()));
+        }
+        if let Some(database) = &self.database {
+            let members = &database.lock().await.set.members;
+            let folder = |it: &Server| format!("database {}", it.folder().display());
+            own.extend(members.iter().map(folder));
+        }
+        own
     }
 
     /// The database.

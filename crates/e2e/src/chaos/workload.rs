@@ -16,7 +16,10 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
 };
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint},
+};
 
 use super::{faults::sleep_or_stop, random::Random, site::Site, tasks::Kind};
 
@@ -38,6 +41,8 @@ pub enum Answer {
     Refused(String),
     /// Nothing that arrived: it may be there or not.
     None,
+    /// What a master never says to that.
+    Wrong(String),
 }
 
 /// What is known of a task's cancel.
@@ -117,7 +122,7 @@ impl Orders {
 /// A client that waits for no answer for ever.
 #[must_use]
 pub fn client(site: &Site) -> MasterWorkerClient<Channel> {
-    let address = format!("http://{}", site.grpc);
+    let address = format!("http://{}", site.client);
     let endpoint = Endpoint::from_shared(address).expect("an address makes a URI");
     let endpoint = endpoint.connect_timeout(ANSWER_WITHIN);
     MasterWorkerClient::new(endpoint.connect_lazy())
@@ -149,9 +154,11 @@ pub async fn run(
             Ok(Ok(ack)) => match Submitted::from_wire(ack.into_inner()) {
                 Ok(Ok(submitted)) => Answer::Accepted(submitted.task),
                 Ok(Err(refused)) => Answer::Refused(refused.to_string()),
-                Err(_) => Answer::None,
+                Err(unreadable) => Answer::Wrong(unreadable.to_string()),
             },
-            Ok(Err(_)) | Err(_) => Answer::None,
+            Ok(Err(status)) if is_no_answer(&status) => Answer::None,
+            Ok(Err(status)) => Answer::Wrong(status.to_string()),
+            Err(_) => Answer::None,
         };
         let what = format!("{name}, {kind:?}: {answer:?}");
         site.chronicle.note("client", what);
@@ -171,6 +178,12 @@ pub async fn run(
         }
     }
     while cancels.join_next().await.is_some() {}
+}
+
+/// Whether it came from the way there, or says that there is nobody who can answer.
+fn is_no_answer(status: &Status) -> bool {
+    let nobody = [Code::Unavailable, Code::Cancelled, Code::DeadlineExceeded];
+    nobody.contains(&status.code()) || std::error::Error::source(status).is_some()
 }
 
 /// Cancels a task as often as it takes, and when nothing is broken any more not for ever.
@@ -205,7 +218,8 @@ async fn cancel(
                 CancelAnswer::Refused(Refused(why)) => Ok(CancelSaid::Refused(why)),
                 CancelAnswer::NotHeld { message } => Ok(CancelSaid::Refused(message)),
             },
-            Ok(Err(status)) => Err(status.to_string()),
+            Ok(Err(status)) if is_no_answer(&status) => Err(status.to_string()),
+            Ok(Err(status)) => Ok(CancelSaid::Refused(status.to_string())),
             Err(_) => Err("no answer".to_owned()),
         };
         if let Err(last) = &said
@@ -227,5 +241,22 @@ async fn cancel(
             }
         }
         sleep(CANCEL_AGAIN).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_master_says_is_an_answer_and_what_the_way_there_says_is_none() {
+        assert!(!is_no_answer(&Status::internal("mixed up")));
+        assert!(!is_no_answer(&Status::unknown("panicked")));
+        assert!(is_no_answer(&Status::unavailable("the store is away")));
+        let nobody = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
+        let mut client = MasterWorkerClient::new(nobody);
+        let task = cloudai_proto::cluster::TaskId::default();
+        let status = client.cancel_task(task).await.unwrap_err();
+        assert!(is_no_answer(&status), "{status:?}");
     }
 }

@@ -5,6 +5,7 @@ use cloudai_proto::{CancelAnswer, submit};
 use cloudai_store::mongod::Server;
 use cloudai_tests::{
     cluster::{free_port, test_task},
+    process::Process,
     small_disk::SmallDisk,
     wait::until,
 };
@@ -144,31 +145,28 @@ async fn tasks_are_taken_in_and_run_when_the_database_comes() {
 async fn a_full_disk_takes_no_task_in_until_there_is_room() {
     // Given a master without its database, whose disk has no room for the journal,
     let folder = tempfile::tempdir().unwrap();
-    let _disk = SmallDisk::at(&folder.path().join("data"), 4);
+    let disk = SmallDisk::at(&folder.path().join("data"), 4);
     let nowhere = format!("127.0.0.1:{}", free_port());
     let mut master = refused::start(folder.path(), &[], &[("MONGODB_HOST", &nowhere)]);
     master.says("⚠ Degraded: mongodb").await;
     master.type_line("task alpine:3.22 -name first").await;
     master.says("✓ Task ").await;
-    let filling = folder.path().join("data/filling");
-    // Writes what there is room for.
-    std::fs::write(&filling, vec![1; 8 << 20]).unwrap_err();
+    disk.fill();
 
     // when tasks come until nothing more fits, then that is said,
-    let seen = master.lines().len();
-    for _ in 0..20 {
-        master.type_line("task alpine:3.22 -name second").await;
-    }
-    let line = master.says_after(seen, "is full: free some space").await;
-    assert!(line.starts_with("❌ Failed to submit task: "), "{line}");
+    let line = until("nothing more to fit", async || {
+        let answer = answer_to(&mut master, "task alpine:3.22 -name second").await;
+        answer.starts_with("❌").then_some(answer)
+    })
+    .await;
+    assert!(line.contains("is full: free some space"), "{line}");
 
     // and when there is room again they are taken in; what was is there, after a crash as well.
-    std::fs::remove_file(&filling).unwrap();
-    let seen = master.lines().len();
-    master.type_line("task alpine:3.22 -name third").await;
-    master.says_after(seen, "✓ Task ").await;
-    let taken = |lines: &[String]| lines.iter().filter(|line| line.contains("✓ Task ")).count();
-    let count = taken(&master.lines());
+    disk.empty();
+    let answer = answer_to(&mut master, "task alpine:3.22 -name third").await;
+    assert!(answer.starts_with("✓"), "{answer}");
+    let answers = answers(&master);
+    let count = answers.iter().filter(|line| line.starts_with("✓")).count();
     master.signal("KILL").await;
     master.ends().await;
     let mut master = refused::start(folder.path(), &[], &[("MONGODB_HOST", &nowhere)]);
@@ -184,4 +182,24 @@ async fn a_full_disk_takes_no_task_in_until_there_is_room() {
     assert_eq!(list.len(), count);
     assert_eq!(list[0]["name"], "third");
     assert_eq!(list[count - 1]["name"], "first");
+}
+
+/// What the console answers to a task that is typed.
+async fn answer_to(master: &mut Process, line: &str) -> String {
+    let before = answers(master).len();
+    master.type_line(line).await;
+    until("an answer", async || {
+        answers(master).into_iter().nth(before)
+    })
+    .await
+}
+
+/// What it has answered to tasks so far.
+fn answers(master: &Process) -> Vec<String> {
+    let lines = master.lines().into_iter();
+    lines
+        .filter(|line| {
+            line.starts_with("✓ Task ") || line.starts_with("❌ Failed to submit task: ")
+        })
+        .collect()
 }

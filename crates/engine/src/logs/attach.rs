@@ -26,9 +26,9 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{LogError, LogPiece, LogPieces, LogStream, log_error};
 use crate::{Engine, EngineError, plan::ContainerId};
 
-/// How long after the end of its outputs a container's own may be told. An engine tells both in one
-/// breath.
-const END_WITHIN: Duration = Duration::from_millis(500);
+/// How long after the end of its outputs a container's own may be told. An engine tells one after the
+/// other; a busy one takes its time.
+const END_WITHIN: Duration = Duration::from_secs(5);
 
 const NANO_PER_MILLI: i64 = 1_000_000;
 

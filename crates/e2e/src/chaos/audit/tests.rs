@@ -2,7 +2,7 @@
 //! none is.
 
 use super::*;
-use crate::chaos::{witness::Run, workload::Cancel};
+use crate::chaos::workload::Cancel;
 
 /// One task that did all that it must.
 struct World {
@@ -120,10 +120,22 @@ fn a_task_that_is_there_twice() {
 #[test]
 fn a_refused_task_that_is_there_and_one_that_nobody_submitted() {
     let mut world = World::plain();
-    world.orders[0].answer = Answer::Refused("full".to_owned());
-    world.breaks("was refused (full) and is listed");
+    world.orders[0].answer = Answer::Refused("no new task is taken: full".to_owned());
+    world.breaks("was refused (no new task is taken: full) and is listed");
     world.orders.clear();
     world.breaks("nobody submitted");
+}
+
+#[test]
+fn an_answer_that_a_master_never_gives() {
+    let mut world = World::plain();
+    (world.listed, world.runs) = (Vec::new(), Runs::new());
+    world.orders[0].answer = Answer::Refused("cpu_cores: expected less".to_owned());
+    world.breaks("chaos-1 was refused: cpu_cores");
+    world.orders[0].answer = Answer::Wrong("Internal: mixed up".to_owned());
+    world.breaks("was answered with Internal: mixed up");
+    world.orders[0].answer = Answer::Refused("no new task is taken: full".to_owned());
+    assert_eq!(world.found(), [""; 0]);
 }
 
 #[test]
@@ -235,6 +247,45 @@ fn a_log_that_lacks_something_unsaid() {
     world.left().log = Compared::Part("3 of 9 bytes".to_owned());
     world.breaks("3 of 9 bytes");
     world.listed[0].log_complete = Some(false);
+    assert_eq!(world.found(), [""; 0]);
+}
+
+#[test]
+fn a_log_of_a_time_out_that_calls_itself_whole_and_is_not() {
+    let mut world = World::failed(Kind::TimesOut { after_s: 1.0 }, 143);
+    world.listed[0].time_out = Some("run".to_owned());
+    world.left().log = Compared::Beginning(15);
+    world.breaks("Beginning(15)");
+    // Where it was killed it said no more, and where it says so it may lack something.
+    world.run().exit_codes = vec![137];
+    assert_eq!(world.found(), [""; 0]);
+    world.run().exit_codes = vec![143];
+    world.listed[0].log_complete = Some(false);
+    assert_eq!(world.found(), [""; 0]);
+}
+
+#[test]
+fn a_log_of_a_cancelled_task_that_is_empty_though_it_ran() {
+    let after = Duration::ZERO;
+    let mut world = World::of(Kind::Cancelled { after });
+    world.listed[0].status = "cancelled".to_owned();
+    world.orders[0].cancel.asked = true;
+    world.left().log = Compared::Beginning(0);
+    world.breaks("Beginning(0)");
+    world.left().log = Compared::Beginning(14);
+    assert_eq!(world.found(), [""; 0]);
+    world.left().log = Compared::Beginning(0);
+    world.run().started_at = world.run().ended_at;
+    assert_eq!(world.found(), [""; 0]);
+}
+
+#[test]
+fn a_log_that_cannot_be_read_though_there_is_one() {
+    let mut world = World::failed(Kind::TimesOut { after_s: 1.0 }, 143);
+    world.listed[0].time_out = Some("run".to_owned());
+    world.left().log = Compared::Unreadable("no such file".to_owned());
+    world.breaks("no such file");
+    world.run().starts = 0;
     assert_eq!(world.found(), [""; 0]);
 }
 
