@@ -154,7 +154,7 @@ impl Task {
             untold: state
                 .taken_down
                 .last()
-                .map(|worker| format!("{worker} was lost under it")),
+                .map(|worker| format!("worker {worker} was lost")),
             attempt: state.attempt,
             started_at: state.started_at,
             first_started_at: state.first_started_at,
