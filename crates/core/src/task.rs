@@ -33,6 +33,8 @@ pub(crate) struct Task {
     pub(crate) failures: u32,
     /// The workers that were lost, or failed, while an attempt was there.
     pub(crate) taken_down: Vec<WorkerId>,
+    /// How the last attempt ended, if its worker has told nothing of that.
+    pub(crate) untold: Option<String>,
     /// The number of the last attempt; 0 before the first.
     pub(crate) attempt: u32,
     /// When the last attempt's container started.
@@ -175,6 +177,11 @@ impl Task {
         Self {
             failures: state.failures,
             taken_down: state.taken_down.clone(),
+            // Of the last attempt or of one before: it is not written down which.
+            untold: state
+                .taken_down
+                .last()
+                .map(|worker| format!("worker {worker} was lost")),
             attempt: state.attempt,
             started_at: state.started_at,
             first_started_at: state.first_started_at,

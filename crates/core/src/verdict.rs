@@ -44,6 +44,11 @@ impl Ending {
         }
     }
 
+    /// Whether a container may have run of whose end its worker has told nothing.
+    pub(crate) fn is_untold(&self) -> bool {
+        matches!(self, Self::Vanished | Self::Lost(_) | Self::Withdrawn(_))
+    }
+
     /// In words, of an attempt that might use so much memory.
     pub(crate) fn describe(&self, memory_bytes: u64) -> String {
         match self {

@@ -5,7 +5,7 @@
 mod cluster;
 
 use cloudai_core::{Input, Settings, StopAnswer, WaitCause, Which};
-use cloudai_model::{AttemptId, Exit, Phase, TaskDraft, TaskId, TaskStatus, record::Record};
+use cloudai_model::{AttemptId, Exit, Phase, TaskDraft, TaskId, TaskStatus, Whole, record::Record};
 use cluster::{Cluster, capacity, cores, draft, id, report, spec};
 
 fn with_retries(cluster: &mut Cluster, retries: i64, on: Option<&str>) -> TaskId {
@@ -172,6 +172,58 @@ fn a_task_that_takes_its_workers_down_is_given_up_at_the_limit_and_names_them() 
         "given up: 3 times a worker was lost or failed under it: a 3 times"
     );
     assert_eq!(cluster.core.live_count(), 0);
+}
+
+/// Whether a task's one result says that its log and its files are whole, or why not.
+fn told_of_the_log(cluster: &Cluster) -> Whole {
+    let results = cluster.written.iter().filter_map(|record| match record {
+        Record::Result(result) => Some(result),
+        _ => None,
+    });
+    let [result] = results.collect::<Vec<_>>()[..] else {
+        panic!("{:?}", cluster.written);
+    };
+    assert_eq!(result.log, result.files);
+    result.log.clone()
+}
+
+#[test]
+fn a_result_that_no_worker_could_tell_doesn_t_call_log_and_files_whole() {
+    let words = "what its worker had not sent by then is missing: worker a was lost";
+    let missing = Whole::Incomplete(words.to_owned());
+    // Given a task whose worker is lost while it is being cancelled,
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    let task = with_retries(&mut cluster, 0, None);
+    runs(&mut cluster, "a");
+    cluster.cancel(&task).unwrap();
+    cluster.pass_time(31_000, &[]);
+    assert_eq!(cluster.state(&task).status, TaskStatus::Cancelled);
+    assert_eq!(told_of_the_log(&cluster), missing);
+
+    // one that is cancelled while it waits for another worker, in a master that is started again, too,
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    let task = with_retries(&mut cluster, 0, None);
+    runs(&mut cluster, "a");
+    cluster.pass_time(31_000, &[]);
+    let mut again = cluster.restarted();
+    cluster.cancel(&task).unwrap();
+    assert_eq!(told_of_the_log(&cluster), missing);
+    again.cancel(&task).unwrap();
+    assert_eq!(told_of_the_log(&again), missing);
+
+    // then that is said; of one whose last attempt's end was told, and of one that never ran, it is not.
+    let mut cluster = Cluster::with(&[("a", capacity(1, 0))]);
+    let task = with_retries(&mut cluster, 1, None);
+    runs(&mut cluster, "a");
+    goes_down(&mut cluster, "a");
+    let attempt = runs(&mut cluster, "a");
+    cluster.finish("a", &attempt, Exit::Exited(1));
+    cluster.cancel(&task).unwrap();
+    assert_eq!(told_of_the_log(&cluster), Whole::Complete);
+    let mut cluster = Cluster::new();
+    let task = with_retries(&mut cluster, 0, None);
+    cluster.cancel(&task).unwrap();
+    assert_eq!(told_of_the_log(&cluster), Whole::Complete);
 }
 
 #[test]

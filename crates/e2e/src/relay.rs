@@ -2,6 +2,7 @@
 //! own to another.
 
 use std::{
+    io::ErrorKind,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{
@@ -19,6 +20,8 @@ use tokio::{
     task::{JoinHandle, JoinSet},
     time::{Instant, sleep_until},
 };
+
+use crate::wait::Deadline;
 
 /// The most bytes that are taken from one end at once.
 const PIECE: usize = 16 * 1024;
@@ -148,7 +151,7 @@ impl Relay {
         self.allowed.send_replace(u64::MAX);
         let listener = match &self.near {
             End::Tcp(address) => {
-                let listener = TcpListener::bind(address).await.unwrap();
+                let listener = bind(*address).await;
                 self.near = End::Tcp(listener.local_addr().unwrap());
                 Listener::Tcp(listener)
             }
@@ -170,6 +173,17 @@ impl Drop for Relay {
     fn drop(&mut self) {
         if let Some(accepting) = &self.accepting {
             accepting.abort();
+        }
+    }
+}
+
+/// A program that is being started has what is open here for a moment, an earlier listener too.
+async fn bind(address: SocketAddr) -> TcpListener {
+    let deadline = Deadline::new("the port of a relay to be free");
+    loop {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => deadline.again().await,
+            bound => return bound.expect("a port of this machine can be listened at"),
         }
     }
 }

@@ -62,6 +62,7 @@ impl Core {
         let Some(task) = self.tasks.get_mut(id) else {
             return;
         };
+        task.untold = ending.is_untold().then(|| attempt.died_of.clone());
         if let Ending::Reported { report, .. } = &ending
             && let Some(started_at) = report.end.started_at
         {
@@ -182,8 +183,10 @@ impl Core {
             Some(Ending::Reported { report, log_tail }) => {
                 (Some(report.end), report.log, report.files, log_tail)
             }
-            // There is a log and there are files only of what was reported.
-            _ => (None, Whole::Complete, Whole::Complete, String::new()),
+            _ => {
+                let whole = task.untold.as_deref().map_or(Whole::Complete, cut_short);
+                (None, whole.clone(), whole, String::new())
+            }
         };
         let mut state = task.state(task_end.reason.as_str());
         state.time_out = task_end.time_out;
@@ -223,4 +226,11 @@ impl Core {
         self.ended
             .remember(step.now.mono, id.clone(), task.attempt, ended_on);
     }
+}
+
+/// What has come of an attempt whose worker can't tell any more whether that is all.
+fn cut_short(why: &str) -> Whole {
+    Whole::Incomplete(format!(
+        "what its worker had not sent by then is missing: {why}"
+    ))
 }

@@ -32,7 +32,7 @@ use std::{
 
 use tokio::{
     sync::watch,
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::{Instant, sleep},
 };
 
@@ -189,15 +189,17 @@ async fn run_in(
         let happening = tokio::spawn(faults::happen(site.clone(), plan, is_over));
         let mut happening = AbortOnDrop(happening);
         let mut stop = stop;
-        faults::sleep_or_stop(settings.span, &mut stop).await;
-        over.send_replace(true);
-        let happened = (&mut happening.0).await;
-        let happened =
-            happened.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let ending = async {
+            faults::sleep_or_stop(settings.span, &mut stop).await;
+            over.send_replace(true);
+        };
+        // A fault that can't be brought about ends the run, and at once.
+        let happening = async { (&mut happening.0).await.unwrap_or_else(go_on_unwinding) };
+        let (happened, ()) = tokio::join!(happening, ending);
         chronicle.note(chronicle::FAULT, "none from now on");
         // Cancels go on until they are answered, or what they are for has ended.
         while let Some(ended) = going.join_next().await {
-            ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+            ended.unwrap_or_else(go_on_unwinding);
         }
         happened
     };
@@ -264,6 +266,11 @@ async fn run_in(
     report.tasks(&orders, &listed, &left, &runs);
     report.violations(violations, &chronicle);
     report
+}
+
+/// Goes on with a panic that ended a part of the run.
+fn go_on_unwinding<T>(error: JoinError) -> T {
+    std::panic::resume_unwind(error.into_panic())
 }
 
 /// What the run has not taken away itself.
