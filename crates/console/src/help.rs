@@ -114,8 +114,7 @@ pub(crate) const TOPICS: &[Topic] = &[
         "change",
         "change <task> [-name s] [-priority n] [-deadline t] [-timeout span] [-label k=v]",
         "change task-1697123456000001 -timeout 2h",
-        "Change a task: its priority while it waits, the rest also while it runs; none takes away. \
-         Labels replace all that it has.",
+        "Change a task that has not ended; `none` takes away.",
     ),
     topic(
         "hold",

@@ -158,6 +158,7 @@ impl Task {
             retry_on: spec.retry_on.clone(),
             failures: 0,
             taken_down: Vec::new(),
+            untold: None,
             attempt: 0,
             started_at: None,
             first_started_at: None,

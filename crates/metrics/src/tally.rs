@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use cloudai_core::{Answer, AssignAnswer, Effect, Event, Input, WorkerChange, registry::Registry};
 use cloudai_model::{
     Mono, TaskId, TaskStatus, Wall,
-    record::{Record, ResultRecord, TaskState},
+    record::{Record, ResultRecord, TaskRecord, TaskState},
 };
 
 use crate::{
@@ -73,17 +73,7 @@ impl Tally {
         match input {
             Input::Restore(record) => {
                 if let Record::TaskAdded(task) = &**record {
-                    let state = &task.state;
-                    self.count(state.status, 1);
-                    if matches!(state.status, TaskStatus::Pending | TaskStatus::Running) {
-                        let given = Given {
-                            status: state.status,
-                            failures: state.failures,
-                            submitted_at: Some(task.submitted_at),
-                            has_started: state.first_started_at.is_some(),
-                        };
-                        self.given.insert(task.task.clone(), given);
-                    }
+                    self.added(task);
                 }
             }
             Input::AssignAnswered { answer, .. } => {
@@ -109,7 +99,7 @@ impl Tally {
             match effect {
                 Effect::Write(Record::TaskAdded(task)) => {
                     self.metrics.submitted.inc();
-                    self.count(task.state.status, 1);
+                    self.added(task);
                 }
                 Effect::Write(Record::TaskChanged(task, state)) => self.changed(task, state),
                 Effect::Write(Record::Assignment(record)) if record.ended.is_none() => {
@@ -144,6 +134,21 @@ impl Tally {
                 Effect::Publish(Event::WorkerRemoved(worker)) => self.history.forget(worker),
                 _ => {}
             }
+        }
+    }
+
+    /// A task is there, and may be with a worker already.
+    fn added(&mut self, task: &TaskRecord) {
+        let state = &task.state;
+        self.count(state.status, 1);
+        if matches!(state.status, TaskStatus::Pending | TaskStatus::Running) {
+            let given = Given {
+                status: state.status,
+                failures: state.failures,
+                submitted_at: Some(task.submitted_at),
+                has_started: state.first_started_at.is_some(),
+            };
+            self.given.insert(task.task.clone(), given);
         }
     }
 

@@ -168,9 +168,10 @@ async fn talk(
 
 /// What a frame that can't be read comes to; `None`: the connection is gone.
 fn broken(error: &axum::Error) -> Option<Ended> {
-    use tokio_tungstenite::tungstenite::Error;
+    use tokio_tungstenite::tungstenite::{Error, error::ProtocolError};
     let cause = std::error::Error::source(error)?;
     match cause.downcast_ref::<Error>()? {
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
         Error::Capacity(_) => Some(Ended::TooLarge),
         Error::Protocol(_) | Error::Utf8(_) => Some(Ended::Protocol),
         _ => None,
