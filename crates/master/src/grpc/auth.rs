@@ -6,7 +6,9 @@
 
 use std::net::SocketAddr;
 
-use cloudai_accounts::{Accounts, Action, AuditEntry, CallContext, Credential, How, Identity, Peer};
+use cloudai_accounts::{
+    Accounts, Action, AuditEntry, CallContext, Credential, How, Identity, Peer,
+};
 use cloudai_core::Snapshot;
 use cloudai_model::{Now, TaskId, WorkerId};
 use tonic::{Request, Status};

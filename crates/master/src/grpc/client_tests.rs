@@ -1,12 +1,9 @@
 //! Users' programs at a master's real gRPC server: what is shown says who asks.
 
-use std::{collections::BTreeMap, ffi::OsString, path::Path};
+use std::ops::Deref;
 
-use cloudai_accounts::{
-    Accounts, CallContext, Identity, KeyDraft, Peer, Secret, UserDraft,
-};
-use cloudai_config::Surroundings;
-use cloudai_model::{KeyScope, Role};
+use cloudai_accounts::{Identity, KeyDraft, Secret};
+use cloudai_model::KeyScope;
 use cloudai_operator::{Operator as _, TaskFilter};
 use cloudai_proto::{
     agent::{Empty, TaskAssignments, master_agent_client::MasterAgentClient},
@@ -18,69 +15,31 @@ use cloudai_proto::{
 use cloudai_store::AuditQuery;
 use tonic::{Code, Request, Status, transport::Channel};
 
-use crate::{
-    settings::Settings,
-    startup::{self, Running},
-};
+use crate::testing::{Site, call};
 
 /// A master with users, and a connection to it over loopback.
 struct Served {
-    running: Running,
-    accounts: Accounts,
+    site: Site,
     client: MasterWorkerClient<Channel>,
     agent: MasterAgentClient<Channel>,
-    _folder: tempfile::TempDir,
 }
 
-fn settings(folder: &Path) -> Settings {
-    let args = ["master-node", "-headless", "-store", "memory", "-grpc", "127.0.0.1:0"];
-    let args = args.into_iter().chain(["-http", "127.0.0.1:0", "-data-dir"]);
-    let mut args: Vec<OsString> = args.map(OsString::from).collect();
-    args.push(folder.into());
-    let env = BTreeMap::from([("CLOUDAI_ADMIN_PASSWORD".into(), "password of admin".into())]);
-    let directory = folder.to_owned();
-    Settings::load(&Surroundings { args, env, directory }).unwrap()
+impl Deref for Served {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
+    }
 }
 
 impl Served {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = settings(folder.path());
-        let store = startup::open_store(&settings).await.unwrap();
-        let mut running = startup::start(&settings, store).await.unwrap();
-        running.ready().await.unwrap();
-        let mut opened = running.admission.accounts.clone();
-        let opened = opened.wait_for(Option::is_some).await.unwrap().clone();
-        let services = &running.master.services;
-        let grpc = services.iter().find(|(name, _)| name == "gRPC").unwrap();
-        let address = format!("http://{}", grpc.1);
+        let site = Site::new().await;
         Self {
-            accounts: opened.unwrap(),
-            client: MasterWorkerClient::connect(address.clone()).await.unwrap(),
-            agent: MasterAgentClient::connect(address).await.unwrap(),
-            running,
-            _folder: folder,
+            client: MasterWorkerClient::connect(site.grpc()).await.unwrap(),
+            agent: MasterAgentClient::connect(site.grpc()).await.unwrap(),
+            site,
         }
-    }
-
-    /// A token of a user who is made for it.
-    async fn user(&self, user: &str) -> Secret {
-        let password = format!("password of {user}");
-        let draft = UserDraft {
-            username: user.to_owned(),
-            password: password.as_str().into(),
-            name: None,
-            email: None,
-        };
-        let made = self.accounts.create_user(&call(), &Identity::local(), draft, Role::User);
-        made.await.unwrap();
-        self.login(user).await
-    }
-
-    async fn login(&self, user: &str) -> Secret {
-        let password = Secret::new(format!("password of {user}"));
-        let session = self.accounts.login(&call(), user, password).await;
-        session.unwrap().token
     }
 
     /// A key of the user that this token is of.
@@ -93,7 +52,11 @@ impl Served {
             scope,
             expires_at: None,
         };
-        let (_, key) = self.accounts.create_key(&call(), &who, draft).await.unwrap();
+        let (_, key) = self
+            .accounts
+            .create_key(&call(), &who, draft)
+            .await
+            .unwrap();
         key
     }
 
@@ -127,15 +90,7 @@ impl Served {
     }
 
     async fn end(self) {
-        self.running.shut_down().await;
-    }
-}
-
-fn call() -> CallContext {
-    CallContext {
-        now: cloudai_clock::now(),
-        from: Peer::Console,
-        request: String::new(),
+        self.site.end().await;
     }
 }
 
@@ -174,27 +129,53 @@ async fn a_task_is_whose_token_was_shown_and_anothers_is_not_there() {
     let refused = served.cancel(Some(&bob), &mine.task_id).await.unwrap();
     let unknown = served.cancel(Some(&bob), never).await.unwrap();
     assert!(!refused.success);
-    assert_eq!((words(&refused.message), &refused.status), (unknown.message, &unknown.status));
+    assert_eq!(
+        (words(&refused.message), &refused.status),
+        (unknown.message, &unknown.status)
+    );
     let refused = served.log(Some(&bob), &mine.task_id).await;
     let unknown = served.log(Some(&bob), never).await;
-    assert_eq!((refused.code(), words(refused.message())), (Code::NotFound, unknown.message().to_owned()));
+    assert_eq!(
+        (refused.code(), words(refused.message())),
+        (Code::NotFound, unknown.message().to_owned())
+    );
     assert_eq!(unknown.code(), Code::NotFound);
 
     // Who owns it learns that it waits, and may end it; both is written down with who it was.
     let waits = served.log(Some(&ada), &mine.task_id).await;
     assert_eq!(waits.code(), Code::FailedPrecondition);
-    assert!(served.cancel(Some(&ada), &mine.task_id).await.unwrap().success);
-    let page = served.accounts.audit_page(&Identity::local(), AuditQuery {
+    assert!(
+        served
+            .cancel(Some(&ada), &mine.task_id)
+            .await
+            .unwrap()
+            .success
+    );
+    let query = AuditQuery {
         limit: 2,
         ..AuditQuery::default()
-    });
-    let records = page.await.unwrap().records;
+    };
+    let page = served.accounts.audit_page(&Identity::local(), query).await;
+    let records = page.unwrap().records;
     let told: Vec<_> = records
         .iter()
-        .map(|it| (it.action.as_str(), it.user.as_ref().map(ToString::to_string), it.target == mine.task_id, it.from.as_str()))
+        .map(|it| {
+            (
+                it.action.as_str(),
+                it.user.as_ref().map(ToString::to_string),
+                it.target == mine.task_id,
+                it.from.as_str(),
+            )
+        })
         .collect();
     let ada = || Some("ada".to_owned());
-    assert_eq!(told, [("task.cancel", ada(), true, "127.0.0.1"), ("task.submit", ada(), true, "127.0.0.1")]);
+    assert_eq!(
+        told,
+        [
+            ("task.cancel", ada(), true, "127.0.0.1"),
+            ("task.submit", ada(), true, "127.0.0.1")
+        ]
+    );
     served.end().await;
 }
 
@@ -208,18 +189,46 @@ async fn an_admin_and_this_machine_act_for_everybody() {
         (Some(&admin), "", "admin"),
         (Some(&admin), "ada", "ada"),
     ] {
-        let ack = served.submit(shown, Task { priority: Some(90), ..task(named) }).await.unwrap();
+        let ack = served
+            .submit(
+                shown,
+                Task {
+                    priority: Some(90),
+                    ..task(named)
+                },
+            )
+            .await
+            .unwrap();
         assert!(ack.success, "{}", ack.message);
         assert_eq!(served.owner(&ack.task_id).await, owner);
-        assert_eq!(served.log(shown, &ack.task_id).await.code(), Code::FailedPrecondition);
+        assert_eq!(
+            served.log(shown, &ack.task_id).await.code(),
+            Code::FailedPrecondition
+        );
         assert!(served.cancel(shown, &ack.task_id).await.unwrap().success);
     }
     // What a user may not, is refused with the reason, and nothing is kept.
     let ada = served.user("ada").await;
-    let refused = served.submit(Some(&ada), Task { priority: Some(51), ..task("") }).await.unwrap();
-    assert_eq!((refused.success, refused.message.as_str()), (false, "priority: only an admin may go above 50"));
-    let all = served.running.master.tasks(&TaskFilter { limit: 10, ..TaskFilter::default() });
-    assert_eq!(all.await.unwrap().len(), 4);
+    let refused = served
+        .submit(
+            Some(&ada),
+            Task {
+                priority: Some(51),
+                ..task("")
+            },
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        (refused.success, refused.message.as_str()),
+        (false, "priority: only an admin may go above 50")
+    );
+    let filter = TaskFilter {
+        limit: 10,
+        ..TaskFilter::default()
+    };
+    let all = served.running.master.tasks(&filter).await;
+    assert_eq!(all.unwrap().len(), 4);
     served.end().await;
 }
 
@@ -232,12 +241,21 @@ async fn a_key_does_what_its_scope_says_and_what_waits_is_for_admins() {
 
     let refused = served.submit(Some(&reader), task("")).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
-    assert!(refused.message().contains("a key of the scope tasks"), "{refused}");
+    assert!(
+        refused.message().contains("a key of the scope tasks"),
+        "{refused}"
+    );
     let ack = served.submit(Some(&worker), task("")).await.unwrap();
     assert_eq!(served.owner(&ack.task_id).await, "ada");
-    let refused = served.cancel(Some(&reader), &ack.task_id).await.unwrap_err();
+    let refused = served
+        .cancel(Some(&reader), &ack.task_id)
+        .await
+        .unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
-    assert_eq!(served.log(Some(&reader), &ack.task_id).await.code(), Code::FailedPrecondition);
+    assert_eq!(
+        served.log(Some(&reader), &ack.task_id).await.code(),
+        Code::FailedPrecondition
+    );
     let listed = showing(Some(&reader), ListWorkersRequest {});
     assert!(served.client.list_workers(listed).await.is_ok());
 
@@ -249,9 +267,18 @@ async fn a_key_does_what_its_scope_says_and_what_waits_is_for_admins() {
         (Some(&admin), true, true),
         (None, true, true),
     ] {
-        let looked = served.agent.fetch_cluster_state(showing(shown, Empty {})).await;
+        let looked = served
+            .agent
+            .fetch_cluster_state(showing(shown, Empty {}))
+            .await;
         let code = |it: Status| it.code();
-        let of = |may: bool| if may { Ok(()) } else { Err(Code::PermissionDenied) };
+        let of = |may: bool| {
+            if may {
+                Ok(())
+            } else {
+                Err(Code::PermissionDenied)
+            }
+        };
         assert_eq!(looked.map(drop).map_err(code), of(may_look));
         let placed = showing(shown, TaskAssignments::default());
         let placed = served.agent.submit_assignments(placed).await;
@@ -265,15 +292,24 @@ async fn what_is_shown_must_count_also_on_this_machine() {
     let mut served = Served::new().await;
     let ada = served.user("ada").await;
     let cut = Secret::new(ada.expose().chars().take(60).collect());
-    for wrong in [cut, Secret::new("cak_0123".to_owned()), Secret::new(String::new())] {
+    for wrong in [
+        cut,
+        Secret::new("cak_0123".to_owned()),
+        Secret::new(String::new()),
+    ] {
         let refused = served.submit(Some(&wrong), task("")).await.unwrap_err();
         assert_eq!(refused.code(), Code::Unauthenticated);
-        assert_eq!(served.log(Some(&wrong), "task-1").await.code(), Code::Unauthenticated);
+        assert_eq!(
+            served.log(Some(&wrong), "task-1").await.code(),
+            Code::Unauthenticated
+        );
     }
     // Nor does a proxy on this machine make everybody its operator.
     for header in ["forwarded", "x-forwarded-for", "x-real-ip"] {
         let mut request = showing(None, task(""));
-        request.metadata_mut().insert(header, "10.0.0.7".parse().unwrap());
+        request
+            .metadata_mut()
+            .insert(header, "10.0.0.7".parse().unwrap());
         let refused = served.client.assign_task(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::Unauthenticated, "{header}");
     }

@@ -149,11 +149,7 @@ pub(super) fn workers(service: &ClusterService) -> Vec<WorkerEntry> {
 
 /// Whether there is such a task, as far as the client may know. An admin is not asked about: what they
 /// ask for says itself whether there is.
-async fn reaches(
-    service: &ClusterService,
-    client: &Client,
-    task: &TaskId,
-) -> Result<bool, Status> {
+async fn reaches(service: &ClusterService, client: &Client, task: &TaskId) -> Result<bool, Status> {
     if client.is_admin() {
         return Ok(true);
     }

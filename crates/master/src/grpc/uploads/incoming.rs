@@ -313,7 +313,10 @@ mod tests {
         let came = works(&mut incoming, chunk("c", None, b"", true)).1;
         assert!(matches!(came, Ok(Came::Part)), "{came:?}");
         let refused = refusal(works(&mut incoming, chunk("d", None, b"7", true)).1);
-        assert!(refused.starts_with("the quota of files of ada is"), "{refused}");
+        assert!(
+            refused.starts_with("the quota of files of ada is"),
+            "{refused}"
+        );
     }
 
     #[test]
