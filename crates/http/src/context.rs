@@ -113,7 +113,9 @@ pub(crate) struct Peer(pub(crate) IpAddr);
 /// The place that the connection of a request takes up. Whatever goes on behind the answer, as a
 /// WebSocket does, holds it.
 #[derive(Clone)]
-pub(crate) struct Connected(pub(crate) Arc<dyn Any + Send + Sync>);
+pub(crate) struct Connected(
+    #[allow(dead_code, reason = "it is held, not read")] pub(crate) Arc<dyn Any + Send + Sync>,
+);
 
 /// The id of a request, in its answer and in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]

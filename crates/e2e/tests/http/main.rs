@@ -104,8 +104,9 @@ async fn log_in(at: &str, name: &str, password: &str) -> String {
     let session = until(&format!("{name} to be let in"), async || {
         let reply = asked.send(at).await;
         (reply.status != 503).then_some(reply)
-    });
-    let session = session.await.expect(200).json();
+    })
+    .await;
+    let session = session.expect(200).json();
     session["token"].as_str().unwrap().to_owned()
 }
 

@@ -77,7 +77,7 @@ fn shown(token: &str) -> [Ask; 4] {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_the_master_signed_and_still_stands_for_lets_anybody_in() {
     // Given a master whose secret is known, and tokens of its making,
-    let mut site = Site::start_in(&["-log-level", "debug"], &[("JWT_SECRET", SECRET)]).await;
+    let site = Site::start_in(&["-log-level", "debug"], &[("JWT_SECRET", SECRET)]).await;
     let alice = site.user("alice").await;
     let parts: Vec<&str> = alice.split('.').collect();
     let (header, claims) = (decoded(parts[0]), decoded(parts[1]));
