@@ -114,7 +114,8 @@ pub(crate) struct Peer(pub(crate) IpAddr);
 /// WebSocket does, holds it.
 #[derive(Clone)]
 pub(crate) struct Connected(
-    #[allow(dead_code, reason = "it is held, not read")] pub(crate) Arc<dyn Any + Send + Sync>,
+    #[expect(dead_code, reason = "it is held, and never looked at")]
+    pub(crate)  Arc<dyn Any + Send + Sync>,
 );
 
 /// The id of a request, in its answer and in the log.
