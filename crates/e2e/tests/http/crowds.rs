@@ -45,7 +45,7 @@ async fn ten_thousand_who_say_nothing_keep_nobody_out() {
         let mut stream = stream.unwrap();
         if number % 3 == 0 {
             let _ = stream
-                .write_all(b"GET /api/tasks HTTP/1.1\r\nHost: here\r\nX: ")
+                .write_all(b"GET /api/tasks HTTP/1.1\r\nHost: localhost\r\nX: ")
                 .await
                 .is_ok();
         }
@@ -102,7 +102,7 @@ async fn a_body_without_an_end_is_given_up() {
     let alice = site.user("alice").await;
     let head = |framing: &str| {
         format!(
-            "POST /api/tasks HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {alice}\r\n\
+            "POST /api/tasks HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {alice}\r\n\
              Content-Type: application/json\r\n{framing}\r\n\r\n"
         )
     };
@@ -173,7 +173,7 @@ async fn a_body_without_an_end_is_given_up() {
         .unwrap();
     // A header that doesn't end is no better.
     let long = format!(
-        "GET /health HTTP/1.1\r\nHost: here\r\nX: {}",
+        "GET /health HTTP/1.1\r\nHost: localhost\r\nX: {}",
         "a".repeat(100_000)
     );
     let answer = crate::web::exchange(site.at(), long.as_bytes()).await;

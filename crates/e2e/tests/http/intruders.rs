@@ -228,7 +228,7 @@ async fn no_spelling_of_a_path_leaves_a_tasks_folder() {
                 format!("/api/tasks/{path}/logs"),
             ] {
                 let request = format!(
-                    "GET {asked} HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {alice}\r\n\
+                    "GET {asked} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {alice}\r\n\
                      Connection: close\r\n\r\n"
                 );
                 let told = exchange(site.at(), request.as_bytes()).await;
@@ -262,9 +262,9 @@ async fn nothing_forges_a_header_a_line_of_the_log_or_a_record() {
         "Transfer-Encoding: xchunked\r\n",
     ] {
         let request = format!(
-            "POST /api/tasks HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {alice}\r\n\
+            "POST /api/tasks HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {alice}\r\n\
              Content-Type: application/json\r\n{lengths}Connection: close\r\n\r\n{{}}   \
-             GET /api/auth/me HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {alice}\r\n\r\n"
+             GET /api/auth/me HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {alice}\r\n\r\n"
         );
         let told = exchange(site.at(), request.as_bytes()).await;
         assert!(told.starts_with("HTTP/1.1 400"), "{lengths}: {told}");
@@ -279,7 +279,7 @@ async fn nothing_forges_a_header_a_line_of_the_log_or_a_record() {
         "a\rSet-Cookie: a=b",
     ] {
         let request = format!(
-            "GET /health HTTP/1.1\r\nHost: here\r\nX-Request-Id: {id}\r\nConnection: close\r\n\r\n"
+            "GET /health HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: {id}\r\nConnection: close\r\n\r\n"
         );
         let told = exchange(site.at(), request.as_bytes()).await.to_lowercase();
         assert!(

@@ -13,6 +13,7 @@ mod document;
 mod ends;
 mod intruders;
 mod logs_and_files;
+mod requests;
 mod sockets;
 mod tasks;
 mod tls;

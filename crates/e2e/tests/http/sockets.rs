@@ -18,7 +18,7 @@ use crate::{
 async fn sent(site: &Site, token: &str, bytes: &[u8]) -> Option<u16> {
     let mut stream = TcpStream::connect(site.at()).await.unwrap();
     let request = format!(
-        "GET /ws/telemetry HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "GET /ws/telemetry HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
          Authorization: Bearer {token}\r\n\r\n"
     );

@@ -97,7 +97,7 @@ async fn with_a_certificate_http_is_served_over_tls_alone() {
         .await
         .expect(200);
     // and without TLS there is nothing to be had.
-    let plain = crate::web::exchange(&at, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let plain = crate::web::exchange(&at, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert!(!plain.contains("200 OK"), "{plain}");
     // A new certificate is shown without a restart.
     install("two");

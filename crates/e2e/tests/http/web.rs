@@ -121,7 +121,7 @@ impl Ask {
             // It ends with the answer; whatever is wrong with it is seen there.
             tokio::spawn(async move { connection.await.is_ok() });
             let mut request = Request::builder().method(self.method).uri(&self.path);
-            request = request.header("Host", "here");
+            request = request.header("Host", "localhost");
             for (name, value) in &self.headers {
                 request = request.header(name, value);
             }
