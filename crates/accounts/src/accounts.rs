@@ -4,12 +4,15 @@ use std::{
     collections::VecDeque,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
 };
 
 use cloudai_model::{
     AccountState, DraftErrors, Now, Role, UserLimits, UserName,
     account::{AccountChange, AuditRecord, UserRecord},
 };
+
+use tokio::sync::watch;
 
 use crate::{
     audit::{Action, AuditEntry},
@@ -26,6 +29,9 @@ use crate::{
 
 /// So many records may wait for the store.
 pub(crate) const MOST_PENDING: usize = 10_000;
+/// So long whoever has done something waits until that is in the audit. Behind a store that takes longer
+/// the record waits alone: nobody is kept out by a disk that is full.
+pub(crate) const KEPT_WITHIN: Duration = Duration::from_millis(250);
 
 /// Why accounts can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +90,8 @@ pub(crate) struct Inner {
     ring: RwLock<KeyRing>,
     throttle: Mutex<Throttle>,
     pending: Mutex<Pending>,
+    /// What became of the records so far.
+    flushed: watch::Sender<Flushed>,
     pub(crate) logouts: Logouts,
     pub(crate) tended: Mutex<Tended>,
     /// Whoever holds it may change something.
@@ -100,8 +108,16 @@ pub(crate) struct Writer {
 struct Pending {
     records: VecDeque<AuditRecord>,
     next: u64,
+    /// Whether somebody is about to keep them.
+    is_flushing: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Flushed {
     /// Every record up to this one has been kept.
     kept: u64,
+    /// How often the store has refused.
+    failures: u64,
 }
 
 impl Pending {
@@ -177,7 +193,11 @@ impl Accounts {
             pending: Mutex::new(Pending {
                 records: VecDeque::new(),
                 next: highest.saturating_add(1),
+                is_flushing: false,
+            }),
+            flushed: watch::Sender::new(Flushed {
                 kept: highest,
+                failures: 0,
             }),
             logouts: Logouts::default(),
             tended: Mutex::default(),
@@ -271,8 +291,11 @@ impl Accounts {
             .unwrap_or_else(|error| Err(AccountStoreError::new("carry a change out", error).into()))
     }
 
-    /// Keeps a record of the audit, together with whatever else waits for the store.
+    /// Has a record of the audit kept, together with whatever else waits for the store, and waits for
+    /// that for a moment.
     pub(crate) async fn append(&self, entry: AuditEntry) -> Result<(), AccountStoreError> {
+        let mut flushed = self.0.flushed.subscribe();
+        let failures = flushed.borrow().failures;
         let number = {
             let mut pending = self.0.pending();
             if pending.records.len() >= MOST_PENDING {
@@ -281,22 +304,51 @@ impl Accounts {
             }
             pending.push(entry)
         };
-        let inner = self.0.clone();
-        let done = tokio::spawn(async move {
-            let mut writer = inner.writer.lock().await;
-            // Whoever held the lock before may have taken it along.
-            if inner.pending().kept >= number {
-                return Ok(());
+        self.flush();
+        let done = flushed.wait_for(|it| it.kept >= number || it.failures > failures);
+        match tokio::time::timeout(KEPT_WITHIN, done).await {
+            Ok(Ok(flushed)) if flushed.kept >= number => Ok(()),
+            _ => {
+                let why = "the store takes nothing just now";
+                Err(AccountStoreError::new("keep the audit at once", why))
             }
-            inner.keep(&mut writer, Vec::new(), Vec::new()).await
+        }
+    }
+
+    /// Has the records kept that wait for the store, unless somebody is at it.
+    pub(crate) fn flush(&self) {
+        {
+            let mut pending = self.0.pending();
+            if pending.is_flushing || pending.records.is_empty() {
+                return;
+            }
+            pending.is_flushing = true;
+        }
+        let inner = self.0.clone();
+        tokio::spawn(async move {
+            loop {
+                let mut writer = inner.writer.lock().await;
+                {
+                    // Whoever held the lock before may have taken them along.
+                    let mut pending = inner.pending();
+                    if pending.records.is_empty() {
+                        pending.is_flushing = false;
+                        return;
+                    }
+                }
+                let kept = inner.keep(&mut writer, Vec::new(), Vec::new()).await;
+                if kept.is_err() {
+                    inner.pending().is_flushing = false;
+                    inner.flushed.send_modify(|flushed| flushed.failures += 1);
+                    return;
+                }
+            }
         });
-        done.await
-            .unwrap_or_else(|error| Err(AccountStoreError::new("keep the audit", error)))
     }
 
     /// Writes down that something was refused, unless the same place has had much of that lately. What
     /// the store says to it doesn't make the refusal another one.
-    pub(crate) async fn note_refusal(&self, call: &CallContext, entry: AuditEntry) {
+    pub async fn note_refusal(&self, call: &CallContext, entry: AuditEntry) {
         if let Peer::Address(address) = call.from
             && !self.throttle().is_noted(address.into(), call.now.mono)
         {
@@ -321,19 +373,6 @@ impl Accounts {
             self.note_refusal(call, entry.refused(error.detail())).await;
         }
         result
-    }
-
-    /// What a user may have at a time: the user's own limits, and where they say nothing those for all.
-    #[must_use]
-    pub fn limits(&self, user: &UserName) -> UserLimits {
-        let own = self.directory().user(user).map(|user| user.limits);
-        own.unwrap_or_default().or(self.0.settings.limits)
-    }
-
-    /// How many passwords have been hashed since the start, for the metrics.
-    #[must_use]
-    pub fn hashes_computed(&self) -> u64 {
-        self.0.hasher.computed()
     }
 
     pub(crate) fn directory(&self) -> RwLockReadGuard<'_, Directory> {
@@ -425,7 +464,7 @@ impl Inner {
                 directory.apply(change);
             }
         }
-        self.pending().kept = last;
+        self.flushed.send_modify(|flushed| flushed.kept = last);
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use cloudai_model::{
 };
 
 use crate::{
-    accounts::{Accounts, Decision, chain},
+    accounts::{Accounts, Decision, KEPT_WITHIN, chain},
     audit::{Action, AuditEntry},
     identity::{CallContext, How, Identity, Peer},
     password::{Busy, LONGEST_PASSWORD, Verdict},
@@ -172,7 +172,9 @@ impl Accounts {
             }
         };
         if let Some(fresh) = fresh {
-            self.rehash(&name, stored, fresh).await;
+            // It goes on by itself where the store takes its time.
+            let kept = self.rehash(&name, stored, fresh);
+            let _ = tokio::time::timeout(KEPT_WITHIN, kept).await;
         }
         if let Err(error) = self.append(entry).await {
             tracing::warn!(user = %name, error = %chain(&error), "a login is not in the audit yet");

@@ -77,6 +77,8 @@ impl Accounts {
     /// # Errors
     /// If something can't be kept; the next call tries again.
     pub async fn tend(&self, now: Now) -> Result<(), RotateError> {
+        // What the store refused when it was full is taken now, perhaps.
+        self.flush();
         self.forget(now).await?;
         let due = {
             let (since, origin) = self.ring().current_since();

@@ -84,6 +84,7 @@ impl Hasher {
     }
 
     /// How many hashes have been computed since.
+    #[cfg(test)]
     pub(crate) fn computed(&self) -> u64 {
         self.computed.load(Ordering::Relaxed)
     }

@@ -511,14 +511,14 @@ async fn as_much_is_computed_for_nobody_as_for_somebody() {
         ("nobody", too_long.as_str(), 0),
         ("admin", too_long.as_str(), 0),
     ] {
-        let before = cluster.accounts.hashes_computed();
+        let before = cluster.accounts.0.hasher.computed();
         let login = cluster
             .accounts
             .login(&call(0), user, password.into())
             .await;
         assert!(login.is_err(), "{user}");
         assert_eq!(
-            cluster.accounts.hashes_computed() - before,
+            cluster.accounts.0.hasher.computed() - before,
             hashes,
             "{user}"
         );

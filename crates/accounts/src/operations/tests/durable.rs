@@ -80,6 +80,45 @@ async fn a_full_disk_keeps_nobody_out_and_the_audit_is_kept_once_there_is_room()
 }
 
 #[tokio::test]
+async fn a_store_that_answers_nothing_keeps_nobody_out() {
+    // Given a store that waits for room on its disk, and a change that waits for it,
+    let cluster = Cluster::new().await;
+    let (_, ada) = cluster.user("ada").await;
+    cluster.store.set_fault(Fault::Hangs);
+    let accounts = cluster.accounts.clone();
+    let change = tokio::spawn(async move { accounts.logout(&call(1), &ada).await });
+    tokio::task::yield_now().await;
+
+    // then logins, right and wrong, refusals and records are answered at once,
+    let at_once = async {
+        let admin = cluster.admin().await;
+        let here = call(0);
+        let wrong = cluster.accounts.login(&here, "ada", "wrong".into());
+        assert!(matches!(wrong.await, Err(crate::LoginError::Wrong)));
+        let entry = AuditEntry::new(&call(2), Some(&admin), Action::TaskCancel).target("task-7");
+        assert!(cluster.accounts.audit(entry).await.is_err());
+    };
+    let within = Duration::from_secs(20);
+    tokio::time::timeout(within, at_once).await.unwrap();
+    assert!(!change.is_finished());
+
+    // and once there is room all of them are kept, in their order, without a further word.
+    cluster.store.set_fault(Fault::None);
+    change.await.unwrap().unwrap();
+    let lines = || cluster.audit_lines();
+    let kept = async {
+        while lines().last().is_none_or(|line| line != "task.cancel task-7 done") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), kept).await.unwrap();
+    let wanted = ["auth.logout ada done", "auth.login admin done", "auth.login ada refused"];
+    for wanted in wanted {
+        assert!(lines().iter().any(|line| line == wanted), "{wanted}: {:?}", lines());
+    }
+}
+
+#[tokio::test]
 async fn records_of_many_at_a_time_are_few_commits_and_all_there() {
     let cluster = Cluster::new().await;
     let before = cluster.store.whole_audit().len();
