@@ -488,7 +488,7 @@ pub(crate) fn new_user(user: UserName, hash: String, now: Now) -> Result<UserRec
 }
 
 /// 120 random bits, in groups that can be typed from a screen.
-fn random_password() -> Result<Secret, NoRandomness> {
+pub(crate) fn random_password() -> Result<Secret, NoRandomness> {
     let digits = hex::encode(random::<15>()?);
     let groups: Vec<&str> = (0..digits.len())
         .step_by(5)

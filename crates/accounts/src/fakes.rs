@@ -1,7 +1,7 @@
 //! A store in memory that fails as told, for tests.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -33,6 +33,7 @@ struct Kept {
     keys: BTreeMap<String, KeyRecord>,
     ended: BTreeMap<String, Wall>,
     audit: BTreeMap<u64, AuditRecord>,
+    with_tasks: BTreeSet<UserName>,
     fault: Fault,
     lists: usize,
 }
@@ -52,6 +53,15 @@ impl MemoryAccounts {
     pub fn set_fault(&self, fault: Fault) {
         self.kept().fault = fault;
         self.1.notify_waiters();
+    }
+
+    /// Says that tasks of this user are kept, or that there are none.
+    pub fn set_has_tasks(&self, user: &UserName, has: bool) {
+        let with_tasks = &mut self.kept().with_tasks;
+        match has {
+            true => with_tasks.insert(user.clone()),
+            false => with_tasks.remove(user),
+        };
     }
 
     /// How many lists of changes have been kept.
@@ -126,6 +136,10 @@ impl AccountStore for MemoryAccounts {
         let newest_first = kept.audit.values().rev();
         let wanted = newest_first.filter(|record| query.wants(record));
         Ok(wanted.take(query.limit).cloned().collect())
+    }
+
+    async fn has_tasks(&self, user: &UserName) -> Result<bool, AccountStoreError> {
+        Ok(self.kept().with_tasks.contains(user))
     }
 
     async fn keep(&self, changes: Vec<AccountChange>) -> Result<(), AccountStoreError> {

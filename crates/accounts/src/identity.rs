@@ -4,6 +4,9 @@ use std::net::IpAddr;
 
 use cloudai_model::{KeyScope, Now, Role, UserName, Wall};
 
+/// Above this priority only an admin's tasks may be.
+pub const HIGHEST_OWN_PRIORITY: i64 = 50;
+
 /// How somebody has shown who they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum How {

@@ -23,10 +23,11 @@ mod views;
 
 pub use accounts::{Accounts, FirstAdmin, OpenError};
 pub use audit::{Action, AuditEntry};
-pub use identity::{CallContext, Forbidden, How, Identity, Peer, Permission};
+pub use identity::{CallContext, Forbidden, HIGHEST_OWN_PRIORITY, How, Identity, Peer, Permission};
 pub use operations::{
-    AuditError, AuditPage, AuthenticateError, Credential, KeyDraft, KeyError, LoginError,
-    LogoutError, PasswordError, RegisterError, RotateError, Session, UserError,
+    AuditError, AuditPage, AuthenticateError, ChangeUserError, Credential, KeyDraft, KeyError,
+    LoginError, LogoutError, PasswordError, RegisterError, RotateError, Session, UserChange,
+    UserError,
 };
 pub use password::{
     Busy, CostError, HashingLimits, LONGEST_PASSWORD, PasswordCost, check_password,

@@ -86,8 +86,6 @@ pub struct AccountSettings {
     pub most_users: usize,
     /// The most keys of one user.
     pub most_keys: usize,
-    /// How long the audit is kept; `None`: for ever.
-    pub audit_kept: Option<Duration>,
 }
 
 impl AccountSettings {
@@ -108,7 +106,6 @@ impl AccountSettings {
             limits: UserLimits::default(),
             most_users: 100_000,
             most_keys: 50,
-            audit_kept: Some(days(365)),
         }
     }
 }

@@ -29,6 +29,12 @@ pub struct AccessSettings {
     pub token_lifetime: Duration,
     /// What a user may have at a time who has no limits of their own.
     pub user_limits: UserLimits,
+    /// Connections to HTTP at a time.
+    pub http_connections: usize,
+    /// WebSockets at a time.
+    pub websockets: usize,
+    /// WebSockets of one user at a time.
+    pub user_websockets: usize,
 }
 
 /// Why nobody could get in so.
@@ -75,6 +81,21 @@ pub(crate) fn settings() -> Vec<Setting> {
             .value_delimiter(','),
         )
         .env("CLOUDAI_HTTP_ORIGINS"),
+        count(
+            "http-connections",
+            "CLOUDAI_HTTP_CONNECTIONS",
+            "Connections to HTTP at a time, as far as there are file descriptors; the most silent goes",
+        ),
+        count(
+            "websockets",
+            "CLOUDAI_WEBSOCKETS",
+            "WebSockets at a time; more are refused",
+        ),
+        count(
+            "user-websockets",
+            "CLOUDAI_USER_WEBSOCKETS",
+            "WebSockets of one user at a time",
+        ),
         Setting::flag(
             arg(
                 "registration",
@@ -162,6 +183,13 @@ fn limit(
     Setting::flag(arg.value_parser(read)).env(variable)
 }
 
+/// A most of something that there is at least one of.
+fn count(id: &'static str, variable: &'static str, help: &'static str) -> Setting {
+    let most = value_parser!(u32).range(1..=1_000_000);
+    let arg = Arg::new(id).value_name("COUNT").help(help);
+    Setting::flag(arg.value_parser(most)).env(variable)
+}
+
 /// A text that says not who may register.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected closed, open, approval or auto")]
@@ -203,6 +231,7 @@ impl AccessSettings {
             (None, None) => None,
             _ => return Err(AccessError::HalfTls),
         };
+        let most = |id| found.get::<u32>(id) as usize;
         let token_lifetime: Duration = found.get("token-lifetime");
         let day = Duration::from_secs(86_400);
         if token_lifetime < Duration::from_secs(60) || token_lifetime > day * 90 {
@@ -224,6 +253,9 @@ impl AccessSettings {
                 gpu_milli: found.get("user-gpus"),
                 files_bytes: found.get("user-files"),
             },
+            http_connections: most("http-connections"),
+            websockets: most("websockets"),
+            user_websockets: most("user-websockets"),
         })
     }
 

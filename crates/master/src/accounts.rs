@@ -8,11 +8,12 @@ use cloudai_accounts::{
     AccountStore, AccountStoreError, Accounts, AuditQuery, FirstAdmin, OpenError, StoredAccounts,
 };
 use cloudai_model::{
+    UserName,
     account::{AccountChange, AuditRecord},
     record::Record,
 };
 use cloudai_operator::with_causes;
-use cloudai_store::Store;
+use cloudai_store::{Store, TaskQuery};
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -42,6 +43,16 @@ impl AccountStore for KeptAccounts {
     async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AccountStoreError> {
         let read = self.store.audit(query).await;
         read.map_err(|error| AccountStoreError::new("read the audit", error))
+    }
+
+    async fn has_tasks(&self, user: &UserName) -> Result<bool, AccountStoreError> {
+        let newest = TaskQuery {
+            user: Some(user.clone()),
+            ..TaskQuery::newest(1)
+        };
+        let read = self.store.tasks(&newest).await;
+        let read = read.map_err(|error| AccountStoreError::new("look for tasks", error))?;
+        Ok(!read.is_empty())
     }
 
     async fn keep(&self, changes: Vec<AccountChange>) -> Result<(), AccountStoreError> {

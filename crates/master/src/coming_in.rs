@@ -39,6 +39,9 @@ pub fn serve_http(
     let http = cloudai_http::Settings {
         origins: settings.access.origins.clone(),
         is_secure: tls.is_some(),
+        most_connections: settings.access.http_connections,
+        most_sockets: settings.access.websockets,
+        most_sockets_of_user: settings.access.user_websockets,
         ..cloudai_http::Settings::default()
     };
     let context = Context::new(master, accounts, http.clone(), closing.clone());

@@ -153,8 +153,9 @@ async fn until_the_end(
 ) -> Result<ExitCode, String> {
     let owns_interrupts = front_end.owns_interrupts();
     let operator = Arc::clone(&running.master);
+    let accounts = running.admission.accounts.clone();
     tokio::select! {
-        ended = front_end.run(operator) => ended.map_err(|error| with_causes(&error))?,
+        ended = front_end.run(operator, accounts) => ended.map_err(|error| with_causes(&error))?,
         () = signals.asks_to_end(owns_interrupts) => {}
         reason = running.failed() => return Err(reason),
     }

@@ -35,10 +35,10 @@ use cloudai_model::{
 };
 use cloudai_operator::{
     About, CancelFailure, ChangeFailure, Degraded, Disks, DownloadFailure, DownloadProgress,
-    Downloaded, DrainFailure, ExplainFailure, FilesFailure, FrameSource, InspectFailure, LeftFiles,
-    LogFailure, LogPart, MendFailure, NoAnswer, OpenFiles, Operator, PlaceFailure, QueueEntry,
-    ReadFailure, RegisterFailure, Registered, RemoveFilesFailure, Standing, SubmitFailure,
-    SubmitManyFailure, TaskFiles, TaskFilter, TaskView, UnregisterFailure,
+    Downloaded, DrainFailure, ExplainFailure, FilesFailure, FilesFilter, FrameSource,
+    InspectFailure, LeftFiles, LogFailure, LogPart, MendFailure, NoAnswer, OpenFiles, Operator,
+    PlaceFailure, QueueEntry, ReadFailure, RegisterFailure, Registered, RemoveFilesFailure,
+    Standing, SubmitFailure, SubmitManyFailure, TaskFiles, TaskFilter, TaskView, UnregisterFailure,
 };
 use cloudai_store::{JournaledStore, ReadError, Store, TaskQuery};
 use tokio::sync::{broadcast, watch};
@@ -433,18 +433,8 @@ impl Operator for Master {
         self.log_part(attempt, part).await
     }
 
-    async fn files_of_user(&self, user: &UserName) -> Result<Vec<LeftFiles>, ReadFailure> {
-        let records = self.store.files_of_user(user).await.map_err(read_failure)?;
-        let without = records.iter().filter(|record| record.files.is_empty());
-        let without: Vec<TaskId> = without.map(|record| record.attempt.task.clone()).collect();
-        let mut removed = self.store.removed(&without).await.map_err(read_failure)?;
-        let left = records.into_iter().map(|record| LeftFiles {
-            removed: removed
-                .remove(&record.attempt.task)
-                .and_then(|removed| removed.files),
-            record,
-        });
-        Ok(left.collect())
+    async fn files_of_user(&self, filter: &FilesFilter) -> Result<Vec<LeftFiles>, ReadFailure> {
+        self.files_left(filter).await
     }
 
     async fn task_files(&self, task: &TaskId, user: &UserName) -> Result<TaskFiles, FilesFailure> {
@@ -553,3 +543,6 @@ fn read_failure(error: ReadError) -> ReadFailure {
 fn mixed_up(answer: &Answer) -> ! {
     unreachable!("an answer of another kind: {answer:?}")
 }
+
+#[cfg(test)]
+mod tests;

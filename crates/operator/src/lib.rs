@@ -173,8 +173,8 @@ pub trait Operator: Send + Sync {
         part: LogPart,
     ) -> Result<Box<dyn FrameSource>, LogFailure>;
 
-    /// The output files of all of a user's tasks, the newest task first.
-    async fn files_of_user(&self, user: &UserName) -> Result<Vec<LeftFiles>, ReadFailure>;
+    /// The output files of a user's tasks, the newest task first.
+    async fn files_of_user(&self, filter: &FilesFilter) -> Result<Vec<LeftFiles>, ReadFailure>;
 
     /// The output files of one task of `user`.
     async fn task_files(&self, task: &TaskId, user: &UserName) -> Result<TaskFiles, FilesFailure>;
@@ -254,6 +254,17 @@ pub struct TaskFilter {
     pub limit: usize,
 }
 
+/// Whose output files are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilesFilter {
+    /// This user's.
+    pub user: UserName,
+    /// Of tasks submitted before the one of this [`TaskRecord::order`]: where the page before ended.
+    pub before: Option<u64>,
+    /// Of so many tasks at most.
+    pub limit: usize,
+}
+
 /// A waiting task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueueEntry {
@@ -287,6 +298,8 @@ pub enum Standing {
 /// That a task left files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftFiles {
+    /// The task's [`TaskRecord::order`].
+    pub order: u64,
     /// What is known of them; without the files themselves if they were removed.
     pub record: FilesRecord,
     /// Whether they were.

@@ -9,7 +9,7 @@ use cloudai_model::{
 
 use super::login::{LoginError, Session};
 use crate::{
-    accounts::{Accounts, Decision, Refusal, chain, fields},
+    accounts::{Accounts, Decision, Refusal, chain, fields, random_password},
     audit::{Action, AuditEntry},
     identity::{CallContext, Forbidden, Identity, Permission},
     password::{Busy, HashError, Verdict, check_password},
@@ -156,6 +156,22 @@ impl Accounts {
         self.noted(call, by, action, target, set).await
     }
 
+    /// Gives a user a password that is made here, and answers it: to be shown once. Otherwise as
+    /// [`Self::set_password`].
+    ///
+    /// # Errors
+    /// See [`PasswordError`].
+    pub async fn reset_password(
+        &self,
+        call: &CallContext,
+        by: &Identity,
+        user: &UserName,
+    ) -> Result<Secret, PasswordError> {
+        let made = random_password().map_err(HashError::Random)?;
+        self.set_password(call, by, user, made.clone()).await?;
+        Ok(made)
+    }
+
     async fn try_set_password(
         &self,
         call: &CallContext,
@@ -187,7 +203,12 @@ impl Accounts {
         directory.user(user).map(|user| user.password_hash.clone())
     }
 
-    fn check(&self, new: &Secret, user: &str, field: &'static str) -> Result<(), DraftErrors> {
+    pub(super) fn check(
+        &self,
+        new: &Secret,
+        user: &str,
+        field: &'static str,
+    ) -> Result<(), DraftErrors> {
         let mistakes = check_password(new, user, self.0.settings.least_password_chars);
         if mistakes.is_empty() {
             return Ok(());

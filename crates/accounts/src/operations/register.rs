@@ -31,7 +31,7 @@ pub enum RegisterError {
     #[error(transparent)]
     Invalid(#[from] DraftErrors),
     /// The name is taken, or differs from a taken one in upper and lower case alone, or is kept for the
-    /// first admin.
+    /// first admin, or for tasks that somebody of that name has left.
     #[error("the user name {user} is taken: expected another one")]
     Taken {
         /// The name.
@@ -107,6 +107,11 @@ impl Accounts {
         if let Peer::Address(address) = call.from {
             let counted = self.throttle().register(address.into(), call.now.mono);
             counted.map_err(|retry_after| RegisterError::Throttled { retry_after })?;
+        }
+        // Somebody of that name was removed and left tasks: who takes it would have those, and their
+        // files. An admin may give it to somebody all the same.
+        if self.0.store.has_tasks(&checked.user).await? {
+            return Err(RegisterError::Taken { user: checked.user });
         }
         let entry = AuditEntry::new(call, None, Action::Register).by(&checked.user);
         let entry = entry.target(checked.user.as_str()).detail(state.as_str());

@@ -19,8 +19,6 @@ use crate::{
 /// A token that was logged out is remembered for so long after its end: a clock that was set forth and
 /// is set back must not make it count again.
 const REMEMBERED: Duration = Duration::from_secs(86_400);
-/// The audit's oldest records are looked for so often.
-const AUDIT_EVERY: Duration = Duration::from_secs(3600);
 
 /// What is forgotten by its age waits until both clocks have gone on together for so long: what a clock
 /// that was set forth takes away does not come back with it.
@@ -33,7 +31,6 @@ const SMALL_STEP: Duration = Duration::from_secs(60);
 pub(crate) struct Tended {
     /// Since when the clocks go on together.
     together_since: Option<Now>,
-    audit: Option<Mono>,
     logouts: Option<Mono>,
 }
 
@@ -71,8 +68,8 @@ pub enum RotateError {
 }
 
 impl Accounts {
-    /// Forgets ended tokens, retired keys and old records of the audit, and makes another key for tokens
-    /// when it is time. To be called every minute or so.
+    /// Forgets ended tokens and retired keys, and makes another key for tokens when it is time. To be called
+    /// every minute or so. Old records of the audit are the master's to forget, as its tasks are.
     ///
     /// # Errors
     /// If something can't be kept; the next call tries again.
@@ -180,20 +177,6 @@ impl Accounts {
         if self.directory().has_forgettable(ended_before) {
             changes.push(AccountChange::TokensForgotten(ended_before));
         }
-        let (audit_due, logouts_due) = {
-            let tended = self.tended();
-            let due = |last: Option<Mono>, span| last.is_none_or(|at| now.mono.since(at) >= span);
-            let lifetime = self.0.settings.token_lifetime;
-            (
-                due(tended.audit, AUDIT_EVERY),
-                due(tended.logouts, lifetime),
-            )
-        };
-        if let Some(kept) = self.0.settings.audit_kept
-            && audit_due
-        {
-            changes.push(AccountChange::AuditForgotten(before(now, kept)));
-        }
         if !changes.is_empty() {
             self.change(move |_| {
                 Ok::<_, AccountStoreError>(Decision {
@@ -205,10 +188,11 @@ impl Accounts {
             .await?;
         }
         let mut tended = self.tended();
-        if audit_due {
-            tended.audit = Some(now.mono);
-        }
-        if logouts_due {
+        let lifetime = self.0.settings.token_lifetime;
+        if tended
+            .logouts
+            .is_none_or(|at| now.mono.since(at) >= lifetime)
+        {
             tended.logouts = Some(now.mono);
             self.0.logouts.forget();
         }

@@ -198,7 +198,8 @@ impl Accounts {
         .await
     }
 
-    /// Removes a user with all of their keys. Their tasks and files are not touched.
+    /// Removes a user with all of their keys. Their tasks and files are not touched; as long as there are
+    /// any nobody else gets the name by [`Accounts::register`].
     ///
     /// # Errors
     /// See [`UserError`].
@@ -229,7 +230,7 @@ impl Accounts {
         self.noted(call, by, action, target, removed).await
     }
 
-    fn find(&self, user: &UserName) -> Result<User, UserError> {
+    pub(super) fn find(&self, user: &UserName) -> Result<User, UserError> {
         let directory = self.directory();
         let record = directory.user(user);
         let missing = || UserError::NoSuchUser { user: user.clone() };
@@ -291,7 +292,7 @@ impl Edit {
 }
 
 /// From one state to another; to be there already is fine.
-fn set_state(
+pub(super) fn set_state(
     record: &mut UserRecord,
     expected: AccountState,
     state: AccountState,
@@ -307,7 +308,10 @@ fn set_state(
     Ok(())
 }
 
-fn guard_last_admin(record: &UserRecord, directory: &Directory) -> Result<(), UserError> {
+pub(super) fn guard_last_admin(
+    record: &UserRecord,
+    directory: &Directory,
+) -> Result<(), UserError> {
     if directory.is_last_admin(&record.user) {
         let user = record.user.clone();
         return Err(UserError::LastAdmin { user });
@@ -315,7 +319,7 @@ fn guard_last_admin(record: &UserRecord, directory: &Directory) -> Result<(), Us
     Ok(())
 }
 
-fn limit_words(limits: &UserLimits) -> String {
+pub(super) fn limit_words(limits: &UserLimits) -> String {
     let figures = [
         ("queued_tasks", limits.queued_tasks),
         ("cpu_milli", limits.cpu_milli),

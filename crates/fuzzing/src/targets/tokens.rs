@@ -48,7 +48,9 @@ fn known() -> &'static Known {
             former: Arc::new([(worker.clone(), [(FORMER, 1)].into())].into()),
             ..Snapshot::unready(cluster)
         });
-        let gate = Gate::new(snapshots, tokens.clone(), false);
+        // Nobody can be let in as a user: no accounts are open.
+        let (_, accounts) = tokio::sync::watch::channel(None);
+        let gate = Gate::new(snapshots, tokens.clone(), accounts, false);
         Known {
             tokens,
             worker,

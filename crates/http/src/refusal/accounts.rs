@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, header};
 use cloudai_accounts::{
-    AccountStoreError, AuditError, Busy, KeyError, LoginError, LogoutError, PasswordError,
-    RegisterError, UserError,
+    AccountStoreError, AuditError, Busy, ChangeUserError, KeyError, LoginError, LogoutError,
+    PasswordError, RegisterError, UserError,
 };
 use cloudai_api::{Code, Mistakes};
 use cloudai_model::DraftErrors;
@@ -127,6 +127,15 @@ impl From<UserError> for Refusal {
             UserError::LastAdmin { .. } => Self::new(Code::LastAdmin, detail),
             UserError::State { .. } => Self::new(Code::WrongState, detail),
             UserError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeUserError> for Refusal {
+    fn from(error: ChangeUserError) -> Self {
+        match error {
+            ChangeUserError::User(error) => error.into(),
+            ChangeUserError::Password(error) => error.into(),
         }
     }
 }

@@ -15,7 +15,7 @@ use axum::{
 use cloudai_accounts::{Action, Permission};
 use cloudai_api::{Code, LeftFiles, Page, TaskFiles};
 use cloudai_model::{TaskId, UserName};
-use cloudai_operator::{FilesFailure, OpenFiles};
+use cloudai_operator::{FilesFailure, FilesFilter, OpenFiles};
 use tokio_stream::wrappers::ReceiverStream;
 
 use self::{
@@ -52,21 +52,13 @@ problems! {
         Removed, Internal, Starting, StoreAway, TimedOut, Overloaded, ShuttingDown
 }
 
-/// Where in the list of a user's files a task is: what came last is first.
-type Place = (i64, String);
-
-fn place(left: &cloudai_operator::LeftFiles) -> Place {
-    let record = &left.record;
-    (record.uploaded_at.0, record.attempt.task.to_string())
-}
-
 /// The owner of a task, if whoever asks may reach what is theirs.
 async fn owner_of(context: &Context, caller: &Caller, task: &TaskId) -> Result<UserName, Refusal> {
     let view = find(context, caller, task).await?;
     Ok(view.record.spec.user)
 }
 
-/// Own tasks that left files, those that came last first.
+/// Own tasks that left files, the newest task first.
 #[utoipa::path(
     get,
     path = "/api/files",
@@ -87,20 +79,21 @@ pub(super) async fn list(
 ) -> Result<Answer<Page<LeftFiles>>, Refusal> {
     caller.may(Permission::Look)?;
     let user: Option<UserName> = query.parsed("user");
-    let paging = query.paging::<Place>("files");
+    let paging = query.paging::<u64>("files");
     query.finish()?;
     let user = user.unwrap_or_else(|| caller.identity.user.clone());
-    let mut left = match caller.identity.reaches(&user) {
-        true => context.operator.files_of_user(&user).await?,
+    let reaches = caller.identity.reaches(&user);
+    let filter = FilesFilter {
+        user,
+        before: paging.after,
+        limit: paging.limit + 1,
+    };
+    let left = match reaches {
+        true => context.operator.files_of_user(&filter).await?,
         // Nobody learns whether there is such a user.
         false => Vec::new(),
     };
-    left.sort_by_cached_key(|left| std::cmp::Reverse(place(left)));
-    if let Some(after) = paging.after {
-        left.retain(|left| place(left) < after);
-    }
-    left.truncate(paging.limit + 1);
-    let page = Page::cut(left, paging.limit, "files", place);
+    let page = Page::cut(left, paging.limit, "files", |left| left.order);
     Ok(Answer(page.map(|left| LeftFiles::from(&left))))
 }
 

@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use cloudai_accounts::{Action, Permission};
+use cloudai_accounts::{Action, HIGHEST_OWN_PRIORITY, Permission};
 use cloudai_api::{Accepted, Batch, Code, Mistake, Mistakes, NewTask, Page, Problem, Task};
 use cloudai_model::{
     SubmitKey, TaskDraft, Wall,
@@ -14,9 +14,6 @@ use cloudai_model::{
 use cloudai_operator::SubmitFailure;
 
 use crate::{Context, auth::Caller, body::Json, openapi::problems, refusal::Refusal};
-
-/// Above this only an admin may set a priority.
-pub(super) const HIGHEST_OWN_PRIORITY: i64 = 50;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 

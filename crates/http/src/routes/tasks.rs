@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use cloudai_accounts::{Action, Permission};
+use cloudai_accounts::{Action, HIGHEST_OWN_PRIORITY, Permission};
 use cloudai_api::{
     Code, Mistake, Mistakes, Page, Standing, Task, TaskPatch, TimelineEvent, timeline,
 };
@@ -17,7 +17,7 @@ use cloudai_model::{TaskId, TaskStatus, UserName};
 use cloudai_operator::{TaskFilter, TaskView};
 use sha2::{Digest as _, Sha256};
 
-use super::submit::{HIGHEST_OWN_PRIORITY, not_allowed};
+use super::submit::not_allowed;
 use crate::{
     Context,
     auth::Caller,

@@ -111,7 +111,7 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Answer(User::from(&made.await?))))
 }
 
-/// Changes role, state, limits and password, in this order: each holds if what follows it is refused.
+/// Changes role, state, limits and password: all that is asked for, or nothing.
 #[utoipa::path(
     patch,
     path = "/api/users/{name}",
@@ -129,43 +129,33 @@ pub(super) async fn change(
 ) -> Result<Answer<User>, Refusal> {
     let (call, who, accounts) = (&caller.call.0, &caller.identity, context.accounts()?);
     let change = body.value;
-    // Before anything of it is done. What each part needs it says itself.
-    caller.may(Permission::Administer)?;
-    let now = accounts.user(who, &user)?;
     if change.state == Some(AccountState::AwaitsApproval) {
+        caller.may(Permission::Administer)?;
         let mut mistakes = Mistakes::default();
         let detail = "nobody is sent back to await approval: expected active or locked";
         mistakes.push(Mistake::at("/state", detail));
         return Err(Refusal::mistakes(mistakes));
-    }
-    if let Some(role) = change.role {
-        accounts.set_role(call, who, &user, role).await?;
-    }
-    match (change.state, now.state) {
-        (Some(AccountState::Active), AccountState::AwaitsApproval) => {
-            accounts.approve(call, who, &user).await?;
-        }
-        (Some(AccountState::Active), _) => drop(accounts.unlock(call, who, &user).await?),
-        (Some(AccountState::Locked), _) => drop(accounts.lock(call, who, &user).await?),
-        (Some(AccountState::AwaitsApproval) | None, _) => {}
     }
     let limits = match change.limits {
         Setting::Keep => None,
         Setting::Clear => Some(UserLimits::default()),
         Setting::To(limits) => Some(limits),
     };
+    let wanted = cloudai_accounts::UserChange {
+        role: change.role,
+        state: change.state,
+        limits,
+        password: change.password,
+    };
+    let changed = accounts.change_user(call, who, &user, wanted).await?;
     if let Some(limits) = limits {
-        accounts.set_limits(call, who, &user, limits).await?;
         context.operator.limit_user(&user, limits).await?;
     }
-    if let Some(password) = change.password {
-        accounts.set_password(call, who, &user, password).await?;
-    }
-    let user = accounts.user(who, &user)?;
-    Ok(Answer(User::from(&user)))
+    Ok(Answer(User::from(&changed)))
 }
 
-/// Removes a user with all of their keys. Their tasks and files stay.
+/// Removes a user with all of their keys. Their tasks go on, and stay with logs and files; nobody can
+/// register under the name for as long as there are any.
 #[utoipa::path(
     delete,
     path = "/api/users/{name}",

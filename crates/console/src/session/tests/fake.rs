@@ -355,8 +355,10 @@ impl Operator for FakeMaster {
         Ok(Box::new(FakeLog(self.logs.lock().unwrap().remove(attempt))))
     }
 
-    async fn files_of_user(&self, user: &UserName) -> Result<Vec<LeftFiles>, ReadFailure> {
+    async fn files_of_user(&self, filter: &FilesFilter) -> Result<Vec<LeftFiles>, ReadFailure> {
+        let user = &filter.user;
         let record = |number| LeftFiles {
+            order: number,
             record: FilesRecord {
                 attempt: AttemptId::new(TaskId::numbered(number), 1),
                 user: user.clone(),
@@ -367,7 +369,7 @@ impl Operator for FakeMaster {
             },
             removed: None,
         };
-        let all = [8, 7].map(record).to_vec();
+        let all = [8, 7].map(record).into_iter().take(filter.limit).collect();
         Ok(if user.as_str() == "admin" {
             all
         } else {

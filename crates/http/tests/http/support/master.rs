@@ -566,15 +566,22 @@ impl Operator for FakeMaster {
         Ok(Box::new(LogFrames::skipping(log, part.follow, skip)))
     }
 
-    async fn files_of_user(&self, user: &UserName) -> Result<Vec<LeftFiles>, ReadFailure> {
+    async fn files_of_user(&self, filter: &FilesFilter) -> Result<Vec<LeftFiles>, ReadFailure> {
         self.readable()?;
+        let tasks = self.tasks.lock().unwrap().clone();
         let files = self.files.lock().unwrap();
-        let of_user = files.values().filter(|record| record.user == *user);
-        let left = of_user.map(|record| LeftFiles {
-            removed: self.removed_files(&record.attempt.task),
-            record: record.clone(),
-        });
-        Ok(left.collect())
+        let of_user = files.values().filter(|record| record.user == filter.user);
+        let mut left: Vec<_> = of_user
+            .map(|record| LeftFiles {
+                order: tasks[&record.attempt.task].record.order,
+                removed: self.removed_files(&record.attempt.task),
+                record: record.clone(),
+            })
+            .filter(|left| filter.before.is_none_or(|before| left.order < before))
+            .collect();
+        left.sort_by_key(|left| std::cmp::Reverse(left.order));
+        left.truncate(filter.limit);
+        Ok(left)
     }
 
     async fn task_files(&self, task: &TaskId, user: &UserName) -> Result<TaskFiles, FilesFailure> {
