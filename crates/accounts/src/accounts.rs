@@ -17,9 +17,9 @@ use tokio::sync::watch;
 use crate::{
     audit::{Action, AuditEntry},
     directory::Directory,
-    identity::{CallContext, Identity, Peer},
+    identity::{CallContext, Forbidden, Identity, Peer, Permission},
     operations::{Logouts, Tended},
-    password::{HashError, Hasher, check_password},
+    password::{Asker, HashError, Hasher, check_password},
     secret::{NoRandomness, Secret, random},
     settings::AccountSettings,
     store::{AccountStore, AccountStoreError},
@@ -68,13 +68,13 @@ impl From<HashError> for OpenError {
     }
 }
 
-/// The admin that a first start has made.
+/// The admin that a first start makes, with a password that is made here.
 #[derive(Debug)]
 pub struct FirstAdmin {
     /// The name.
     pub user: UserName,
-    /// The password, to be shown once, if it was made here; it is kept nowhere.
-    pub made_password: Option<Secret>,
+    /// The password, to be shown once; it is kept nowhere.
+    pub password: Secret,
 }
 
 /// Users, keys, tokens and the audit of one cluster. Cloning it costs nothing.
@@ -157,17 +157,19 @@ impl std::fmt::Debug for Accounts {
 
 impl Accounts {
     /// Reads everything, brings the tokens' keys in line with `JWT_SECRET`, and makes `admin` if there is
-    /// no admin yet.
+    /// no admin yet. A password that is made for them is shown by `show` before it is kept: whatever ends
+    /// the process in between, nobody is left without it.
     ///
     /// # Errors
     /// See [`OpenError`]. After one of the store it may be tried again.
-    pub async fn open(
+    pub async fn open<F: Future<Output = ()> + Send>(
         store: Arc<dyn AccountStore>,
         data_dir: &Path,
         jwt_secret: Option<Secret>,
         settings: AccountSettings,
         now: Now,
-    ) -> Result<(Self, Option<FirstAdmin>), OpenError> {
+        show: impl FnOnce(FirstAdmin) -> F + Send,
+    ) -> Result<Self, OpenError> {
         let ring_file = RingFile::within(data_dir);
         let (cost, limits, life) = (settings.cost, settings.hashing, settings.token_lifetime);
         let file = ring_file.clone();
@@ -203,16 +205,20 @@ impl Accounts {
             tended: Mutex::default(),
             writer: tokio::sync::Mutex::default(),
         }));
-        let first = accounts.first_start(now).await?;
-        Ok((accounts, first))
+        accounts.first_start(now, show).await?;
+        Ok(accounts)
     }
 
-    async fn first_start(&self, now: Now) -> Result<Option<FirstAdmin>, OpenError> {
+    async fn first_start<F: Future<Output = ()> + Send>(
+        &self,
+        now: Now,
+        show: impl FnOnce(FirstAdmin) -> F + Send,
+    ) -> Result<(), OpenError> {
         let user = UserName::admin();
         {
             let directory = self.directory();
             if directory.has_admin() {
-                return Ok(None);
+                return Ok(());
             }
             if let Some(taken) = directory.spelled_like(&user) {
                 // Whoever it is, they didn't ask to be an admin.
@@ -220,10 +226,10 @@ impl Accounts {
                     user = %taken,
                     "no user is an admin, and the name admin is taken: make one an admin at the console"
                 );
-                return Ok(None);
+                return Ok(());
             }
         }
-        let (password, made_password) = match &self.0.settings.first_password {
+        let (password, is_made) = match &self.0.settings.first_password {
             Some(password) => {
                 let least = self.0.settings.least_password_chars;
                 let mistakes = check_password(password, user.as_str(), least);
@@ -231,14 +237,15 @@ impl Accounts {
                     let mistakes = mistakes.join(", ");
                     return Err(OpenError::FirstPassword { mistakes });
                 }
-                (password.clone(), None)
+                (password.clone(), false)
             }
-            None => {
-                let password = random_password()?;
-                (password.clone(), Some(password))
-            }
+            None => (random_password()?, true),
         };
-        let hash = self.0.hasher.hash(password).await;
+        let made = is_made.then(|| FirstAdmin {
+            user: user.clone(),
+            password: password.clone(),
+        });
+        let hash = self.0.hasher.hash(password, Asker::master()).await;
         let hash = hash.map_err(|busy| OpenError::Hash {
             why: busy.to_string(),
         })??;
@@ -253,15 +260,14 @@ impl Accounts {
             request: String::new(),
         };
         let entry = AuditEntry::new(&call, None, Action::FirstStart).target(user.as_str());
-        self.change(move |_| {
+        if let Some(made) = made {
+            show(made).await;
+        }
+        let kept = self.change(move |_| {
             let changes = vec![AccountChange::User(Box::new(record))];
             Ok::<_, AccountStoreError>(Decision::new(changes, entry, ()))
-        })
-        .await?;
-        Ok(Some(FirstAdmin {
-            user,
-            made_password,
-        }))
+        });
+        Ok(kept.await?)
     }
 
     /// Keeps what `decide` wants and then answers what it answers. It sees everything that was kept
@@ -289,6 +295,27 @@ impl Accounts {
         });
         done.await
             .unwrap_or_else(|error| Err(AccountStoreError::new("carry a change out", error).into()))
+    }
+
+    /// The same for what somebody asked for. Whether they still are who they were, and may, is looked at
+    /// once more with what is decided on: changes before this one may have ended that.
+    pub(crate) async fn change_by<T, E>(
+        &self,
+        (call, by): (&CallContext, &Identity),
+        wanted: Permission,
+        decide: impl FnOnce(&Directory) -> Result<Decision<T>, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<AccountStoreError> + From<Forbidden> + Send + 'static,
+    {
+        let (accounts, by, now) = (self.clone(), by.clone(), call.now.wall);
+        self.change(move |directory| {
+            let by = accounts.recheck_in(directory, &by, now);
+            by.map_err(|_| Forbidden::Ended)?.authorize(wanted)?;
+            decide(directory)
+        })
+        .await
     }
 
     /// Has a record of the audit kept, together with whatever else waits for the store, and waits for

@@ -73,6 +73,7 @@ impl<K: Ord + Clone> Counters<K> {
         }
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.counts.len()
     }

@@ -140,6 +140,18 @@ impl From<ChangeUserError> for Refusal {
     }
 }
 
+impl From<RotateError> for Refusal {
+    fn from(error: RotateError) -> Self {
+        match error {
+            RotateError::Forbidden(error) => error.into(),
+            RotateError::Ring(error) => Self::new(Code::WrongState, error.to_string()),
+            RotateError::File(error) => Self::internal(&error),
+            RotateError::Random(error) => Self::internal(&error),
+            RotateError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<AuditError> for Refusal {
     fn from(error: AuditError) -> Self {
         match error {

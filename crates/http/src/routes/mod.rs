@@ -24,7 +24,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     Context,
-    frame::{self, Limits, WorthIt},
+    frame::{self, Arrival, Limits, WorthIt},
     openapi,
     refusal::Refusal,
     sockets,
@@ -42,6 +42,7 @@ pub(crate) fn documented() -> OpenApiRouter<Context> {
         .routes(routes!(auth::logout))
         .routes(routes!(auth::me))
         .routes(routes!(auth::change_password))
+        .routes(routes!(auth::rotate_token_key))
         .routes(routes!(users::list, users::create))
         .routes(routes!(users::one, users::change, users::delete))
         .routes(routes!(keys::list, keys::create))
@@ -98,6 +99,7 @@ pub fn router(context: Context) -> Router {
     let limits = Limits::new(&context.settings);
     let origins = context.settings.origins.clone();
     let metrics = context.operator.http_metrics();
+    let arrival = Arrival::new(&context.settings);
     let (paths, document) = documented().split_for_parts();
     let document = docs::Document::new(&document);
     let router = paths
@@ -120,5 +122,7 @@ pub fn router(context: Context) -> Router {
         Some(cors) => router.layer(cors),
         None => router,
     };
-    router.layer(middleware::from_fn(frame::frame))
+    router
+        .layer(middleware::from_fn_with_state(arrival, frame::arrival))
+        .layer(middleware::from_fn(frame::frame))
 }
