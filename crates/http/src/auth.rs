@@ -7,7 +7,8 @@ use axum::{
     http::{HeaderMap, Method, Uri, header, request::Parts},
 };
 use cloudai_accounts::{
-    Accounts, Action, AuditEntry, CallContext, Credential, Forbidden, Identity, Peer as Origin, Permission,
+    Accounts, Action, AuditEntry, CallContext, Credential, Forbidden, Identity, Peer as Origin,
+    Permission,
 };
 use cloudai_api::Code;
 use cloudai_model::UserName;
@@ -246,12 +247,14 @@ mod tests {
 
     #[test]
     fn one_authorization_counts_and_a_cookie_only_without_it() {
-        let shown =
-            |pairs: &[(&'static str, &'static str)]| match Shown::in_headers(&headers(pairs), false) {
-                Ok(Shown::Bearer(text)) => format!("bearer {text}"),
-                Ok(Shown::Cookie(text)) => format!("cookie {text}"),
-                Err(_) => "nobody".to_owned(),
-            };
+        let shown = |pairs: &[(&'static str, &'static str)]| match Shown::in_headers(
+            &headers(pairs),
+            false,
+        ) {
+            Ok(Shown::Bearer(text)) => format!("bearer {text}"),
+            Ok(Shown::Cookie(text)) => format!("cookie {text}"),
+            Err(_) => "nobody".to_owned(),
+        };
         let cookie = ("cookie", "a=b; cloudai_session=tok; c=d");
         assert_eq!(shown(&[]), "nobody");
         assert_eq!(shown(&[cookie]), "cookie tok");
@@ -264,6 +267,8 @@ mod tests {
         // By TLS only a cookie that no other port or name can have planted.
         assert!(Shown::in_headers(&headers(&[cookie]), true).is_err());
         let own = headers(&[("cookie", "__Host-cloudai_session=tok")]);
-        assert!(matches!(Shown::in_headers(&own, true), Ok(Shown::Cookie(token)) if token == "tok"));
+        assert!(
+            matches!(Shown::in_headers(&own, true), Ok(Shown::Cookie(token)) if token == "tok")
+        );
     }
 }

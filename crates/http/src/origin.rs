@@ -77,8 +77,16 @@ mod tests {
             ("file://master", "master", false),
         ] {
             let headers = headers(&[("origin", origin), ("host", host)]);
-            assert_eq!(has_own_origin(&headers, &uri), expected, "{origin} at {host}");
-            assert_eq!(is_of_this_server(&headers, &uri), expected, "{origin} at {host}");
+            assert_eq!(
+                has_own_origin(&headers, &uri),
+                expected,
+                "{origin} at {host}"
+            );
+            assert_eq!(
+                is_of_this_server(&headers, &uri),
+                expected,
+                "{origin} at {host}"
+            );
         }
         assert!(!has_own_origin(&headers(&[("host", "master")]), &uri));
         let twice = [
@@ -89,7 +97,10 @@ mod tests {
         assert!(!has_own_origin(&headers(&twice), &uri));
         // HTTP/2 has no Host.
         let asked = Uri::from_static("https://master/api/tasks");
-        assert!(has_own_origin(&headers(&[("origin", "https://master")]), &asked));
+        assert!(has_own_origin(
+            &headers(&[("origin", "https://master")]),
+            &asked
+        ));
     }
 
     #[test]
@@ -110,7 +121,11 @@ mod tests {
                 false,
             ),
         ] {
-            assert_eq!(is_of_this_server(&headers(pairs), &uri), expected, "{pairs:?}");
+            assert_eq!(
+                is_of_this_server(&headers(pairs), &uri),
+                expected,
+                "{pairs:?}"
+            );
         }
     }
 }

@@ -164,12 +164,6 @@ impl Operator for Master {
         self.take_all_in(drafts).await
     }
 
-    async fn limit_user(&self, user: &UserName, limits: UserLimits) -> Result<(), NoAnswer> {
-        let user = user.clone();
-        let told = self.core.tell(Input::Limits { user, limits }).await;
-        told.map_err(|Stopped| NoAnswer::ShuttingDown)
-    }
-
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {
         if let Some(journaled) = &self.journaled {
             let cancelled = journaled.intake.cancel(task).await;

@@ -92,10 +92,6 @@ pub trait Operator: Send + Sync {
     /// another body is refused.
     async fn submit(&self, draft: TaskDraft) -> Result<Submitted, SubmitFailure>;
 
-    /// Says what a user may have from now on, in place of all earlier limits of their own. What runs
-    /// goes on. It is not kept: whoever keeps users says it again after a start.
-    async fn limit_user(&self, user: &UserName, limits: UserLimits) -> Result<(), NoAnswer>;
-
     /// Checks and keeps several tasks, all or none: they are one commit, and no task of them is
     /// placed, or seen, before all are kept. The answers are in the order of the drafts.
     ///

@@ -218,7 +218,10 @@ mod tests {
             ("127.0.0.1", vec!["2001:db8::7"], "2001:db8::7"),
             ("127.0.0.1", vec!["1.2.3.4, unknown"], "127.0.0.1"),
         ] {
-            let pairs: Vec<_> = forwarded.iter().map(|it| ("x-forwarded-for", *it)).collect();
+            let pairs: Vec<_> = forwarded
+                .iter()
+                .map(|it| ("x-forwarded-for", *it))
+                .collect();
             let (client, _) = arrival.client(peer.parse().unwrap(), &headers(&pairs));
             assert_eq!(client.to_string(), expected, "{peer} {forwarded:?}");
         }
@@ -226,12 +229,22 @@ mod tests {
         let by_tls = |peer: &str, headers| arrival.client(peer.parse().unwrap(), headers).1;
         assert!(by_tls("10.0.0.1", &https));
         assert!(!by_tls("192.0.2.1", &https));
-        assert!(!by_tls("10.0.0.1", &headers(&[("x-forwarded-proto", "http")])));
+        assert!(!by_tls(
+            "10.0.0.1",
+            &headers(&[("x-forwarded-proto", "http")])
+        ));
     }
 
     #[test]
     fn ranges_are_read_and_others_refused() {
-        for bad in ["", "x", "10.0.0.0/33", "10.0.0.0/x", "::/129", "10.0.0.0/-1"] {
+        for bad in [
+            "",
+            "x",
+            "10.0.0.0/33",
+            "10.0.0.0/x",
+            "::/129",
+            "10.0.0.0/-1",
+        ] {
             assert_eq!(bad.parse::<AddressRange>(), Err(AddressRangeError), "{bad}");
         }
         let all: AddressRange = "0.0.0.0/0".parse().unwrap();
@@ -261,7 +274,11 @@ mod tests {
             ("evil.example.:8080", false),
         ] {
             let uri = Uri::from_static("/api/tasks");
-            assert_eq!(arrival.knows(&headers(&[("host", host)]), &uri), expected, "{host}");
+            assert_eq!(
+                arrival.knows(&headers(&[("host", host)]), &uri),
+                expected,
+                "{host}"
+            );
             assert!(behind(&[]).knows(&headers(&[("host", host)]), &uri));
         }
         let nothing = HeaderMap::new();

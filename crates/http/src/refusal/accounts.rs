@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, header};
 use cloudai_accounts::{
     AccountStoreError, AuditError, Busy, ChangeUserError, KeyError, LoginError, LogoutError,
-    PasswordError, RegisterError, UserError,
+    PasswordError, RegisterError, RotateError, UserError,
 };
 use cloudai_api::{Code, Mistakes};
 use cloudai_model::DraftErrors;

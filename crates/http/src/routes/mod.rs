@@ -71,7 +71,26 @@ pub(crate) fn documented() -> OpenApiRouter<Context> {
         .merge(open)
         .merge(json)
         .merge(bytes);
-    secured(with_download(router))
+    known_by_name(secured(with_download(router)))
+}
+
+/// Any request may ask for a name that this server isn't known by.
+fn known_by_name(mut router: OpenApiRouter<Context>) -> OpenApiRouter<Context> {
+    let paths = router.get_openapi_mut().paths.paths.values_mut();
+    let operations = paths.flat_map(|item| {
+        [
+            &mut item.get,
+            &mut item.post,
+            &mut item.patch,
+            &mut item.delete,
+        ]
+    });
+    for operation in operations.flatten() {
+        let strange = openapi::problem(&[Code::StrangeHost]);
+        let answers = &mut operation.responses.responses;
+        answers.insert(Code::StrangeHost.status().to_string(), strange);
+    }
+    router
 }
 
 /// A path of several names, which OpenAPI has no word for, is one parameter in the document.

@@ -26,7 +26,7 @@ use axum::{
     response::Response,
     routing::get,
 };
-use cloudai_accounts::{Accounts, Identity, Permission};
+use cloudai_accounts::Permission;
 use cloudai_api::Code;
 use cloudai_core::{Event, Snapshot};
 use cloudai_metrics::{HttpMetrics, StreamKind};
@@ -42,7 +42,7 @@ use self::{
 };
 use crate::{
     Context, Settings,
-    auth::Caller,
+    auth::{Caller, StillMay},
     context::Connected,
     query::{Id, Query},
     refusal::Refusal,

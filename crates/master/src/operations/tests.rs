@@ -93,8 +93,9 @@ async fn a_batch_that_is_refused_is_refused_whole_and_counted_once() {
         cpu_milli: Some(1000),
         ..UserLimits::default()
     };
-    let ada = "ada".parse().unwrap();
-    master.limit_user(&ada, limits).await.unwrap();
+    let user = "ada".parse().unwrap();
+    let told = master.core.tell(Input::Limits { user, limits }).await;
+    told.unwrap();
     let large = TaskDraft {
         cpu_cores: Some(2.0),
         ..draft()

@@ -321,10 +321,6 @@ impl Operator for FakeMaster {
         Ok((1..=limit.min(2)).map(entry).collect())
     }
 
-    async fn limit_user(&self, _: &UserName, _: UserLimits) -> Result<(), NoAnswer> {
-        unreachable!("the console limits nobody")
-    }
-
     async fn attempts(&self, _: &TaskId) -> Result<Vec<AssignmentRecord>, ReadFailure> {
         unreachable!("the console shows no timeline")
     }
