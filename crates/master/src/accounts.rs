@@ -54,6 +54,7 @@ pub struct KeptAccounts {
     /// The change that the store has not taken within the time, if there is one. Nothing is read or kept
     /// before it is known what becomes of it: others would be decided on without it.
     under_way: Mutex<Option<JoinHandle<Result<(), KeepError>>>>,
+    within: Duration,
 }
 
 impl KeptAccounts {
@@ -74,6 +75,7 @@ impl KeptAccounts {
             core,
             room,
             under_way,
+            within: KEPT_WITHIN,
         }
     }
 
@@ -128,13 +130,13 @@ impl AccountStore for KeptAccounts {
         let records = changes.into_iter().map(Record::Account).collect();
         let core = self.core.clone();
         let mut kept = tokio::spawn(async move { core.keep(records).await });
-        match timeout(KEPT_WITHIN, &mut kept).await {
+        match timeout(self.within, &mut kept).await {
             Ok(Ok(kept)) => kept.map_err(|error| failed(error.into())),
             Ok(Err(error)) => Err(failed(error.into())),
             Err(_) => {
                 *under_way = Some(kept);
-                let within = KEPT_WITHIN.as_secs();
-                let why = format!("the store has not taken it within {within} s, and may yet");
+                let within = self.within;
+                let why = format!("the store has not taken it within {within:?}, and may yet");
                 Err(failed(why.into()))
             }
         }
@@ -202,3 +204,6 @@ async fn show(tell: &mpsc::Sender<ToShow>, first: FirstAdmin) {
         std::future::pending::<()>().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -543,4 +543,4 @@ async fn commit(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

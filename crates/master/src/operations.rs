@@ -29,8 +29,8 @@ use cloudai_metrics::{
     history::{History, Point, Resolution},
 };
 use cloudai_model::{
-    Allowed, AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserLimits, UserName,
-    Wall, WorkerAddress, WorkerId,
+    Allowed, AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall,
+    WorkerAddress, WorkerId,
     record::{AssignmentRecord, Removed, TaskRecord, WorkerRecord},
 };
 use cloudai_operator::{

@@ -22,7 +22,7 @@ use cloudai_core::{
 };
 use cloudai_files::output::CopySummary;
 use cloudai_model::{
-    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserLimits, UserName, Wall, Whole,
+    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
     WorkerAddress, WorkerId,
     record::{
         AssignmentRecord, FileRecord, FilesRecord, Removal, Removed, ResultRecord, TaskRecord,

@@ -325,7 +325,9 @@ async fn users_are_an_admins_business() {
         cpu_milli: Some(2500),
         ..UserLimits::default()
     };
-    let kept = site.accounts.user(&Identity::local(), &"alice".parse().unwrap());
+    let kept = site
+        .accounts
+        .user(&Identity::local(), &"alice".parse().unwrap());
     assert_eq!(kept.unwrap().limits, told);
     let lock = patch("/api/users/alice")
         .by(&admin)

@@ -1,5 +1,6 @@
 //! Several tasks at once, at a whole master: taken once, all or none, and counted where they are not.
 
+use cloudai_core::Input;
 use cloudai_model::{SubmitKey, TaskDraft, UserLimits};
 use cloudai_operator::{FilesFilter, MOST_AT_ONCE, Operator as _, SubmitManyFailure, TaskFilter};
 

@@ -20,7 +20,7 @@ use cloudai_files::{
     output::{CopyError, CopySummary},
 };
 use cloudai_model::{
-    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserLimits, UserName, Wall, Whole,
+    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
     WorkerAddress, WorkerId,
     record::{
         AssignmentRecord, FileRecord, FilesRecord, Removal, Removed, TaskRecord, WorkerRecord,

@@ -21,8 +21,8 @@ use cloudai_files::{
 };
 use cloudai_metrics::{Metrics, history::History};
 use cloudai_model::{
-    AttemptId, Capacity, ChangeDraft, Mono, Now, Phase, TaskDraft, TaskId, TaskStatus, UserLimits,
-    UserName, Wall, Whole, WorkerAddress, WorkerId,
+    AttemptId, Capacity, ChangeDraft, Mono, Now, Phase, TaskDraft, TaskId, TaskStatus, UserName,
+    Wall, Whole, WorkerAddress, WorkerId,
     record::{
         AssignmentRecord, FilesRecord, Removal, Removed, TaskRecord, TaskState, WorkerRecord,
     },
