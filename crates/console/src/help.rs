@@ -180,7 +180,7 @@ pub(crate) const TOPICS: &[Topic] = &[
         "reset-password",
         "reset-password <user>",
         "reset-password admin",
-        "Make a user's password anew, and say it once; their logins end.",
+        "Make a user's password anew, said once; their logins end.",
     ),
     topic(
         "set-role",

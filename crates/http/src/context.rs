@@ -132,7 +132,10 @@ pub(crate) struct BySecureWay(pub(crate) bool);
 /// The place that the connection of a request takes up. Whatever goes on behind the answer, as a
 /// WebSocket does, holds it.
 #[derive(Clone)]
-pub(crate) struct Connected(pub(crate) Arc<dyn Any + Send + Sync>);
+pub(crate) struct Connected(
+    #[expect(dead_code, reason = "it is held, and never looked at")]
+    pub(crate)  Arc<dyn Any + Send + Sync>,
+);
 
 /// The id of a request, in its answer and in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]

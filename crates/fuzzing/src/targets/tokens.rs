@@ -48,9 +48,7 @@ fn known() -> &'static Known {
             former: Arc::new([(worker.clone(), [(FORMER, 1)].into())].into()),
             ..Snapshot::unready(cluster)
         });
-        // Nobody can be let in as a user: no accounts are open.
-        let (_, accounts) = tokio::sync::watch::channel(None);
-        let gate = Gate::new(snapshots, tokens.clone(), accounts, false);
+        let gate = Gate::new(snapshots, tokens.clone(), fuzzing::no_accounts(), false);
         Known {
             tokens,
             worker,

@@ -65,10 +65,12 @@ async fn owner_of(context: &Context, caller: &Caller, task: &TaskId) -> Result<U
     operation_id = "list_files",
     tag = "files",
     params(
-        ("user" = Option<String>, Query, description = "This user's; an admin may name others."),
+        ("user" = Option<String>, Query, pattern = "^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$",
+            description = "This user's; an admin may name others."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
             description = "At most so many; 100 if none."),
-        ("cursor" = Option<String>, Query, description = "The next_cursor of the page before."),
+        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]*$",
+            description = "The next_cursor of the page before."),
     ),
     responses((status = 200, description = "Tasks.", body = Page<LeftFiles>), ListProblems)
 )]

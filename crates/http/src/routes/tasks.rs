@@ -75,11 +75,14 @@ fn shown(view: &TaskView) -> Task {
     params(
         ("status" = Option<String>, Query,
             description = "Only those that stand so; several with commas between.",
+            pattern = "^((queued|pending|running|completed|failed|cancelled)(,(queued|pending|running|completed|failed|cancelled))*)?$",
             example = "queued,running"),
-        ("user" = Option<String>, Query, description = "Only this user's."),
+        ("user" = Option<String>, Query, pattern = "^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$",
+            description = "Only this user's."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
             description = "At most so many; 100 if none."),
-        ("cursor" = Option<String>, Query, description = "The next_cursor of the page before."),
+        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]*$",
+            description = "The next_cursor of the page before."),
     ),
     responses((status = 200, description = "Tasks.", body = Page<Task>), ListProblems)
 )]
@@ -90,12 +93,12 @@ pub(super) async fn list(
 ) -> Result<Answer<Page<Task>>, Refusal> {
     caller.may(Permission::Look)?;
     let mut statuses = BTreeSet::new();
-    for word in query.text("status").unwrap_or_default().split(',') {
-        match word.trim().parse::<TaskStatus>() {
+    let words = query.text("status").filter(|words| !words.is_empty());
+    for word in words.iter().flat_map(|words| words.split(',')) {
+        match word.parse::<TaskStatus>() {
             Ok(status) => {
                 statuses.insert(status);
             }
-            Err(_) if word.trim().is_empty() => {}
             Err(error) => query.mistake("status", error.to_string()),
         }
     }

@@ -53,7 +53,8 @@ problems! {
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
             description = "At most so many; 100 if none."),
-        ("cursor" = Option<String>, Query, description = "The next_cursor of the page before."),
+        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]*$",
+            description = "The next_cursor of the page before."),
     ),
     responses((status = 200, description = "Users.", body = Page<User>), ListProblems)
 )]

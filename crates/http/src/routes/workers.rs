@@ -81,7 +81,8 @@ pub(super) async fn seen(
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
             description = "At most so many; 100 if none."),
-        ("cursor" = Option<String>, Query, description = "The next_cursor of the page before."),
+        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]*$",
+            description = "The next_cursor of the page before."),
     ),
     responses((status = 200, description = "Workers.", body = Page<Worker>), ListProblems)
 )]
@@ -144,7 +145,8 @@ pub(super) async fn one(
         ("id" = String, Path, description = "The worker."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
             description = "At most so many; 100 if none."),
-        ("cursor" = Option<String>, Query, description = "The next_cursor of the page before."),
+        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]*$",
+            description = "The next_cursor of the page before."),
     ),
     responses((status = 200, description = "Tasks.", body = Page<Task>), LookProblems)
 )]

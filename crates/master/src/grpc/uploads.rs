@@ -389,6 +389,9 @@ fn superseded() -> UploadAnswer {
 }
 
 #[cfg(test)]
+mod quota_tests;
+
+#[cfg(test)]
 mod tests {
     use cloudai_core::{Core, Effect, Settings, policy::RoundRobin};
     use cloudai_model::{
