@@ -118,7 +118,7 @@ async fn a_batch_that_is_refused_is_refused_whole_and_counted_once() {
         .await;
     assert_eq!(all.unwrap(), [], "nothing of them is kept");
     let filter = FilesFilter {
-        user: ada,
+        user: "ada".parse().unwrap(),
         before: None,
         limit: 10,
     };
