@@ -44,7 +44,7 @@ async fn streams_have_a_last_word_when_the_master_is_asked_to_end() {
     let last = told
         .iter()
         .filter_map(|(_, id, _)| id.clone())
-        .last()
+        .next_back()
         .unwrap();
     let mut again = as_events
         .header("Last-Event-ID", &last)
