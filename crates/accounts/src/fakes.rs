@@ -23,6 +23,8 @@ pub enum Fault {
     Refuses,
     /// They are kept, and the answer is an error all the same.
     KeepsAndFails,
+    /// They wait until this is over, as behind a disk without room.
+    Hangs,
 }
 
 #[derive(Default)]
@@ -38,7 +40,7 @@ struct Kept {
 
 /// An [`AccountStore`] that forgets with the process.
 #[derive(Default)]
-pub struct MemoryAccounts(Mutex<Kept>);
+pub struct MemoryAccounts(Mutex<Kept>, tokio::sync::Notify);
 
 impl MemoryAccounts {
     /// With nothing in it.
@@ -50,6 +52,7 @@ impl MemoryAccounts {
     /// Says what becomes of changes from now on.
     pub fn set_fault(&self, fault: Fault) {
         self.kept().fault = fault;
+        self.1.notify_waiters();
     }
 
     /// Says that tasks of this user are kept, or that there are none.
@@ -140,6 +143,15 @@ impl AccountStore for MemoryAccounts {
     }
 
     async fn keep(&self, changes: Vec<AccountChange>) -> Result<(), AccountStoreError> {
+        loop {
+            let set = self.1.notified();
+            tokio::pin!(set);
+            set.as_mut().enable();
+            if self.kept().fault != Fault::Hangs {
+                break;
+            }
+            set.await;
+        }
         let mut kept = self.kept();
         if kept.fault != Fault::Refuses {
             kept.lists += 1;
@@ -148,7 +160,8 @@ impl AccountStore for MemoryAccounts {
             }
         }
         match kept.fault {
-            Fault::None => Ok(()),
+            // One that hangs has just been set.
+            Fault::None | Fault::Hangs => Ok(()),
             Fault::Refuses | Fault::KeepsAndFails => Err(AccountStoreError::new(
                 "keep the changes",
                 "a fault on purpose",

@@ -30,7 +30,8 @@ pub use operations::{
     UserError,
 };
 pub use password::{
-    Busy, CostError, HashingLimits, LONGEST_PASSWORD, PasswordCost, check_password,
+    Busy, CostError, HashingLimits, LEAST_PASSWORD_CHARS, LONGEST_PASSWORD, PasswordCost,
+    PasswordCostError, check_password,
 };
 pub use secret::{NoRandomness, Secret};
 pub use settings::{AccountSettings, Registration, RegistrationError};

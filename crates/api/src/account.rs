@@ -216,6 +216,24 @@ impl FromJson for ChangePassword {
     }
 }
 
+/// Another key for tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotateTokenKey {
+    /// All tokens end now: if somebody may have seen the key.
+    #[schema(default = false, required = false)]
+    pub at_once: bool,
+}
+
+impl FromJson for RotateTokenKey {
+    fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        let mut fields = Object::of(value, at, mistakes)?;
+        let at_once = fields.take("at_once").unwrap_or(false);
+        fields.finish();
+        Some(Self { at_once })
+    }
+}
+
 /// A user.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct User {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::frame::AddressRange;
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -29,8 +31,12 @@ pub struct Settings {
     pub most_streams: usize,
     /// Answers at a time that pack an archive: each has a thread of its own.
     pub most_archives: usize,
-    /// Whether clients come by TLS, here or before a proxy: cookies stay there then.
+    /// Whether clients come by TLS: cookies stay there then. Of those who come by a proxy it says so.
     pub is_secure: bool,
+    /// Proxies: what they say of whom they ask for, and how that came to them, is believed.
+    pub proxies: Vec<AddressRange>,
+    /// The names by which this server is known, besides addresses and names without a dot; `None`: any.
+    pub hosts: Option<Vec<String>>,
     /// WebSockets at a time.
     pub most_sockets: usize,
     /// WebSockets of one user at a time.
@@ -59,6 +65,8 @@ impl Default for Settings {
             most_streams: 4096,
             most_archives: 32,
             is_secure: false,
+            proxies: Vec::new(),
+            hosts: None,
             most_sockets: 4096,
             most_sockets_of_user: 1024,
             ping_every: Duration::from_secs(20),

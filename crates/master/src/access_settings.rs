@@ -4,19 +4,25 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Arg, value_parser};
-use cloudai_accounts::{AccountSettings, Registration, Secret};
+use cloudai_accounts::{
+    AccountSettings, LEAST_PASSWORD_CHARS, PasswordCost, Registration, Secret, check_password,
+    token::check_secret,
+};
 use cloudai_config::{ListenAddr, Setting, Settings, bytes, duration};
-use cloudai_http::TlsFiles;
+use cloudai_http::{AddressRange, TlsFiles};
 use cloudai_model::UserLimits;
-
-/// The fewest bytes of `JWT_SECRET`: as many as the sum that it makes has.
-const LEAST_SECRET: usize = 32;
 
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct AccessSettings {
     /// Certificate and key of the HTTP server; `None`: no TLS.
     pub tls: Option<TlsFiles>,
+    /// Proxies before the HTTP server that are believed.
+    pub proxies: Vec<AddressRange>,
+    /// The names by which the HTTP server is known; `None`: any.
+    pub hosts: Option<Vec<String>>,
+    /// What hashing a password costs.
+    pub password_cost: PasswordCost,
     /// Web sites whose pages may read what HTTP answers.
     pub origins: Vec<String>,
     /// Who may register.
@@ -54,7 +60,7 @@ pub(crate) fn settings() -> Vec<Setting> {
         Arg::new(id).value_name(value).help(help)
     };
     let secret = |id: &'static str, variable: &'static str| {
-        Setting::without_flag(Arg::new(id).value_parser(secret_of_length(id)))
+        Setting::without_flag(Arg::new(id).value_parser(secret_checked(id)))
             .env(variable)
             .secret()
     };
@@ -81,6 +87,34 @@ pub(crate) fn settings() -> Vec<Setting> {
             .value_delimiter(','),
         )
         .env("CLOUDAI_HTTP_ORIGINS"),
+        Setting::flag(
+            arg(
+                "http-proxies",
+                "ADDRESSES",
+                "Proxies before HTTP whose X-Forwarded-For and X-Forwarded-Proto are believed",
+            )
+            .value_delimiter(',')
+            .value_parser(value_parser!(AddressRange)),
+        )
+        .env("CLOUDAI_HTTP_PROXIES"),
+        Setting::flag(
+            arg(
+                "http-hosts",
+                "NAMES",
+                "Names by which HTTP may be asked for, besides addresses, with commas between",
+            )
+            .value_delimiter(','),
+        )
+        .env("CLOUDAI_HTTP_HOSTS"),
+        Setting::flag(
+            arg(
+                "password-cost",
+                "COST",
+                "What hashing a password costs: KiB of memory, passes and lanes of argon2id",
+            )
+            .value_parser(value_parser!(PasswordCost)),
+        )
+        .env("CLOUDAI_PASSWORD_COST"),
         count(
             "http-connections",
             "CLOUDAI_HTTP_CONNECTIONS",
@@ -203,18 +237,41 @@ fn registration(text: &str) -> Result<Option<Registration>, RegistrationError> {
     }
 }
 
-/// A secret that is too short; it is not shown.
+/// A secret that won't do; it is not shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected at least {LEAST_SECRET} bytes, such as `openssl rand -base64 32` makes")]
-struct SecretLengthError;
+#[error("{0}")]
+struct SecretError(String);
 
-fn secret_of_length(
+/// As the accounts will, so that a start ends before anything is read.
+fn secret_checked(
     id: &'static str,
-) -> impl Fn(&str) -> Result<Secret, SecretLengthError> + Clone + Send + Sync + 'static {
-    move |text| match id == "jwt-secret" && text.len() < LEAST_SECRET {
-        true => Err(SecretLengthError),
-        false => Ok(Secret::new(text.to_owned())),
+) -> impl Fn(&str) -> Result<Secret, SecretError> + Clone + Send + Sync + 'static {
+    move |text| {
+        let secret = Secret::new(text.to_owned());
+        if id == "jwt-secret" {
+            let checked = check_secret(text.as_bytes());
+            checked.map_err(|error| SecretError(error.to_string()))?;
+        } else {
+            let mistakes = check_password(&secret, "admin", LEAST_PASSWORD_CHARS);
+            if !mistakes.is_empty() {
+                let mistakes = mistakes.join(", ");
+                return Err(SecretError(format!(
+                    "the first password of admin {mistakes}"
+                )));
+            }
+        }
+        Ok(secret)
     }
+}
+
+/// By which names HTTP may be asked for. On loopback nobody but a proxy has another one for it.
+fn known_names(
+    named: Vec<String>,
+    http: &ListenAddr,
+    proxies: &[AddressRange],
+) -> Option<Vec<String>> {
+    let is_here_alone = http.is_loopback_only() && proxies.is_empty();
+    (is_here_alone || !named.is_empty()).then_some(named)
 }
 
 impl AccessSettings {
@@ -237,9 +294,13 @@ impl AccessSettings {
         if token_lifetime < Duration::from_secs(60) || token_lifetime > day * 90 {
             return Err(AccessError::TokenLifetime(token_lifetime));
         }
+        let proxies: Vec<AddressRange> = found.get_list("http-proxies");
         let registration: Option<Registration> = found.get("registration");
         Ok(Self {
             tls,
+            hosts: known_names(found.get_list("http-hosts"), http, &proxies),
+            proxies,
+            password_cost: found.get("password-cost"),
             origins: found.get_list("http-origins"),
             registration: registration
                 .unwrap_or_else(|| Registration::default_for(http.is_loopback_only())),
@@ -266,7 +327,7 @@ impl AccessSettings {
             registration: self.registration,
             first_password: self.admin_password.clone(),
             token_lifetime: self.token_lifetime,
-            limits: self.user_limits,
+            cost: self.password_cost,
             ..AccountSettings::new(issuer)
         }
     }

@@ -29,8 +29,8 @@ use cloudai_metrics::{
     history::{History, Point, Resolution},
 };
 use cloudai_model::{
-    Allowed, AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserLimits, UserName,
-    Wall, WorkerAddress, WorkerId,
+    Allowed, AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall,
+    WorkerAddress, WorkerId,
     record::{AssignmentRecord, Removed, TaskRecord, WorkerRecord},
 };
 use cloudai_operator::{
@@ -162,12 +162,6 @@ impl Operator for Master {
 
     async fn submit_many(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Taken>, SubmitManyFailure> {
         self.take_all_in(drafts).await
-    }
-
-    async fn limit_user(&self, user: &UserName, limits: UserLimits) -> Result<(), NoAnswer> {
-        let user = user.clone();
-        let told = self.core.tell(Input::Limits { user, limits }).await;
-        told.map_err(|Stopped| NoAnswer::ShuttingDown)
     }
 
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {

@@ -22,7 +22,7 @@ use cloudai_core::{
 };
 use cloudai_files::output::CopySummary;
 use cloudai_model::{
-    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserLimits, UserName, Wall, Whole,
+    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
     WorkerAddress, WorkerId,
     record::{
         AssignmentRecord, FileRecord, FilesRecord, Removal, Removed, ResultRecord, TaskRecord,
@@ -91,10 +91,6 @@ pub trait Operator: Send + Sync {
     /// hours ago is answered with that task, as it stands now, and nothing is kept anew; one with
     /// another body is refused.
     async fn submit(&self, draft: TaskDraft) -> Result<Submitted, SubmitFailure>;
-
-    /// Says what a user may have from now on, in place of all earlier limits of their own. What runs
-    /// goes on. It is not kept: whoever keeps users says it again after a start.
-    async fn limit_user(&self, user: &UserName, limits: UserLimits) -> Result<(), NoAnswer>;
 
     /// Checks and keeps several tasks, all or none: they are one commit, and no task of them is
     /// placed, or seen, before all are kept. The answers are in the order of the drafts.

@@ -10,7 +10,7 @@ use crate::{
     accounts::{Accounts, Decision, Refusal},
     audit::{Action, AuditEntry, role_words},
     identity::{CallContext, Forbidden, Identity, Permission},
-    password::{Busy, HashError},
+    password::{Asker, Busy, HashError},
     secret::Secret,
     store::AccountStoreError,
     views::User,
@@ -112,29 +112,33 @@ impl Accounts {
         user: &UserName,
         change: UserChange,
     ) -> Result<User, ChangeUserError> {
-        by.authorize(Permission::Administer)?;
-        if change.role.is_some() || change.password.is_some() {
-            by.authorize(Permission::Credentials)?;
-        }
+        let wanted = match change.role.is_some() || change.password.is_some() {
+            // Whoever may do that may administer, too.
+            true => Permission::Credentials,
+            false => Permission::Administer,
+        };
+        by.authorize(wanted)?;
         self.find(user)?;
         let hash = match change.password {
             Some(new) => {
                 let checked = self.check(&new, user.as_str(), "password");
                 checked.map_err(PasswordError::from)?;
-                Some(self.0.hasher.hash(new).await??)
+                let asker = Asker::of(call, &by.user);
+                Some(self.0.hasher.hash(new, asker).await??)
             }
             None => None,
         };
         let has_password = hash.is_some();
         let (role, state, limits) = (change.role, change.state, change.limits);
-        let (name, call, by) = (user.clone(), call.clone(), by.clone());
-        let changed = self.change(move |directory| {
+        let (name, asked, who) = (user.clone(), (call, by), by.clone());
+        let call = call.clone();
+        let changed = self.change_by(asked, wanted, move |directory| {
             let record = directory.user(&name);
             let record = record.ok_or_else(|| UserError::NoSuchUser { user: name.clone() })?;
             let mut edited = record.clone();
             let mut entries = Vec::new();
             let mut note = |action, detail: &str| {
-                let entry = AuditEntry::new(&call, Some(&by), action).target(name.as_str());
+                let entry = AuditEntry::new(&call, Some(&who), action).target(name.as_str());
                 entries.push(entry.detail(detail));
             };
             if let Some(role) = role {

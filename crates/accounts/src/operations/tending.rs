@@ -62,7 +62,7 @@ pub enum RotateError {
     /// No key can be made.
     #[error(transparent)]
     Random(#[from] NoRandomness),
-    /// The audit can't be kept. The key is another one all the same.
+    /// Something can't be kept.
     #[error(transparent)]
     Store(#[from] AccountStoreError),
 }
@@ -74,11 +74,18 @@ impl Accounts {
     /// # Errors
     /// If something can't be kept; the next call tries again.
     pub async fn tend(&self, now: Now) -> Result<(), RotateError> {
+        // What the store refused when it was full is taken now, perhaps.
+        self.flush();
         self.forget(now).await?;
+        if !self.tended().is_believed(now) {
+            return Ok(());
+        }
         let due = {
             let (since, origin) = self.ring().current_since();
             let lifetime = self.0.settings.token_key_lifetime;
-            origin == KeyOrigin::Made && lifetime.is_some_and(|it| now.wall.since(since) >= it)
+            // One that is of later than now was made by a clock that was set forth.
+            let is_old = |it| now.wall < since || now.wall.since(since) >= it;
+            origin == KeyOrigin::Made && lifetime.is_some_and(is_old)
         };
         if due {
             let call = CallContext {
@@ -92,8 +99,11 @@ impl Accounts {
         } else {
             let mut ring = self.ring().clone();
             if ring.forget(now.wall) {
-                // That those are forgotten is all there is to it.
-                self.write_ring(now, |_| Ok(())).await?;
+                self.write_ring(move |ring| {
+                    ring.forget(now.wall);
+                    Ok(())
+                })
+                .await?;
             }
         }
         Ok(())
@@ -122,7 +132,11 @@ impl Accounts {
                 } else {
                     "tokens go on"
                 };
-                Ok(self.append(entry.detail(what)).await?)
+                if let Err(error) = self.append(entry.detail(what)).await {
+                    // It is done.
+                    tracing::warn!(error = %chain(&error), "another key is not in the audit yet");
+                }
+                Ok(())
             }
             Err(error) => {
                 self.note_refusal(call, entry.refused(chain(&error))).await;
@@ -133,14 +147,13 @@ impl Accounts {
 
     async fn replace_key(&self, at_once: bool, now: Now) -> Result<(), RotateError> {
         let (fresh, life) = (random()?, self.0.settings.token_lifetime);
-        self.write_ring(now, move |ring| ring.rotate(fresh, life, at_once, now.wall))
+        self.write_ring(move |ring| ring.rotate(fresh, life, at_once, now.wall))
             .await
     }
 
     /// Changes the ring, on the disk first. Goes on to its end when the caller has gone.
     async fn write_ring(
         &self,
-        now: Now,
         change: impl FnOnce(&mut KeyRing) -> Result<(), RingError> + Send + 'static,
     ) -> Result<(), RotateError> {
         let accounts = self.clone();
@@ -148,7 +161,6 @@ impl Accounts {
             let _writer = accounts.0.writer.lock().await;
             let mut ring = accounts.ring().clone();
             change(&mut ring)?;
-            ring.forget(now.wall);
             let (file, written) = (accounts.0.ring_file.clone(), ring.clone());
             let written = tokio::task::spawn_blocking(move || file.write(&written));
             written

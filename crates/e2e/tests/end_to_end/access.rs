@@ -8,10 +8,14 @@ use cloudai_tests::{
     namespace::Namespace,
     process::Process,
     programs::programs,
-    wait::until,
+    wait::{PATIENCE, until},
 };
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
+use tokio_stream::StreamExt as _;
 use tonic::{Code, Request};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -297,9 +301,28 @@ async fn from_another_machine_a_program_comes_in_with_a_token_and_reaches_its_us
     assert!(!of_bob.into_inner().success);
     let of_bob = client.stream_task_logs(showing(&bob, log.clone())).await;
     assert_eq!(of_bob.map(drop).unwrap_err().code(), Code::NotFound);
-    assert!(client.stream_task_logs(showing(&ada, log)).await.is_ok());
-    let of_ada = client.cancel_task(showing(&ada, wanted)).await.unwrap();
-    assert!(of_ada.into_inner().success);
+    let log = cloudai_proto::cluster::TaskLogRequest {
+        follow: true,
+        ..log
+    };
+    let followed = client.stream_task_logs(showing(&ada, log)).await;
+    let mut followed = followed.unwrap().into_inner();
+
+    // Who is locked out meanwhile hears no more of it, and a stream that goes on ends.
+    let locked = json!({"state": "locked"});
+    let (status, body) = ask(&cluster, ("PATCH", "/api/users/ada"), Some(&admin), locked).await;
+    assert_eq!(status, 200, "{body}");
+    let refused = client.cancel_task(showing(&ada, wanted.clone())).await;
+    assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
+    let ended = async {
+        while followed.next().await.transpose()?.is_some() {}
+        Ok(())
+    };
+    let ended: Result<(), tonic::Status> = timeout(PATIENCE, ended).await.expect("it ends");
+    assert_eq!(ended.unwrap_err().code(), Code::Unauthenticated);
+
+    let of_admin = client.cancel_task(showing(&admin, wanted)).await.unwrap();
+    assert!(of_admin.into_inner().success);
     cluster.has_status(&id, "cancelled").await;
 
     // On the master's own machine nothing is needed.

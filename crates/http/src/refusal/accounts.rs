@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, header};
 use cloudai_accounts::{
     AccountStoreError, AuditError, Busy, ChangeUserError, KeyError, LoginError, LogoutError,
-    PasswordError, RegisterError, UserError,
+    PasswordError, RegisterError, RotateError, UserError,
 };
 use cloudai_api::{Code, Mistakes};
 use cloudai_model::DraftErrors;
@@ -136,6 +136,18 @@ impl From<ChangeUserError> for Refusal {
         match error {
             ChangeUserError::User(error) => error.into(),
             ChangeUserError::Password(error) => error.into(),
+        }
+    }
+}
+
+impl From<RotateError> for Refusal {
+    fn from(error: RotateError) -> Self {
+        match error {
+            RotateError::Forbidden(error) => error.into(),
+            RotateError::Ring(error) => Self::new(Code::WrongState, error.to_string()),
+            RotateError::File(error) => Self::internal(&error),
+            RotateError::Random(error) => Self::internal(&error),
+            RotateError::Store(error) => error.into(),
         }
     }
 }

@@ -48,7 +48,7 @@ problems! {
 }
 problems! {
     /// What a deletion may answer.
-    DeleteProblems: Unauthenticated, KeyScope, CrossOrigin, NotFound, MethodNotAllowed, TaskNotFinal,
+    DeleteProblems: Unauthenticated, KeyScope, CrossOrigin, NotFound, MethodNotAllowed, NotAcceptable, TaskNotFinal,
         Removed, Internal, Starting, StoreAway, TimedOut, Overloaded, ShuttingDown
 }
 
@@ -280,8 +280,13 @@ pub(super) async fn delete(
     caller.may(Permission::Act)?;
     let owner = owner_of(&context, &caller, &task).await?;
     let by = caller.identity.user.to_string();
-    context.operator.remove_files(&task, &owner, &by).await?;
     let entry = caller.did(Action::FilesDelete).target(task.to_string());
-    context.audit(entry.detail(format!("of {owner}"))).await;
+    let here = context.clone();
+    let done = context.to_the_end(async move {
+        here.operator.remove_files(&task, &owner, &by).await?;
+        here.audit(entry.detail(format!("of {owner}"))).await;
+        Ok(())
+    });
+    done.await?;
     Ok(StatusCode::NO_CONTENT)
 }

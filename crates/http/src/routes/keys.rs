@@ -24,7 +24,7 @@ problems! {
 }
 problems! {
     /// What the deletion of a key may answer.
-    DeleteProblems: Unauthenticated, AdminOnly, KeyScope, CrossOrigin, NotFound, MethodNotAllowed, Internal, Starting,
+    DeleteProblems: Unauthenticated, AdminOnly, KeyScope, CrossOrigin, NotFound, MethodNotAllowed, NotAcceptable, Internal, Starting,
         StoreAway, TimedOut, Overloaded
 }
 

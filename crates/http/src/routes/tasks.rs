@@ -169,7 +169,15 @@ pub(super) async fn one(
     caller.may(Permission::Look)?;
     query.finish()?;
     let view = find(&context, &caller, &task).await?;
-    let (tag, body) = tagged(&view)?;
+    unless_known(&headers, &shown(&view))
+}
+
+/// The JSON of a single thing with its tag, or that it is what whoever asks has already.
+pub(super) fn unless_known(
+    headers: &HeaderMap,
+    shown: &impl serde::Serialize,
+) -> Result<Response, Refusal> {
+    let (tag, body) = tagged_as(shown)?;
     let known = headers.get_all(header::IF_NONE_MATCH);
     if names(known.iter(), &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
@@ -179,7 +187,12 @@ pub(super) async fn one(
 
 /// The JSON of a task, and the tag that names it.
 fn tagged(view: &TaskView) -> Result<(HeaderValue, Vec<u8>), Refusal> {
-    let body = serde_json::to_vec(&shown(view)).map_err(|error| Refusal::internal(&error))?;
+    tagged_as(&shown(view))
+}
+
+/// The JSON of anything, and the tag that names it.
+fn tagged_as(shown: &impl serde::Serialize) -> Result<(HeaderValue, Vec<u8>), Refusal> {
+    let body = serde_json::to_vec(shown).map_err(|error| Refusal::internal(&error))?;
     let digest = hex::encode(&Sha256::digest(&body)[..16]);
     let tag = HeaderValue::from_str(&format!("\"{digest}\""));
     Ok((tag.map_err(|error| Refusal::internal(&error))?, body))
@@ -246,8 +259,13 @@ pub(super) async fn change(
         return Err(Refusal::new(Code::PreconditionFailed, detail));
     }
     let entry = caller.did(Action::TaskChange).target(task.to_string());
-    context.operator.change(&task, draft).await?;
-    context.audit(entry).await;
+    let (here, changed) = (context.clone(), task.clone());
+    let done = context.to_the_end(async move {
+        here.operator.change(&changed, draft).await?;
+        here.audit(entry).await;
+        Ok(())
+    });
+    done.await?;
     let view = find(&context, &caller, &task).await?;
     let (tag, body) = tagged(&view)?;
     Ok(with_tag(tag, body))
@@ -272,14 +290,18 @@ pub(super) async fn cancel(
 ) -> Result<(StatusCode, Answer<Task>), Refusal> {
     caller.may(Permission::Act)?;
     find(&context, &caller, &task).await?;
-    let outcome = context.operator.cancel(&task).await?;
-    let detail = match outcome {
-        CancelOutcome::Cancelled => "before it ran".to_owned(),
-        CancelOutcome::Stopping(worker) => format!("is being stopped on {worker}"),
-        CancelOutcome::AlreadyEnded => "had just ended by itself".to_owned(),
-    };
     let entry = caller.did(Action::TaskCancel).target(task.to_string());
-    context.audit(entry.detail(detail)).await;
+    let (here, cancelled) = (context.clone(), task.clone());
+    let done = context.to_the_end(async move {
+        let detail = match here.operator.cancel(&cancelled).await? {
+            CancelOutcome::Cancelled => "before it ran".to_owned(),
+            CancelOutcome::Stopping(worker) => format!("is being stopped on {worker}"),
+            CancelOutcome::AlreadyEnded => "had just ended by itself".to_owned(),
+        };
+        here.audit(entry.detail(detail)).await;
+        Ok(())
+    });
+    done.await?;
     let view = find(&context, &caller, &task).await?;
     Ok((StatusCode::ACCEPTED, Answer(shown(&view))))
 }

@@ -1,11 +1,16 @@
 //! Users, for admins.
 
-use axum::{Json as Answer, extract::State, http::StatusCode};
+use axum::{
+    Json as Answer,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
 use cloudai_accounts::Permission;
 use cloudai_api::{Mistake, Mistakes, NewUser, Page, User, UserChange};
 use cloudai_model::{AccountState, Role, Setting, UserLimits, UserName};
 
-use super::auth::draft;
+use super::{auth::draft, tasks::unless_known};
 use crate::{
     Context,
     auth::Caller,
@@ -17,7 +22,7 @@ use crate::{
 
 problems! {
     /// What a list of users may answer.
-    ListProblems: InvalidParameter, Unauthenticated, AdminOnly, MethodNotAllowed, NotAcceptable, Internal, Starting, TimedOut,
+    ListProblems: InvalidParameter, Unauthenticated, AdminOnly, KeyScope, MethodNotAllowed, NotAcceptable, Internal, Starting, TimedOut,
         Overloaded
 }
 problems! {
@@ -76,18 +81,28 @@ pub(super) async fn list(
     path = "/api/users/{name}",
     operation_id = "get_user",
     tag = "accounts",
-    params(("name" = String, Path, description = "The user.")),
-    responses((status = 200, description = "The user.", body = User), LookProblems)
+    params(
+        ("name" = String, Path, description = "The user."),
+        ("If-None-Match" = Option<String>, Header,
+            description = "The ETag of what is known; 304 if it is that still."),
+    ),
+    responses(
+        (status = 200, description = "The user.", body = User,
+            headers(("ETag" = String, description = "Names this state of the user."))),
+        (status = 304, description = "It is what If-None-Match names."),
+        LookProblems,
+    )
 )]
 pub(super) async fn one(
     State(context): State<Context>,
     caller: Caller,
     Id(user): Id<UserName>,
+    headers: HeaderMap,
     query: Query,
-) -> Result<Answer<User>, Refusal> {
+) -> Result<Response, Refusal> {
     query.finish()?;
     let user = context.accounts()?.user(&caller.identity, &user)?;
-    Ok(Answer(User::from(&user)))
+    unless_known(&headers, &User::from(&user))
 }
 
 /// Makes somebody a user who may log in at once.
@@ -149,9 +164,6 @@ pub(super) async fn change(
         password: change.password,
     };
     let changed = accounts.change_user(call, who, &user, wanted).await?;
-    if let Some(limits) = limits {
-        context.operator.limit_user(&user, limits).await?;
-    }
     Ok(Answer(User::from(&changed)))
 }
 
@@ -172,7 +184,5 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, Refusal> {
     let (call, who) = (&caller.call.0, &caller.identity);
     context.accounts()?.delete_user(call, who, &user).await?;
-    let none = UserLimits::default();
-    context.operator.limit_user(&user, none).await?;
     Ok(StatusCode::NO_CONTENT)
 }

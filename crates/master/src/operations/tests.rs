@@ -1,5 +1,6 @@
 //! Several tasks at once, at a whole master: taken once, all or none, and counted where they are not.
 
+use cloudai_core::Input;
 use cloudai_model::{SubmitKey, TaskDraft, UserLimits};
 use cloudai_operator::{FilesFilter, MOST_AT_ONCE, Operator as _, SubmitManyFailure, TaskFilter};
 
@@ -93,8 +94,9 @@ async fn a_batch_that_is_refused_is_refused_whole_and_counted_once() {
         cpu_milli: Some(1000),
         ..UserLimits::default()
     };
-    let ada = "ada".parse().unwrap();
-    master.limit_user(&ada, limits).await.unwrap();
+    let user = "ada".parse().unwrap();
+    let told = master.core.tell(Input::Limits { user, limits }).await;
+    told.unwrap();
     let large = TaskDraft {
         cpu_cores: Some(2.0),
         ..draft()
@@ -116,7 +118,7 @@ async fn a_batch_that_is_refused_is_refused_whole_and_counted_once() {
         .await;
     assert_eq!(all.unwrap(), [], "nothing of them is kept");
     let filter = FilesFilter {
-        user: ada,
+        user: "ada".parse().unwrap(),
         before: None,
         limit: 10,
     };

@@ -288,17 +288,8 @@ async fn users_are_listed_by_name_and_page_with_nothing_secret() {
 }
 
 #[tokio::test]
-async fn limits_are_ones_own_and_else_those_for_everybody() {
-    let limits = UserLimits {
-        queued_tasks: Some(10),
-        cpu_milli: Some(4000),
-        ..UserLimits::default()
-    };
-    let cluster = Cluster::with(AccountSettings {
-        limits,
-        ..settings()
-    })
-    .await;
+async fn limits_of_ones_own_are_kept() {
+    let cluster = Cluster::new().await;
     let admin = cluster.admin().await;
     cluster.user("ada").await;
     let own = UserLimits {
@@ -312,12 +303,8 @@ async fn limits_are_ones_own_and_else_those_for_everybody() {
         .unwrap();
     assert_eq!(cluster.last_audit().detail, "queued_tasks 99");
     let cluster = cluster.restarted().await;
-    let both = UserLimits {
-        queued_tasks: Some(99),
-        ..limits
-    };
-    assert_eq!(cluster.accounts.limits(&name("ada")), both);
-    assert_eq!(cluster.accounts.limits(&name("nobody")), limits);
+    let (_, kept) = (cluster.admin().await, cluster.accounts.directory());
+    assert_eq!(kept.user(&name("ada")).unwrap().limits, own);
 }
 
 #[tokio::test]

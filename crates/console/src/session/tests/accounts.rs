@@ -32,8 +32,9 @@ async fn with_users() -> WithUsers {
         ..AccountSettings::new("c-test")
     };
     let store = Arc::new(MemoryAccounts::new());
-    let opened = Accounts::open(store, folder.path(), None, settings, NOW).await;
-    let (accounts, _) = opened.unwrap();
+    let path = folder.path();
+    let opened = Accounts::open(store, path, None, settings, NOW, |_| async {});
+    let accounts = opened.await.unwrap();
     let draft = UserDraft {
         username: "ada".to_owned(),
         password: "password of ada".into(),

@@ -20,7 +20,7 @@ use cloudai_files::{
     output::{CopyError, CopySummary},
 };
 use cloudai_model::{
-    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserLimits, UserName, Wall, Whole,
+    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
     WorkerAddress, WorkerId,
     record::{
         AssignmentRecord, FileRecord, FilesRecord, Removal, Removed, TaskRecord, WorkerRecord,
@@ -319,10 +319,6 @@ impl Operator for FakeMaster {
             why: waiting_for("no worker is active"),
         };
         Ok((1..=limit.min(2)).map(entry).collect())
-    }
-
-    async fn limit_user(&self, _: &UserName, _: UserLimits) -> Result<(), NoAnswer> {
-        unreachable!("the console limits nobody")
     }
 
     async fn attempts(&self, _: &TaskId) -> Result<Vec<AssignmentRecord>, ReadFailure> {

@@ -21,15 +21,15 @@ use cloudai_files::{
 };
 use cloudai_metrics::{Metrics, history::History};
 use cloudai_model::{
-    AttemptId, Capacity, ChangeDraft, Mono, Now, Phase, TaskDraft, TaskId, TaskStatus, UserLimits,
-    UserName, Wall, Whole, WorkerAddress, WorkerId,
+    AttemptId, Capacity, ChangeDraft, Mono, Now, Phase, TaskDraft, TaskId, TaskStatus, UserName,
+    Wall, Whole, WorkerAddress, WorkerId,
     record::{
         AssignmentRecord, FilesRecord, Removal, Removed, TaskRecord, TaskState, WorkerRecord,
     },
     resources::GB,
 };
 use cloudai_operator::*;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 
 /// 2023-10-12T15:11:00Z.
 pub(crate) const NOW: Now = Now {
@@ -59,7 +59,8 @@ pub(crate) struct FakeMaster {
     pub(crate) refusal: Mutex<Option<SubmitError>>,
     pub(crate) fault: Mutex<Fault>,
     pub(crate) held_up: Mutex<Option<String>>,
-    pub(crate) limits: Mutex<Vec<(UserName, UserLimits)>>,
+    /// Without a permit nothing comes to an end.
+    pub(crate) slow: Arc<Semaphore>,
     pub(crate) logs: LogStore,
     /// What workers used.
     pub(crate) history: History,
@@ -78,7 +79,7 @@ impl FakeMaster {
             refusal: Mutex::default(),
             fault: Mutex::default(),
             held_up: Mutex::default(),
-            limits: Mutex::default(),
+            slow: Arc::new(Semaphore::new(1)),
             logs: LogStore::new(folder.join("logs")),
             history: History::default(),
             counted: Metrics::default(),
@@ -374,11 +375,6 @@ impl Operator for FakeMaster {
         Ok(submitted(self.keep(id, draft)))
     }
 
-    async fn limit_user(&self, user: &UserName, limits: UserLimits) -> Result<(), NoAnswer> {
-        self.limits.lock().unwrap().push((user.clone(), limits));
-        Ok(())
-    }
-
     async fn submit_many(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Taken>, SubmitManyFailure> {
         self.writable()?;
         if let Some(first) = drafts.first() {
@@ -458,6 +454,9 @@ impl Operator for FakeMaster {
     }
 
     async fn unregister(&self, worker: &WorkerId) -> Result<Vec<AttemptId>, UnregisterFailure> {
+        let slow = self.slow.clone();
+        slow.acquire().await.expect("nobody closes it").forget();
+        slow.add_permits(1);
         let removed = self.workers.lock().unwrap().remove(worker);
         let unknown = || cloudai_core::RemoveWorkerError::from(UnknownWorker(worker.clone()));
         let removed = removed.ok_or_else(unknown)?;
