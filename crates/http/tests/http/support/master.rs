@@ -4,7 +4,10 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -61,6 +64,8 @@ pub(crate) struct FakeMaster {
     pub(crate) held_up: Mutex<Option<String>>,
     /// Without a permit nothing comes to an end.
     pub(crate) slow: Arc<Semaphore>,
+    /// How often it was asked to unregister a worker.
+    pub(crate) asked: AtomicUsize,
     pub(crate) logs: LogStore,
     /// What workers used.
     pub(crate) history: History,
@@ -80,6 +85,7 @@ impl FakeMaster {
             fault: Mutex::default(),
             held_up: Mutex::default(),
             slow: Arc::new(Semaphore::new(1)),
+            asked: AtomicUsize::new(0),
             logs: LogStore::new(folder.join("logs")),
             history: History::default(),
             counted: Metrics::default(),
@@ -455,6 +461,7 @@ impl Operator for FakeMaster {
 
     async fn unregister(&self, worker: &WorkerId) -> Result<Vec<AttemptId>, UnregisterFailure> {
         let slow = self.slow.clone();
+        self.asked.fetch_add(1, Ordering::SeqCst);
         slow.acquire().await.expect("nobody closes it").forget();
         slow.add_permits(1);
         let removed = self.workers.lock().unwrap().remove(worker);
