@@ -42,7 +42,10 @@ async fn no_answer_is_outside_the_document() {
         site.has_status(&site.admin, task, "completed").await;
     }
     site.cluster.kill_worker("w-1").await;
-    let waits = site.submit(&site.admin, "true").await;
+    let waits = [
+        site.submit(&site.admin, "true").await,
+        site.submit(&site.admin, "true").await,
+    ];
     let (other, leaving) = (site.user("other").await, site.user("leaving").await);
     let document = get("/api-docs/openapi.json")
         .send(site.at())
@@ -63,7 +66,8 @@ async fn no_answer_is_outside_the_document() {
         .env("CLOUDAI_LEAVING_TOKEN", &leaving)
         .env("CLOUDAI_TASK", &left[0])
         .env("CLOUDAI_TASK_TO_DELETE", &left[1])
-        .env("CLOUDAI_TASK_TO_CANCEL", &waits)
+        .env("CLOUDAI_TASK_TO_CHANGE", &waits[0])
+        .env("CLOUDAI_TASK_TO_CANCEL", &waits[1])
         .current_dir(site.cluster.path(""))
         .stdin(Stdio::null())
         .kill_on_drop(true);
