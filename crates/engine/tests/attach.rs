@@ -153,6 +153,27 @@ async fn a_break_that_is_seen_after_the_container_has_ended_is_no_end() {
 }
 
 #[tokio::test]
+async fn outputs_that_died_without_a_word_before_the_start_have_no_end() {
+    let place = Place::new().await;
+    // Given outputs whose connection dies as soon as it is open, where new ones are well,
+    let proxy = Proxy::new();
+    let engine = Engine::connect(Some(&proxy.host())).await.unwrap();
+    let plan = place.shell("echo words").await;
+    let id = place.engine.create(&plan).await.unwrap().id;
+    let mut pieces = engine.attach(&id).await.unwrap();
+    proxy.freeze();
+    engine.start(&id).await.unwrap();
+    within(place.engine.wait(&id)).await.unwrap();
+
+    // when they break at last, then that is not taken for the end of what was written.
+    proxy.cut();
+    let error = read(&mut pieces, &mut Written::default())
+        .await
+        .unwrap_err();
+    assert!(error.is_transient(), "{error}");
+}
+
+#[tokio::test]
 async fn a_reader_that_is_gone_does_not_hold_the_container_up() {
     let place = Place::new().await;
     let expected = Written {
@@ -194,6 +215,16 @@ async fn a_reader_that_is_slow_holds_the_container_up_and_misses_nothing() {
 
 #[tokio::test]
 async fn what_the_engine_throws_away_is_told() {
+    // Where exactly the engine stands when a container ends is up to both.
+    for _ in 0..4 {
+        if how_many_ends_were_thrown_away().await > 0 {
+            return;
+        }
+    }
+    panic!("none came to where it matters");
+}
+
+async fn how_many_ends_were_thrown_away() -> usize {
     let place = Place::new().await;
     // Given containers that write a little more each, from what fits on the way to a reader who stands
     // still, to what doesn't and holds its container up
@@ -236,7 +267,7 @@ async fn what_the_engine_throws_away_is_told() {
         let log = within(read_log(&place.engine, &id, LogPosition::START)).await;
         assert_eq!(log.stdout.len(), got.stdout.len(), "the log has no more");
     }
-    assert!(lacking > 0, "none came to where it matters");
+    lacking
 }
 
 #[tokio::test]

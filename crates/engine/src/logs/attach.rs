@@ -19,7 +19,7 @@ use bollard::{
     query_parameters::{AttachContainerOptionsBuilder, WaitContainerOptionsBuilder},
 };
 use cloudai_model::Wall;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, future::maybe_done, poll, stream};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -46,6 +46,10 @@ impl Engine {
             .stdout(true)
             .stderr(true)
             .build();
+        // Whatever befalls the outputs' connection once it is open must befall the one that tells their
+        // end, so that is the older one.
+        let mut told = Box::pin(maybe_done(next_exit(self.docker.clone(), id.clone())));
+        let _ = poll!(&mut told);
         let attached = self.docker.attach_container(id.as_str(), Some(options));
         let attached = attached.await.map_err(EngineError::from_bollard)?;
         let pieces = attached.output.map(|message| match message {
@@ -57,7 +61,11 @@ impl Engine {
             }
             Err(error) => Err(log_error(error)),
         });
-        let told = AbortOnDropHandle::new(tokio::spawn(next_exit(self.docker.clone(), id.clone())));
+        let told = AbortOnDropHandle::new(tokio::spawn(async move {
+            (&mut told).await;
+            let told = told.as_mut().take_output();
+            told.unwrap_or(Err(LogError::Interrupted(None)))
+        }));
         let end = stream::once(async move { is_the_end(told).await.err().map(Err) });
         let until_error = pieces
             .chain(end.filter_map(ready))
@@ -87,8 +95,8 @@ async fn next_exit(docker: Docker, id: ContainerId) -> Result<(), LogError> {
 /// A connection that is cut ends like one that is done, an engine that shuts down ends its streams in
 /// good order, and a command may close its own outputs. No clock tells these apart: the engine's is
 /// another one, and a process that stood still learns late of what was long ago. What does is another
-/// connection to the same engine: it is open since before the start, is cut by whatever cuts the
-/// outputs, and tells the container's end with theirs. In doubt the container's log tells.
+/// connection to the same engine: it is open since before the outputs', is cut, or dies, by whatever does
+/// that to theirs, and tells the container's end with it. In doubt the container's log tells.
 async fn is_the_end(told: AbortOnDropHandle<Result<(), LogError>>) -> Result<(), LogError> {
     match timeout(END_WITHIN, told).await {
         Ok(Ok(Ok(()))) => Ok(()),

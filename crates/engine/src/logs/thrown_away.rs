@@ -20,9 +20,9 @@ use crate::{Engine, EngineError, memory_kill::seconds, plan::ContainerId};
 /// An end that is announced later than this was held up by its outputs. The engine waits for two
 /// seconds, and the two times are taken by two programs.
 const IN_TIME_MS: i64 = 1_800;
-/// Until then an end has been announced. The engine answers when it has announced it, and waits for
-/// this only where it has forgotten.
-const ANNOUNCED_WITHIN: Duration = Duration::from_secs(10);
+/// Until then an end has been announced: where a reader stands still an engine takes ten seconds. It
+/// answers when it has announced it, and waits for this only where it has forgotten.
+const ANNOUNCED_WITHIN: Duration = Duration::from_secs(30);
 /// What a query may take beyond that.
 const MARGIN: Duration = Duration::from_secs(5);
 const NANO_PER_MILLI: i64 = 1_000_000;

@@ -11,6 +11,7 @@ use tokio::{
 pub struct Proxy {
     folder: tempfile::TempDir,
     open: Arc<watch::Sender<bool>>,
+    freezes: Arc<watch::Sender<u64>>,
     accepting: tokio::task::JoinHandle<()>,
 }
 
@@ -20,10 +21,12 @@ impl Proxy {
         let listener = UnixListener::bind(folder.path().join("docker.sock")).unwrap();
         let open = Arc::new(watch::Sender::new(true));
         let state = Arc::clone(&open);
+        let freezes = Arc::new(watch::Sender::new(0));
+        let frozen = Arc::clone(&freezes);
         let accepting = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                let mut state = state.subscribe();
+                let (mut state, mut frozen) = (state.subscribe(), frozen.subscribe());
                 if !*state.borrow_and_update() {
                     continue;
                 }
@@ -33,6 +36,8 @@ impl Proxy {
                     tokio::select! {
                         _ = tokio::io::copy_bidirectional(&mut client, &mut engine) => {}
                         _ = state.changed() => {}
+                        // Both ends stay open.
+                        _ = frozen.changed() => drop(state.changed().await),
                     }
                 });
             }
@@ -40,6 +45,7 @@ impl Proxy {
         Self {
             folder,
             open,
+            freezes,
             accepting,
         }
     }
@@ -59,6 +65,11 @@ impl Proxy {
 
     pub fn mend(&self) {
         self.open.send_replace(true);
+    }
+
+    /// Leaves every connection open and dead, until it is [`cut`](Self::cut). New ones are well.
+    pub fn freeze(&self) {
+        self.freezes.send_modify(|freezes| *freezes += 1);
     }
 
     /// How many connections are open.
