@@ -14,6 +14,7 @@ mod refusal;
 mod routes;
 mod server;
 mod settings;
+mod shares;
 mod sockets;
 
 pub use self::{

@@ -20,6 +20,8 @@ use cloudai_operator::{
 };
 use tracing::error;
 
+use crate::shares::Full;
+
 /// A problem on its way out. The frame gives it the request's id.
 #[derive(Debug, Clone)]
 pub(crate) struct Refusal {
@@ -51,6 +53,17 @@ impl Refusal {
     pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
         self
+    }
+
+    /// All places are taken; `what` says by what.
+    pub(crate) fn full(full: Full, what: &str) -> Self {
+        let detail = match full {
+            Full::All(most) => format!("{most} {what} already: try again when one has ended"),
+            Full::Own(most) => {
+                format!("{most} {what} already for whoever asks: end one first")
+            }
+        };
+        Self::new(Code::Overloaded, detail)
     }
 
     /// Something that is nobody's mistake but ours: the log has all of it.

@@ -24,7 +24,7 @@ pub(crate) use self::{
     compress::WorthIt,
     cors::cors,
     count::counted,
-    limits::{Limits, within_limits},
+    limits::{Limits, Turn, within_limits},
     produce::{json_only, preferred},
 };
 use crate::context::RequestId;

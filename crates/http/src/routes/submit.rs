@@ -121,11 +121,13 @@ pub(super) async fn submit_batch(
     request: Request,
 ) -> Result<Response, Refusal> {
     caller.may(Permission::Act)?;
-    let body: Json<Batch> = Json::long(request, &context).await?;
+    let (body, reading) = Json::<Batch>::long(request, &context).await?;
     let key = submit_key(&headers, body.digest)?;
     let now = context.operator.now().wall;
     let who = caller.clone();
     let tasks = body.value.tasks;
+    let on_their_way = context.batches.tasks(tasks.len()).await;
+    drop(reading);
     // Thousands of tasks take some milliseconds that nobody else shall wait for.
     let drafts = tokio::task::spawn_blocking(move || {
         let mut checked = Checking::new(&who, now);
@@ -142,6 +144,7 @@ pub(super) async fn submit_batch(
     });
     let drafts = drafts.await.map_err(|error| Refusal::internal(&error))??;
     let taken = context.operator.submit_many(drafts).await?;
+    drop(on_their_way);
     if let (Some(first), Some(last)) = (taken.first(), taken.last()) {
         let entry = caller
             .did(Action::TaskSubmit)

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use cloudai_core::Event;
 use cloudai_model::{AttemptId, TaskId, TaskStatus};
 use cloudai_operator::{FrameSource, LogFailure, LogPart, LogStart, with_causes};
+use futures_util::FutureExt as _;
 use tokio::{
     sync::{
         broadcast::{Receiver, error::RecvError},
@@ -21,6 +22,8 @@ use crate::{Context, auth::Caller, refusal::Refusal};
 
 /// How often it is asked whether whoever listens still may, and a sign of life is given.
 const CHECK_INTERVAL: Duration = Duration::from_secs(15);
+/// Pieces that are given before it is looked whether there is a reason to end.
+const UNTIL_LOOK: usize = 64;
 /// How often a task is looked at that no event tells of.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -34,6 +37,17 @@ pub(super) struct Wanted {
     pub(super) only: bool,
     pub(super) start: LogStart,
     pub(super) follow: bool,
+}
+
+impl Wanted {
+    /// Whether it can go on in this attempt: in that one alone that was asked for, or else in one that
+    /// there has been.
+    pub(super) fn takes(&self, attempt: u32) -> bool {
+        match self.only {
+            true => attempt == self.attempt,
+            false => attempt <= self.attempt,
+        }
+    }
 }
 
 /// A log on its way.
@@ -170,7 +184,11 @@ impl Following {
         mut log: Box<dyn FrameSource>,
         sender: &Sender<Bytes>,
     ) -> Result<(), Ended> {
-        loop {
+        for given in 0_usize.. {
+            if given.is_multiple_of(UNTIL_LOOK) {
+                // While there is always a next piece and room for it nobody else would ask.
+                self.look(sender)?;
+            }
             let frame = tokio::select! {
                 biased;
                 frame = log.next() => frame,
@@ -187,6 +205,17 @@ impl Following {
                 Ok(None) => return Ok(()),
                 Err(error) => return Err(self.failed(&with_causes(&error))),
             }
+        }
+        Ok(())
+    }
+
+    /// Whether it goes on, without waiting for anything.
+    fn look(&mut self, sender: &Sender<Bytes>) -> Result<(), Ended> {
+        let interrupted = Self::interrupted(&mut self.closing, &mut self.checks, sender);
+        match interrupted.now_or_never() {
+            Some(Interrupted::Check) => self.recheck(),
+            Some(ended) => Err(self.interrupt(ended)),
+            None => Ok(()),
         }
     }
 
