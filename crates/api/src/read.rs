@@ -221,9 +221,11 @@ impl FromJson for i64 {
 impl<T: FromJson> FromJson for Vec<T> {
     fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self> {
         match value {
-            Value::Array(items) => whole(items.into_iter().enumerate().map(|(index, item)| {
-                T::from_json(item, &below(at, &index.to_string()), mistakes)
-            })),
+            Value::Array(items) => {
+                whole(items.into_iter().enumerate().map(|(index, item)| {
+                    T::from_json(item, &below(at, &index.to_string()), mistakes)
+                }))
+            }
             other => {
                 mistakes.push(wrong(at, &other, "an array"));
                 None
@@ -422,7 +424,11 @@ mod tests {
         assert!(syntax(r#"{"number": 1e999}"#).contains("out of range"));
         // What is short in a body and long in memory is bounded.
         let many = format!("[{}0]", "0,".repeat(MOST_VALUES));
-        assert!(syntax(&many).contains("at most 2000000 values"), "{}", syntax(&many));
+        assert!(
+            syntax(&many).contains("at most 2000000 values"),
+            "{}",
+            syntax(&many)
+        );
         // Depth costs no stack.
         assert!(syntax(&"[".repeat(1_000_000)).contains("recursion limit"));
     }

@@ -15,6 +15,7 @@ use crate::{
     refusal::Refusal,
     shares::{Share, Shares},
     sockets::Sockets,
+    turns::Turns,
 };
 
 /// See the module. Cheap to clone.
@@ -36,6 +37,8 @@ pub struct Context {
     pub(crate) batches: Batches,
     /// What all WebSockets share.
     pub(crate) sockets: Sockets,
+    /// Changes of tasks.
+    pub(crate) changes: Turns,
 }
 
 impl Context {
@@ -57,6 +60,7 @@ impl Context {
             bodies: Bodies::new(&settings),
             batches: Batches::new(&settings),
             settings: Arc::new(settings),
+            changes: Turns::default(),
             closing,
         }
     }

@@ -16,6 +16,7 @@ mod server;
 mod settings;
 mod shares;
 mod sockets;
+mod turns;
 
 pub use self::{
     context::Context,

@@ -211,6 +211,13 @@ impl<'a> Checking<'a> {
             if draft.user_id.as_ref().is_some_and(|user| *user != own) {
                 forbid("user_id", "only an admin may submit for somebody else");
             }
+            if draft.task_id.is_some() {
+                // Whether it is free tells whether anybody has such a task.
+                forbid(
+                    "task_id",
+                    "only an admin may choose the id; to submit once, send an Idempotency-Key",
+                );
+            }
             if draft
                 .priority
                 .is_some_and(|level| level > HIGHEST_OWN_PRIORITY)

@@ -14,7 +14,7 @@ use cloudai_api::{
 };
 use cloudai_core::CancelOutcome;
 use cloudai_model::{TaskId, TaskStatus, UserName};
-use cloudai_operator::{TaskFilter, TaskView};
+use cloudai_operator::{ChangeFailure, TaskFilter, TaskView};
 use sha2::{Digest as _, Sha256};
 
 use super::submit::{HIGHEST_OWN_PRIORITY, not_allowed};
@@ -205,7 +205,9 @@ pub(super) fn names<'h>(values: impl Iterator<Item = &'h HeaderValue>, tag: &Hea
     params(
         ("id" = String, Path, description = "The task."),
         ("If-Match" = Option<String>, Header,
-            description = "The ETag of what is to be changed; 412 if it is another by now."),
+            description = "The ETag of what is to be changed; 412 if it is another by now. Of two that \
+                are sent together one is refused; what the master itself changes meanwhile, as when the \
+                task is started, is not."),
     ),
     request_body = TaskPatch,
     responses(
@@ -224,6 +226,8 @@ pub(super) async fn change(
 ) -> Result<Response, Refusal> {
     caller.may(Permission::Act)?;
     query.finish()?;
+    // Of two who have seen the same, the second is told that it has changed.
+    let turn = context.changes.turn(&task).await;
     let view = find(&context, &caller, &task).await?;
     let mut mistakes = Mistakes::default();
     let level = body.value.priority();
@@ -243,9 +247,20 @@ pub(super) async fn change(
         return Err(Refusal::new(Code::PreconditionFailed, detail));
     }
     let entry = caller.did(Action::TaskChange).target(task.to_string());
+    let checked = draft.clone().check();
     context.operator.change(&task, draft).await?;
+    drop(turn);
     context.audit(entry).await;
-    let view = find(&context, &caller, &task).await?;
+    let view = match (context.operator.task(&task).await, checked) {
+        (Ok(Some(view)), _) => view,
+        // It was made, whatever can't be read: this is what it came to.
+        (_, Ok(change)) => {
+            let mut view = view;
+            change.apply(&mut view.record.spec);
+            view
+        }
+        (_, Err(errors)) => return Err(ChangeFailure::Draft(errors).into()),
+    };
     let (tag, body) = tagged(&view)?;
     Ok(with_tag(tag, body))
 }
@@ -268,8 +283,9 @@ pub(super) async fn cancel(
     Id(task): Id<TaskId>,
 ) -> Result<(StatusCode, Answer<Task>), Refusal> {
     caller.may(Permission::Act)?;
-    find(&context, &caller, &task).await?;
+    let mut seen = find(&context, &caller, &task).await?;
     let outcome = context.operator.cancel(&task).await?;
+    let is_cancelled = matches!(outcome, CancelOutcome::Cancelled);
     let detail = match outcome {
         CancelOutcome::Cancelled => "before it ran".to_owned(),
         CancelOutcome::Stopping(worker) => format!("is being stopped on {worker}"),
@@ -277,7 +293,16 @@ pub(super) async fn cancel(
     };
     let entry = caller.did(Action::TaskCancel).target(task.to_string());
     context.audit(entry.detail(detail)).await;
-    let view = find(&context, &caller, &task).await?;
+    let view = match context.operator.task(&task).await {
+        Ok(Some(view)) => view,
+        // It was taken, whatever can't be read: this is what is known.
+        _ => {
+            if is_cancelled {
+                seen.record.state.status = TaskStatus::Cancelled;
+            }
+            seen
+        }
+    };
     Ok((StatusCode::ACCEPTED, Answer(shown(&view))))
 }
 

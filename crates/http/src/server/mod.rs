@@ -49,7 +49,9 @@ pub async fn serve(
                     let connections = connections.clone();
                     serving.spawn(async move { connections.run(stream, peer, place).await });
                 }
-                None => debug!(%peer, "turned away: all connections, or all of one address, are in use"),
+                None => {
+                    debug!(%peer, "turned away: all connections, or all of one address, are in use")
+                }
             },
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {

@@ -47,6 +47,25 @@ async fn health_and_readiness_say_how_the_master_is() {
         ready.json(),
         json!({"ready": false, "reason": "the disk is full"})
     );
+
+    // Who comes from elsewhere is told words alone, unless it is an admin.
+    let strange = |path: &str| get(path).header("X-Forwarded-For", "192.0.2.1");
+    let health = site.send(strange("/health")).await.expect(200).json();
+    assert_eq!(
+        (&health["status"], &health["reason"], &health["disks"]),
+        (
+            &json!("full"),
+            &json!("there is no room for new tasks"),
+            &json!([])
+        )
+    );
+    let ready = site.send(strange("/ready")).await.expect(503).json();
+    assert_eq!(ready["reason"], "new tasks are not taken just now");
+    let (alice, admin) = (site.token("alice").await, site.token("admin").await);
+    for (token, full) in [(&alice, false), (&admin, true)] {
+        let health = site.send(strange("/health").by(token)).await.json();
+        assert_eq!(health["reason"] == "the disk is full", full);
+    }
 }
 
 #[tokio::test]
@@ -127,9 +146,13 @@ async fn every_error_is_a_problem_with_its_code() {
         .await
         .expect_problem(503, "store_away");
     *site.master.fault.lock().unwrap() = Fault::Unreadable;
-    site.send(get("/api/tasks").by(&token))
-        .await
-        .expect_problem(503, "store_away");
+    let unread = site.send(get("/api/tasks").by(&token)).await;
+    // What the store's database said is for the log.
+    let detail = unread.expect_problem(503, "store_away").json()["detail"].clone();
+    assert!(
+        detail.as_str().unwrap().contains("the master's log"),
+        "{detail}"
+    );
 }
 
 #[tokio::test]
@@ -233,19 +256,11 @@ async fn site_with(settings: Settings) -> Site {
     Site::with(setup).await
 }
 
-/// Waits until so many requests are under way, that which asks included.
-async fn under_way(site: &Site, requests: usize) {
-    let wanted = format!("\ncloudai_http_requests_in_flight {requests}\n");
-    let counted = async { while !site.send(get("/metrics")).await.text().contains(&wanted) {} };
-    timeout(PATIENCE, counted).await.unwrap();
-}
-
 /// The head of a request whose body does not come.
 async fn begun(site: &Site, head: &str) -> TcpStream {
     let mut slow = TcpStream::connect(site.at).await.unwrap();
-    let head = format!(
-        "{head}Host: here\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n"
-    );
+    let head =
+        format!("{head}Host: here\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n");
     slow.write_all(head.as_bytes()).await.unwrap();
     slow
 }
@@ -300,7 +315,7 @@ async fn bodies_that_do_not_come_keep_nobody_waiting_but_their_own_address() {
     let head = "POST /api/auth/login HTTP/1.1\r\n";
     let first = begun(&site, head).await;
     let _second = begun(&site, head).await;
-    under_way(&site, 3).await;
+    site.under_way(2).await;
 
     // when others ask, then they are answered;
     for _ in 0..3 {
@@ -308,12 +323,14 @@ async fn bodies_that_do_not_come_keep_nobody_waiting_but_their_own_address() {
     }
     // when the same address begins a third body, then it is refused until one of the others has ended.
     let token = site.token("alice").await;
-    let submit = || post("/api/tasks").by(&token).json(&json!({"docker_image": "alpine"}));
-    site.send(submit())
-        .await
-        .expect_problem(503, "overloaded");
+    let submit = || {
+        post("/api/tasks")
+            .by(&token)
+            .json(&json!({"docker_image": "alpine"}))
+    };
+    site.send(submit()).await.expect_problem(503, "overloaded");
     drop(first);
-    under_way(&site, 2).await;
+    site.under_way(1).await;
     site.send(submit()).await.expect(201);
 }
 

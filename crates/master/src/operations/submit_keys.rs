@@ -133,7 +133,8 @@ mod tests {
     async fn a_submit_goes_on_when_who_asked_has_gone_and_its_turn_lasts_until_it_ends() {
         // Given a submit under a key that is under way,
         let (keys, ann) = (SubmitKeys::default(), "ann".parse().unwrap());
-        let turn = keys.turn(&ann, &key("nightly")).await;
+        let nightly = key("nightly");
+        let turn = keys.turn(&ann, &nightly).await;
         let (kept, is_kept) = tokio::sync::oneshot::channel::<()>();
         let mut first = Box::pin(to_its_end(Some(turn), is_kept));
         assert!(first.as_mut().now_or_never().is_none());
@@ -141,7 +142,7 @@ mod tests {
         // when who asked goes, then the same key waits all the same,
         drop(first);
         tokio::task::yield_now().await;
-        let mut second = pin!(keys.turn(&ann, &key("nightly")));
+        let mut second = pin!(keys.turn(&ann, &nightly));
         assert!(second.as_mut().now_or_never().is_none());
 
         // until the submit has come to its end.

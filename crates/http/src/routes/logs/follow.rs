@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cloudai_core::Event;
 use cloudai_model::{AttemptId, TaskId, TaskStatus};
-use cloudai_operator::{FrameSource, LogFailure, LogPart, LogStart, with_causes};
+use cloudai_operator::{FrameSource, LogFailure, LogPart, LogStart};
 use futures_util::FutureExt as _;
 use tokio::{
     sync::{
@@ -16,6 +16,7 @@ use tokio::{
     },
     time::{Interval, MissedTickBehavior, interval},
 };
+use tracing::warn;
 
 use super::text::Form;
 use crate::{Context, auth::Caller, refusal::Refusal};
@@ -154,12 +155,18 @@ impl Following {
         match self.context.operator.task(&self.wanted.task).await {
             Ok(Some(view)) => Ok((view.record.state.status, view.record.state.attempt)),
             Ok(None) => Err(self.failed("the task was forgotten")),
-            Err(error) => Err(self.failed(&with_causes(&error))),
+            Err(error) => Err(self.unreadable(&error)),
         }
     }
 
     fn failed(&self, reason: &str) -> Ended {
         Ended::Said(self.form.failed(reason))
+    }
+
+    /// What went wrong is for the master's log.
+    fn unreadable(&self, error: &(dyn std::error::Error + 'static)) -> Ended {
+        warn!(task = %self.wanted.task, error, "a log can't be read on");
+        self.failed("it can't be read on; the master's log says more")
     }
 
     async fn open(&mut self, number: u32, sender: &Sender<Bytes>) -> Result<(), Ended> {
@@ -173,7 +180,7 @@ impl Following {
             Ok(log) => Some(log),
             // That it was removed the task itself says.
             Err(LogFailure::Removed { .. }) => None,
-            Err(error) => return Err(self.failed(&with_causes(&error))),
+            Err(error) => return Err(self.unreadable(&error)),
         };
         Ok(())
     }
@@ -203,7 +210,7 @@ impl Following {
                     self.give(piece, sender).await?;
                 }
                 Ok(None) => return Ok(()),
-                Err(error) => return Err(self.failed(&with_causes(&error))),
+                Err(error) => return Err(self.unreadable(&error)),
             }
         }
         Ok(())

@@ -44,6 +44,8 @@ pub(crate) enum Fault {
     None,
     /// Its store can't be read.
     Unreadable,
+    /// Its store can't be read any more once something was written.
+    UnreadableOnceWritten,
     /// Its store can't be written.
     Unwritable,
     /// It panics when it is asked.
@@ -59,7 +61,7 @@ pub(crate) struct FakeMaster {
     pub(crate) refusal: Mutex<Option<SubmitError>>,
     pub(crate) fault: Mutex<Fault>,
     pub(crate) held_up: Mutex<Option<String>>,
-    /// Whoever holds this keeps submits waiting.
+    /// Whoever holds this keeps submits and changes waiting.
     pub(crate) submitting: tokio::sync::Mutex<()>,
     pub(crate) limits: Mutex<Vec<(UserName, UserLimits)>>,
     pub(crate) logs: LogStore,
@@ -88,6 +90,19 @@ impl FakeMaster {
             output: OutputStore::open(folder.join("files")).unwrap(),
             events: broadcast::channel(64).0,
         }
+    }
+
+    /// What the server counts, as Prometheus reads it.
+    pub(crate) fn counted_text(&self) -> String {
+        self.counted.text(&cloudai_metrics::State {
+            version: "1",
+            store: "memory",
+            snapshot: &Snapshot::unready("c-1".parse().unwrap()),
+            degraded: None,
+            held_up: false,
+            disks: &[],
+            kept: &[],
+        })
     }
 
     /// A task of a user, queued.
@@ -239,13 +254,17 @@ impl FakeMaster {
         match self.fault() {
             Fault::Unreadable => Err(ReadFailure("the disk is gone".into())),
             Fault::Panics => panic!("on purpose"),
-            Fault::None | Fault::Unwritable => Ok(()),
+            Fault::None | Fault::Unwritable | Fault::UnreadableOnceWritten => Ok(()),
         }
     }
 
     fn writable(&self) -> Result<(), NoAnswer> {
         match self.fault() {
             Fault::Unwritable => Err(NoAnswer::StoreWaits("the disk is full".into())),
+            Fault::UnreadableOnceWritten => {
+                *self.fault.lock().unwrap() = Fault::Unreadable;
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -420,6 +439,7 @@ impl Operator for FakeMaster {
         task: &TaskId,
         change: ChangeDraft,
     ) -> Result<ChangeOutcome, ChangeFailure> {
+        drop(self.submitting.lock().await);
         self.writable()?;
         let change = change.check()?;
         let mut tasks = self.tasks.lock().unwrap();

@@ -105,6 +105,18 @@ impl Site {
         ask.send(self.at).await
     }
 
+    /// Waits until so many requests are under way.
+    pub(crate) async fn under_way(&self, requests: usize) {
+        let gauge = format!("\ncloudai_http_requests_in_flight {requests}\n");
+        let counted = async {
+            while !self.master.counted_text().contains(&gauge) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let counted = tokio::time::timeout(client::PATIENCE, counted).await;
+        counted.unwrap_or_else(|_| panic!("expected {requests} requests under way"));
+    }
+
     /// The token of a login.
     pub(crate) async fn token(&self, user: &str) -> String {
         let session = self.accounts.login(&console(), user, PASSWORD.into()).await;
