@@ -4,7 +4,10 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -63,6 +66,10 @@ pub(crate) struct FakeMaster {
     pub(crate) held_up: Mutex<Option<String>>,
     /// Whoever holds this keeps submits and changes waiting.
     pub(crate) submitting: tokio::sync::Mutex<()>,
+    /// Whoever holds this keeps who opens a log waiting.
+    pub(crate) opening: tokio::sync::Mutex<()>,
+    /// How many logs were to be opened.
+    pub(crate) openings: AtomicUsize,
     pub(crate) limits: Mutex<Vec<(UserName, UserLimits)>>,
     pub(crate) logs: LogStore,
     /// What workers used.
@@ -83,6 +90,8 @@ impl FakeMaster {
             fault: Mutex::default(),
             held_up: Mutex::default(),
             submitting: tokio::sync::Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+            openings: AtomicUsize::default(),
             limits: Mutex::default(),
             logs: LogStore::new(folder.join("logs")),
             history: History::default(),
@@ -574,6 +583,8 @@ impl Operator for FakeMaster {
         attempt: &AttemptId,
         part: LogPart,
     ) -> Result<Box<dyn FrameSource>, LogFailure> {
+        self.openings.fetch_add(1, Ordering::Relaxed);
+        drop(self.opening.lock().await);
         let view = self.task(&attempt.task).await?.unwrap();
         if let Some(removal) = view.removed.log {
             let task = attempt.task.clone();
