@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
 };
 
 use cloudai_model::{
@@ -11,12 +12,14 @@ use cloudai_model::{
     account::{AccountChange, AuditRecord, UserRecord},
 };
 
+use tokio::sync::watch;
+
 use crate::{
     audit::{Action, AuditEntry},
     directory::Directory,
-    identity::{CallContext, Identity, Peer},
+    identity::{CallContext, Forbidden, Identity, Peer, Permission},
     operations::{Logouts, Tended},
-    password::{HashError, Hasher, check_password},
+    password::{Asker, HashError, Hasher, check_password},
     secret::{NoRandomness, Secret, random},
     settings::AccountSettings,
     store::{AccountStore, AccountStoreError},
@@ -26,6 +29,9 @@ use crate::{
 
 /// So many records may wait for the store.
 pub(crate) const MOST_PENDING: usize = 10_000;
+/// So long whoever has done something waits until that is in the audit. Behind a store that takes longer
+/// the record waits alone: nobody is kept out by a disk that is full.
+pub(crate) const KEPT_WITHIN: Duration = Duration::from_millis(250);
 
 /// Why accounts can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -62,13 +68,13 @@ impl From<HashError> for OpenError {
     }
 }
 
-/// The admin that a first start has made.
+/// The admin that a first start makes, with a password that is made here.
 #[derive(Debug)]
 pub struct FirstAdmin {
     /// The name.
     pub user: UserName,
-    /// The password, to be shown once, if it was made here; it is kept nowhere.
-    pub made_password: Option<Secret>,
+    /// The password, to be shown once; it is kept nowhere.
+    pub password: Secret,
 }
 
 /// Users, keys, tokens and the audit of one cluster. Cloning it costs nothing.
@@ -84,6 +90,8 @@ pub(crate) struct Inner {
     ring: RwLock<KeyRing>,
     throttle: Mutex<Throttle>,
     pending: Mutex<Pending>,
+    /// What became of the records so far.
+    flushed: watch::Sender<Flushed>,
     pub(crate) logouts: Logouts,
     pub(crate) tended: Mutex<Tended>,
     /// Whoever holds it may change something.
@@ -100,8 +108,16 @@ pub(crate) struct Writer {
 struct Pending {
     records: VecDeque<AuditRecord>,
     next: u64,
+    /// Whether somebody is about to keep them.
+    is_flushing: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Flushed {
     /// Every record up to this one has been kept.
     kept: u64,
+    /// How often the store has refused.
+    failures: u64,
 }
 
 impl Pending {
@@ -141,17 +157,19 @@ impl std::fmt::Debug for Accounts {
 
 impl Accounts {
     /// Reads everything, brings the tokens' keys in line with `JWT_SECRET`, and makes `admin` if there is
-    /// no admin yet.
+    /// no admin yet. A password that is made for them is shown by `show` before it is kept: whatever ends
+    /// the process in between, nobody is left without it.
     ///
     /// # Errors
     /// See [`OpenError`]. After one of the store it may be tried again.
-    pub async fn open(
+    pub async fn open<F: Future<Output = ()> + Send>(
         store: Arc<dyn AccountStore>,
         data_dir: &Path,
         jwt_secret: Option<Secret>,
         settings: AccountSettings,
         now: Now,
-    ) -> Result<(Self, Option<FirstAdmin>), OpenError> {
+        show: impl FnOnce(FirstAdmin) -> F + Send,
+    ) -> Result<Self, OpenError> {
         let ring_file = RingFile::within(data_dir);
         let (cost, limits, life) = (settings.cost, settings.hashing, settings.token_lifetime);
         let file = ring_file.clone();
@@ -177,22 +195,30 @@ impl Accounts {
             pending: Mutex::new(Pending {
                 records: VecDeque::new(),
                 next: highest.saturating_add(1),
+                is_flushing: false,
+            }),
+            flushed: watch::Sender::new(Flushed {
                 kept: highest,
+                failures: 0,
             }),
             logouts: Logouts::default(),
             tended: Mutex::default(),
             writer: tokio::sync::Mutex::default(),
         }));
-        let first = accounts.first_start(now).await?;
-        Ok((accounts, first))
+        accounts.first_start(now, show).await?;
+        Ok(accounts)
     }
 
-    async fn first_start(&self, now: Now) -> Result<Option<FirstAdmin>, OpenError> {
+    async fn first_start<F: Future<Output = ()> + Send>(
+        &self,
+        now: Now,
+        show: impl FnOnce(FirstAdmin) -> F + Send,
+    ) -> Result<(), OpenError> {
         let user = UserName::admin();
         {
             let directory = self.directory();
             if directory.has_admin() {
-                return Ok(None);
+                return Ok(());
             }
             if let Some(taken) = directory.spelled_like(&user) {
                 // Whoever it is, they didn't ask to be an admin.
@@ -200,10 +226,10 @@ impl Accounts {
                     user = %taken,
                     "no user is an admin, and the name admin is taken: make one an admin at the console"
                 );
-                return Ok(None);
+                return Ok(());
             }
         }
-        let (password, made_password) = match &self.0.settings.first_password {
+        let (password, is_made) = match &self.0.settings.first_password {
             Some(password) => {
                 let least = self.0.settings.least_password_chars;
                 let mistakes = check_password(password, user.as_str(), least);
@@ -211,14 +237,15 @@ impl Accounts {
                     let mistakes = mistakes.join(", ");
                     return Err(OpenError::FirstPassword { mistakes });
                 }
-                (password.clone(), None)
+                (password.clone(), false)
             }
-            None => {
-                let password = random_password()?;
-                (password.clone(), Some(password))
-            }
+            None => (random_password()?, true),
         };
-        let hash = self.0.hasher.hash(password).await;
+        let made = is_made.then(|| FirstAdmin {
+            user: user.clone(),
+            password: password.clone(),
+        });
+        let hash = self.0.hasher.hash(password, Asker::master()).await;
         let hash = hash.map_err(|busy| OpenError::Hash {
             why: busy.to_string(),
         })??;
@@ -233,15 +260,14 @@ impl Accounts {
             request: String::new(),
         };
         let entry = AuditEntry::new(&call, None, Action::FirstStart).target(user.as_str());
-        self.change(move |_| {
+        if let Some(made) = made {
+            show(made).await;
+        }
+        let kept = self.change(move |_| {
             let changes = vec![AccountChange::User(Box::new(record))];
             Ok::<_, AccountStoreError>(Decision::new(changes, entry, ()))
-        })
-        .await?;
-        Ok(Some(FirstAdmin {
-            user,
-            made_password,
-        }))
+        });
+        Ok(kept.await?)
     }
 
     /// Keeps what `decide` wants and then answers what it answers. It sees everything that was kept
@@ -271,8 +297,32 @@ impl Accounts {
             .unwrap_or_else(|error| Err(AccountStoreError::new("carry a change out", error).into()))
     }
 
-    /// Keeps a record of the audit, together with whatever else waits for the store.
+    /// The same for what somebody asked for. Whether they still are who they were, and may, is looked at
+    /// once more with what is decided on: changes before this one may have ended that.
+    pub(crate) async fn change_by<T, E>(
+        &self,
+        (call, by): (&CallContext, &Identity),
+        wanted: Permission,
+        decide: impl FnOnce(&Directory) -> Result<Decision<T>, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<AccountStoreError> + From<Forbidden> + Send + 'static,
+    {
+        let (accounts, by, now) = (self.clone(), by.clone(), call.now.wall);
+        self.change(move |directory| {
+            let by = accounts.recheck_in(directory, &by, now);
+            by.map_err(|_| Forbidden::Ended)?.authorize(wanted)?;
+            decide(directory)
+        })
+        .await
+    }
+
+    /// Has a record of the audit kept, together with whatever else waits for the store, and waits for
+    /// that for a moment.
     pub(crate) async fn append(&self, entry: AuditEntry) -> Result<(), AccountStoreError> {
+        let mut flushed = self.0.flushed.subscribe();
+        let failures = flushed.borrow().failures;
         let number = {
             let mut pending = self.0.pending();
             if pending.records.len() >= MOST_PENDING {
@@ -281,22 +331,51 @@ impl Accounts {
             }
             pending.push(entry)
         };
-        let inner = self.0.clone();
-        let done = tokio::spawn(async move {
-            let mut writer = inner.writer.lock().await;
-            // Whoever held the lock before may have taken it along.
-            if inner.pending().kept >= number {
-                return Ok(());
+        self.flush();
+        let done = flushed.wait_for(|it| it.kept >= number || it.failures > failures);
+        match tokio::time::timeout(KEPT_WITHIN, done).await {
+            Ok(Ok(flushed)) if flushed.kept >= number => Ok(()),
+            _ => {
+                let why = "the store takes nothing just now";
+                Err(AccountStoreError::new("keep the audit at once", why))
             }
-            inner.keep(&mut writer, Vec::new(), Vec::new()).await
+        }
+    }
+
+    /// Has the records kept that wait for the store, unless somebody is at it.
+    pub(crate) fn flush(&self) {
+        {
+            let mut pending = self.0.pending();
+            if pending.is_flushing || pending.records.is_empty() {
+                return;
+            }
+            pending.is_flushing = true;
+        }
+        let inner = self.0.clone();
+        tokio::spawn(async move {
+            loop {
+                let mut writer = inner.writer.lock().await;
+                {
+                    // Whoever held the lock before may have taken them along.
+                    let mut pending = inner.pending();
+                    if pending.records.is_empty() {
+                        pending.is_flushing = false;
+                        return;
+                    }
+                }
+                let kept = inner.keep(&mut writer, Vec::new(), Vec::new()).await;
+                if kept.is_err() {
+                    inner.pending().is_flushing = false;
+                    inner.flushed.send_modify(|flushed| flushed.failures += 1);
+                    return;
+                }
+            }
         });
-        done.await
-            .unwrap_or_else(|error| Err(AccountStoreError::new("keep the audit", error)))
     }
 
     /// Writes down that something was refused, unless the same place has had much of that lately. What
     /// the store says to it doesn't make the refusal another one.
-    pub(crate) async fn note_refusal(&self, call: &CallContext, entry: AuditEntry) {
+    pub async fn note_refusal(&self, call: &CallContext, entry: AuditEntry) {
         if let Peer::Address(address) = call.from
             && !self.throttle().is_noted(address.into(), call.now.mono)
         {
@@ -321,19 +400,6 @@ impl Accounts {
             self.note_refusal(call, entry.refused(error.detail())).await;
         }
         result
-    }
-
-    /// What a user may have at a time: the user's own limits, and where they say nothing those for all.
-    #[must_use]
-    pub fn limits(&self, user: &UserName) -> UserLimits {
-        let own = self.directory().user(user).map(|user| user.limits);
-        own.unwrap_or_default().or(self.0.settings.limits)
-    }
-
-    /// How many passwords have been hashed since the start, for the metrics.
-    #[must_use]
-    pub fn hashes_computed(&self) -> u64 {
-        self.0.hasher.computed()
     }
 
     pub(crate) fn directory(&self) -> RwLockReadGuard<'_, Directory> {
@@ -425,7 +491,7 @@ impl Inner {
                 directory.apply(change);
             }
         }
-        self.pending().kept = last;
+        self.flushed.send_modify(|flushed| flushed.kept = last);
         Ok(())
     }
 }
@@ -449,7 +515,7 @@ pub(crate) fn new_user(user: UserName, hash: String, now: Now) -> Result<UserRec
 }
 
 /// 120 random bits, in groups that can be typed from a screen.
-fn random_password() -> Result<Secret, NoRandomness> {
+pub(crate) fn random_password() -> Result<Secret, NoRandomness> {
     let digits = hex::encode(random::<15>()?);
     let groups: Vec<&str> = (0..digits.len())
         .step_by(5)

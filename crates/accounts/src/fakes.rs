@@ -1,7 +1,7 @@
 //! A store in memory that fails as told, for tests.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -23,6 +23,8 @@ pub enum Fault {
     Refuses,
     /// They are kept, and the answer is an error all the same.
     KeepsAndFails,
+    /// They wait until this is over, as behind a disk without room.
+    Hangs,
 }
 
 #[derive(Default)]
@@ -31,13 +33,14 @@ struct Kept {
     keys: BTreeMap<String, KeyRecord>,
     ended: BTreeMap<String, Wall>,
     audit: BTreeMap<u64, AuditRecord>,
+    with_tasks: BTreeSet<UserName>,
     fault: Fault,
     lists: usize,
 }
 
 /// An [`AccountStore`] that forgets with the process.
 #[derive(Default)]
-pub struct MemoryAccounts(Mutex<Kept>);
+pub struct MemoryAccounts(Mutex<Kept>, tokio::sync::Notify);
 
 impl MemoryAccounts {
     /// With nothing in it.
@@ -49,6 +52,16 @@ impl MemoryAccounts {
     /// Says what becomes of changes from now on.
     pub fn set_fault(&self, fault: Fault) {
         self.kept().fault = fault;
+        self.1.notify_waiters();
+    }
+
+    /// Says that tasks of this user are kept, or that there are none.
+    pub fn set_has_tasks(&self, user: &UserName, has: bool) {
+        let with_tasks = &mut self.kept().with_tasks;
+        match has {
+            true => with_tasks.insert(user.clone()),
+            false => with_tasks.remove(user),
+        };
     }
 
     /// How many lists of changes have been kept.
@@ -125,7 +138,20 @@ impl AccountStore for MemoryAccounts {
         Ok(wanted.take(query.limit).cloned().collect())
     }
 
+    async fn has_tasks(&self, user: &UserName) -> Result<bool, AccountStoreError> {
+        Ok(self.kept().with_tasks.contains(user))
+    }
+
     async fn keep(&self, changes: Vec<AccountChange>) -> Result<(), AccountStoreError> {
+        loop {
+            let set = self.1.notified();
+            tokio::pin!(set);
+            set.as_mut().enable();
+            if self.kept().fault != Fault::Hangs {
+                break;
+            }
+            set.await;
+        }
         let mut kept = self.kept();
         if kept.fault != Fault::Refuses {
             kept.lists += 1;
@@ -134,7 +160,8 @@ impl AccountStore for MemoryAccounts {
             }
         }
         match kept.fault {
-            Fault::None => Ok(()),
+            // One that hangs has just been set.
+            Fault::None | Fault::Hangs => Ok(()),
             Fault::Refuses | Fault::KeepsAndFails => Err(AccountStoreError::new(
                 "keep the changes",
                 "a fault on purpose",

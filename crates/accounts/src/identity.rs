@@ -4,6 +4,9 @@ use std::net::IpAddr;
 
 use cloudai_model::{KeyScope, Now, Role, UserName, Wall};
 
+/// Above this priority only an admin's tasks may be.
+pub const HIGHEST_OWN_PRIORITY: i64 = 50;
+
 /// How somebody has shown who they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum How {
@@ -11,6 +14,8 @@ pub enum How {
     Token {
         /// Its `jti`.
         id: String,
+        /// Names the key that signed it.
+        key: String,
         /// The user's generation that it was made under.
         generation: u64,
         /// When it ends by itself.
@@ -98,11 +103,11 @@ impl Identity {
         Err(Forbidden::Scope { has, needs })
     }
 
-    /// Whether what belongs to `owner` may be looked at, or be acted upon: the owner, and admins.
-    /// Where it may not, it isn't there (404).
+    /// Whether what belongs to `owner` may be looked at: by the owner, and whoever may look at all. Where
+    /// it may not, it isn't there (404). Whoever acts needs [`Permission::Act`] besides.
     #[must_use]
     pub fn reaches(&self, owner: &UserName) -> bool {
-        self.role == Role::Admin || self.user == *owner
+        self.user == *owner || self.authorize(Permission::LookAtAll).is_ok()
     }
 }
 
@@ -159,6 +164,9 @@ pub enum Forbidden {
     /// No key reaches.
     #[error("passwords, roles and keys can't be managed with a key: expected the token of a login")]
     NotWithAKey,
+    /// It was ended, locked or removed while what was asked for waited its turn.
+    #[error("who asks may not come in any more")]
+    Ended,
 }
 
 /// Where a call came from.
@@ -198,6 +206,7 @@ mod tests {
     fn token() -> How {
         How::Token {
             id: "t".into(),
+            key: "k".into(),
             generation: 1,
             expires_at: Wall(1),
         }

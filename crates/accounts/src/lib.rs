@@ -23,13 +23,15 @@ mod views;
 
 pub use accounts::{Accounts, FirstAdmin, OpenError};
 pub use audit::{Action, AuditEntry};
-pub use identity::{CallContext, Forbidden, How, Identity, Peer, Permission};
+pub use identity::{CallContext, Forbidden, HIGHEST_OWN_PRIORITY, How, Identity, Peer, Permission};
 pub use operations::{
-    AuditError, AuditPage, AuthenticateError, Credential, KeyDraft, KeyError, LoginError,
-    LogoutError, PasswordError, RegisterError, RotateError, Session, UserError,
+    AuditError, AuditPage, AuthenticateError, ChangeUserError, Credential, KeyDraft, KeyError,
+    LoginError, LogoutError, PasswordError, RegisterError, RotateError, Session, UserChange,
+    UserError,
 };
 pub use password::{
-    Busy, CostError, HashingLimits, LONGEST_PASSWORD, PasswordCost, check_password,
+    Busy, CostError, HashingLimits, LEAST_PASSWORD_CHARS, LONGEST_PASSWORD, PasswordCost,
+    PasswordCostError, check_password,
 };
 pub use secret::{NoRandomness, Secret};
 pub use settings::{AccountSettings, Registration, RegistrationError};

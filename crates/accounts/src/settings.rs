@@ -2,10 +2,8 @@
 
 use std::{str::FromStr, time::Duration};
 
-use cloudai_model::UserLimits;
-
 use crate::{
-    password::{HashingLimits, PasswordCost},
+    password::{HashingLimits, LEAST_PASSWORD_CHARS, PasswordCost},
     secret::Secret,
     throttle::ThrottleSettings,
 };
@@ -80,14 +78,10 @@ pub struct AccountSettings {
     pub throttle: ThrottleSettings,
     /// The fewest characters of a password.
     pub least_password_chars: usize,
-    /// What a user may have at a time who has no limits of their own.
-    pub limits: UserLimits,
     /// The most users.
     pub most_users: usize,
     /// The most keys of one user.
     pub most_keys: usize,
-    /// How long the audit is kept; `None`: for ever.
-    pub audit_kept: Option<Duration>,
 }
 
 impl AccountSettings {
@@ -104,11 +98,9 @@ impl AccountSettings {
             cost: PasswordCost::OWASP,
             hashing: HashingLimits::default(),
             throttle: ThrottleSettings::default(),
-            least_password_chars: 8,
-            limits: UserLimits::default(),
+            least_password_chars: LEAST_PASSWORD_CHARS,
             most_users: 100_000,
             most_keys: 50,
-            audit_kept: Some(days(365)),
         }
     }
 }

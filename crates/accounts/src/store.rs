@@ -1,7 +1,10 @@
 //! What a store must do for accounts. The stores themselves are elsewhere.
 
 use async_trait::async_trait;
-use cloudai_model::account::{AccountChange, AuditRecord};
+use cloudai_model::{
+    UserName,
+    account::{AccountChange, AuditRecord},
+};
 
 /// Why a store didn't read or keep.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +44,12 @@ pub trait AccountStore: Send + Sync + 'static {
     /// # Errors
     /// If they can't be read.
     async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, AccountStoreError>;
+
+    /// Whether tasks of this user are kept, with or without such a user.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    async fn has_tasks(&self, user: &UserName) -> Result<bool, AccountStoreError>;
 
     /// Makes the changes, all or none, in their order, and returns when they will survive a crash.
     ///

@@ -15,7 +15,7 @@ use utoipa::{
 };
 
 use crate::{
-    figures::{Time, gb, of_milli, words},
+    figures::{Time, gb, of_milli, words, words_or_null},
     new_task::Deadline,
     problem::{Mistake, Mistakes},
     read::{FromJson, Object, below},
@@ -40,6 +40,14 @@ fn state_schema() -> Schema {
     words(AccountState::ALL.iter().map(|word| word.as_str())).into()
 }
 
+fn role_or_null_schema() -> Schema {
+    words_or_null(Role::ALL.iter().map(|word| word.as_str())).into()
+}
+
+fn state_or_null_schema() -> Schema {
+    words_or_null(AccountState::ALL.iter().map(|word| word.as_str())).into()
+}
+
 fn scope_schema() -> Schema {
     words(KeyScope::ALL.iter().map(|word| word.as_str())).into()
 }
@@ -53,7 +61,8 @@ pub struct Register {
     pub username: String,
     /// The password.
     #[serde(serialize_with = "exposed")]
-    #[schema(value_type = String, format = Password, min_length = 8)]
+    #[schema(value_type = String, format = Password, min_length = 8, max_length = 1024,
+        example = "correct horse battery")]
     pub password: Secret,
     /// The person's name.
     pub name: Option<String>,
@@ -103,14 +112,15 @@ struct NewUserSchema {
     #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", example = "alice")]
     username: String,
     /// The password.
-    #[schema(format = Password, min_length = 8)]
+    #[schema(format = Password, min_length = 8, max_length = 1024,
+        example = "correct horse battery")]
     password: String,
     /// The person's name.
     name: Option<String>,
     /// Address.
     email: Option<String>,
     /// What they may do; `user` if none.
-    #[schema(schema_with = role_schema, required = false)]
+    #[schema(schema_with = role_or_null_schema, required = false)]
     role: Option<String>,
 }
 
@@ -188,7 +198,8 @@ pub struct ChangePassword {
     pub current_password: Secret,
     /// The new one.
     #[serde(serialize_with = "exposed")]
-    #[schema(value_type = String, format = Password, min_length = 8)]
+    #[schema(value_type = String, format = Password, min_length = 8, max_length = 1024,
+        example = "correct horse battery")]
     pub new_password: Secret,
 }
 
@@ -202,6 +213,24 @@ impl FromJson for ChangePassword {
             current_password: current_password?,
             new_password: new_password?,
         })
+    }
+}
+
+/// Another key for tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotateTokenKey {
+    /// All tokens end now: if somebody may have seen the key.
+    #[schema(default = false, required = false)]
+    pub at_once: bool,
+}
+
+impl FromJson for RotateTokenKey {
+    fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        let mut fields = Object::of(value, at, mistakes)?;
+        let at_once = fields.take("at_once").unwrap_or(false);
+        fields.finish();
+        Some(Self { at_once })
     }
 }
 
@@ -341,15 +370,16 @@ pub struct UserChange {
 )]
 struct UserChangeSchema {
     /// What they may do.
-    #[schema(schema_with = role_schema, required = false)]
+    #[schema(schema_with = role_or_null_schema, required = false)]
     role: Option<String>,
     /// Whether they may log in.
-    #[schema(schema_with = state_schema, required = false)]
+    #[schema(schema_with = state_or_null_schema, required = false)]
     state: Option<String>,
     /// All limits anew; null: none of the user's own.
     limits: Option<Limits>,
     /// A new password, with which all tokens of the user end.
-    #[schema(format = Password, min_length = 8)]
+    #[schema(format = Password, min_length = 8, max_length = 1024,
+        example = "correct horse battery")]
     password: Option<String>,
 }
 

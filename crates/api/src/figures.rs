@@ -8,7 +8,7 @@ use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
         RefOr, Schema,
-        schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type},
+        schema::{KnownFormat, ObjectBuilder, SchemaFormat, SchemaType, Type},
     },
 };
 
@@ -54,6 +54,13 @@ pub(crate) fn words<'a>(all: impl IntoIterator<Item = &'a str>) -> ObjectBuilder
     ObjectBuilder::new()
         .schema_type(Type::String)
         .enum_values(Some(all))
+}
+
+/// The same of one that may be null.
+pub(crate) fn words_or_null<'a>(all: impl IntoIterator<Item = &'a str>) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .enum_values(Some(all.into_iter().map(Some).chain([None])))
 }
 
 /// In GB, without the digits that only come of counting in bytes.

@@ -21,8 +21,8 @@ mod worker;
 
 pub use self::{
     account::{
-        ChangePassword, Key, Limits, LoggedIn, Login, MadeKey, NewKey, NewUser, Register, User,
-        UserChange,
+        ChangePassword, Key, Limits, LoggedIn, Login, MadeKey, NewKey, NewUser, Register,
+        RotateTokenKey, User, UserChange,
     },
     audit::AuditEntry,
     events::{TimelineEvent, timeline},

@@ -7,10 +7,14 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::{
     ToSchema,
-    openapi::{Object as Schema, schema::ObjectBuilder},
+    openapi::{
+        Object as Schema,
+        schema::{ObjectBuilder, SchemaType, Type},
+    },
 };
 
 use crate::{
+    figures::words_or_null,
     problem::{Mistake, Mistakes},
     read::{FromJson, Object, below},
 };
@@ -48,17 +52,21 @@ const CONTAINER_FIELDS: [&str; 10] = [
 #[serde(deny_unknown_fields)]
 pub struct NewTask {
     /// The image to run.
-    #[schema(example = "python:3.13-slim")]
+    #[schema(
+        pattern = "^((([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)(\\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*|\\[[A-Fa-f0-9:]+\\])(:[0-9]+)?/)?[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$",
+        example = "python:3.13-slim"
+    )]
     pub docker_image: String,
     /// A string runs by `/bin/sh -c`, an array as it is; without it the image's own command runs.
     pub command: Option<CommandText>,
     /// Shown to people.
-    #[schema(max_length = 256)]
+    #[schema(max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     pub name: Option<String>,
     /// The client's own id, which was never used before.
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    #[schema(pattern = "^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$")]
     pub task_id: Option<String>,
     /// Whose task it is; only an admin may name somebody else.
+    #[schema(pattern = "^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$")]
     pub user_id: Option<String>,
     /// Cores; 1 if none.
     #[schema(minimum = 0.01, maximum = 1_000_000.0)]
@@ -85,6 +93,7 @@ pub struct NewTask {
     #[schema(deprecated)]
     pub gpu_required: Option<f64>,
     /// Environment of the command. It is not shown again.
+    #[schema(schema_with = env_schema, required = false)]
     pub env: Option<BTreeMap<String, String>>,
     /// Its place in the queue; 50 if none, above 50 only by an admin.
     #[schema(minimum = 0, maximum = 100)]
@@ -107,22 +116,27 @@ pub struct NewTask {
     #[schema(minimum = 0, maximum = 1000)]
     pub max_retries: Option<i64>,
     /// After which failures: `any`, or exit codes and kinds such as `1,oom`.
+    #[schema(
+        pattern = "^((any|exit|signal|oom|start|stopped|timeout|pull-timeout|[0-9]{1,3}(-[0-9]{1,3})?)(,(any|exit|signal|oom|start|stopped|timeout|pull-timeout|[0-9]{1,3}(-[0-9]{1,3})?)){0,20})?$"
+    )]
     pub retry_on: Option<String>,
     /// Words to find it by.
+    #[schema(schema_with = labels_schema, required = false)]
     pub labels: Option<BTreeMap<String, String>>,
     /// Not there yet: only an empty list is taken.
     #[schema(max_items = 0)]
     pub constraints: Option<Vec<String>>,
     /// The worker it must run on, past the scheduler's choice.
+    #[schema(pattern = "^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$")]
     pub worker_id: Option<String>,
     /// Not there yet: only an empty list is taken.
     #[schema(max_items = 0)]
     pub after: Option<Vec<String>>,
     /// A free word.
-    #[schema(max_length = 256)]
+    #[schema(max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     pub tag: Option<String>,
     /// What kind of work it is.
-    #[schema(schema_with = task_type_schema)]
+    #[schema(schema_with = task_type_schema, required = false)]
     pub task_type: Option<String>,
     /// Times the estimate it gives a deadline where none is set; 2.0 if none.
     #[schema(minimum = 1.5, maximum = 2.5)]
@@ -134,10 +148,46 @@ pub struct NewTask {
 }
 
 fn task_type_schema() -> Schema {
-    let known = TaskType::ALL.iter().map(|word| Some(word.as_str()));
-    ObjectBuilder::new()
-        .enum_values(Some(known.chain([None])))
+    words_or_null(TaskType::ALL.iter().map(|word| word.as_str()))
         .description(Some("What kind of work it is."))
+        .into()
+}
+
+fn env_schema() -> Schema {
+    let name = text_of("^[^=\\u0000]+$");
+    map_of(
+        name,
+        text_of("^[^\\u0000]*$"),
+        "Environment of the command. It is not shown again.",
+    )
+}
+
+/// Labels: also those of a change.
+pub(crate) fn labels_schema() -> Schema {
+    let word = |least| {
+        text_of(NO_CONTROLS)
+            .min_length(Some(least))
+            .max_length(Some(256))
+    };
+    map_of(word(1), word(0), "Words to find it by.")
+}
+
+/// No control characters.
+const NO_CONTROLS: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$";
+
+fn text_of(pattern: &str) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some(pattern))
+}
+
+/// Texts by name, or null.
+fn map_of(name: ObjectBuilder, value: ObjectBuilder, description: &str) -> Schema {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
+        .property_names(Some(name))
+        .additional_properties(Some(value))
+        .description(Some(description))
         .into()
 }
 

@@ -107,6 +107,8 @@ codes! {
     UnsupportedMediaType = "unsupported_media_type", 415, "The body is in a form that is not read here";
     /// The file doesn't reach that far.
     RangeNotSatisfiable = "range_not_satisfiable", 416, "The file has no such range";
+    /// It asks for a name that this server doesn't know.
+    StrangeHost = "strange_host", 421, "The server is not known by this name";
     /// Too many wrong passwords.
     TooManyTries = "too_many_tries", 429, "Too many tries: wait before the next";
     /// The cluster's queue is full.

@@ -8,13 +8,10 @@ use cloudai_model::{
     record::{Removed, ResultRecord, TaskRecord},
 };
 use serde::Serialize;
-use utoipa::{
-    ToSchema,
-    openapi::{Object, schema::ObjectBuilder},
-};
+use utoipa::{ToSchema, openapi::Object};
 
 use crate::{
-    figures::{Time, gb, of_milli, seconds, words},
+    figures::{Time, gb, of_milli, seconds, words, words_or_null},
     files::Removal,
 };
 
@@ -171,10 +168,7 @@ fn phase_schema() -> Object {
 }
 
 fn task_type_schema() -> Object {
-    let known = TaskType::ALL.iter().map(|word| Some(word.as_str()));
-    ObjectBuilder::new()
-        .enum_values(Some(known.chain([None])))
-        .into()
+    words_or_null(TaskType::ALL.iter().map(|word| word.as_str())).into()
 }
 
 impl Task {

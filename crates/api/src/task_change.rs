@@ -11,7 +11,7 @@ use utoipa::{
 };
 
 use crate::{
-    new_task::Deadline,
+    new_task::{Deadline, labels_schema},
     problem::{Mistake, Mistakes},
     read::{FromJson, Object, below},
 };
@@ -36,7 +36,7 @@ pub struct TaskPatch {
 )]
 struct TaskPatchSchema {
     /// Shown to people.
-    #[schema(max_length = 256)]
+    #[schema(max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     name: Option<String>,
     /// Its place in the queue; above 50 only by an admin.
     #[schema(minimum = 0, maximum = 100)]
@@ -47,6 +47,7 @@ struct TaskPatchSchema {
     #[schema(minimum = 0.001, maximum = 315_360_000.0)]
     timeout_s: Option<f64>,
     /// All labels anew.
+    #[schema(schema_with = labels_schema, required = false)]
     labels: Option<BTreeMap<String, String>>,
     /// Whether it waits until somebody releases it.
     hold: Option<bool>,

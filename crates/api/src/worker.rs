@@ -180,7 +180,7 @@ impl From<&Registered> for RegisteredWorker {
 #[serde(deny_unknown_fields)]
 pub struct Drain {
     /// `false` lets it have tasks again, also one that was set aside.
-    #[schema(default = true, required = false)]
+    #[schema(value_type = Option<bool>, default = true)]
     pub draining: bool,
 }
 

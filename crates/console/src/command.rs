@@ -1,7 +1,8 @@
 //! A typed line as a [`Command`].
 
 use cloudai_model::{
-    ChangeDraft, IdError, TaskDraft, TaskId, TaskStatus, UserName, Wall, WorkerAddress, WorkerId,
+    ChangeDraft, IdError, Role, TaskDraft, TaskId, TaskStatus, UserName, Wall, WorkerAddress,
+    WorkerId,
 };
 
 use crate::{
@@ -127,6 +128,22 @@ pub(crate) enum Command {
         user: UserName,
         /// Where to.
         folder: String,
+    },
+    /// Show the users.
+    Users {
+        /// At most so many.
+        limit: usize,
+        /// For scripts.
+        json: bool,
+    },
+    /// Make another password for a user.
+    ResetPassword(UserName),
+    /// Give a user another role.
+    SetRole {
+        /// Whom.
+        user: UserName,
+        /// Which.
+        role: Role,
     },
     /// End the program.
     Exit,
@@ -300,6 +317,14 @@ fn command(topic: &'static Topic, words: &[String], now: Wall) -> Result<Command
             task: value(task)?,
             user: value(user)?,
             folder: (*folder).to_owned(),
+        },
+        ("users", []) => Command::Users { limit, json },
+        ("reset-password", [user]) => Command::ResetPassword(value(user)?),
+        ("set-role", [user, role]) => Command::SetRole {
+            user: value(user)?,
+            role: role
+                .parse()
+                .map_err(|error| ParseError::Value(format!("{error}")))?,
         },
         ("exit" | "quit", []) => Command::Exit,
         (_, names) => {

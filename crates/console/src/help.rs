@@ -171,6 +171,24 @@ pub(crate) const TOPICS: &[Topic] = &[
         "Copy what a task left in /output into a folder.",
     ),
     topic(
+        "users",
+        "users [-limit n] [--json]",
+        "users",
+        "Show who may log in, by name.",
+    ),
+    topic(
+        "reset-password",
+        "reset-password <user>",
+        "reset-password admin",
+        "Make a user's password anew, said once; their logins end.",
+    ),
+    topic(
+        "set-role",
+        "set-role <user> <role>",
+        "set-role alice admin",
+        "Make a user an admin, or an admin a user.",
+    ),
+    topic(
         "internal-state",
         "internal-state [--json]",
         "internal-state",

@@ -9,6 +9,9 @@ use crate::{
     task::{Overdue, StopCause},
 };
 
+/// What containers are stopped with: SIGTERM and then SIGKILL, or what their image names, mostly SIGINT or
+/// SIGQUIT.
+const STOP_SIGNALS: [i32; 4] = [2, 3, 9, 15];
 /// So much later than its end a time-out is noticed where nothing is amiss.
 const NOTICED_LATE: Duration = Duration::from_secs(5);
 
@@ -163,10 +166,8 @@ pub(crate) fn verdict(
                 missing.unwrap_or_default(),
             ))
         }
-        (Exit::Cancelled | Exit::Interrupted(_), Some(StopCause::User)) => cancelled(),
-        (Exit::Cancelled | Exit::Interrupted(_), Some(StopCause::TimedOut(overdue))) => {
-            timed_out(overdue)
-        }
+        (exit, Some(StopCause::User)) if may_be_of_a_stop(exit) => cancelled(),
+        (exit, Some(StopCause::TimedOut(overdue))) if may_be_of_a_stop(exit) => timed_out(overdue),
         (Exit::Cancelled, Some(StopCause::Unconfirmed) | None) => {
             Verdict::Requeue("stopped by its worker".to_owned())
         }
@@ -175,6 +176,16 @@ pub(crate) fn verdict(
             Verdict::Retry(died_of)
         }
         _ => Verdict::End(TaskEnd::new(TaskEvent::Fail, died_of)),
+    }
+}
+
+/// Whether an attempt that was to be stopped may have ended so because it was. A worker that could not
+/// write down that it stopped the container, and was killed, finds an end by a signal.
+fn may_be_of_a_stop(exit: &Exit) -> bool {
+    match exit {
+        Exit::Cancelled | Exit::Interrupted(_) => true,
+        Exit::Signalled(signal) => STOP_SIGNALS.contains(signal),
+        _ => false,
     }
 }
 
@@ -282,11 +293,16 @@ mod tests {
     fn a_stop_ends_as_its_cause_says() {
         let stopped = reported(Exit::Cancelled);
         let interrupted = reported(Exit::Interrupted("x".into()));
-        for ending in [stopped.clone(), interrupted, Ending::Lost("gone".into())] {
+        // By SIGTERM or SIGKILL, where its worker doesn't know any more that these were its own.
+        let [ended, killed] = [15, 9].map(|signal| reported(Exit::Signalled(signal)));
+        let lost = Ending::Lost("gone".into());
+        for ending in [stopped.clone(), interrupted, ended, killed, lost] {
             assert_eq!(ends_as(&ending, USER, true), Some(TaskEvent::Cancel));
             assert_eq!(ends_as(&ending, LATE, true), Some(TaskEvent::Fail));
         }
         assert_eq!(ends_as(&stopped, None, false), None, "not the task's doing");
+        let crashed = reported(Exit::Signalled(11));
+        assert_eq!(ends_as(&crashed, USER, true), Some(TaskEvent::Fail));
     }
 
     #[test]

@@ -1,20 +1,25 @@
 //! Who asks, and from where.
 
+use std::sync::Arc;
+
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, Method, Uri, header, request::Parts, uri::Authority},
+    http::{HeaderMap, Method, Uri, header, request::Parts},
 };
 use cloudai_accounts::{
-    Action, AuditEntry, CallContext, Credential, Forbidden, Identity, Peer as Origin, Permission,
+    Accounts, Action, AuditEntry, CallContext, Credential, Forbidden, Identity, Peer as Origin,
+    Permission,
 };
 use cloudai_api::Code;
 use cloudai_model::UserName;
+use cloudai_operator::Operator;
 use tracing::debug;
 
 use crate::{
     Context,
-    context::{Peer, RequestId},
-    openapi::COOKIE,
+    context::{BySecureWay, Peer, RequestId},
+    openapi::cookie_name,
+    origin,
     refusal::Refusal,
 };
 
@@ -47,7 +52,8 @@ impl Caller {
             return Ok(());
         };
         let entry = self.did(action).target(target).refused(error.to_string());
-        context.audit(entry).await;
+        let accounts = context.accounts()?;
+        accounts.note_refusal(&self.call.0, entry).await;
         Err(error.into())
     }
 
@@ -59,8 +65,9 @@ impl Caller {
         }
     }
 
+    /// Whether they may act for all.
     pub(crate) fn is_admin(&self) -> bool {
-        self.identity.role == cloudai_model::Role::Admin
+        self.identity.authorize(Permission::ActForAll).is_ok()
     }
 
     /// A record for the audit.
@@ -72,6 +79,7 @@ impl Caller {
 impl From<Forbidden> for Refusal {
     fn from(error: Forbidden) -> Self {
         let code = match error {
+            Forbidden::Ended => return unauthenticated(),
             Forbidden::Role { .. } => Code::AdminOnly,
             Forbidden::Scope { .. } | Forbidden::NotWithAKey => Code::KeyScope,
         };
@@ -84,10 +92,14 @@ impl FromRequestParts<Context> for Call {
 
     async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Refusal> {
         let request = parts.extensions.get::<RequestId>();
-        let peer = parts.extensions.get::<Peer>();
+        let Some(Peer(address)) = parts.extensions.get().copied() else {
+            // Whoever isn't known to be anywhere would be throttled nowhere.
+            let detail = "it is not known from where the request comes";
+            return Err(Refusal::new(Code::Internal, detail));
+        };
         Ok(Self(CallContext {
             now: context.operator.now(),
-            from: peer.map_or(Origin::Console, |peer| Origin::Address(peer.0)),
+            from: Origin::Address(address),
             request: request.map_or_else(String::new, |id| id.0.to_string()),
         }))
     }
@@ -98,7 +110,8 @@ impl FromRequestParts<Context> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Refusal> {
         let call = Call::from_request_parts(parts, context).await?;
-        let shown = Shown::in_headers(&parts.headers)?;
+        let is_secure = parts.extensions.get() == Some(&BySecureWay(true));
+        let shown = Shown::in_headers(&parts.headers, is_secure)?;
         if let Shown::Cookie(_) = shown {
             same_origin(&parts.method, &parts.headers, &parts.uri)?;
         }
@@ -135,7 +148,7 @@ enum Shown {
 }
 
 impl Shown {
-    fn in_headers(headers: &HeaderMap) -> Result<Self, Refusal> {
+    fn in_headers(headers: &HeaderMap, is_secure: bool) -> Result<Self, Refusal> {
         let mut given = headers.get_all(header::AUTHORIZATION).iter();
         if let Some(value) = given.next() {
             let text = value.to_str().ok();
@@ -148,7 +161,7 @@ impl Shown {
             };
         }
         let mut cookies = cookies(headers).filter_map(|cookie| cookie.split_once('='));
-        let own = cookies.find(|(name, _)| *name == COOKIE);
+        let own = cookies.find(|(name, _)| *name == cookie_name(is_secure));
         own.map(|(_, token)| Self::Cookie(token.to_owned()))
             .ok_or_else(unauthenticated)
     }
@@ -160,30 +173,51 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     texts.flat_map(|text| text.split(';').map(str::trim))
 }
 
-/// What changes something and is shown with a cookie alone must come from a page of this server: a
-/// browser sends cookies whoever made the page. SameSite keeps other sites out already; this keeps
-/// out other ports and names of the same site, and old browsers.
+/// What changes something and is shown with a cookie alone must come from a page of this server.
+/// SameSite keeps other sites out already; this keeps out other ports and names of the same site, and
+/// old browsers.
 fn same_origin(method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
-    if method.is_safe() {
-        return Ok(());
-    }
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let is_same = match (text("sec-fetch-site"), text("origin")) {
-        (Some(site), _) => site == "same-origin",
-        (None, Some(origin)) => {
-            let host = text("host").or_else(|| uri.authority().map(Authority::as_str));
-            let of = origin.split_once("://").map(|(_, host)| host);
-            of.is_some() && of == host
-        }
-        (None, None) => false,
-    };
-    match is_same {
+    match method.is_safe() || origin::is_of_this_server(headers, uri) {
         true => Ok(()),
         false => Err(Refusal::new(
             Code::CrossOrigin,
             "by cookie, what changes something is taken from pages of this server alone: expected \
              an Origin or Sec-Fetch-Site that says so, or `Authorization: Bearer`",
         )),
+    }
+}
+
+/// Whether whoever was let in a while ago still may watch what they do: a token ends, a user is locked,
+/// an admin is none any more.
+pub(crate) struct StillMay {
+    accounts: Accounts,
+    operator: Arc<dyn Operator>,
+    identity: Identity,
+    /// Whose it is that is watched.
+    owner: Option<UserName>,
+}
+
+impl StillMay {
+    pub(crate) fn new(
+        context: &Context,
+        caller: &Caller,
+        owner: Option<UserName>,
+    ) -> Result<Self, Refusal> {
+        Ok(Self {
+            accounts: context.accounts()?,
+            operator: context.operator.clone(),
+            identity: caller.identity.clone(),
+            owner,
+        })
+    }
+
+    pub(crate) fn holds(&self) -> bool {
+        let now = self.operator.now().wall;
+        let still = self.accounts.recheck(&self.identity, now);
+        still.is_ok_and(|identity| {
+            let owner = self.owner.as_ref();
+            owner.is_none_or(|owner| identity.reaches(owner))
+        })
     }
 }
 
@@ -204,46 +238,23 @@ mod tests {
     #[test]
     fn by_cookie_a_change_comes_from_a_page_of_this_server() {
         let uri = Uri::from_static("/api/tasks");
-        for (pairs, expected) in [
-            (&[][..], false),
-            (&[("sec-fetch-site", "same-origin")], true),
-            (&[("sec-fetch-site", "same-site")], false),
-            (&[("sec-fetch-site", "cross-site")], false),
-            (&[("sec-fetch-site", "none")], false),
-            (
-                &[("origin", "http://here:8080"), ("host", "here:8080")],
-                true,
-            ),
-            (
-                &[("origin", "http://here:9090"), ("host", "here:8080")],
-                false,
-            ),
-            (&[("origin", "http://evil"), ("host", "here:8080")], false),
-            (&[("origin", "null"), ("host", "here:8080")], false),
-            (
-                &[
-                    ("sec-fetch-site", "cross-site"),
-                    ("origin", "http://here"),
-                    ("host", "here"),
-                ],
-                false,
-            ),
-        ] {
-            let headers = headers(pairs);
-            let is_taken = same_origin(&Method::POST, &headers, &uri).is_ok();
-            assert_eq!(is_taken, expected, "{pairs:?}");
-            assert!(same_origin(&Method::GET, &headers, &uri).is_ok());
-        }
+        let own = headers(&[("origin", "http://HERE:80"), ("host", "here")]);
+        let strange = headers(&[("origin", "http://evil"), ("host", "here")]);
+        assert!(same_origin(&Method::POST, &own, &uri).is_ok());
+        assert!(same_origin(&Method::POST, &strange, &uri).is_err());
+        assert!(same_origin(&Method::GET, &strange, &uri).is_ok());
     }
 
     #[test]
     fn one_authorization_counts_and_a_cookie_only_without_it() {
-        let shown =
-            |pairs: &[(&'static str, &'static str)]| match Shown::in_headers(&headers(pairs)) {
-                Ok(Shown::Bearer(text)) => format!("bearer {text}"),
-                Ok(Shown::Cookie(text)) => format!("cookie {text}"),
-                Err(_) => "nobody".to_owned(),
-            };
+        let shown = |pairs: &[(&'static str, &'static str)]| match Shown::in_headers(
+            &headers(pairs),
+            false,
+        ) {
+            Ok(Shown::Bearer(text)) => format!("bearer {text}"),
+            Ok(Shown::Cookie(text)) => format!("cookie {text}"),
+            Err(_) => "nobody".to_owned(),
+        };
         let cookie = ("cookie", "a=b; cloudai_session=tok; c=d");
         assert_eq!(shown(&[]), "nobody");
         assert_eq!(shown(&[cookie]), "cookie tok");
@@ -252,6 +263,12 @@ mod tests {
         assert_eq!(shown(&[("authorization", "Basic x"), cookie]), "nobody");
         let mut twice = headers(&[("authorization", "Bearer x")]);
         twice.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer y"));
-        assert!(Shown::in_headers(&twice).is_err());
+        assert!(Shown::in_headers(&twice, false).is_err());
+        // By TLS only a cookie that no other port or name can have planted.
+        assert!(Shown::in_headers(&headers(&[cookie]), true).is_err());
+        let own = headers(&[("cookie", "__Host-cloudai_session=tok")]);
+        assert!(
+            matches!(Shown::in_headers(&own, true), Ok(Shown::Cookie(token)) if token == "tok")
+        );
     }
 }

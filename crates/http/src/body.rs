@@ -8,8 +8,9 @@ use axum::{
     http::{HeaderMap, header},
 };
 use bytes::{Bytes, BytesMut};
-use cloudai_api::{Code, FromJson, parse};
+use cloudai_api::{Code, FromJson, Mistakes, parse};
 use http_body_util::BodyExt as _;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -177,8 +178,20 @@ impl<T: FromJson> FromRequest<Context> for OptionalJson<T> {
         if request.body().is_end_stream() {
             return Ok(Self(None));
         }
-        let json = Json::from_request(request, context).await?;
-        Ok(Self(Some(json.value)))
+        let json: Json<Nullable<T>> = Json::from_request(request, context).await?;
+        Ok(Self(json.value.0))
+    }
+}
+
+/// A body that may be `null`.
+struct Nullable<T>(Option<T>);
+
+impl<T: FromJson> FromJson for Nullable<T> {
+    fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        match value {
+            Value::Null => Some(Self(None)),
+            value => T::from_json(value, at, mistakes).map(|value| Self(Some(value))),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use cloudai_api::Code;
 use cloudai_model::UserName;
 use cloudai_operator::Operator;
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{Instrument as _, warn};
 
 use crate::{
     Settings,
@@ -93,6 +93,21 @@ impl Context {
         place.map_err(|full| Refusal::full(full, "archives are being packed"))
     }
 
+    /// Does something to its end, and whatever belongs to it: also when whoever asked goes meanwhile.
+    pub(crate) async fn to_the_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        match tokio::spawn(work.in_current_span()).await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                // The frame makes an answer of it.
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(error) => Err(Refusal::internal(&error)),
+            },
+        }
+    }
+
     /// Writes down what was done, before that is answered. It was done, so that a store which won't
     /// take the record now makes no error of it: the record goes with the next that the store takes.
     pub(crate) async fn audit(&self, entry: AuditEntry) {
@@ -112,6 +127,10 @@ impl Context {
 /// From where a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// Whether a request came by TLS all the way, as far as that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BySecureWay(pub(crate) bool);
 
 /// The place that the connection of a request takes up. Whatever goes on behind the answer, as a
 /// WebSocket does, holds it.

@@ -9,6 +9,7 @@ mod body;
 mod context;
 mod frame;
 mod openapi;
+mod origin;
 mod query;
 mod refusal;
 mod routes;
@@ -20,6 +21,7 @@ mod turns;
 
 pub use self::{
     context::Context,
+    frame::{AddressRange, AddressRangeError},
     openapi::document,
     routes::router,
     server::{Tls, TlsError, TlsFiles, serve},

@@ -12,7 +12,14 @@ use utoipa::{
 };
 
 /// The name of the cookie that a login sets.
-pub(crate) const COOKIE: &str = "cloudai_session";
+const COOKIE: &str = "cloudai_session";
+
+/// The same where it came by TLS: browsers let no other name or port set one that begins so.
+const SECURE_COOKIE: &str = "__Host-cloudai_session";
+
+pub(crate) fn cookie_name(is_secure: bool) -> &'static str {
+    if is_secure { SECURE_COOKIE } else { COOKIE }
+}
 
 /// What the document says before any path is known.
 pub(crate) fn begin() -> Document {
@@ -24,7 +31,7 @@ pub(crate) fn begin() -> Document {
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     let cookie = ApiKeyValue::with_description(
         COOKIE,
-        "Set by a login. What changes something is taken with it from pages of this server alone.",
+        "Set by a login; over TLS its name begins with `__Host-`. What changes something is taken with it from pages of this server alone.",
     );
     components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     let mut schemas = Vec::new();

@@ -7,6 +7,7 @@ use axum::{
     http::{Uri, request::Parts},
 };
 use cloudai_api::{Cursor, Mistake, Problem};
+use cloudai_model::{Wall, rfc3339};
 use serde::de::DeserializeOwned;
 
 use crate::refusal::Refusal;
@@ -89,6 +90,16 @@ impl Query {
             self.mistake(name, detail);
         }
         number
+    }
+
+    /// A parameter that is a time.
+    pub(crate) fn instant(&mut self, name: &str) -> Option<Wall> {
+        let at = rfc3339::wall(&self.text(name)?);
+        if at.is_none() {
+            let detail = "expected a time such as 2026-01-31T08:00:00Z, from 1678 to 2261";
+            self.mistake(name, detail);
+        }
+        at
     }
 
     /// A parameter that is `true` or `false`; `false` if it is missing.

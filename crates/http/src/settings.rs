@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::frame::AddressRange;
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -43,8 +45,12 @@ pub struct Settings {
     pub most_archives: usize,
     /// The same of one user.
     pub most_archives_of_user: usize,
-    /// Whether clients come by TLS, here or before a proxy: cookies stay there then.
+    /// Whether clients come by TLS: cookies stay there then. Of those who come by a proxy it says so.
     pub is_secure: bool,
+    /// Proxies: what they say of whom they ask for, and how that came to them, is believed.
+    pub proxies: Vec<AddressRange>,
+    /// The names by which this server is known, besides addresses and names without a dot; `None`: any.
+    pub hosts: Option<Vec<String>>,
     /// WebSockets at a time.
     pub most_sockets: usize,
     /// WebSockets of one user at a time.
@@ -80,6 +86,8 @@ impl Default for Settings {
             most_archives: 32,
             most_archives_of_user: 8,
             is_secure: false,
+            proxies: Vec::new(),
+            hosts: None,
             most_sockets: 4096,
             most_sockets_of_user: 1024,
             ping_every: Duration::from_secs(20),

@@ -4,19 +4,25 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Arg, value_parser};
-use cloudai_accounts::{AccountSettings, Registration, Secret};
+use cloudai_accounts::{
+    AccountSettings, LEAST_PASSWORD_CHARS, PasswordCost, Registration, Secret, check_password,
+    token::check_secret,
+};
 use cloudai_config::{ListenAddr, Setting, Settings, bytes, duration};
-use cloudai_http::TlsFiles;
+use cloudai_http::{AddressRange, TlsFiles};
 use cloudai_model::UserLimits;
-
-/// The fewest bytes of `JWT_SECRET`: as many as the sum that it makes has.
-const LEAST_SECRET: usize = 32;
 
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct AccessSettings {
     /// Certificate and key of the HTTP server; `None`: no TLS.
     pub tls: Option<TlsFiles>,
+    /// Proxies before the HTTP server that are believed.
+    pub proxies: Vec<AddressRange>,
+    /// The names by which the HTTP server is known; `None`: any.
+    pub hosts: Option<Vec<String>>,
+    /// What hashing a password costs.
+    pub password_cost: PasswordCost,
     /// Web sites whose pages may read what HTTP answers.
     pub origins: Vec<String>,
     /// Who may register.
@@ -29,6 +35,12 @@ pub struct AccessSettings {
     pub token_lifetime: Duration,
     /// What a user may have at a time who has no limits of their own.
     pub user_limits: UserLimits,
+    /// Connections to HTTP at a time.
+    pub http_connections: usize,
+    /// WebSockets at a time.
+    pub websockets: usize,
+    /// WebSockets of one user at a time.
+    pub user_websockets: usize,
 }
 
 /// Why nobody could get in so.
@@ -48,7 +60,7 @@ pub(crate) fn settings() -> Vec<Setting> {
         Arg::new(id).value_name(value).help(help)
     };
     let secret = |id: &'static str, variable: &'static str| {
-        Setting::without_flag(Arg::new(id).value_parser(secret_of_length(id)))
+        Setting::without_flag(Arg::new(id).value_parser(secret_checked(id)))
             .env(variable)
             .secret()
     };
@@ -76,6 +88,49 @@ pub(crate) fn settings() -> Vec<Setting> {
             .value_parser(|text: &str| origin(text)),
         )
         .env("CLOUDAI_HTTP_ORIGINS"),
+        Setting::flag(
+            arg(
+                "http-proxies",
+                "ADDRESSES",
+                "Proxies before HTTP whose X-Forwarded-For and X-Forwarded-Proto are believed",
+            )
+            .value_delimiter(',')
+            .value_parser(value_parser!(AddressRange)),
+        )
+        .env("CLOUDAI_HTTP_PROXIES"),
+        Setting::flag(
+            arg(
+                "http-hosts",
+                "NAMES",
+                "Names by which HTTP may be asked for, besides addresses, with commas between",
+            )
+            .value_delimiter(','),
+        )
+        .env("CLOUDAI_HTTP_HOSTS"),
+        Setting::flag(
+            arg(
+                "password-cost",
+                "COST",
+                "What hashing a password costs: KiB of memory, passes and lanes of argon2id",
+            )
+            .value_parser(value_parser!(PasswordCost)),
+        )
+        .env("CLOUDAI_PASSWORD_COST"),
+        count(
+            "http-connections",
+            "CLOUDAI_HTTP_CONNECTIONS",
+            "Connections to HTTP at a time, as far as there are file descriptors; the most silent goes",
+        ),
+        count(
+            "websockets",
+            "CLOUDAI_WEBSOCKETS",
+            "WebSockets at a time; more are refused",
+        ),
+        count(
+            "user-websockets",
+            "CLOUDAI_USER_WEBSOCKETS",
+            "WebSockets of one user at a time",
+        ),
         Setting::flag(
             arg(
                 "registration",
@@ -201,6 +256,13 @@ fn limit(
     Setting::flag(arg.value_parser(read)).env(variable)
 }
 
+/// A most of something that there is at least one of.
+fn count(id: &'static str, variable: &'static str, help: &'static str) -> Setting {
+    let most = value_parser!(u32).range(1..=1_000_000);
+    let arg = Arg::new(id).value_name("COUNT").help(help);
+    Setting::flag(arg.value_parser(most)).env(variable)
+}
+
 /// A text that says not who may register.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected closed, open, approval or auto")]
@@ -214,18 +276,41 @@ fn registration(text: &str) -> Result<Option<Registration>, RegistrationError> {
     }
 }
 
-/// A secret that is too short; it is not shown.
+/// A secret that won't do; it is not shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected at least {LEAST_SECRET} bytes, such as `openssl rand -base64 32` makes")]
-struct SecretLengthError;
+#[error("{0}")]
+struct SecretError(String);
 
-fn secret_of_length(
+/// As the accounts will, so that a start ends before anything is read.
+fn secret_checked(
     id: &'static str,
-) -> impl Fn(&str) -> Result<Secret, SecretLengthError> + Clone + Send + Sync + 'static {
-    move |text| match id == "jwt-secret" && text.len() < LEAST_SECRET {
-        true => Err(SecretLengthError),
-        false => Ok(Secret::new(text.to_owned())),
+) -> impl Fn(&str) -> Result<Secret, SecretError> + Clone + Send + Sync + 'static {
+    move |text| {
+        let secret = Secret::new(text.to_owned());
+        if id == "jwt-secret" {
+            let checked = check_secret(text.as_bytes());
+            checked.map_err(|error| SecretError(error.to_string()))?;
+        } else {
+            let mistakes = check_password(&secret, "admin", LEAST_PASSWORD_CHARS);
+            if !mistakes.is_empty() {
+                let mistakes = mistakes.join(", ");
+                return Err(SecretError(format!(
+                    "the first password of admin {mistakes}"
+                )));
+            }
+        }
+        Ok(secret)
     }
+}
+
+/// By which names HTTP may be asked for. On loopback nobody but a proxy has another one for it.
+fn known_names(
+    named: Vec<String>,
+    http: &ListenAddr,
+    proxies: &[AddressRange],
+) -> Option<Vec<String>> {
+    let is_here_alone = http.is_loopback_only() && proxies.is_empty();
+    (is_here_alone || !named.is_empty()).then_some(named)
 }
 
 impl AccessSettings {
@@ -242,14 +327,19 @@ impl AccessSettings {
             (None, None) => None,
             _ => return Err(AccessError::HalfTls),
         };
+        let most = |id| found.get::<u32>(id) as usize;
         let token_lifetime: Duration = found.get("token-lifetime");
         let day = Duration::from_secs(86_400);
         if token_lifetime < Duration::from_secs(60) || token_lifetime > day * 90 {
             return Err(AccessError::TokenLifetime(token_lifetime));
         }
+        let proxies: Vec<AddressRange> = found.get_list("http-proxies");
         let registration: Option<Registration> = found.get("registration");
         Ok(Self {
             tls,
+            hosts: known_names(found.get_list("http-hosts"), http, &proxies),
+            proxies,
+            password_cost: found.get("password-cost"),
             origins: found.get_list("http-origins"),
             registration: registration
                 .unwrap_or_else(|| Registration::default_for(http.is_loopback_only())),
@@ -263,6 +353,9 @@ impl AccessSettings {
                 gpu_milli: found.get("user-gpus"),
                 files_bytes: found.get("user-files"),
             },
+            http_connections: most("http-connections"),
+            websockets: most("websockets"),
+            user_websockets: most("user-websockets"),
         })
     }
 
@@ -273,7 +366,7 @@ impl AccessSettings {
             registration: self.registration,
             first_password: self.admin_password.clone(),
             token_lifetime: self.token_lifetime,
-            limits: self.user_limits,
+            cost: self.password_cost,
             ..AccountSettings::new(issuer)
         }
     }

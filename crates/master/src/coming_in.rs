@@ -3,26 +3,24 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cloudai_accounts::{Accounts, FirstAdmin, Identity, OpenError};
+use cloudai_accounts::OpenError;
 use cloudai_http::{Context, Tls, TlsError, router, serve};
-use cloudai_operator::{NoAnswer, Operator as _, with_causes};
+use cloudai_operator::Operator as _;
 use tokio::{
     net::TcpListener,
-    sync::{oneshot, watch},
+    sync::{mpsc, watch},
     task::JoinHandle,
 };
 use tracing::warn;
 
 use crate::{
-    accounts::{self, KeptAccounts, Opened},
+    accounts::{self, KeptAccounts, Opened, ToShow},
     operations::Master,
     settings::Settings,
 };
 
 /// How often what counts no more is forgotten.
 const TEND_INTERVAL: Duration = Duration::from_secs(60);
-/// Users that are looked at in one step.
-const PAGE: usize = 1000;
 
 /// Serves HTTP on `listener` until `closing` says so.
 ///
@@ -39,6 +37,11 @@ pub fn serve_http(
     let http = cloudai_http::Settings {
         origins: settings.access.origins.clone(),
         is_secure: tls.is_some(),
+        proxies: settings.access.proxies.clone(),
+        hosts: settings.access.hosts.clone(),
+        most_connections: settings.access.http_connections,
+        most_sockets: settings.access.websockets,
+        most_sockets_of_user: settings.access.user_websockets,
         ..cloudai_http::Settings::default()
     };
     let context = Context::new(master, accounts, http.clone(), closing.clone());
@@ -54,8 +57,8 @@ pub fn serve_http(
 pub struct Admission {
     /// The accounts, once they are open.
     pub accounts: Opened,
-    /// The admin that a first start made.
-    pub first_admin: oneshot::Receiver<FirstAdmin>,
+    /// The admin that a first start makes, once it is to be shown.
+    pub first_admin: mpsc::Receiver<ToShow>,
     /// Opens accounts and looks after them; ends only if they can't be opened, with the reason.
     pub tending: JoinHandle<OpenError>,
 }
@@ -68,30 +71,21 @@ pub fn admit(
     mut is_read: watch::Receiver<bool>,
 ) -> Admission {
     let (opened, accounts) = watch::channel(None);
-    let (tell_first, first_admin) = oneshot::channel();
+    let (tell_first, first_admin) = mpsc::channel(1);
     let (access, data_dir) = (settings.access.clone(), settings.data_dir.clone());
     let tending = tokio::spawn(async move {
         if is_read.wait_for(|is_read| *is_read).await.is_err() {
             // It never will be read: the master ends, and says why itself.
             std::future::pending::<()>().await;
         }
-        let kept = KeptAccounts {
-            store: master.store.clone(),
-            core: master.core.clone(),
-        };
+        let kept = KeptAccounts::of(&master);
         let issuer = master.snapshot().cluster.to_string();
-        let (accounts, first) = match accounts::open(kept, data_dir, &access, issuer).await {
-            Ok(opened) => opened,
+        let accounts = accounts::open(kept, data_dir, &access, issuer, tell_first).await;
+        let accounts = match accounts {
+            Ok(accounts) => accounts,
             Err(error) => return error,
         };
-        if let Err(error) = tell_limits(&master, &accounts).await {
-            warn!(error = with_causes(&error), "limits of users are not known");
-        }
         opened.send_replace(Some(accounts.clone()));
-        if let Some(first) = first {
-            // Nobody listens if the master ends just now.
-            let _ = tell_first.send(first).is_ok();
-        }
         loop {
             tokio::time::sleep(TEND_INTERVAL).await;
             if let Err(error) = accounts.tend(cloudai_clock::now()).await {
@@ -104,26 +98,5 @@ pub fn admit(
         accounts,
         first_admin,
         tending,
-    }
-}
-
-/// Says to the core what each user may have who has limits of their own.
-async fn tell_limits(master: &Master, accounts: &Accounts) -> Result<(), NoAnswer> {
-    let local = Identity::local();
-    let mut after = None;
-    loop {
-        let Ok((users, next)) = accounts.users(&local, after.as_ref(), PAGE) else {
-            // The console may see all users.
-            return Ok(());
-        };
-        for user in users {
-            if user.limits != cloudai_model::UserLimits::default() {
-                master.limit_user(&user.user, user.limits).await?;
-            }
-        }
-        match next {
-            Some(next) => after = Some(next),
-            None => return Ok(()),
-        }
     }
 }

@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cloudai_core::{Answer, Call, Core, Effect, Input, Snapshot, registry::Registry};
 use cloudai_model::{
-    Mono, Now, TaskId, UserLimits,
-    account::UserRecord,
+    Mono, Now, TaskId, UserLimits, UserName,
+    account::{AccountChange, UserRecord},
     record::{Record, TaskRecord},
 };
 use cloudai_store::{CommitError, ReadError, Store};
@@ -355,6 +355,10 @@ impl<E: Effects> Loop<E> {
                 self.step(make(call));
             }
             Message::Keep(records, reply) if self.is_read => {
+                // With the record, so that what holds is what is kept last.
+                for (user, limits) in records.iter().filter_map(limits_of) {
+                    self.step(Input::Limits { user, limits });
+                }
                 self.gathering.records.extend(records);
                 self.gathering.keeping.push(reply);
             }
@@ -451,6 +455,17 @@ impl<E: Effects> Loop<E> {
     }
 }
 
+/// What a user may have from now on, where a record says so.
+fn limits_of(record: &Record) -> Option<(UserName, UserLimits)> {
+    match record {
+        Record::Account(AccountChange::User(user)) => Some((user.user.clone(), user.limits)),
+        Record::Account(AccountChange::UserRemoved(user)) => {
+            Some((user.clone(), UserLimits::default()))
+        }
+        _ => None,
+    }
+}
+
 /// Who there is: before anything is placed it must be known what each may have.
 async fn read_users(store: &dyn Store) -> Result<Vec<UserRecord>, ReadError> {
     loop {
@@ -528,4 +543,4 @@ async fn commit(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

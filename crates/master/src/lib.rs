@@ -26,6 +26,8 @@ pub mod specs;
 pub mod startup;
 pub mod store_news;
 pub mod store_tools;
+#[cfg(test)]
+mod testing;
 pub mod token;
 pub mod workers;
 

@@ -9,6 +9,7 @@ use std::{
 use cloudai_config::Surroundings;
 use cloudai_console::Output;
 use cloudai_master::{
+    accounts::ToShow,
     diagnostics::Diagnostics,
     front_end::FrontEnd,
     operations::Master,
@@ -121,19 +122,20 @@ async fn until_usable(
     Ok(true)
 }
 
-/// Shows the password of the admin that a first start makes, once it has.
+/// Shows the password of the admin that a first start makes, and says when it is there to be read.
 fn tell_first_admin(running: &mut Running, output: &Output) {
-    let (_, nobody) = tokio::sync::oneshot::channel();
-    let first = std::mem::replace(&mut running.admission.first_admin, nobody);
+    let (_, nobody) = tokio::sync::mpsc::channel(1);
+    let mut first = std::mem::replace(&mut running.admission.first_admin, nobody);
     let output = output.clone();
     tokio::spawn(async move {
-        if let Ok(first) = first.await
-            && let Some(password) = first.made_password
-        {
-            let (user, password) = (first.user, password.expose());
+        while let Some(ToShow { first, shown }) = first.recv().await {
+            let (user, password) = (first.user, first.password.expose());
             output.news(format!(
                 "✓ User {user} was made with the password {password} (shown this once)"
             ));
+            output.flush().await;
+            // Whoever waits for it goes when the master ends.
+            let _ = shown.send(()).is_ok();
         }
     });
 }
@@ -153,8 +155,9 @@ async fn until_the_end(
 ) -> Result<ExitCode, String> {
     let owns_interrupts = front_end.owns_interrupts();
     let operator = Arc::clone(&running.master);
+    let accounts = running.admission.accounts.clone();
     tokio::select! {
-        ended = front_end.run(operator) => ended.map_err(|error| with_causes(&error))?,
+        ended = front_end.run(operator, accounts) => ended.map_err(|error| with_causes(&error))?,
         () = signals.asks_to_end(owns_interrupts) => {}
         reason = running.failed() => return Err(reason),
     }

@@ -29,16 +29,16 @@ use cloudai_metrics::{
     history::{History, Point, Resolution},
 };
 use cloudai_model::{
-    Allowed, AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserLimits, UserName,
-    Wall, WorkerAddress, WorkerId,
+    Allowed, AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall,
+    WorkerAddress, WorkerId,
     record::{AssignmentRecord, Removed, TaskRecord, WorkerRecord},
 };
 use cloudai_operator::{
     About, CancelFailure, ChangeFailure, Degraded, Disks, DownloadFailure, DownloadProgress,
-    Downloaded, DrainFailure, ExplainFailure, FilesFailure, FrameSource, InspectFailure, LeftFiles,
-    LogFailure, LogPart, MendFailure, NoAnswer, OpenFiles, Operator, PlaceFailure, QueueEntry,
-    ReadFailure, RegisterFailure, Registered, RemoveFilesFailure, Standing, SubmitFailure,
-    SubmitManyFailure, TaskFiles, TaskFilter, TaskView, UnregisterFailure,
+    Downloaded, DrainFailure, ExplainFailure, FilesFailure, FilesFilter, FrameSource,
+    InspectFailure, LeftFiles, LogFailure, LogPart, MendFailure, NoAnswer, OpenFiles, Operator,
+    PlaceFailure, QueueEntry, ReadFailure, RegisterFailure, Registered, RemoveFilesFailure,
+    Standing, SubmitFailure, SubmitManyFailure, TaskFiles, TaskFilter, TaskView, UnregisterFailure,
 };
 use cloudai_store::{JournaledStore, ReadError, Store, TaskQuery};
 use tokio::sync::{broadcast, watch};
@@ -162,12 +162,6 @@ impl Operator for Master {
 
     async fn submit_many(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Taken>, SubmitManyFailure> {
         self.take_all_in(drafts).await
-    }
-
-    async fn limit_user(&self, user: &UserName, limits: UserLimits) -> Result<(), NoAnswer> {
-        let user = user.clone();
-        let told = self.core.tell(Input::Limits { user, limits }).await;
-        told.map_err(|Stopped| NoAnswer::ShuttingDown)
     }
 
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {
@@ -433,18 +427,8 @@ impl Operator for Master {
         self.log_part(attempt, part).await
     }
 
-    async fn files_of_user(&self, user: &UserName) -> Result<Vec<LeftFiles>, ReadFailure> {
-        let records = self.store.files_of_user(user).await.map_err(read_failure)?;
-        let without = records.iter().filter(|record| record.files.is_empty());
-        let without: Vec<TaskId> = without.map(|record| record.attempt.task.clone()).collect();
-        let mut removed = self.store.removed(&without).await.map_err(read_failure)?;
-        let left = records.into_iter().map(|record| LeftFiles {
-            removed: removed
-                .remove(&record.attempt.task)
-                .and_then(|removed| removed.files),
-            record,
-        });
-        Ok(left.collect())
+    async fn files_of_user(&self, filter: &FilesFilter) -> Result<Vec<LeftFiles>, ReadFailure> {
+        self.files_left(filter).await
     }
 
     async fn task_files(&self, task: &TaskId, user: &UserName) -> Result<TaskFiles, FilesFailure> {
@@ -557,3 +541,6 @@ fn read_failure(error: ReadError) -> ReadFailure {
 fn mixed_up(answer: &Answer) -> ! {
     unreachable!("an answer of another kind: {answer:?}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,8 @@
 //! finds it missing without a reason. What a crash left between the two is found by the first count
 //! after the start, and removed. All of it goes in small steps, off the threads that serve calls.
 
-mod accounts;
 mod ages;
+mod audit;
 mod count;
 mod sweep;
 
@@ -17,7 +17,7 @@ use std::{
 };
 
 use cloudai_files::{log::LogStore, output::OutputStore};
-use cloudai_model::{Mono, TaskId, time::span_words};
+use cloudai_model::{TaskId, time::span_words};
 use cloudai_operator::{Disks, KeptBytes, Sweep, with_causes};
 use cloudai_store::Store;
 use tracing::{debug, info, warn};
@@ -93,8 +93,6 @@ pub struct Retention {
     ages: Ages,
     /// See [`GRACE`].
     grace: Duration,
-    /// When ended tokens were looked at last.
-    looked_at_tokens: Option<Mono>,
     /// What could not be removed yet, for somebody reads or writes it.
     put_off: BTreeMap<TaskId, Removal>,
     /// Whether what a crash left has been looked for.
@@ -117,7 +115,6 @@ impl Retention {
             cursors: Cursors::default(),
             ages: Ages::new(cloudai_clock::now()),
             grace: GRACE,
-            looked_at_tokens: None,
             put_off: BTreeMap::new(),
             looked_for_leftovers: false,
             removed: Sweep::default(),
@@ -177,7 +174,7 @@ impl Retention {
         }
         self.remove_put_off().await?;
         self.remove_old().await?;
-        self.forget_accounts().await?;
+        self.forget_audit().await?;
         if count {
             self.remove_above_limit().await?;
         }

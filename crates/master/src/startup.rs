@@ -331,7 +331,14 @@ pub async fn start(settings: &Settings, opened: OpenStore) -> Result<Running, St
             ),
         ],
     });
-    let gate = Gate::new(snapshots, tokens, settings.insecure);
+    let is_read = once_read(master.clone(), started.ready);
+    let admission = admit(master.clone(), settings, is_read.clone());
+    let gate = Gate::new(
+        snapshots,
+        tokens,
+        admission.accounts.clone(),
+        settings.insecure,
+    );
     let cluster = Arc::new(ClusterService::new(master.clone(), gate.clone(), followers));
     let agent = AgentService::new(master.clone(), gate);
     let (shutdown, _) = watch::channel(false);
@@ -341,8 +348,6 @@ pub async fn start(settings: &Settings, opened: OpenStore) -> Result<Running, St
         agent,
         asked(shutdown.subscribe()),
     ));
-    let is_read = once_read(master.clone(), started.ready);
-    let admission = admit(master.clone(), settings, is_read.clone());
     let http_server = serve_http(
         http_listener,
         master.clone(),

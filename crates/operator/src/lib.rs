@@ -22,7 +22,7 @@ use cloudai_core::{
 };
 use cloudai_files::output::CopySummary;
 use cloudai_model::{
-    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserLimits, UserName, Wall, Whole,
+    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
     WorkerAddress, WorkerId,
     record::{
         AssignmentRecord, FileRecord, FilesRecord, Removal, Removed, ResultRecord, TaskRecord,
@@ -91,10 +91,6 @@ pub trait Operator: Send + Sync {
     /// hours ago is answered with that task, as it stands now, and nothing is kept anew; one with
     /// another body is refused.
     async fn submit(&self, draft: TaskDraft) -> Result<Submitted, SubmitFailure>;
-
-    /// Says what a user may have from now on, in place of all earlier limits of their own. What runs
-    /// goes on. It is not kept: whoever keeps users says it again after a start.
-    async fn limit_user(&self, user: &UserName, limits: UserLimits) -> Result<(), NoAnswer>;
 
     /// Checks and keeps several tasks, all or none: they are one commit, and no task of them is
     /// placed, or seen, before all are kept. The answers are in the order of the drafts.
@@ -173,8 +169,8 @@ pub trait Operator: Send + Sync {
         part: LogPart,
     ) -> Result<Box<dyn FrameSource>, LogFailure>;
 
-    /// The output files of all of a user's tasks, the newest task first.
-    async fn files_of_user(&self, user: &UserName) -> Result<Vec<LeftFiles>, ReadFailure>;
+    /// The output files of a user's tasks, the newest task first.
+    async fn files_of_user(&self, filter: &FilesFilter) -> Result<Vec<LeftFiles>, ReadFailure>;
 
     /// The output files of one task of `user`.
     async fn task_files(&self, task: &TaskId, user: &UserName) -> Result<TaskFiles, FilesFailure>;
@@ -254,6 +250,17 @@ pub struct TaskFilter {
     pub limit: usize,
 }
 
+/// Whose output files are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilesFilter {
+    /// This user's.
+    pub user: UserName,
+    /// Of tasks submitted before the one of this [`TaskRecord::order`]: where the page before ended.
+    pub before: Option<u64>,
+    /// Of so many tasks at most.
+    pub limit: usize,
+}
+
 /// A waiting task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueueEntry {
@@ -287,6 +294,8 @@ pub enum Standing {
 /// That a task left files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftFiles {
+    /// The task's [`TaskRecord::order`].
+    pub order: u64,
     /// What is known of them; without the files themselves if they were removed.
     pub record: FilesRecord,
     /// Whether they were.

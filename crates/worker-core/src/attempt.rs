@@ -93,8 +93,13 @@ impl Attempt {
             (None, None) => AttemptState::Searching,
         };
         let had_container = record.started || record.end.as_ref().is_some_and(|e| e.had_container);
+        let ran = record
+            .end
+            .as_ref()
+            .is_some_and(|e| e.end.started_at.is_some());
         Self {
             had_container,
+            ran,
             asked_revision: 0,
             ..Self::new(record, state)
         }
@@ -304,12 +309,16 @@ impl Attempt {
     }
 
     /// Whether CPU, memory and devices are in use. A command that has ended uses none. One that
-    /// will not run counts until that is on disk: a restart before would take it up again.
+    /// will not run counts until that is on disk, as a restart before would take it up again, and until
+    /// its container is removed: an engine that failed may have started it all the same.
     pub(crate) fn uses_compute(&self) -> bool {
-        match self.state {
-            AttemptState::Draining | AttemptState::Securing => !self.ran,
-            state => state < AttemptState::Draining,
-        }
+        self.state < AttemptState::Draining || self.may_run_yet()
+    }
+
+    /// Whether it is over by what is known, and its command may run all the same.
+    fn may_run_yet(&self) -> bool {
+        use AttemptState::{Clearing, Draining, Securing};
+        !self.ran && matches!(self.state, Draining | Securing | Clearing)
     }
 
     /// How it ended, once it has.
@@ -322,12 +331,10 @@ impl Attempt {
     pub(crate) fn phase(&self) -> Phase {
         match self.state {
             AttemptState::Searching if self.record.started => Phase::Running,
-            AttemptState::Draining | AttemptState::Securing if !self.ran => {
-                match self.record.stop {
-                    Some(_) => Phase::Cancelling,
-                    None => Phase::Creating,
-                }
-            }
+            _ if self.may_run_yet() => match self.record.stop {
+                Some(_) => Phase::Cancelling,
+                None => Phase::Creating,
+            },
             state => state.phase(),
         }
     }

@@ -37,7 +37,8 @@ impl Accounts {
     /// many callers at a time are one commit.
     ///
     /// # Errors
-    /// If the store doesn't take it now. It is kept with the next that the store takes.
+    /// If the store doesn't take it now, or not within a quarter of a second. It is kept with the next
+    /// that the store takes.
     pub async fn audit(&self, entry: AuditEntry) -> Result<(), AccountStoreError> {
         self.append(entry).await
     }

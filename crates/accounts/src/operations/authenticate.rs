@@ -1,12 +1,13 @@
 //! From what a request shows to who it is. No I/O: every request comes by here.
 
-use cloudai_model::{AccountState, KeyScope, Wall};
+use cloudai_model::{AccountState, KeyScope, UserName, Wall};
 
 use crate::{
     accounts::Accounts,
     api_key,
+    directory::Directory,
     identity::{How, Identity},
-    token::{TokenError, read},
+    token::{TokenError, read_signed},
 };
 
 /// What a request shows.
@@ -80,15 +81,17 @@ impl Accounts {
     ) -> Result<Identity, AuthenticateError> {
         match credential {
             Credential::Token(text) => {
-                let claims = read(text, &self.ring(), &self.0.settings.issuer, now)?;
+                let read = read_signed(text, &self.ring(), &self.0.settings.issuer, now);
+                let (claims, key) = read?;
                 // A name that none of ours can have was signed by somebody else with our key.
                 let user = claims.sub.parse().map_err(|_| TokenError::Claims)?;
                 let how = How::Token {
                     expires_at: claims.expires_at(),
                     id: claims.jti,
+                    key,
                     generation: claims.generation,
                 };
-                self.identify(user, KeyScope::All, how)
+                identify(&self.directory(), user, KeyScope::All, how)
             }
             Credential::Key(text) => {
                 let id = api_key::id_of(text).ok_or(AuthenticateError::UnknownKey)?;
@@ -104,7 +107,7 @@ impl Accounts {
                     (key.user.clone(), key.scope)
                 };
                 let id = id.to_owned();
-                self.identify(user, scope, How::Key { id })
+                identify(&self.directory(), user, scope, How::Key { id })
             }
         }
     }
@@ -114,49 +117,60 @@ impl Accounts {
     /// # Errors
     /// See [`AuthenticateError`].
     pub fn recheck(&self, identity: &Identity, now: Wall) -> Result<Identity, AuthenticateError> {
+        self.recheck_in(&self.directory(), identity, now)
+    }
+
+    pub(crate) fn recheck_in(
+        &self,
+        directory: &Directory,
+        identity: &Identity,
+        now: Wall,
+    ) -> Result<Identity, AuthenticateError> {
         match &identity.how {
             How::Local => return Ok(identity.clone()),
             How::Token { expires_at, .. } if now >= *expires_at => {
                 return Err(TokenError::Expired.into());
             }
+            How::Token { key, .. } if !self.ring().has(key, now) => {
+                return Err(TokenError::UnknownKey.into());
+            }
             How::Token { .. } => {}
             How::Key { id } => {
-                let directory = self.directory();
                 let key = directory.key(id).ok_or(AuthenticateError::UnknownKey)?;
                 if key.expires_at.is_some_and(|at| now >= at) {
                     return Err(AuthenticateError::ExpiredKey);
                 }
             }
         }
-        self.identify(identity.user.clone(), identity.scope, identity.how.clone())
+        let (user, how) = (identity.user.clone(), identity.how.clone());
+        identify(directory, user, identity.scope, how)
     }
+}
 
-    fn identify(
-        &self,
-        user: cloudai_model::UserName,
-        scope: KeyScope,
-        how: How,
-    ) -> Result<Identity, AuthenticateError> {
-        let directory = self.directory();
-        let record = directory.user(&user).ok_or(AuthenticateError::NoUser)?;
-        if let How::Token { id, generation, .. } = &how {
-            if *generation != record.generation {
-                return Err(AuthenticateError::Ended);
-            }
-            if directory.has_ended(id) {
-                return Err(AuthenticateError::LoggedOut);
-            }
+fn identify(
+    directory: &Directory,
+    user: UserName,
+    scope: KeyScope,
+    how: How,
+) -> Result<Identity, AuthenticateError> {
+    let record = directory.user(&user).ok_or(AuthenticateError::NoUser)?;
+    if let How::Token { id, generation, .. } = &how {
+        if *generation != record.generation {
+            return Err(AuthenticateError::Ended);
         }
-        let state = record.state;
-        if state != AccountState::Active {
-            return Err(AuthenticateError::NotActive { state });
+        if directory.has_ended(id) {
+            return Err(AuthenticateError::LoggedOut);
         }
-        let role = record.role;
-        Ok(Identity {
-            user,
-            role,
-            scope,
-            how,
-        })
     }
+    let state = record.state;
+    if state != AccountState::Active {
+        return Err(AuthenticateError::NotActive { state });
+    }
+    let role = record.role;
+    Ok(Identity {
+        user,
+        role,
+        scope,
+        how,
+    })
 }

@@ -106,7 +106,7 @@ impl Accounts {
         let entry = AuditEntry::new(call, Some(by), Action::KeyCreate).target(&record.id);
         let entry = entry.detail(key_words(record.scope, record.expires_at));
         let most = self.0.settings.most_keys;
-        let key = self.change(move |directory| {
+        let key = self.change_by((call, by), Permission::OwnCredentials, move |directory| {
             let user = record.user.clone();
             if directory.user(&user).is_none() {
                 return Err(KeyError::NoSuchUser { user });
@@ -160,8 +160,8 @@ impl Accounts {
     ) -> Result<(), KeyError> {
         by.authorize(Permission::OwnCredentials)?;
         let entry = AuditEntry::new(call, Some(by), Action::KeyDelete).target(id);
-        let (by, id) = (by.clone(), id.to_owned());
-        self.change(move |directory| {
+        let (asked, by, id) = ((call, by), by.clone(), id.to_owned());
+        self.change_by(asked, Permission::OwnCredentials, move |directory| {
             let key = directory.key(&id).filter(|key| by.reaches(&key.user));
             let key = key.ok_or(KeyError::NoSuchKey)?;
             by.authorize(needed(&by, &key.user))?;

@@ -12,10 +12,10 @@ use cloudai_model::{
 };
 
 use crate::{
-    accounts::{Accounts, Decision, chain},
+    accounts::{Accounts, Decision, KEPT_WITHIN, chain},
     audit::{Action, AuditEntry},
     identity::{CallContext, How, Identity, Peer},
-    password::{Busy, LONGEST_PASSWORD, Verdict},
+    password::{Asker, Busy, LONGEST_PASSWORD, Verdict},
     secret::{NoRandomness, Secret, random},
     store::AccountStoreError,
     throttle::Try,
@@ -63,18 +63,6 @@ pub enum LoginError {
 /// Whole seconds, none of them too few: what `Retry-After` says.
 fn seconds(span: Duration) -> u64 {
     span.as_secs() + u64::from(span.subsec_nanos() > 0)
-}
-
-impl LoginError {
-    /// What `Retry-After` says, in seconds, where coming again helps.
-    #[must_use]
-    pub fn retry_after_s(&self) -> Option<u64> {
-        match self {
-            Self::Throttled { retry_after } => Some(seconds(*retry_after).max(1)),
-            Self::Busy(_) => Some(1),
-            Self::Wrong | Self::AwaitsApproval | Self::Locked | Self::Random(_) => None,
-        }
-    }
 }
 
 /// Why somebody can't log out.
@@ -133,14 +121,30 @@ impl Accounts {
         password: Secret,
     ) -> Result<Session, LoginError> {
         let name: Option<UserName> = username.parse().ok();
-        let tried = self.begin(call, name.as_ref());
-        let tried = tried.map_err(|retry_after| LoginError::Throttled { retry_after })?;
+        let tried = match self.begin(call, name.as_ref()) {
+            Ok(tried) => tried,
+            Err(retry_after) => {
+                let error = LoginError::Throttled { retry_after };
+                let is_user = |name: &&UserName| self.directory().user(name).is_some();
+                let user = name.as_ref().filter(is_user).map(UserName::as_str);
+                let entry = AuditEntry::new(call, None, Action::Login);
+                let entry = entry.target(user.unwrap_or("(unknown)"));
+                self.note_refusal(call, entry.refused(error.to_string()))
+                    .await;
+                return Err(error);
+            }
+        };
         let stored = name.as_ref().and_then(|name| {
             let directory = self.directory();
             directory.user(name).map(|user| user.password_hash.clone())
         });
         let is_user = stored.is_some();
-        let verdict = self.verify(password, stored.clone()).await;
+        let asker = match tried.as_ref().filter(|tried| tried.is_known()) {
+            Some(_) => name.as_ref().map(|name| Asker::of(call, name)),
+            None => None,
+        };
+        let asker = asker.unwrap_or_else(|| Asker::stranger(call));
+        let verdict = self.verify(password, stored.clone(), asker).await;
         let fresh = match verdict {
             Ok(Verdict::Right { fresh }) => fresh,
             Ok(Verdict::Wrong) => {
@@ -172,7 +176,9 @@ impl Accounts {
             }
         };
         if let Some(fresh) = fresh {
-            self.rehash(&name, stored, fresh).await;
+            // It goes on by itself where the store takes its time.
+            let kept = self.rehash(&name, stored, fresh);
+            let _ = tokio::time::timeout(KEPT_WITHIN, kept).await;
         }
         if let Err(error) = self.append(entry).await {
             tracing::warn!(user = %name, error = %chain(&error), "a login is not in the audit yet");
@@ -277,12 +283,13 @@ impl Accounts {
         &self,
         password: Secret,
         stored: Option<String>,
+        asker: Asker,
     ) -> Result<Verdict, Busy> {
         // Nobody has one of that length, and it would be hashed all the same.
         if password.expose().len() > LONGEST_PASSWORD {
             return Ok(Verdict::Wrong);
         }
-        self.0.hasher.verify(password, stored).await
+        self.0.hasher.verify(password, stored, asker).await
     }
 
     /// Keeps a dearer hash of the same password. If that fails, the next login tries again.

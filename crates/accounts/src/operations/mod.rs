@@ -2,6 +2,7 @@
 
 mod audit;
 mod authenticate;
+mod change_user;
 mod keys;
 mod login;
 mod passwords;
@@ -11,6 +12,7 @@ mod users;
 
 pub use audit::{AuditError, AuditPage};
 pub use authenticate::{AuthenticateError, Credential};
+pub use change_user::{ChangeUserError, UserChange};
 pub use keys::{KeyDraft, KeyError};
 pub(crate) use login::Logouts;
 pub use login::{LoginError, LogoutError, Session};

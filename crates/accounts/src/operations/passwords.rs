@@ -9,10 +9,10 @@ use cloudai_model::{
 
 use super::login::{LoginError, Session};
 use crate::{
-    accounts::{Accounts, Decision, Refusal, chain, fields},
+    accounts::{Accounts, Decision, Refusal, chain, fields, random_password},
     audit::{Action, AuditEntry},
-    identity::{CallContext, Forbidden, Identity, Permission},
-    password::{Busy, HashError, Verdict, check_password},
+    identity::{CallContext, Forbidden, Identity, Peer, Permission},
+    password::{Asker, Busy, HashError, Verdict, check_password},
     secret::Secret,
     store::AccountStoreError,
 };
@@ -113,10 +113,11 @@ impl Accounts {
     ) -> Result<Session, PasswordError> {
         by.authorize(Permission::OwnCredentials)?;
         self.check(&new, by.user.as_str(), "new_password")?;
+        let asker = Asker::of(call, &by.user);
         let tried = self.begin(call, Some(&by.user));
         let tried = tried.map_err(|retry_after| PasswordError::Throttled { retry_after })?;
         let stored = self.stored_hash(&by.user);
-        match self.verify(current, stored.clone()).await {
+        match self.verify(current, stored.clone(), asker.clone()).await {
             Ok(Verdict::Right { .. }) => self.succeeded(tried, call.now),
             Ok(Verdict::Wrong) => return Err(PasswordError::Wrong),
             Err(busy) => {
@@ -124,11 +125,11 @@ impl Accounts {
                 return Err(busy.into());
             }
         }
-        let hash = self.0.hasher.hash(new).await??;
+        let hash = self.0.hasher.hash(new, asker).await??;
         let entry = AuditEntry::new(call, Some(by), Action::ChangePassword);
         let entry = entry.target(by.user.as_str());
         let (user, fresh, now) = (by.user.clone(), hash.clone(), call.now);
-        self.change(move |directory| {
+        self.change_by((call, by), Permission::OwnCredentials, move |directory| {
             let same = directory
                 .user(&user)
                 .filter(|user| Some(&user.password_hash) == stored.as_ref());
@@ -137,6 +138,12 @@ impl Accounts {
             Ok::<_, PasswordError>(Decision::new(changes, entry, ()))
         })
         .await?;
+        // Whoever knew the old one may be where they are known; who knows this one is here.
+        if let Peer::Address(address) = call.from {
+            let mut throttle = self.throttle();
+            throttle.forget_user(&by.user);
+            throttle.know(&by.user, address.into(), call.now.mono);
+        }
         Ok(self.session(&by.user, &hash, call.now)?)
     }
 
@@ -156,6 +163,22 @@ impl Accounts {
         self.noted(call, by, action, target, set).await
     }
 
+    /// Gives a user a password that is made here, and answers it: to be shown once. Otherwise as
+    /// [`Self::set_password`].
+    ///
+    /// # Errors
+    /// See [`PasswordError`].
+    pub async fn reset_password(
+        &self,
+        call: &CallContext,
+        by: &Identity,
+        user: &UserName,
+    ) -> Result<Secret, PasswordError> {
+        let made = random_password().map_err(HashError::Random)?;
+        self.set_password(call, by, user, made.clone()).await?;
+        Ok(made)
+    }
+
     async fn try_set_password(
         &self,
         call: &CallContext,
@@ -167,10 +190,11 @@ impl Accounts {
         self.check(&new, user.as_str(), "password")?;
         let missing = || PasswordError::NoSuchUser { user: user.clone() };
         self.stored_hash(user).ok_or_else(missing)?;
-        let hash = self.0.hasher.hash(new).await??;
+        let asker = Asker::of(call, &by.user);
+        let hash = self.0.hasher.hash(new, asker).await??;
         let entry = AuditEntry::new(call, Some(by), Action::UserPassword).target(user.as_str());
         let (name, now) = (user.clone(), call.now);
-        self.change(move |directory| {
+        self.change_by((call, by), Permission::Credentials, move |directory| {
             let found = directory.user(&name);
             let record = found.ok_or(PasswordError::NoSuchUser { user: name.clone() })?;
             let changes = vec![with_password(record, hash, now.wall)];
@@ -187,7 +211,12 @@ impl Accounts {
         directory.user(user).map(|user| user.password_hash.clone())
     }
 
-    fn check(&self, new: &Secret, user: &str, field: &'static str) -> Result<(), DraftErrors> {
+    pub(super) fn check(
+        &self,
+        new: &Secret,
+        user: &str,
+        field: &'static str,
+    ) -> Result<(), DraftErrors> {
         let mistakes = check_password(new, user, self.0.settings.least_password_chars);
         if mistakes.is_empty() {
             return Ok(());

@@ -12,7 +12,7 @@ use crate::{
     audit::{Action, AuditEntry},
     directory::Directory,
     identity::{CallContext, Forbidden, Identity, Peer, Permission},
-    password::{Busy, HashError},
+    password::{Asker, Busy, HashError},
     settings::Registration,
     store::AccountStoreError,
     views::{CheckedUser, User, UserDraft},
@@ -31,7 +31,7 @@ pub enum RegisterError {
     #[error(transparent)]
     Invalid(#[from] DraftErrors),
     /// The name is taken, or differs from a taken one in upper and lower case alone, or is kept for the
-    /// first admin.
+    /// first admin, or for tasks that somebody of that name has left.
     #[error("the user name {user} is taken: expected another one")]
     Taken {
         /// The name.
@@ -72,6 +72,16 @@ impl Refusal for RegisterError {
     }
 }
 
+impl RegisterError {
+    /// The same without the name that was asked for.
+    fn unnamed(&self) -> String {
+        match self {
+            Self::Taken { .. } => "the user name is taken".to_owned(),
+            other => other.detail(),
+        }
+    }
+}
+
 impl From<HashError> for RegisterError {
     fn from(error: HashError) -> Self {
         let why = error.to_string();
@@ -89,12 +99,32 @@ impl Accounts {
         call: &CallContext,
         draft: UserDraft,
     ) -> Result<User, RegisterError> {
+        let registered = self.try_register(call, draft).await;
+        if let Err(error) = &registered {
+            // Not the name: whoever is nobody may have written their password there.
+            let entry = AuditEntry::new(call, None, Action::Register).target("(unknown)");
+            self.note_refusal(call, entry.refused(error.unnamed()))
+                .await;
+        }
+        registered
+    }
+
+    async fn try_register(
+        &self,
+        call: &CallContext,
+        draft: UserDraft,
+    ) -> Result<User, RegisterError> {
         let state = match self.0.settings.registration {
             Registration::Closed => return Err(RegisterError::Closed),
             Registration::Open => AccountState::Active,
             Registration::Approval => AccountState::AwaitsApproval,
         };
         let checked = draft.check(self.0.settings.least_password_chars)?;
+        // Before anything is said of the name: nobody tries a list of them.
+        if let Peer::Address(address) = call.from {
+            let counted = self.throttle().register(address.into(), call.now.mono);
+            counted.map_err(|retry_after| RegisterError::Throttled { retry_after })?;
+        }
         // `admin` owns whatever nobody is named for: it is not given away, also where it was removed.
         if checked
             .user
@@ -104,13 +134,18 @@ impl Accounts {
             return Err(RegisterError::Taken { user: checked.user });
         }
         self.room_for(&self.directory(), &checked.user)?;
-        if let Peer::Address(address) = call.from {
-            let counted = self.throttle().register(address.into(), call.now.mono);
-            counted.map_err(|retry_after| RegisterError::Throttled { retry_after })?;
+        // Somebody of that name was removed and left tasks: who takes it would have those, and their
+        // files. An admin may give it to somebody all the same.
+        if self.0.store.has_tasks(&checked.user).await? {
+            return Err(RegisterError::Taken { user: checked.user });
         }
         let entry = AuditEntry::new(call, None, Action::Register).by(&checked.user);
         let entry = entry.target(checked.user.as_str()).detail(state.as_str());
-        self.make(call, checked, Role::User, state, entry).await
+        let record = self.record(Asker::stranger(call), call, checked).await?;
+        let record = UserRecord { state, ..record };
+        let accounts = self.clone();
+        self.change(move |directory| accounts.decide(directory, record, entry))
+            .await
     }
 
     /// Makes somebody a user who may log in at once.
@@ -135,40 +170,49 @@ impl Accounts {
             self.room_for(&self.directory(), &checked.user)?;
             let entry = AuditEntry::new(call, Some(by), Action::UserCreate);
             let entry = entry.target(checked.user.as_str()).detail(role.as_str());
-            self.make(call, checked, role, AccountState::Active, entry)
-                .await
+            let record = self.record(Asker::of(call, &by.user), call, checked);
+            let record = UserRecord {
+                role,
+                ..record.await?
+            };
+            let accounts = self.clone();
+            self.change_by((call, by), Permission::Credentials, move |directory| {
+                accounts.decide(directory, record, entry)
+            })
+            .await
         };
         let made = made.await;
         self.noted(call, by, Action::UserCreate, &target, made)
             .await
     }
 
-    async fn make(
+    /// A user who may log in, with the role of most.
+    async fn record(
         &self,
+        asker: Asker,
         call: &CallContext,
         checked: CheckedUser,
-        role: Role,
-        state: AccountState,
-        entry: AuditEntry,
-    ) -> Result<User, RegisterError> {
-        let hash = self.0.hasher.hash(checked.password).await??;
+    ) -> Result<UserRecord, RegisterError> {
+        let hash = self.0.hasher.hash(checked.password, asker).await??;
         let record = new_user(checked.user, hash, call.now).map_err(HashError::from)?;
-        let record = UserRecord {
+        Ok(UserRecord {
             name: checked.name,
             email: checked.email,
-            role,
-            state,
             ..record
-        };
-        let accounts = self.clone();
-        self.change(move |directory| {
-            // Somebody may have been quicker while the password was hashed.
-            accounts.room_for(directory, &record.user)?;
-            let user = User::from(&record);
-            let changes = vec![AccountChange::User(Box::new(record))];
-            Ok::<_, RegisterError>(Decision::new(changes, entry, user))
         })
-        .await
+    }
+
+    fn decide(
+        &self,
+        directory: &Directory,
+        record: UserRecord,
+        entry: AuditEntry,
+    ) -> Result<Decision<User>, RegisterError> {
+        // Somebody may have been quicker while the password was hashed.
+        self.room_for(directory, &record.user)?;
+        let user = User::from(&record);
+        let changes = vec![AccountChange::User(Box::new(record))];
+        Ok(Decision::new(changes, entry, user))
     }
 
     fn room_for(&self, directory: &Directory, user: &UserName) -> Result<(), RegisterError> {

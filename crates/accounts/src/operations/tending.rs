@@ -19,8 +19,6 @@ use crate::{
 /// A token that was logged out is remembered for so long after its end: a clock that was set forth and
 /// is set back must not make it count again.
 const REMEMBERED: Duration = Duration::from_secs(86_400);
-/// The audit's oldest records are looked for so often.
-const AUDIT_EVERY: Duration = Duration::from_secs(3600);
 
 /// What is forgotten by its age waits until both clocks have gone on together for so long: what a clock
 /// that was set forth takes away does not come back with it.
@@ -33,7 +31,6 @@ const SMALL_STEP: Duration = Duration::from_secs(60);
 pub(crate) struct Tended {
     /// Since when the clocks go on together.
     together_since: Option<Now>,
-    audit: Option<Mono>,
     logouts: Option<Mono>,
 }
 
@@ -65,23 +62,30 @@ pub enum RotateError {
     /// No key can be made.
     #[error(transparent)]
     Random(#[from] NoRandomness),
-    /// The audit can't be kept. The key is another one all the same.
+    /// Something can't be kept.
     #[error(transparent)]
     Store(#[from] AccountStoreError),
 }
 
 impl Accounts {
-    /// Forgets ended tokens, retired keys and old records of the audit, and makes another key for tokens
-    /// when it is time. To be called every minute or so.
+    /// Forgets ended tokens and retired keys, and makes another key for tokens when it is time. To be called
+    /// every minute or so. Old records of the audit are the master's to forget, as its tasks are.
     ///
     /// # Errors
     /// If something can't be kept; the next call tries again.
     pub async fn tend(&self, now: Now) -> Result<(), RotateError> {
+        // What the store refused when it was full is taken now, perhaps.
+        self.flush();
         self.forget(now).await?;
+        if !self.tended().is_believed(now) {
+            return Ok(());
+        }
         let due = {
             let (since, origin) = self.ring().current_since();
             let lifetime = self.0.settings.token_key_lifetime;
-            origin == KeyOrigin::Made && lifetime.is_some_and(|it| now.wall.since(since) >= it)
+            // One that is of later than now was made by a clock that was set forth.
+            let is_old = |it| now.wall < since || now.wall.since(since) >= it;
+            origin == KeyOrigin::Made && lifetime.is_some_and(is_old)
         };
         if due {
             let call = CallContext {
@@ -95,8 +99,11 @@ impl Accounts {
         } else {
             let mut ring = self.ring().clone();
             if ring.forget(now.wall) {
-                // That those are forgotten is all there is to it.
-                self.write_ring(now, |_| Ok(())).await?;
+                self.write_ring(move |ring| {
+                    ring.forget(now.wall);
+                    Ok(())
+                })
+                .await?;
             }
         }
         Ok(())
@@ -125,7 +132,11 @@ impl Accounts {
                 } else {
                     "tokens go on"
                 };
-                Ok(self.append(entry.detail(what)).await?)
+                if let Err(error) = self.append(entry.detail(what)).await {
+                    // It is done.
+                    tracing::warn!(error = %chain(&error), "another key is not in the audit yet");
+                }
+                Ok(())
             }
             Err(error) => {
                 self.note_refusal(call, entry.refused(chain(&error))).await;
@@ -136,14 +147,13 @@ impl Accounts {
 
     async fn replace_key(&self, at_once: bool, now: Now) -> Result<(), RotateError> {
         let (fresh, life) = (random()?, self.0.settings.token_lifetime);
-        self.write_ring(now, move |ring| ring.rotate(fresh, life, at_once, now.wall))
+        self.write_ring(move |ring| ring.rotate(fresh, life, at_once, now.wall))
             .await
     }
 
     /// Changes the ring, on the disk first. Goes on to its end when the caller has gone.
     async fn write_ring(
         &self,
-        now: Now,
         change: impl FnOnce(&mut KeyRing) -> Result<(), RingError> + Send + 'static,
     ) -> Result<(), RotateError> {
         let accounts = self.clone();
@@ -151,7 +161,6 @@ impl Accounts {
             let _writer = accounts.0.writer.lock().await;
             let mut ring = accounts.ring().clone();
             change(&mut ring)?;
-            ring.forget(now.wall);
             let (file, written) = (accounts.0.ring_file.clone(), ring.clone());
             let written = tokio::task::spawn_blocking(move || file.write(&written));
             written
@@ -178,20 +187,6 @@ impl Accounts {
         if self.directory().has_forgettable(ended_before) {
             changes.push(AccountChange::TokensForgotten(ended_before));
         }
-        let (audit_due, logouts_due) = {
-            let tended = self.tended();
-            let due = |last: Option<Mono>, span| last.is_none_or(|at| now.mono.since(at) >= span);
-            let lifetime = self.0.settings.token_lifetime;
-            (
-                due(tended.audit, AUDIT_EVERY),
-                due(tended.logouts, lifetime),
-            )
-        };
-        if let Some(kept) = self.0.settings.audit_kept
-            && audit_due
-        {
-            changes.push(AccountChange::AuditForgotten(before(now, kept)));
-        }
         if !changes.is_empty() {
             self.change(move |_| {
                 Ok::<_, AccountStoreError>(Decision {
@@ -203,10 +198,11 @@ impl Accounts {
             .await?;
         }
         let mut tended = self.tended();
-        if audit_due {
-            tended.audit = Some(now.mono);
-        }
-        if logouts_due {
+        let lifetime = self.0.settings.token_lifetime;
+        if tended
+            .logouts
+            .is_none_or(|at| now.mono.since(at) >= lifetime)
+        {
             tended.logouts = Some(now.mono);
             self.0.logouts.forget();
         }

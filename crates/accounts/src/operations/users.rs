@@ -105,7 +105,8 @@ impl Accounts {
     ) -> Result<User, UserError> {
         let edit = Edit::new(Permission::Administer, Action::UserApprove);
         self.edit(call, by, user, edit, |record, _| {
-            set_state(record, AccountState::AwaitsApproval, AccountState::Active)
+            set_state(record, AccountState::AwaitsApproval, AccountState::Active)?;
+            Ok(String::new())
         })
         .await
     }
@@ -127,7 +128,7 @@ impl Accounts {
                 record.state = AccountState::Locked;
                 record.generation += 1;
             }
-            Ok(())
+            Ok(String::new())
         })
         .await
     }
@@ -144,7 +145,8 @@ impl Accounts {
     ) -> Result<User, UserError> {
         let edit = Edit::new(Permission::Administer, Action::UserUnlock);
         self.edit(call, by, user, edit, |record, _| {
-            set_state(record, AccountState::Locked, AccountState::Active)
+            set_state(record, AccountState::Locked, AccountState::Active)?;
+            Ok(String::new())
         })
         .await
     }
@@ -160,15 +162,14 @@ impl Accounts {
         user: &UserName,
         role: Role,
     ) -> Result<User, UserError> {
-        let before = self.directory().user(user).map(|user| user.role);
-        let words = role_words(before.unwrap_or(Role::User), role);
-        let edit = Edit::new(Permission::Credentials, Action::UserRole).detail(words);
+        let edit = Edit::new(Permission::Credentials, Action::UserRole);
         self.edit(call, by, user, edit, move |record, directory| {
             if role != Role::Admin {
                 guard_last_admin(record, directory)?;
             }
+            let words = role_words(record.role, role);
             record.role = role;
-            Ok(())
+            Ok(words)
         })
         .await
     }
@@ -185,20 +186,15 @@ impl Accounts {
         limits: UserLimits,
     ) -> Result<User, UserError> {
         let edit = Edit::new(Permission::Administer, Action::UserLimits);
-        self.edit(
-            call,
-            by,
-            user,
-            edit.detail(limit_words(&limits)),
-            move |record, _| {
-                record.limits = limits;
-                Ok(())
-            },
-        )
+        self.edit(call, by, user, edit, move |record, _| {
+            record.limits = limits;
+            Ok(limit_words(&limits))
+        })
         .await
     }
 
-    /// Removes a user with all of their keys. Their tasks and files are not touched.
+    /// Removes a user with all of their keys. Their tasks and files are not touched; as long as there are
+    /// any nobody else gets the name by [`Accounts::register`].
     ///
     /// # Errors
     /// See [`UserError`].
@@ -212,7 +208,7 @@ impl Accounts {
             by.authorize(Permission::Administer)?;
             let entry = AuditEntry::new(call, Some(by), Action::UserDelete).target(user.as_str());
             let name = user.clone();
-            self.change(move |directory| {
+            self.change_by((call, by), Permission::Administer, move |directory| {
                 let record = directory.user(&name);
                 let record = record.ok_or(UserError::NoSuchUser { user: name.clone() })?;
                 guard_last_admin(record, directory)?;
@@ -229,7 +225,7 @@ impl Accounts {
         self.noted(call, by, action, target, removed).await
     }
 
-    fn find(&self, user: &UserName) -> Result<User, UserError> {
+    pub(super) fn find(&self, user: &UserName) -> Result<User, UserError> {
         let directory = self.directory();
         let record = directory.user(user);
         let missing = || UserError::NoSuchUser { user: user.clone() };
@@ -242,23 +238,23 @@ impl Accounts {
         by: &Identity,
         user: &UserName,
         edit: Edit,
-        change: impl FnOnce(&mut UserRecord, &Directory) -> Result<(), UserError> + Send + 'static,
+        change: impl FnOnce(&mut UserRecord, &Directory) -> Result<String, UserError> + Send + 'static,
     ) -> Result<User, UserError> {
         let edited = async {
             by.authorize(edit.permission)?;
             let entry = AuditEntry::new(call, Some(by), edit.action).target(user.as_str());
-            let entry = entry.detail(&edit.detail);
             let (name, now) = (user.clone(), call.now.wall);
-            self.change(move |directory| {
+            self.change_by((call, by), edit.permission, move |directory| {
                 let record = directory.user(&name);
                 let record = record.ok_or(UserError::NoSuchUser { user: name.clone() })?;
                 let mut edited = record.clone();
-                change(&mut edited, directory)?;
+                let entry = entry.detail(change(&mut edited, directory)?);
+                let mut changes = Vec::new();
                 if edited != *record {
                     edited.updated_at = now;
+                    changes.push(AccountChange::User(Box::new(edited.clone())));
                 }
                 let user = User::from(&edited);
-                let changes = vec![AccountChange::User(Box::new(edited))];
                 Ok::<_, UserError>(Decision::new(changes, entry, user))
             })
             .await
@@ -273,25 +269,16 @@ impl Accounts {
 struct Edit {
     permission: Permission,
     action: Action,
-    detail: String,
 }
 
 impl Edit {
     fn new(permission: Permission, action: Action) -> Self {
-        Self {
-            permission,
-            action,
-            detail: String::new(),
-        }
-    }
-
-    fn detail(self, detail: String) -> Self {
-        Self { detail, ..self }
+        Self { permission, action }
     }
 }
 
 /// From one state to another; to be there already is fine.
-fn set_state(
+pub(super) fn set_state(
     record: &mut UserRecord,
     expected: AccountState,
     state: AccountState,
@@ -307,7 +294,10 @@ fn set_state(
     Ok(())
 }
 
-fn guard_last_admin(record: &UserRecord, directory: &Directory) -> Result<(), UserError> {
+pub(super) fn guard_last_admin(
+    record: &UserRecord,
+    directory: &Directory,
+) -> Result<(), UserError> {
     if directory.is_last_admin(&record.user) {
         let user = record.user.clone();
         return Err(UserError::LastAdmin { user });
@@ -315,7 +305,7 @@ fn guard_last_admin(record: &UserRecord, directory: &Directory) -> Result<(), Us
     Ok(())
 }
 
-fn limit_words(limits: &UserLimits) -> String {
+pub(super) fn limit_words(limits: &UserLimits) -> String {
     let figures = [
         ("queued_tasks", limits.queued_tasks),
         ("cpu_milli", limits.cpu_milli),

@@ -1,5 +1,7 @@
 //! What hashing a password costs, for us and for whoever guesses.
 
+use std::str::FromStr;
+
 use argon2::Params;
 
 /// Why a cost is not taken.
@@ -29,6 +31,17 @@ pub enum CostError {
         /// The lanes asked for.
         lanes: u32,
     },
+}
+
+/// A text that is no cost.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordCostError {
+    /// It is written otherwise.
+    #[error("expected KiB of memory, passes and lanes, such as m=19456,t=2,p=1")]
+    Form,
+    /// Too little, or too much.
+    #[error(transparent)]
+    Cost(#[from] CostError),
 }
 
 /// The parameters of argon2id under which new hashes are made.
@@ -116,6 +129,26 @@ impl PasswordCost {
     }
 }
 
+impl FromStr for PasswordCost {
+    type Err = PasswordCostError;
+
+    /// As they stand in a hash: `m=19456,t=2,p=1`.
+    fn from_str(text: &str) -> Result<Self, PasswordCostError> {
+        let mut parts = text.split(',');
+        let mut figure = |name: &str| -> Option<u32> {
+            let part = parts.next()?.trim();
+            part.strip_prefix(name)?.strip_prefix('=')?.parse().ok()
+        };
+        let figures = (figure("m"), figure("t"), figure("p"));
+        match (figures, parts.next()) {
+            ((Some(memory_kib), Some(passes), Some(lanes)), None) => {
+                Ok(Self::new(memory_kib, passes, lanes)?)
+            }
+            _ => Err(PasswordCostError::Form),
+        }
+    }
+}
+
 impl Default for PasswordCost {
     fn default() -> Self {
         Self::OWASP
@@ -135,6 +168,24 @@ mod tests {
             let error = PasswordCost::new(memory_kib, passes, 1).unwrap_err();
             assert!(matches!(error, CostError::TooWeak { .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn a_cost_is_written_as_in_a_hash() {
+        assert_eq!("m=19456,t=2,p=1".parse(), Ok(PasswordCost::OWASP));
+        for bad in [
+            "",
+            "19456",
+            "m=19456,t=2",
+            "t=2,m=19456,p=1",
+            "m=19456,t=2,p=1,x",
+            "m=-1,t=2,p=1",
+        ] {
+            let error = bad.parse::<PasswordCost>().unwrap_err();
+            assert_eq!(error, PasswordCostError::Form, "{bad}");
+        }
+        let error = "m=8,t=1,p=1".parse::<PasswordCost>().unwrap_err();
+        assert!(matches!(error, PasswordCostError::Cost(_)), "{error}");
     }
 
     #[test]

@@ -5,8 +5,8 @@ mod hash;
 mod hasher;
 mod rules;
 
-pub use cost::{CostError, PasswordCost};
+pub use cost::{CostError, PasswordCost, PasswordCostError};
 pub(crate) use hash::HashError;
+pub(crate) use hasher::{Asker, Hasher, Verdict};
 pub use hasher::{Busy, HashingLimits};
-pub(crate) use hasher::{Hasher, Verdict};
-pub use rules::{LONGEST_PASSWORD, check_password};
+pub use rules::{LEAST_PASSWORD_CHARS, LONGEST_PASSWORD, check_password};

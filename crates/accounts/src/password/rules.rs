@@ -5,6 +5,9 @@ use crate::secret::Secret;
 /// The most bytes of a password. Longer ones are refused before they are hashed.
 pub const LONGEST_PASSWORD: usize = 1024;
 
+/// The fewest characters of one.
+pub const LEAST_PASSWORD_CHARS: usize = 8;
+
 /// What everybody tries first, of eight characters or more.
 const GUESSED_FIRST: &[&str] = &[
     "password",

@@ -73,6 +73,7 @@ impl<K: Ord + Clone> Counters<K> {
         }
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.counts.len()
     }
@@ -96,9 +97,15 @@ impl<K: Ord + Clone> Counters<K> {
         let count = self.counts.get(&key);
         let count = count.map_or(fresh, |count| self.forgiven(*count, now));
         let mistakes = count.mistakes.saturating_add(1);
+        let pause = self.pauses.after(mistakes);
+        // One that brings no pause holds nobody up, not even who has asked a moment before.
+        let waits_until = match pause.is_zero() {
+            true => count.waits_until,
+            false => now.after(pause),
+        };
         let charged = Count {
             mistakes,
-            waits_until: now.after(self.pauses.after(mistakes)),
+            waits_until,
             charge: number,
             ..count
         };
@@ -209,6 +216,13 @@ mod tests {
             assert_eq!(counters.wait(&1, now), Duration::ZERO);
         }
         assert_eq!(counters.wait(&2, now), Duration::ZERO);
+    }
+
+    #[test]
+    fn of_two_at_once_the_one_that_came_first_waits_for_nothing() {
+        let mut counters = counters();
+        let _ = counters.charge(1, Mono(1000));
+        assert_eq!(counters.wait(&1, Mono(999)), Duration::ZERO);
     }
 
     #[test]

@@ -55,6 +55,8 @@ impl From<IpAddr> for Network {
 pub struct ThrottleSettings {
     /// Of one user from one network.
     pub pair: Pauses,
+    /// Of logins of one user from one network, with the right password.
+    pub logins: Pauses,
     /// Of one network.
     pub network: Pauses,
     /// Of one user.
@@ -79,6 +81,7 @@ impl Default for ThrottleSettings {
         };
         Self {
             pair: pauses(5, 15 * 60, 10 * 60),
+            logins: pauses(300, 10, 2),
             network: pauses(20, 2 * 60, 60),
             user: pauses(20, 60, 60),
             registration: pauses(20, 10 * 60, 2 * 60),
@@ -102,10 +105,20 @@ pub struct Try {
     at_user: Option<Charge>,
 }
 
+impl Try {
+    /// Whether the user has logged in before from there.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.at_network.is_none()
+    }
+}
+
 /// Counts mistakes, and says who has to wait.
 #[derive(Debug)]
 pub struct Throttle {
     pairs: Counters<(UserName, Network)>,
+    /// No mistakes: whoever logs in without end takes the hashing from all others, and fills the audit.
+    logins: Counters<(UserName, Network)>,
     networks: Counters<Network>,
     users: Counters<UserName>,
     registrations: Counters<Network>,
@@ -122,6 +135,7 @@ impl Throttle {
         let most = settings.most_entries;
         Self {
             pairs: Counters::new(settings.pair, most),
+            logins: Counters::new(settings.logins, most),
             networks: Counters::new(settings.network, most),
             users: Counters::new(settings.user, most),
             registrations: Counters::new(settings.registration, most),
@@ -145,6 +159,7 @@ impl Throttle {
         let is_known = user.is_some_and(|user| self.is_known(user, network));
         let mut wait = Duration::ZERO;
         if let Some(pair) = &pair {
+            wait = wait.max(self.logins.wait(pair, now));
             wait = wait.max(self.pairs.wait(pair, now));
         }
         if !is_known {
@@ -172,15 +187,8 @@ impl Throttle {
     pub fn succeeded(&mut self, tried: Try, now: Mono) {
         if let Some(user) = tried.user.clone() {
             self.pairs.forget(&(user.clone(), tried.network));
-            let most_known = self.most_known;
-            let networks = self.known.entry(user).or_default();
-            networks.insert(tried.network, now);
-            if networks.len() > most_known {
-                let oldest = networks.iter().min_by_key(|(_, at)| **at);
-                if let Some(oldest) = oldest.map(|(network, _)| *network) {
-                    networks.remove(&oldest);
-                }
-            }
+            self.know(&user, tried.network, now);
+            let _ = self.logins.charge((user, tried.network), now);
         }
         // The pair has nothing left to give back.
         self.give_back(&tried);
@@ -215,16 +223,29 @@ impl Throttle {
         noted
     }
 
+    /// A user has shown there that they know their password.
+    pub fn know(&mut self, user: &UserName, network: Network, now: Mono) {
+        let networks = self.known.entry(user.clone()).or_default();
+        networks.insert(network, now);
+        if networks.len() > self.most_known {
+            let oldest = networks.iter().min_by_key(|(_, at)| **at);
+            if let Some(oldest) = oldest.map(|(network, _)| *network) {
+                networks.remove(&oldest);
+            }
+        }
+    }
+
     /// Forgets from where a user is known, who is there no more or whose password is another.
     pub fn forget_user(&mut self, user: &UserName) {
         self.known.remove(user);
     }
 
     /// The entries of the largest table.
-    #[must_use]
-    pub fn entries(&self) -> usize {
+    #[cfg(test)]
+    fn entries(&self) -> usize {
         let sizes = [
             self.pairs.len(),
+            self.logins.len(),
             self.networks.len(),
             self.users.len(),
             self.registrations.len(),

@@ -242,3 +242,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn whoever_logs_in_without_end_waits_for_it_and_nobody_else_does() {
+    let mut throttle = Throttle::new(&ThrottleSettings::default());
+    for _ in 0..301 {
+        assert_eq!(right(&mut throttle, "eve", "192.0.2.1", at(0)), None);
+    }
+    let wait = right(&mut throttle, "eve", "192.0.2.1", at(0)).unwrap();
+    assert!(wait <= Duration::from_secs(10), "{wait:?}");
+    assert_eq!(right(&mut throttle, "ada", "192.0.2.1", at(0)), None);
+    assert_eq!(right(&mut throttle, "eve", "192.0.2.2", at(0)), None);
+    // An hour later it is forgotten.
+    for _ in 0..200 {
+        assert_eq!(right(&mut throttle, "eve", "192.0.2.1", at(3600)), None);
+    }
+}

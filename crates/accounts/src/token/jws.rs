@@ -123,6 +123,16 @@ pub fn issue(ring: &KeyRing, claims: &Claims) -> Secret {
 /// # Errors
 /// See [`TokenError`]. Nothing is believed before the signature is right.
 pub fn read(token: &str, ring: &KeyRing, issuer: &str, now: Wall) -> Result<Claims, TokenError> {
+    Ok(read_signed(token, ring, issuer, now)?.0)
+}
+
+/// The same, and the name of the key that signed it.
+pub(crate) fn read_signed(
+    token: &str,
+    ring: &KeyRing,
+    issuer: &str,
+    now: Wall,
+) -> Result<(Claims, String), TokenError> {
     if token.len() > LONGEST_TOKEN {
         return Err(TokenError::TooLong);
     }
@@ -155,7 +165,7 @@ pub fn read(token: &str, ring: &KeyRing, issuer: &str, now: Wall) -> Result<Clai
     if claims.iat > now.unix_seconds().saturating_add(CLOCK_SKEW_S) {
         return Err(TokenError::FromTheFuture);
     }
-    Ok(claims)
+    Ok((claims, header.kid))
 }
 
 fn mac(secret: &Zeroizing<Vec<u8>>, signed: &[u8]) -> Hmac<Sha256> {

@@ -32,6 +32,17 @@ pub enum RingError {
     FromSettings,
 }
 
+/// Whether this may be `JWT_SECRET`.
+///
+/// # Errors
+/// If it is too short, or too long.
+pub fn check_secret(secret: &[u8]) -> Result<(), RingError> {
+    match secret.len() {
+        SHORTEST_SECRET..=LONGEST_SECRET => Ok(()),
+        len => Err(RingError::SecretLength { len }),
+    }
+}
+
 /// Where a key came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyOrigin {
@@ -116,11 +127,7 @@ impl KeyRing {
         fresh: [u8; SHORTEST_SECRET],
         now: Wall,
     ) -> Result<Self, RingError> {
-        if let Some(len) = jwt_secret.map(<[u8]>::len)
-            && !(SHORTEST_SECRET..=LONGEST_SECRET).contains(&len)
-        {
-            return Err(RingError::SecretLength { len });
-        }
+        jwt_secret.map_or(Ok(()), check_secret)?;
         let made = || match jwt_secret {
             Some(secret) => {
                 SigningKey::new(secret.to_vec(), KeyOrigin::Settings, token_lifetime, now)
@@ -193,6 +200,12 @@ impl KeyRing {
         std::iter::once(&self.current)
             .chain(retired)
             .map(|key| key.kid.as_str())
+    }
+
+    /// Whether there is a key of this name whose tokens count at this time.
+    #[must_use]
+    pub fn has(&self, kid: &str, now: Wall) -> bool {
+        self.find(kid, now).is_some()
     }
 
     pub(super) fn current(&self) -> &SigningKey {

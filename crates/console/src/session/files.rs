@@ -6,7 +6,7 @@ use std::{
 };
 
 use cloudai_model::{TaskId, UserName};
-use cloudai_operator::{DownloadProgress, TaskFiles};
+use cloudai_operator::{DownloadProgress, FilesFilter, TaskFiles};
 use tokio::sync::watch;
 
 use super::{Failed, Session, as_json};
@@ -30,8 +30,14 @@ impl Session {
         limit: usize,
         json: bool,
     ) -> Result<(), Failed> {
-        let mut records = self.operator.files_of_user(user).await?;
-        let all = records.len();
+        let filter = FilesFilter {
+            user: user.clone(),
+            before: None,
+            // One more says whether there are more.
+            limit: limit.saturating_add(1),
+        };
+        let mut records = self.operator.files_of_user(&filter).await?;
+        let more = records.len() > limit;
         records.truncate(limit);
         if json {
             let list: Vec<_> = records.iter().map(cloudai_api::LeftFiles::from).collect();
@@ -46,8 +52,12 @@ impl Session {
         let now = self.operator.now().wall;
         let text = files::of_user(&records, now, self.output.style());
         answer.text(text).await;
-        if all > limit {
-            let note = format!("Note: the newest {limit} of {all}; -limit n shows others");
+        if more {
+            let what = match limit {
+                1 => "the newest task alone".to_owned(),
+                count => format!("the newest {count} tasks"),
+            };
+            let note = format!("Note: {what}; -limit n shows others");
             answer.line(note).await;
         }
         Ok(())

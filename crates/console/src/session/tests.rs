@@ -1,5 +1,6 @@
 //! Sessions against a fake master: the real one can't be made to give every answer.
 
+mod accounts;
 mod fake;
 mod following;
 mod looking;

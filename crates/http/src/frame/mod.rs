@@ -1,6 +1,7 @@
 //! What stands around every request: its id, its line in the log, the time it may take, headers of
 //! safety, and a problem in the place of every error, a panic's too.
 
+mod arrival;
 mod compress;
 mod cors;
 mod count;
@@ -20,7 +21,9 @@ use cloudai_api::{Code, Problem};
 use futures_util::FutureExt as _;
 use tracing::{Instrument as _, debug, error, info_span};
 
+pub use self::arrival::{AddressRange, AddressRangeError};
 pub(crate) use self::{
+    arrival::{Arrival, arrival},
     compress::WorthIt,
     cors::cors,
     count::counted,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, header};
 use cloudai_accounts::{
-    AccountStoreError, AuditError, Busy, KeyError, LoginError, LogoutError, PasswordError,
-    RegisterError, UserError,
+    AccountStoreError, AuditError, Busy, ChangeUserError, KeyError, LoginError, LogoutError,
+    PasswordError, RegisterError, RotateError, UserError,
 };
 use cloudai_api::{Code, Mistakes};
 use cloudai_model::DraftErrors;
@@ -126,6 +126,27 @@ impl From<UserError> for Refusal {
             UserError::LastAdmin { .. } => Self::new(Code::LastAdmin, detail),
             UserError::State { .. } => Self::new(Code::WrongState, detail),
             UserError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeUserError> for Refusal {
+    fn from(error: ChangeUserError) -> Self {
+        match error {
+            ChangeUserError::User(error) => error.into(),
+            ChangeUserError::Password(error) => error.into(),
+        }
+    }
+}
+
+impl From<RotateError> for Refusal {
+    fn from(error: RotateError) -> Self {
+        match error {
+            RotateError::Forbidden(error) => error.into(),
+            RotateError::Ring(error) => Self::new(Code::WrongState, error.to_string()),
+            RotateError::File(error) => Self::internal(&error),
+            RotateError::Random(error) => Self::internal(&error),
+            RotateError::Store(error) => error.into(),
         }
     }
 }

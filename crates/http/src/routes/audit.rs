@@ -3,7 +3,7 @@
 use axum::{Json as Answer, extract::State};
 use cloudai_accounts::AuditQuery;
 use cloudai_api::{AuditEntry, Page};
-use cloudai_model::{UserName, Wall, rfc3339};
+use cloudai_model::UserName;
 
 use crate::{Context, auth::Caller, openapi::problems, query::Query, refusal::Refusal};
 
@@ -20,7 +20,8 @@ problems! {
     operation_id = "list_audit",
     tag = "accounts",
     params(
-        ("user" = Option<String>, Query, description = "Only what this user did."),
+        ("user" = Option<String>, Query, pattern = "^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$",
+            description = "Only what this user did."),
         ("action" = Option<String>, Query, description = "Only this action.",
             example = "task.cancel"),
         ("since" = Option<String>, Query, format = DateTime,
@@ -29,7 +30,8 @@ problems! {
             description = "Only what was done before that."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
             description = "At most so many; 100 if none."),
-        ("cursor" = Option<String>, Query, description = "The next_cursor of the page before."),
+        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]*$",
+            description = "The next_cursor of the page before."),
     ),
     responses((status = 200, description = "What was done.", body = Page<AuditEntry>), AuditProblems)
 )]
@@ -40,8 +42,8 @@ pub(super) async fn list(
 ) -> Result<Answer<Page<AuditEntry>>, Refusal> {
     let user: Option<UserName> = query.parsed("user");
     let action = query.text("action").filter(|action| !action.is_empty());
-    let since = instant(&mut query, "since");
-    let until = instant(&mut query, "until");
+    let since = query.instant("since");
+    let until = query.instant("until");
     let paging = query.paging("audit");
     query.finish()?;
     let wanted = AuditQuery {
@@ -58,13 +60,4 @@ pub(super) async fn list(
         .await?;
     let items = page.records.iter().map(AuditEntry::from).collect();
     Ok(Answer(Page::ending_at(items, "audit", page.next)))
-}
-
-fn instant(query: &mut Query, name: &str) -> Option<Wall> {
-    let text = query.text(name).filter(|text| !text.is_empty())?;
-    let at = rfc3339::wall(&text);
-    if at.is_none() {
-        query.mistake(name, "expected a time such as 2026-01-31T08:00:00Z");
-    }
-    at
 }

@@ -1,20 +1,21 @@
 //! To register, to log in and out, and to change one's password.
 
 use axum::{
-    Json as Answer,
+    Extension, Json as Answer,
     extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use cloudai_accounts::{Session, UserDraft};
-use cloudai_api::{ChangePassword, LoggedIn, Login, Register, User};
+use cloudai_api::{ChangePassword, LoggedIn, Login, Register, RotateTokenKey, User};
 use cloudai_model::Wall;
 
 use crate::{
     Context,
     auth::{Call, Caller},
-    body::Json,
-    openapi::{COOKIE, problems},
+    body::{Json, OptionalJson},
+    context::BySecureWay,
+    openapi::{cookie_name, problems},
     query::Query,
     refusal::Refusal,
 };
@@ -46,6 +47,13 @@ problems! {
     PasswordProblems: BadRequest, InvalidJson, InvalidBody, Unauthenticated, KeyScope, CrossOrigin,
         WrongCurrentPassword, NotFound, MethodNotAllowed, NotAcceptable, RequestTimeout, WrongState,
         TooLarge, UnsupportedMediaType, TooManyTries, Internal, Starting, StoreAway, TimedOut, Overloaded
+}
+
+problems! {
+    /// What a change of the tokens' key may answer.
+    RotateProblems: BadRequest, InvalidJson, InvalidBody, Unauthenticated, AdminOnly, KeyScope,
+        CrossOrigin, MethodNotAllowed, NotAcceptable, RequestTimeout, WrongState, TooLarge,
+        UnsupportedMediaType, Internal, Starting, StoreAway, TimedOut, Overloaded
 }
 
 /// Makes whoever asks a user, where that is allowed.
@@ -94,17 +102,18 @@ pub(super) fn draft(body: Register) -> UserDraft {
 pub(super) async fn login(
     State(context): State<Context>,
     Call(call): Call,
+    Extension(way): Extension<BySecureWay>,
     body: Json<Login>,
 ) -> Result<Response, Refusal> {
     let Login { username, password } = body.value;
     let accounts = context.accounts()?;
     let session = accounts.login(&call, &username, password).await?;
-    logged_in(&context, session, call.now.wall)
+    logged_in(way, session, call.now.wall)
 }
 
-fn logged_in(context: &Context, session: Session, now: Wall) -> Result<Response, Refusal> {
+fn logged_in(way: BySecureWay, session: Session, now: Wall) -> Result<Response, Refusal> {
     let lasts_s = session.expires_at.since(now).as_secs();
-    let cookie = cookie(session.token.expose(), lasts_s, context.settings.is_secure)?;
+    let cookie = cookie(session.token.expose(), lasts_s, way)?;
     let body = LoggedIn {
         token: session.token,
         token_type: "Bearer",
@@ -116,10 +125,10 @@ fn logged_in(context: &Context, session: Session, now: Wall) -> Result<Response,
 
 /// A cookie that no script reads, no other site sends, and no plain connection carries where there is
 /// TLS.
-fn cookie(token: &str, lasts_s: u64, is_secure: bool) -> Result<HeaderValue, Refusal> {
-    let secure = if is_secure { "; Secure" } else { "" };
+fn cookie(token: &str, lasts_s: u64, way: BySecureWay) -> Result<HeaderValue, Refusal> {
+    let (name, secure) = (cookie_name(way.0), if way.0 { "; Secure" } else { "" });
     let text =
-        format!("{COOKIE}={token}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite=Strict{secure}");
+        format!("{name}={token}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite=Strict{secure}");
     let mut value = HeaderValue::from_str(&text).map_err(|error| Refusal::internal(&error))?;
     value.set_sensitive(true);
     Ok(value)
@@ -139,13 +148,14 @@ fn cookie(token: &str, lasts_s: u64, is_secure: bool) -> Result<HeaderValue, Ref
 )]
 pub(super) async fn logout(
     State(context): State<Context>,
+    Extension(way): Extension<BySecureWay>,
     caller: Caller,
 ) -> Result<Response, Refusal> {
     context
         .accounts()?
         .logout(&caller.call.0, &caller.identity)
         .await?;
-    let gone = cookie("", 0, context.settings.is_secure)?;
+    let gone = cookie("", 0, way)?;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response())
 }
 
@@ -182,6 +192,7 @@ pub(super) async fn me(
 )]
 pub(super) async fn change_password(
     State(context): State<Context>,
+    Extension(way): Extension<BySecureWay>,
     caller: Caller,
     body: Json<ChangePassword>,
 ) -> Result<Response, Refusal> {
@@ -192,5 +203,26 @@ pub(super) async fn change_password(
     let (call, who) = (&caller.call.0, &caller.identity);
     let accounts = context.accounts()?;
     let changed = accounts.change_password(call, who, current_password, new_password);
-    logged_in(&context, changed.await?, call.now.wall)
+    logged_in(way, changed.await?, call.now.wall)
+}
+
+/// Makes another key for tokens. Those of now go on until they end, or all end now.
+#[utoipa::path(
+    post,
+    path = "/api/auth/token-key",
+    operation_id = "rotate_token_key",
+    tag = "accounts",
+    request_body = Option<RotateTokenKey>,
+    responses((status = 204, description = "Another key signs."), RotateProblems)
+)]
+pub(super) async fn rotate_token_key(
+    State(context): State<Context>,
+    caller: Caller,
+    body: OptionalJson<RotateTokenKey>,
+) -> Result<StatusCode, Refusal> {
+    let at_once = body.0.is_some_and(|body| body.at_once);
+    let (call, who) = (&caller.call.0, &caller.identity);
+    let accounts = context.accounts()?;
+    accounts.rotate_token_key(call, who, at_once).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

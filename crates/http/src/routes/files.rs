@@ -15,7 +15,7 @@ use axum::{
 use cloudai_accounts::{Action, Permission};
 use cloudai_api::{Code, LeftFiles, Page, TaskFiles};
 use cloudai_model::{TaskId, UserName};
-use cloudai_operator::{FilesFailure, OpenFiles};
+use cloudai_operator::{FilesFailure, FilesFilter, OpenFiles};
 use tokio_stream::wrappers::ReceiverStream;
 
 use self::{
@@ -48,16 +48,8 @@ problems! {
 }
 problems! {
     /// What a deletion may answer.
-    DeleteProblems: Unauthenticated, KeyScope, CrossOrigin, NotFound, MethodNotAllowed, TaskNotFinal,
+    DeleteProblems: Unauthenticated, KeyScope, CrossOrigin, NotFound, MethodNotAllowed, NotAcceptable, TaskNotFinal,
         Removed, Internal, Starting, StoreAway, TimedOut, Overloaded, ShuttingDown
-}
-
-/// Where in the list of a user's files a task is: what came last is first.
-type Place = (i64, String);
-
-fn place(left: &cloudai_operator::LeftFiles) -> Place {
-    let record = &left.record;
-    (record.uploaded_at.0, record.attempt.task.to_string())
 }
 
 /// The owner of a task, if whoever asks may reach what is theirs.
@@ -66,17 +58,19 @@ async fn owner_of(context: &Context, caller: &Caller, task: &TaskId) -> Result<U
     Ok(view.record.spec.user)
 }
 
-/// Own tasks that left files, those that came last first.
+/// Own tasks that left files, the newest task first.
 #[utoipa::path(
     get,
     path = "/api/files",
     operation_id = "list_files",
     tag = "files",
     params(
-        ("user" = Option<String>, Query, description = "This user's; an admin may name others."),
+        ("user" = Option<String>, Query, pattern = "^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$",
+            description = "This user's; an admin may name others."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
             description = "At most so many; 100 if none."),
-        ("cursor" = Option<String>, Query, description = "The next_cursor of the page before."),
+        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]*$",
+            description = "The next_cursor of the page before."),
     ),
     responses((status = 200, description = "Tasks.", body = Page<LeftFiles>), ListProblems)
 )]
@@ -87,20 +81,21 @@ pub(super) async fn list(
 ) -> Result<Answer<Page<LeftFiles>>, Refusal> {
     caller.may(Permission::Look)?;
     let user: Option<UserName> = query.parsed("user");
-    let paging = query.paging::<Place>("files");
+    let paging = query.paging::<u64>("files");
     query.finish()?;
     let user = user.unwrap_or_else(|| caller.identity.user.clone());
-    let mut left = match caller.identity.reaches(&user) {
-        true => context.operator.files_of_user(&user).await?,
+    let reaches = caller.identity.reaches(&user);
+    let filter = FilesFilter {
+        user,
+        before: paging.after,
+        limit: paging.limit + 1,
+    };
+    let left = match reaches {
+        true => context.operator.files_of_user(&filter).await?,
         // Nobody learns whether there is such a user.
         false => Vec::new(),
     };
-    left.sort_by_cached_key(|left| std::cmp::Reverse(place(left)));
-    if let Some(after) = paging.after {
-        left.retain(|left| place(left) < after);
-    }
-    left.truncate(paging.limit + 1);
-    let page = Page::cut(left, paging.limit, "files", place);
+    let page = Page::cut(left, paging.limit, "files", |left| left.order);
     Ok(Answer(page.map(|left| LeftFiles::from(&left))))
 }
 
@@ -285,8 +280,13 @@ pub(super) async fn delete(
     caller.may(Permission::Act)?;
     let owner = owner_of(&context, &caller, &task).await?;
     let by = caller.identity.user.to_string();
-    context.operator.remove_files(&task, &owner, &by).await?;
     let entry = caller.did(Action::FilesDelete).target(task.to_string());
-    context.audit(entry.detail(format!("of {owner}"))).await;
+    let here = context.clone();
+    let done = context.to_the_end(async move {
+        here.operator.remove_files(&task, &owner, &by).await?;
+        here.audit(entry.detail(format!("of {owner}"))).await;
+        Ok(())
+    });
+    done.await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -64,6 +64,7 @@ problems! {
     path = "/metrics",
     operation_id = "metrics",
     tag = "master",
+    security((), ("bearer" = []), ("cookie" = [])),
     responses(
         (status = 200, description = "All metrics.", content_type = "text/plain", body = String),
         MetricsProblems,

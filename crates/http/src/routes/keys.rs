@@ -24,7 +24,7 @@ problems! {
 }
 problems! {
     /// What the deletion of a key may answer.
-    DeleteProblems: Unauthenticated, AdminOnly, KeyScope, CrossOrigin, NotFound, MethodNotAllowed, Internal, Starting,
+    DeleteProblems: Unauthenticated, AdminOnly, KeyScope, CrossOrigin, NotFound, MethodNotAllowed, NotAcceptable, Internal, Starting,
         StoreAway, TimedOut, Overloaded
 }
 
@@ -34,7 +34,8 @@ problems! {
     path = "/api/keys",
     operation_id = "list_keys",
     tag = "accounts",
-    params(("user" = Option<String>, Query, description = "This user's.")),
+    params(("user" = Option<String>, Query, pattern = "^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$",
+        description = "This user's.")),
     responses((status = 200, description = "The keys, all on one page.", body = Page<Key>), ListProblems)
 )]
 pub(super) async fn list(

@@ -23,7 +23,7 @@ use self::{
 use super::tasks::find;
 use crate::{
     Context,
-    auth::Caller,
+    auth::{Caller, StillMay},
     frame::preferred,
     openapi::problems,
     query::{Id, MOST_TAIL, Query},
@@ -126,7 +126,8 @@ pub(super) async fn log(
         _ => Form::text(timestamps),
     };
     let place = context.stream(&caller.identity.user)?;
-    let mut following = Following::begin(context, caller, wanted, form).await?;
+    let still = StillMay::new(&context, &caller, Some(view.record.spec.user))?;
+    let mut following = Following::begin(context, still, wanted, form).await?;
     let (sender, receiver) = mpsc::channel::<Bytes>(AHEAD);
     tokio::spawn(async move {
         let _place = place;

@@ -24,7 +24,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     Context,
-    frame::{self, Limits, WorthIt},
+    frame::{self, Arrival, Limits, WorthIt},
     openapi,
     refusal::Refusal,
     sockets,
@@ -42,6 +42,7 @@ pub(crate) fn documented() -> OpenApiRouter<Context> {
         .routes(routes!(auth::logout))
         .routes(routes!(auth::me))
         .routes(routes!(auth::change_password))
+        .routes(routes!(auth::rotate_token_key))
         .routes(routes!(users::list, users::create))
         .routes(routes!(users::one, users::change, users::delete))
         .routes(routes!(keys::list, keys::create))
@@ -70,7 +71,26 @@ pub(crate) fn documented() -> OpenApiRouter<Context> {
         .merge(open)
         .merge(json)
         .merge(bytes);
-    secured(with_download(router))
+    known_by_name(secured(with_download(router)))
+}
+
+/// Any request may ask for a name that this server isn't known by.
+fn known_by_name(mut router: OpenApiRouter<Context>) -> OpenApiRouter<Context> {
+    let paths = router.get_openapi_mut().paths.paths.values_mut();
+    let operations = paths.flat_map(|item| {
+        [
+            &mut item.get,
+            &mut item.post,
+            &mut item.patch,
+            &mut item.delete,
+        ]
+    });
+    for operation in operations.flatten() {
+        let strange = openapi::problem(&[Code::StrangeHost]);
+        let answers = &mut operation.responses.responses;
+        answers.insert(Code::StrangeHost.status().to_string(), strange);
+    }
+    router
 }
 
 /// A path of several names, which OpenAPI has no word for, is one parameter in the document.
@@ -98,6 +118,7 @@ pub fn router(context: Context) -> Router {
     let limits = Limits::new(&context.settings);
     let origins = context.settings.origins.clone();
     let metrics = context.operator.http_metrics();
+    let arrival = Arrival::new(&context.settings);
     let (paths, document) = documented().split_for_parts();
     let document = docs::Document::new(&document);
     let router = paths
@@ -120,5 +141,7 @@ pub fn router(context: Context) -> Router {
         Some(cors) => router.layer(cors),
         None => router,
     };
-    router.layer(middleware::from_fn(frame::frame))
+    router
+        .layer(middleware::from_fn_with_state(arrival, frame::arrival))
+        .layer(middleware::from_fn(frame::frame))
 }

@@ -1,11 +1,13 @@
 //! To submit a task, or many.
 
+use std::collections::BTreeSet;
+
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use cloudai_accounts::{Action, Permission};
+use cloudai_accounts::{Action, HIGHEST_OWN_PRIORITY, Permission};
 use cloudai_api::{Accepted, Batch, Code, Mistake, Mistakes, NewTask, Page, Problem, Task};
 use cloudai_model::{
     SubmitKey, TaskDraft, Wall,
@@ -14,9 +16,6 @@ use cloudai_model::{
 use cloudai_operator::SubmitFailure;
 
 use crate::{Context, auth::Caller, body::Json, openapi::problems, refusal::Refusal};
-
-/// Above this only an admin may set a priority.
-pub(super) const HIGHEST_OWN_PRIORITY: i64 = 50;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -56,23 +55,26 @@ pub(super) async fn submit(
     let mut checked = Checking::new(&caller, now);
     let mut draft = checked.draft(body.value.clone(), "");
     checked.finish()?;
-    draft.submit_key = key;
+    draft.submit_key = Checking::new(&caller, now).own(key, &draft);
     // It was just checked: this is for what is shown if the task can't be read back.
     let spec = draft.clone().check().map(|(_, spec)| spec);
-    let submitted = match context.operator.submit(draft).await {
-        Ok(submitted) => submitted,
-        // What only the master knows, as what an admin allows.
-        Err(SubmitFailure::Draft(errors)) => {
-            let mut mistakes = Mistakes::default();
-            body.value.explain(errors, "", &mut mistakes);
-            return Err(Refusal::mistakes(mistakes));
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let (here, entry) = (context.clone(), caller.did(Action::TaskSubmit));
+    let done = context.to_the_end(async move {
+        let submitted = match here.operator.submit(draft).await {
+            Ok(submitted) => submitted,
+            // What only the master knows, as what an admin allows.
+            Err(SubmitFailure::Draft(errors)) => {
+                let mut mistakes = Mistakes::default();
+                body.value.explain(errors, "", &mut mistakes);
+                return Err(Refusal::mistakes(mistakes));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        here.audit(entry.target(submitted.task.to_string())).await;
+        Ok(submitted)
+    });
+    let submitted = done.await?;
     let id = submitted.task.to_string();
-    context
-        .audit(caller.did(Action::TaskSubmit).target(&id))
-        .await;
     let task = match (context.operator.task(&submitted.task).await, spec) {
         (Ok(Some(view)), _) => Task::new(&view.record, view.result.as_ref()),
         // It is kept, whatever can't be read.
@@ -134,24 +136,29 @@ pub(super) async fn submit_batch(
         let mut drafts = Vec::with_capacity(tasks.len());
         for (index, task) in tasks.into_iter().enumerate() {
             let mut draft = checked.draft(task, &format!("/tasks/{index}"));
-            draft.submit_key = key.clone().map(|key| SubmitKey {
+            let key = key.clone().map(|key| SubmitKey {
                 index: u32::try_from(index).unwrap_or(u32::MAX),
                 ..key
             });
+            draft.submit_key = checked.own(key, &draft);
             drafts.push(draft);
         }
         checked.finish().map(|()| drafts)
     });
     let drafts = drafts.await.map_err(|error| Refusal::internal(&error))??;
-    let taken = context.operator.submit_many(drafts).await?;
-    drop(on_their_way);
-    if let (Some(first), Some(last)) = (taken.first(), taken.last()) {
-        let entry = caller
-            .did(Action::TaskSubmit)
-            .target(first.task.to_string());
-        let detail = format!("{} tasks, to {}", taken.len(), last.task);
-        context.audit(entry.detail(detail)).await;
-    }
+    one_owner_of_a_key(&drafts)?;
+    let (here, entry) = (context.clone(), caller.did(Action::TaskSubmit));
+    let done = context.to_the_end(async move {
+        let taken = here.operator.submit_many(drafts).await?;
+        drop(on_their_way);
+        if let (Some(first), Some(last)) = (taken.first(), taken.last()) {
+            let entry = entry.target(first.task.to_string());
+            let detail = format!("{} tasks, to {}", taken.len(), last.task);
+            here.audit(entry.detail(detail)).await;
+        }
+        Ok(taken)
+    });
+    let taken = done.await?;
     let page = Page {
         items: taken.iter().map(Accepted::from).collect(),
         next_cursor: None,
@@ -178,6 +185,30 @@ fn submit_key(headers: &HeaderMap, body: [u8; 32]) -> Result<Option<SubmitKey>, 
             IDEMPOTENCY_KEY.as_str(),
             "expected it once, of 1 to 255 printable characters of ASCII",
         ))),
+    }
+}
+
+/// A key is its tasks' user's: of a batch for several of them it could name a part alone.
+fn one_owner_of_a_key(drafts: &[TaskDraft]) -> Result<(), Refusal> {
+    let users: BTreeSet<_> = drafts.iter().map(|draft| &draft.user_id).collect();
+    if users.len() > 1 && drafts.iter().any(|draft| draft.submit_key.is_some()) {
+        return Err(Refusal::parameter(Mistake::header(
+            IDEMPOTENCY_KEY.as_str(),
+            "expected none with tasks of several users, or a batch for each of them",
+        )));
+    }
+    Ok(())
+}
+
+/// A key is whoever's who submits: with what others submit for a user it is another one. No key that
+/// somebody sends has a tabulator in it.
+fn of_submitter(key: SubmitKey, own: &str, owner: &str) -> SubmitKey {
+    match own == owner {
+        true => key,
+        false => SubmitKey {
+            key: format!("{own}\t{}", key.key),
+            ..key
+        },
     }
 }
 
@@ -227,6 +258,13 @@ impl<'a> Checking<'a> {
         }
         draft.user_id.get_or_insert(own);
         draft
+    }
+
+    /// The key as it is kept with a task.
+    fn own(&self, key: Option<SubmitKey>, draft: &TaskDraft) -> Option<SubmitKey> {
+        let own = self.caller.identity.user.as_str();
+        let owner = draft.user_id.as_deref().unwrap_or(own);
+        key.map(|key| of_submitter(key, own, owner))
     }
 
     fn finish(mut self) -> Result<(), Refusal> {

@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use cloudai_accounts::{Action, Permission};
+use cloudai_accounts::{Action, HIGHEST_OWN_PRIORITY, Permission};
 use cloudai_api::{
     Code, Mistake, Mistakes, Page, Standing, Task, TaskPatch, TimelineEvent, timeline,
 };
@@ -17,7 +17,7 @@ use cloudai_model::{TaskId, TaskStatus, UserName};
 use cloudai_operator::{ChangeFailure, TaskFilter, TaskView};
 use sha2::{Digest as _, Sha256};
 
-use super::submit::{HIGHEST_OWN_PRIORITY, not_allowed};
+use super::submit::not_allowed;
 use crate::{
     Context,
     auth::Caller,
@@ -75,11 +75,14 @@ fn shown(view: &TaskView) -> Task {
     params(
         ("status" = Option<String>, Query,
             description = "Only those that stand so; several with commas between.",
+            pattern = "^((queued|pending|running|completed|failed|cancelled)(,(queued|pending|running|completed|failed|cancelled))*)?$",
             example = "queued,running"),
-        ("user" = Option<String>, Query, description = "Only this user's."),
+        ("user" = Option<String>, Query, pattern = "^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$",
+            description = "Only this user's."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
             description = "At most so many; 100 if none."),
-        ("cursor" = Option<String>, Query, description = "The next_cursor of the page before."),
+        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]*$",
+            description = "The next_cursor of the page before."),
     ),
     responses((status = 200, description = "Tasks.", body = Page<Task>), ListProblems)
 )]
@@ -90,12 +93,12 @@ pub(super) async fn list(
 ) -> Result<Answer<Page<Task>>, Refusal> {
     caller.may(Permission::Look)?;
     let mut statuses = BTreeSet::new();
-    for word in query.text("status").unwrap_or_default().split(',') {
-        match word.trim().parse::<TaskStatus>() {
+    let words = query.text("status").filter(|words| !words.is_empty());
+    for word in words.iter().flat_map(|words| words.split(',')) {
+        match word.parse::<TaskStatus>() {
             Ok(status) => {
                 statuses.insert(status);
             }
-            Err(_) if word.trim().is_empty() => {}
             Err(error) => query.mistake("status", error.to_string()),
         }
     }
@@ -166,7 +169,15 @@ pub(super) async fn one(
     caller.may(Permission::Look)?;
     query.finish()?;
     let view = find(&context, &caller, &task).await?;
-    let (tag, body) = tagged(&view)?;
+    unless_known(&headers, &shown(&view))
+}
+
+/// The JSON of a single thing with its tag, or that it is what whoever asks has already.
+pub(super) fn unless_known(
+    headers: &HeaderMap,
+    shown: &impl serde::Serialize,
+) -> Result<Response, Refusal> {
+    let (tag, body) = tagged_as(shown)?;
     let known = headers.get_all(header::IF_NONE_MATCH);
     if names(known.iter(), &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
@@ -176,7 +187,12 @@ pub(super) async fn one(
 
 /// The JSON of a task, and the tag that names it.
 fn tagged(view: &TaskView) -> Result<(HeaderValue, Vec<u8>), Refusal> {
-    let body = serde_json::to_vec(&shown(view)).map_err(|error| Refusal::internal(&error))?;
+    tagged_as(&shown(view))
+}
+
+/// The JSON of anything, and the tag that names it.
+fn tagged_as(shown: &impl serde::Serialize) -> Result<(HeaderValue, Vec<u8>), Refusal> {
+    let body = serde_json::to_vec(shown).map_err(|error| Refusal::internal(&error))?;
     let digest = hex::encode(&Sha256::digest(&body)[..16]);
     let tag = HeaderValue::from_str(&format!("\"{digest}\""));
     Ok((tag.map_err(|error| Refusal::internal(&error))?, body))
@@ -248,9 +264,15 @@ pub(super) async fn change(
     }
     let entry = caller.did(Action::TaskChange).target(task.to_string());
     let checked = draft.clone().check();
-    context.operator.change(&task, draft).await?;
-    drop(turn);
-    context.audit(entry).await;
+    let (here, changed) = (context.clone(), task.clone());
+    let done = context.to_the_end(async move {
+        here.operator.change(&changed, draft).await?;
+        // The next one waits until this is done, also if whoever asked has gone.
+        drop(turn);
+        here.audit(entry).await;
+        Ok(())
+    });
+    done.await?;
     let view = match (context.operator.task(&task).await, checked) {
         (Ok(Some(view)), _) => view,
         // It was made, whatever can't be read: this is what it came to.
@@ -284,15 +306,20 @@ pub(super) async fn cancel(
 ) -> Result<(StatusCode, Answer<Task>), Refusal> {
     caller.may(Permission::Act)?;
     let mut seen = find(&context, &caller, &task).await?;
-    let outcome = context.operator.cancel(&task).await?;
-    let is_cancelled = matches!(outcome, CancelOutcome::Cancelled);
-    let detail = match outcome {
-        CancelOutcome::Cancelled => "before it ran".to_owned(),
-        CancelOutcome::Stopping(worker) => format!("is being stopped on {worker}"),
-        CancelOutcome::AlreadyEnded => "had just ended by itself".to_owned(),
-    };
     let entry = caller.did(Action::TaskCancel).target(task.to_string());
-    context.audit(entry.detail(detail)).await;
+    let (here, cancelled) = (context.clone(), task.clone());
+    let done = context.to_the_end(async move {
+        let outcome = here.operator.cancel(&cancelled).await?;
+        let is_cancelled = matches!(outcome, CancelOutcome::Cancelled);
+        let detail = match outcome {
+            CancelOutcome::Cancelled => "before it ran".to_owned(),
+            CancelOutcome::Stopping(worker) => format!("is being stopped on {worker}"),
+            CancelOutcome::AlreadyEnded => "had just ended by itself".to_owned(),
+        };
+        here.audit(entry.detail(detail)).await;
+        Ok(is_cancelled)
+    });
+    let is_cancelled = done.await?;
     let view = match context.operator.task(&task).await {
         Ok(Some(view)) => view,
         // It was taken, whatever can't be read: this is what is known.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use cloudai_accounts::Permission;
 use cloudai_api::{Telemetry, WorkerMetrics, WorkerTelemetry, Workers};
-use cloudai_model::{WorkerId, rfc3339};
+use cloudai_model::WorkerId;
 use cloudai_operator::Resolution;
 
 use super::workers::seen;
@@ -102,8 +102,10 @@ pub(super) async fn workers(
     tag = "telemetry",
     params(
         ("id" = String, Path, description = "The worker's id."),
-        ("resolution" = Option<String>, Query, description = "`5s` for the last hour, `1m` for the last day; `5s` if it is missing."),
-        ("since" = Option<String>, Query, description = "RFC 3339: from the span on that holds it."),
+        ("resolution" = Option<String>, Query, pattern = "^(5s|1m)$",
+            description = "`5s` for the last hour, `1m` for the last day; `5s` if it is missing."),
+        ("since" = Option<String>, Query, format = DateTime,
+            description = "From the span on that holds it."),
     ),
     responses((status = 200, description = "A point for each span in which something was said.", body = WorkerMetrics), SeenOne)
 )]
@@ -121,13 +123,7 @@ pub(super) async fn history(
             Resolution::FiveSeconds
         }
     };
-    let since = query.text("since").and_then(|text| {
-        let at = rfc3339::wall(&text);
-        if at.is_none() {
-            query.mistake("since", "expected RFC 3339, such as 2026-01-31T08:00:00Z");
-        }
-        at
-    });
+    let since = query.instant("since");
     query.finish()?;
     caller.may(Permission::Look)?;
     let points = context.operator.history(&worker, resolution, since);

@@ -1,11 +1,16 @@
 //! Users, for admins.
 
-use axum::{Json as Answer, extract::State, http::StatusCode};
+use axum::{
+    Json as Answer,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
 use cloudai_accounts::Permission;
 use cloudai_api::{Mistake, Mistakes, NewUser, Page, User, UserChange};
 use cloudai_model::{AccountState, Role, Setting, UserLimits, UserName};
 
-use super::auth::draft;
+use super::{auth::draft, tasks::unless_known};
 use crate::{
     Context,
     auth::Caller,
@@ -17,7 +22,7 @@ use crate::{
 
 problems! {
     /// What a list of users may answer.
-    ListProblems: InvalidParameter, Unauthenticated, AdminOnly, MethodNotAllowed, NotAcceptable, Internal, Starting, TimedOut,
+    ListProblems: InvalidParameter, Unauthenticated, AdminOnly, KeyScope, MethodNotAllowed, NotAcceptable, Internal, Starting, TimedOut,
         Overloaded
 }
 problems! {
@@ -48,7 +53,8 @@ problems! {
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
             description = "At most so many; 100 if none."),
-        ("cursor" = Option<String>, Query, description = "The next_cursor of the page before."),
+        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]*$",
+            description = "The next_cursor of the page before."),
     ),
     responses((status = 200, description = "Users.", body = Page<User>), ListProblems)
 )]
@@ -75,18 +81,28 @@ pub(super) async fn list(
     path = "/api/users/{name}",
     operation_id = "get_user",
     tag = "accounts",
-    params(("name" = String, Path, description = "The user.")),
-    responses((status = 200, description = "The user.", body = User), LookProblems)
+    params(
+        ("name" = String, Path, description = "The user."),
+        ("If-None-Match" = Option<String>, Header,
+            description = "The ETag of what is known; 304 if it is that still."),
+    ),
+    responses(
+        (status = 200, description = "The user.", body = User,
+            headers(("ETag" = String, description = "Names this state of the user."))),
+        (status = 304, description = "It is what If-None-Match names."),
+        LookProblems,
+    )
 )]
 pub(super) async fn one(
     State(context): State<Context>,
     caller: Caller,
     Id(user): Id<UserName>,
+    headers: HeaderMap,
     query: Query,
-) -> Result<Answer<User>, Refusal> {
+) -> Result<Response, Refusal> {
     query.finish()?;
     let user = context.accounts()?.user(&caller.identity, &user)?;
-    Ok(Answer(User::from(&user)))
+    unless_known(&headers, &User::from(&user))
 }
 
 /// Makes somebody a user who may log in at once.
@@ -111,7 +127,7 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Answer(User::from(&made.await?))))
 }
 
-/// Changes role, state, limits and password, in this order: each holds if what follows it is refused.
+/// Changes role, state, limits and password: all that is asked for, or nothing.
 #[utoipa::path(
     patch,
     path = "/api/users/{name}",
@@ -129,43 +145,30 @@ pub(super) async fn change(
 ) -> Result<Answer<User>, Refusal> {
     let (call, who, accounts) = (&caller.call.0, &caller.identity, context.accounts()?);
     let change = body.value;
-    // Before anything of it is done. What each part needs it says itself.
-    caller.may(Permission::Administer)?;
-    let now = accounts.user(who, &user)?;
     if change.state == Some(AccountState::AwaitsApproval) {
+        caller.may(Permission::Administer)?;
         let mut mistakes = Mistakes::default();
         let detail = "nobody is sent back to await approval: expected active or locked";
         mistakes.push(Mistake::at("/state", detail));
         return Err(Refusal::mistakes(mistakes));
-    }
-    if let Some(role) = change.role {
-        accounts.set_role(call, who, &user, role).await?;
-    }
-    match (change.state, now.state) {
-        (Some(AccountState::Active), AccountState::AwaitsApproval) => {
-            accounts.approve(call, who, &user).await?;
-        }
-        (Some(AccountState::Active), _) => drop(accounts.unlock(call, who, &user).await?),
-        (Some(AccountState::Locked), _) => drop(accounts.lock(call, who, &user).await?),
-        (Some(AccountState::AwaitsApproval) | None, _) => {}
     }
     let limits = match change.limits {
         Setting::Keep => None,
         Setting::Clear => Some(UserLimits::default()),
         Setting::To(limits) => Some(limits),
     };
-    if let Some(limits) = limits {
-        accounts.set_limits(call, who, &user, limits).await?;
-        context.operator.limit_user(&user, limits).await?;
-    }
-    if let Some(password) = change.password {
-        accounts.set_password(call, who, &user, password).await?;
-    }
-    let user = accounts.user(who, &user)?;
-    Ok(Answer(User::from(&user)))
+    let wanted = cloudai_accounts::UserChange {
+        role: change.role,
+        state: change.state,
+        limits,
+        password: change.password,
+    };
+    let changed = accounts.change_user(call, who, &user, wanted).await?;
+    Ok(Answer(User::from(&changed)))
 }
 
-/// Removes a user with all of their keys. Their tasks and files stay.
+/// Removes a user with all of their keys. Their tasks go on, and stay with logs and files; nobody can
+/// register under the name for as long as there are any.
 #[utoipa::path(
     delete,
     path = "/api/users/{name}",
@@ -181,7 +184,5 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, Refusal> {
     let (call, who) = (&caller.call.0, &caller.identity);
     context.accounts()?.delete_user(call, who, &user).await?;
-    let none = UserLimits::default();
-    context.operator.limit_user(&user, none).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -86,7 +86,8 @@ pub(super) async fn seen(
     params(
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
             description = "At most so many; 100 if none."),
-        ("cursor" = Option<String>, Query, description = "The next_cursor of the page before."),
+        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]*$",
+            description = "The next_cursor of the page before."),
     ),
     responses((status = 200, description = "Workers.", body = Page<Worker>), ListProblems)
 )]
@@ -149,7 +150,8 @@ pub(super) async fn one(
         ("id" = String, Path, description = "The worker."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
             description = "At most so many; 100 if none."),
-        ("cursor" = Option<String>, Query, description = "The next_cursor of the page before."),
+        ("cursor" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]*$",
+            description = "The next_cursor of the page before."),
     ),
     responses((status = 200, description = "Tasks.", body = Page<Task>), LookProblems)
 )]
@@ -217,12 +219,17 @@ pub(super) async fn register(
         .did(action)
         .target(worker.as_str())
         .detail(at.to_string());
-    let registered = context.operator.register(worker, at).await?;
+    let here = context.clone();
+    let done = context.to_the_end(async move {
+        let registered = here.operator.register(worker, at).await?;
+        here.audit(entry).await;
+        Ok(registered)
+    });
+    let registered = done.await?;
     let status = match registered.already {
         true => StatusCode::OK,
         false => StatusCode::CREATED,
     };
-    context.audit(entry).await;
     Ok((status, Answer(RegisteredWorker::from(&registered))))
 }
 
@@ -247,10 +254,14 @@ pub(super) async fn unregister(
     caller
         .may_noted(&context, wanted, action, worker.as_str())
         .await?;
-    let taken = context.operator.unregister(&worker).await?;
-    context
-        .audit(caller.did(action).target(worker.as_str()))
-        .await;
+    let entry = caller.did(action).target(worker.as_str());
+    let (here, gone) = (context.clone(), worker.clone());
+    let done = context.to_the_end(async move {
+        let taken = here.operator.unregister(&gone).await?;
+        here.audit(entry).await;
+        Ok(taken)
+    });
+    let taken = done.await?;
     Ok(Answer(Unregistered::new(worker.to_string(), &taken)))
 }
 
@@ -278,9 +289,14 @@ pub(super) async fn drain(
         .may_noted(&context, wanted, action, worker.as_str())
         .await?;
     let draining = body.0.is_none_or(|drain| drain.draining);
-    let left = context.operator.drain(&worker, draining).await?;
     let entry = caller.did(action).target(worker.as_str());
     let detail = if draining { "drained" } else { "used again" };
-    context.audit(entry.detail(detail)).await;
+    let (here, drained) = (context.clone(), worker.clone());
+    let done = context.to_the_end(async move {
+        let left = here.operator.drain(&drained, draining).await?;
+        here.audit(entry.detail(detail)).await;
+        Ok(left)
+    });
+    let left = done.await?;
     Ok(Answer(Drained::new(worker.to_string(), draining, &left)))
 }

@@ -12,7 +12,7 @@ use axum::{
 };
 use cloudai_api::Code;
 
-use crate::refusal::Refusal;
+use crate::{origin::has_own_origin, refusal::Refusal};
 
 /// The protocol that is agreed on with whoever brings a token so.
 pub(super) const PROTOCOL: &str = "bearer";
@@ -29,7 +29,7 @@ pub(super) async fn shown(mut request: Request, next: Next) -> Response {
     }
     let is_by_cookie =
         headers.contains_key(header::COOKIE) && !headers.contains_key(header::AUTHORIZATION);
-    if is_by_cookie && !is_same_origin(headers) {
+    if is_by_cookie && !has_own_origin(request.headers(), request.uri()) {
         let detail = "with a cookie a WebSocket is opened by pages of this server alone: expected \
                       its own Origin, or a token";
         return Refusal::new(Code::CrossOrigin, detail).into_response();
@@ -49,34 +49,6 @@ fn offered(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
     value.set_sensitive(true);
     Some(value)
-}
-
-/// Whether the request comes from a page that this very server has sent.
-fn is_same_origin(headers: &HeaderMap) -> bool {
-    let one = |name| {
-        let mut values = headers.get_all(name).iter();
-        // Of two nobody knows which is meant.
-        let value = values.next().filter(|_| values.next().is_none());
-        value.and_then(|value| value.to_str().ok())
-    };
-    let (Some(origin), Some(host)) = (one(header::ORIGIN), one(header::HOST)) else {
-        return false;
-    };
-    let Some((scheme, authority)) = origin.split_once("://") else {
-        // As `null`, of a page without an origin.
-        return false;
-    };
-    let default_port = match scheme {
-        "http" => ":80",
-        "https" => ":443",
-        _ => return false,
-    };
-    let bare = |text: &str| {
-        let text = text.to_ascii_lowercase();
-        text.strip_suffix(default_port)
-            .map_or(text.clone(), str::to_owned)
-    };
-    !host.is_empty() && bare(authority) == bare(host)
 }
 
 #[cfg(test)]
@@ -110,35 +82,5 @@ mod tests {
             let value = value.as_ref().and_then(|value| value.to_str().ok());
             assert_eq!(value, expected, "{protocols:?}");
         }
-    }
-
-    #[test]
-    fn only_a_page_of_this_server_is_of_the_same_origin() {
-        for (origin, host, expected) in [
-            ("http://master:8080", "master:8080", true),
-            ("https://master", "master", true),
-            ("https://master", "master:443", true),
-            ("http://MASTER:80", "master", true),
-            ("http://[::1]:8080", "[::1]:8080", true),
-            ("http://master:8081", "master:8080", false),
-            ("http://master.evil.org", "master", false),
-            ("http://evil.org/master", "master", false),
-            ("http://master@evil.org", "master", false),
-            ("https://master", "master:80", false),
-            ("null", "master", false),
-            ("", "", false),
-            ("http://", "", false),
-            ("file://master", "master", false),
-        ] {
-            let headers = headers(&[("origin", origin), ("host", host)]);
-            assert_eq!(is_same_origin(&headers), expected, "{origin} at {host}");
-        }
-        assert!(!is_same_origin(&headers(&[("host", "master")])));
-        let twice = [
-            ("origin", "http://a"),
-            ("origin", "http://b"),
-            ("host", "a"),
-        ];
-        assert!(!is_same_origin(&headers(&twice)));
     }
 }

@@ -25,11 +25,11 @@ use axum::{
     response::Response,
     routing::get,
 };
-use cloudai_accounts::{Accounts, Identity, Permission};
+use cloudai_accounts::Permission;
 use cloudai_api::Code;
 use cloudai_core::{Event, Snapshot};
 use cloudai_metrics::{HttpMetrics, StreamKind};
-use cloudai_model::{Now, TaskId, UserName, WorkerId};
+use cloudai_model::{Now, TaskId, WorkerId};
 use cloudai_operator::Operator;
 use tokio::sync::broadcast;
 
@@ -40,7 +40,7 @@ use self::{
 };
 use crate::{
     Context, Settings,
-    auth::Caller,
+    auth::{Caller, StillMay},
     context::Connected,
     query::{Id, MOST_TAIL, Query},
     refusal::Refusal,
@@ -127,7 +127,7 @@ async fn all_workers(
 ) -> Result<Response, Refusal> {
     query.finish()?;
     caller.may(Permission::Look)?;
-    let permit = Recheck::new(&context, &caller, None)?;
+    let permit = StillMay::new(&context, &caller, None)?;
     let source = context.sockets.pictures.watch(None);
     open(
         &context,
@@ -151,7 +151,7 @@ async fn one_worker(
     if !context.operator.snapshot().workers.contains_key(&worker) {
         return Err(Refusal::not_found());
     }
-    let permit = Recheck::new(&context, &caller, None)?;
+    let permit = StillMay::new(&context, &caller, None)?;
     let source = context.sockets.pictures.watch(Some(worker));
     open(
         &context,
@@ -189,7 +189,7 @@ async fn task_logs(
         tail,
     };
     let source = LogWatcher::new(context.operator.clone(), wanted);
-    let permit = Recheck::new(&context, &caller, Some(owner))?;
+    let permit = StillMay::new(&context, &caller, Some(owner))?;
     open(
         &context,
         &caller,
@@ -207,7 +207,7 @@ fn open(
     kind: StreamKind,
     arriving: Arriving,
     source: impl Source + 'static,
-    permit: Recheck,
+    permit: StillMay,
 ) -> Result<Response, Refusal> {
     let Arriving { upgrade, place } = arriving;
     let upgrade = upgrade.map_err(|rejection| no_upgrade(&rejection))?;
@@ -252,33 +252,8 @@ fn no_upgrade(rejection: &WebSocketUpgradeRejection) -> Refusal {
     Refusal::new(code, detail)
 }
 
-/// Whether what somebody showed still counts.
-struct Recheck {
-    accounts: Accounts,
-    operator: Arc<dyn Operator>,
-    identity: Identity,
-    /// Whose it is that is watched.
-    owner: Option<UserName>,
-}
-
-impl Recheck {
-    fn new(context: &Context, caller: &Caller, owner: Option<UserName>) -> Result<Self, Refusal> {
-        Ok(Self {
-            accounts: context.accounts()?,
-            operator: context.operator.clone(),
-            identity: caller.identity.clone(),
-            owner,
-        })
-    }
-}
-
-impl Permit for Recheck {
+impl Permit for StillMay {
     fn holds(&self) -> bool {
-        let now = self.operator.now().wall;
-        let still = self.accounts.recheck(&self.identity, now);
-        still.is_ok_and(|identity| {
-            let owner = self.owner.as_ref();
-            owner.is_none_or(|owner| identity.reaches(owner))
-        })
+        Self::holds(self)
     }
 }

@@ -1,6 +1,6 @@
 //! To come in: registration, logins, keys, users, and the record of it.
 
-use cloudai_accounts::Registration;
+use cloudai_accounts::{Identity, Registration};
 use cloudai_model::UserLimits;
 use serde_json::{Value, json};
 
@@ -313,7 +313,7 @@ async fn users_are_an_admins_business() {
     let next = get(format!("/api/users?limit=3&cursor={cursor}")).by(&admin);
     assert_eq!(names(&site.send(next).await.expect(200).json()), ["dora"]);
 
-    // Limits reach the scheduler; a lock ends what alice may do.
+    // Limits are kept; a lock ends what alice may do.
     let limits = json!({"limits": {"queued_tasks": 5, "cpu_cores": 2.5}});
     let changed = site
         .send(patch("/api/users/alice").by(&admin).json(&limits))
@@ -325,10 +325,10 @@ async fn users_are_an_admins_business() {
         cpu_milli: Some(2500),
         ..UserLimits::default()
     };
-    assert_eq!(
-        *site.master.limits.lock().unwrap(),
-        [("alice".parse().unwrap(), told)]
-    );
+    let kept = site
+        .accounts
+        .user(&Identity::local(), &"alice".parse().unwrap());
+    assert_eq!(kept.unwrap().limits, told);
     let lock = patch("/api/users/alice")
         .by(&admin)
         .json(&json!({"state": "locked"}));

@@ -274,7 +274,7 @@ async fn too_many_requests_at_once_are_told_to_come_again() {
     })
     .await;
     let token = site.token("alice").await;
-    let waits = site.master.submitting.lock().await;
+    let waits = site.master.slow.acquire().await.unwrap();
     let submit = post("/api/tasks").by(&token);
     let submit = submit.json(&json!({"docker_image": "alpine"})).bytes();
     let mut slow = TcpStream::connect(site.at).await.unwrap();

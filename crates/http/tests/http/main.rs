@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 mod accounts;
+mod arrivals;
 mod bounds;
 mod document;
 mod files;

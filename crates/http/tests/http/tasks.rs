@@ -429,7 +429,7 @@ async fn of_two_changes_that_rest_on_the_same_one_is_refused() {
     let (token, path) = (site.token("alice").await, format!("/api/tasks/{task}"));
     let known = site.send(get(&path).by(&token)).await.expect(200);
     let tag = known.header("etag").unwrap().to_owned();
-    let waits = site.master.submitting.lock().await;
+    let waits = site.master.slow.acquire().await.unwrap();
 
     // when she sends two changes of that together,
     let change = |name: &str| {

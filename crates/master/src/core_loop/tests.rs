@@ -37,7 +37,7 @@ fn started_on(store: Arc<dyn Store>) -> Started {
 }
 
 /// A loop whose database is away as told, with no journal to go on with.
-async fn on_a_fake(required: bool) -> (Started, FakeDatabase, TempDir) {
+pub(crate) async fn on_a_fake(required: bool) -> (Started, FakeDatabase, Arc<dyn Store>, TempDir) {
     let (folder, database) = (tempfile::tempdir().unwrap(), FakeDatabase::default());
     let settings = JournalSettings {
         data_dir: folder.path().to_owned(),
@@ -48,10 +48,11 @@ async fn on_a_fake(required: bool) -> (Started, FakeDatabase, TempDir) {
         database.goes_away();
     }
     let store = JournaledStore::open_over_fake(settings, &database).await;
-    (started_on(Arc::new(store.unwrap())), database, folder)
+    let store: Arc<dyn Store> = Arc::new(store.unwrap());
+    (started_on(store.clone()), database, store, folder)
 }
 
-fn user(name: &str) -> Record {
+pub(crate) fn user(name: &str) -> Record {
     let at = Wall(1_700_000_000_000);
     Record::Account(AccountChange::User(Box::new(UserRecord {
         user: name.parse().unwrap(),
@@ -148,9 +149,35 @@ async fn what_is_kept_is_stored_when_it_is_answered_and_in_order() {
 }
 
 #[tokio::test]
+async fn what_a_user_may_have_holds_with_the_record_that_says_so() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let Started { core, ready, .. } = started_on(store.clone());
+    ready.await.unwrap();
+    let at_most = |queued_tasks| {
+        let Record::Account(AccountChange::User(mut user)) = user("admin") else {
+            unreachable!("a user is one");
+        };
+        user.limits.queued_tasks = queued_tasks;
+        vec![Record::Account(AccountChange::User(user))]
+    };
+    let is_taken = async || {
+        let answer = submit(core.clone()).await.unwrap();
+        matches!(answer, Answer::Submitted(Ok(_)))
+    };
+    // Of two at once the one that is stored last holds.
+    let both = tokio::join!(core.keep(at_most(Some(9))), core.keep(at_most(Some(1))));
+    assert_eq!(both, (Ok(()), Ok(())));
+    assert!(is_taken().await && !is_taken().await);
+    core.keep(at_most(Some(2))).await.unwrap();
+    assert!(is_taken().await && !is_taken().await);
+    core.keep(vec![gone("admin")]).await.unwrap();
+    assert!(is_taken().await && is_taken().await);
+}
+
+#[tokio::test]
 async fn while_the_store_is_stuck_nothing_is_answered_and_then_all_of_it_is_there() {
     // Given a store that can't be written,
-    let (Started { core, ready, .. }, database, _folder) = on_a_fake(true).await;
+    let (Started { core, ready, .. }, database, _, _folder) = on_a_fake(true).await;
     ready.await.unwrap();
     database.goes_away();
 
@@ -176,7 +203,7 @@ async fn while_the_store_is_stuck_nothing_is_answered_and_then_all_of_it_is_ther
 
 #[tokio::test]
 async fn nothing_is_kept_before_the_store_has_been_read() {
-    let (Started { core, ready, .. }, database, _folder) = on_a_fake(false).await;
+    let (Started { core, ready, .. }, database, _, _folder) = on_a_fake(false).await;
 
     assert_eq!(core.keep(vec![user("ann")]).await, Err(KeepError::NotReady));
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cloudai_accounts::Permission;
 use cloudai_model::resources::WHOLE_DEVICE;
 use cloudai_operator::Operator as _;
 use cloudai_proto::{
@@ -38,7 +39,9 @@ impl MasterAgent for AgentService {
         &self,
         request: Request<Empty>,
     ) -> Result<Response<ClusterState>, Status> {
-        self.gate.client(&Caller::of(&request))?;
+        // What waits is everybody's.
+        let client = self.gate.client(&Caller::of(&request))?;
+        client.may(Permission::LookAtAll)?;
         let waiting = self.master.queue(MOST_TASKS).await;
         let waiting = waiting.map_err(|error| Status::unavailable(error.to_string()))?;
         // What is on hold is not to be placed.
@@ -70,7 +73,8 @@ impl MasterAgent for AgentService {
         &self,
         request: Request<TaskAssignments>,
     ) -> Result<Response<AgentAck>, Status> {
-        self.gate.client(&Caller::of(&request))?;
+        let client = self.gate.client(&Caller::of(&request))?;
+        client.may(Permission::ActForAll)?;
         let placements = placements(&request.into_inner())?;
         let (mut placed, mut refused) = (0_usize, Vec::new());
         for placement in placements {

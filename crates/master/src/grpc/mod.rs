@@ -2,6 +2,7 @@
 
 mod agent_service;
 mod auth;
+mod clients;
 mod cluster_service;
 pub(crate) mod fuzzing;
 mod log_stream;
@@ -94,6 +95,9 @@ pub async fn serve(
 fn is_loopback(peer: Option<SocketAddr>) -> bool {
     peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
 }
+
+#[cfg(test)]
+mod client_tests;
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 pub(super) mod fuzzing;
 mod incoming;
 mod places;
+mod quota;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -18,7 +19,10 @@ use cloudai_operator::with_causes;
 use cloudai_proto::{Refused, UploadAnswer, UploadChunk, cluster::FileChunk};
 use cloudai_store::Store;
 use futures_util::{Stream, StreamExt as _};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{OwnedMutexGuard, mpsc},
+    time::timeout,
+};
 use tonic::{Status, Streaming};
 use tracing::warn;
 
@@ -28,9 +32,10 @@ use super::{
     old_nodes,
     reports::{reported, vet},
 };
-use crate::{core_loop::CoreHandle, room::Room};
+use crate::{core_loop::CoreHandle, room::Room, snapshot::Snapshots};
 use incoming::{Came, Incoming, Problem};
 pub(super) use places::Places;
+use quota::Quota;
 
 /// Chunks that may wait for the disk.
 const CHUNKS_AHEAD: usize = 4;
@@ -113,9 +118,12 @@ async fn receive(
     let mut place = place.ok_or_else(replaced)?;
     let staging = service.master.files.begin(&attempt);
     let staging = staging.map_err(|error| Status::unavailable(error.to_string()))?;
+    let (store, snapshots) = (&service.master.store, &service.master.snapshots);
+    let quota = Quota::of((&**store, snapshots), &record.spec.user, &attempt.task).await;
     let incoming = Incoming::new(
         staging,
         most_kept_bytes(record.spec.resources.storage_bytes),
+        quota.map_err(|error| Status::unavailable(error.to_string()))?,
     );
     let at = (&service.uploads, room);
     let received = tokio::select! {
@@ -139,6 +147,7 @@ async fn receive(
     let filing = Filing {
         files: service.master.files.clone(),
         store: service.master.store.clone(),
+        snapshots: service.master.snapshots.clone(),
         core: service.master.core.clone(),
         places: service.uploads.clone(),
         metrics: service.master.metrics.clone(),
@@ -157,6 +166,7 @@ async fn receive(
 struct Filing {
     files: Arc<OutputStore>,
     store: Arc<dyn Store>,
+    snapshots: Snapshots,
     core: CoreHandle,
     places: Places,
     metrics: Metrics,
@@ -173,6 +183,13 @@ impl Filing {
         staging: Option<Box<Staging>>,
     ) -> Result<UploadAnswer, Status> {
         let (user, task) = (record.spec.user.clone(), attempt.task.clone());
+        let (quota, _counted) = self.counted(&user, &task).await?;
+        let bytes = staging.as_ref().map_or(0, |staging| staging.size());
+        if let Some(Err(Problem::ForGood(status))) = quota.map(|quota| quota.admit(bytes)) {
+            // What is given up is removed, which may take long.
+            tokio::task::spawn_blocking(move || drop(staging));
+            return Err(status);
+        }
         // To the end: what is at the place is what was put there here.
         let _turn = self.places.filing(&task).await;
         let (files, owner, of_task) = (self.files.clone(), user.clone(), task.clone());
@@ -219,6 +236,22 @@ impl Filing {
             files: count,
             message: format!("{count} files received"),
         })
+    }
+
+    /// The user's quota, and the turn to use it up; nothing of both for who has none.
+    async fn counted(
+        &self,
+        user: &UserName,
+        task: &TaskId,
+    ) -> Result<(Option<Quota>, Option<OwnedMutexGuard<()>>), Status> {
+        let limits = self.snapshots.latest().users.limits(user);
+        if limits.files_bytes.is_none() {
+            return Ok((None, None));
+        }
+        let turn = self.places.counting(user).await;
+        let quota = Quota::of((&*self.store, &self.snapshots), user, task).await;
+        let quota = quota.map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok((quota, Some(turn)))
     }
 
     /// Whether the store says that other files are kept of the task, or none. While it can't be
@@ -356,6 +389,9 @@ fn superseded() -> UploadAnswer {
 }
 
 #[cfg(test)]
+mod quota_tests;
+
+#[cfg(test)]
 mod tests {
     use cloudai_core::{Core, Effect, Settings, policy::RoundRobin};
     use cloudai_model::{
@@ -366,10 +402,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::{
-        core_loop::{self, Effects},
-        snapshot::Snapshots,
-    };
+    use crate::core_loop::{self, Effects};
 
     struct Nobody;
 
@@ -404,11 +437,13 @@ mod tests {
         let cluster: cloudai_model::ClusterId = "c-test".parse().unwrap();
         let core = Core::new(Settings::default(), Box::new(RoundRobin), cluster.clone());
         let snapshots = Snapshots::unready(cluster);
-        let started = core_loop::start(core, store.clone(), Nobody, snapshots, Room::endless());
+        let (told, room) = (snapshots.clone(), Room::endless());
+        let started = core_loop::start(core, store.clone(), Nobody, told, room);
         started.ready.await.unwrap();
         let filing = Filing {
             files: files.clone(),
             store,
+            snapshots,
             core: started.core.clone(),
             places: Places::default(),
             metrics: Metrics::default(),
@@ -429,7 +464,7 @@ mod tests {
             last_file: true,
             empty_set: false,
         }]);
-        let mut incoming = Incoming::new(files.begin(&attempt).unwrap(), u64::MAX);
+        let mut incoming = Incoming::new(files.begin(&attempt).unwrap(), u64::MAX, None);
         let Came::All(staging) = incoming.work(&mut chunks).unwrap() else {
             panic!("there is no more to come");
         };
@@ -504,7 +539,7 @@ mod tests {
             let first = chunk(number);
             let staging = store.begin(&first.attempt).unwrap();
             let (sender, inbox) = mpsc::channel(CHUNKS_AHEAD);
-            let (incoming, places) = (Incoming::new(staging, u64::MAX), places.clone());
+            let (incoming, places) = (Incoming::new(staging, u64::MAX, None), places.clone());
             let room = Room::endless();
             tokio::spawn(async move { write(&places, &room, incoming, inbox).await });
             sender.send(first).await.unwrap();

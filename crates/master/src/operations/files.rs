@@ -8,9 +8,10 @@ use cloudai_model::{
     record::{FilesRecord, Record, Removal, RemovedRecord},
 };
 use cloudai_operator::{
-    DownloadFailure, DownloadProgress, Downloaded, FilesFailure, OpenFiles, RemoveFilesFailure,
-    TaskFiles,
+    DownloadFailure, DownloadProgress, Downloaded, FilesFailure, FilesFilter, LeftFiles, OpenFiles,
+    ReadFailure, RemoveFilesFailure, TaskFiles,
 };
+use cloudai_store::FilesQuery;
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -20,6 +21,29 @@ use super::{Master, mixed_up, read_failure};
 const LOOK_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
 
 impl Master {
+    pub(super) async fn files_left(
+        &self,
+        filter: &FilesFilter,
+    ) -> Result<Vec<LeftFiles>, ReadFailure> {
+        let query = FilesQuery {
+            user: filter.user.clone(),
+            before: filter.before,
+            limit: filter.limit,
+        };
+        let page = self.store.files_page(&query).await.map_err(read_failure)?;
+        let without = page.iter().filter(|one| one.files.files.is_empty());
+        let without: Vec<TaskId> = without.map(|one| one.files.attempt.task.clone()).collect();
+        let mut removed = self.store.removed(&without).await.map_err(read_failure)?;
+        let left = page.into_iter().map(|one| LeftFiles {
+            order: one.order,
+            removed: removed
+                .remove(&one.files.attempt.task)
+                .and_then(|removed| removed.files),
+            record: one.files,
+        });
+        Ok(left.collect())
+    }
+
     pub(super) async fn files_of_task(
         &self,
         task: &TaskId,

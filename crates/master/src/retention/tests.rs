@@ -11,7 +11,7 @@ use cloudai_files::{
 };
 use cloudai_model::{
     AttemptId, Phase, TaskDraft, TaskId, TaskStatus, UserName, Wall,
-    account::{AccountChange, AuditRecord, EndedToken},
+    account::{AccountChange, AuditRecord},
     record::{FilesRecord, Record, Removal, Removed, RemovedRecord, TaskRecord, TaskState},
 };
 use cloudai_store::{AuditQuery, MemoryStore, Store};
@@ -436,27 +436,4 @@ async fn the_audit_goes_by_age_but_for_its_last_entry() {
     assert_eq!(numbers(&world).await, [602]);
     world.turn().await;
     assert_eq!(world.store.accounts().await.unwrap().highest_audit, 602);
-}
-
-#[tokio::test]
-async fn ended_tokens_go_a_day_after_they_would_have_been_over_by_themselves() {
-    let mut world = World::new(settings()).await;
-    let ended = |id: &str, days| {
-        Record::Account(AccountChange::TokenEnded(EndedToken {
-            id: id.to_owned(),
-            until: days_ago(days),
-        }))
-    };
-    let records = vec![
-        ended("long over", 2),
-        ended("just over", 0),
-        ended("good", -1),
-    ];
-    world.store.commit(Arc::new(records)).await.unwrap();
-
-    world.turn().await;
-
-    let left = world.store.accounts().await.unwrap().ended_tokens;
-    let left: Vec<_> = left.iter().map(|token| token.id.as_str()).collect();
-    assert_eq!(left, ["good", "just over"]);
 }

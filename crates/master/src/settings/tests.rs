@@ -219,3 +219,32 @@ fn spans_that_do_not_rise_are_refused() {
         .to_string();
     assert!(error.contains("expected each to be longer"), "{error}");
 }
+
+#[test]
+fn there_are_as_many_connections_and_websockets_as_the_settings_say_and_one_at_least() {
+    let defaults = cloudai_http::Settings::default();
+    let access = started(&[], &[]).unwrap().access;
+    let most = [
+        access.http_connections,
+        access.websockets,
+        access.user_websockets,
+    ];
+    let expected = [
+        defaults.most_connections,
+        defaults.most_sockets,
+        defaults.most_sockets_of_user,
+    ];
+    assert_eq!(most, expected);
+
+    let flags = ["-websockets", "7", "-http-connections", "99"];
+    let access = started(&flags, &[("CLOUDAI_USER_WEBSOCKETS", "3")])
+        .unwrap()
+        .access;
+    let most = [
+        access.http_connections,
+        access.websockets,
+        access.user_websockets,
+    ];
+    assert_eq!(most, [99, 7, 3]);
+    assert!(started(&["-websockets", "0"], &[]).is_err());
+}

@@ -45,6 +45,8 @@ pub(super) struct Containers {
     heard_running: BTreeSet<Place>,
     grants: BTreeMap<Place, Grant>,
     started: BTreeSet<Place>,
+    /// Those that the engine was asked to start, and that have not begun.
+    beginning: BTreeSet<Place>,
     running: BTreeSet<Place>,
     ends: BTreeMap<Place, RawEnd>,
     /// What may be stopped, and why it may.
@@ -195,6 +197,7 @@ impl Containers {
                 ensure(!cancelled, Kind::StartedAfterCancel, || {
                     format!("{attempt} on w{worker}")
                 })?;
+                self.beginning.insert(place);
             }
             Seen::ContainerStarted { worker, attempt } => {
                 return self.begins(now_ms, *worker, attempt);
@@ -241,13 +244,8 @@ impl Containers {
         let there = |place: &Place| place.0 == worker;
         self.cancelled.retain(|place| !there(place));
         self.forget_starts(worker);
-        let running: Vec<_> = self
-            .running
-            .iter()
-            .filter(|it| there(it))
-            .cloned()
-            .collect();
-        self.orphans.extend(running);
+        let all = self.running.iter().chain(&self.beginning);
+        self.orphans.extend(all.filter(|it| there(it)).cloned());
     }
 
     fn forget_starts(&mut self, worker: usize) {
@@ -258,6 +256,7 @@ impl Containers {
 
     fn begins(&mut self, now_ms: u64, worker: usize, attempt: &AttemptId) -> Result<(), Violation> {
         let place = (worker, attempt.clone());
+        self.beginning.remove(&place);
         if let Some(after_ms) = self.may_overflow.get(&place) {
             let from_ms = now_ms + after_ms;
             self.overflows_from.insert(place.clone(), from_ms);

@@ -209,6 +209,10 @@ fn check_failure(
     let Some(exit) = own.filter(|_| state.time_out.is_none()) else {
         return Ok(());
     };
+    let stopped = matches!(exit, Exit::Signalled(9 | 15)) && state.cancel_requested;
+    ensure(!stopped, Kind::StopTakenForFailure, || {
+        format!("{}: {exit}", result.attempt)
+    })?;
     let left = state.failures < known.spec.max_retries && !state.cancel_requested;
     let retried = left && known.spec.retry_on.counts(Failure::Ended(exit));
     ensure(!retried, Kind::RetryNotTaken, || {

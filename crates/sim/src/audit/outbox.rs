@@ -27,6 +27,11 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    /// Whether a worker that said that it has it has not been told yet that its report is taken.
+    fn is_owed(&self, place: &Place) -> bool {
+        self.accepted.contains(place) && !self.settled.contains(place)
+    }
+
     pub(super) fn see(&mut self, seen: &Seen<'_>) -> Result<(), Violation> {
         match seen {
             Seen::SpoolFlushed { worker, record } => {
@@ -69,8 +74,8 @@ impl Outbox {
                 answer: FromWorker::Refused(reason),
             } => {
                 let place = (*worker, attempt.clone());
-                let taken = self.accepted.contains(&place);
-                return ensure(!taken, Kind::AnsweredOtherwise, || {
+                // What is over it may have forgotten, and refuse for any reason.
+                return ensure(!self.is_owed(&place), Kind::AnsweredOtherwise, || {
                     format!("{attempt} on w{worker}: {reason}")
                 });
             }
@@ -91,7 +96,7 @@ impl Outbox {
             }
             Seen::OrphanFound { worker, attempt } => {
                 let place = (*worker, (*attempt).clone());
-                let owed = self.accepted.contains(&place) && !self.settled.contains(&place);
+                let owed = self.is_owed(&place);
                 let held = self.on_disk.contains(&place) || owed;
                 self.orphans.insert(place);
                 return ensure(!held, Kind::OrphanIsHeld, || {
@@ -101,7 +106,7 @@ impl Outbox {
             Seen::SpoolDeleted { worker, attempt } => {
                 let place = (*worker, (*attempt).clone());
                 self.on_disk.remove(&place);
-                let owed = self.accepted.contains(&place) && !self.settled.contains(&place);
+                let owed = self.is_owed(&place);
                 return ensure(!owed, Kind::ReportDropped, || {
                     format!("{attempt} on w{worker}")
                 });

@@ -284,6 +284,18 @@ const CASES: &[Case] = &[
         history.write(&[changed(cancelled)]);
         history.write(&[given(1, 0, 1)]);
     }),
+    (Kind::StopTakenForFailure, |history| {
+        let asked = |status| TaskState {
+            cancel_requested: true,
+            ..state(status, 1)
+        };
+        history.ended(143).cancelled().write(&[files()]);
+        history.write(&[changed(asked(TaskStatus::Running))]);
+        let signalled = Exit::Signalled(15);
+        history.arrives(&report(signalled.clone()));
+        let [over, _, result] = failed(None, Some(signalled));
+        history.write(&[over, changed(asked(TaskStatus::Failed)), result]);
+    }),
     (Kind::AcceptedUnkept, |history| {
         history.given().sent();
         history.answered(&assign(1), &FromWorker::Taken);

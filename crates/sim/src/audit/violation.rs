@@ -153,6 +153,8 @@ kinds!(
     CancelledUnasked of CancelsEnd,
     /// A task whose cancel was asked for was given to a worker.
     AssignedAfterCancel of CancelsEnd,
+    /// A task failed by a signal that containers are stopped with, and its cancel had been asked for.
+    StopTakenForFailure of CancelsEnd,
     /// A worker said that it has an assignment, and its disk hasn't.
     AcceptedUnkept of AcceptedMeansKept,
     /// A worker refused an assignment that it had taken.

@@ -1,9 +1,12 @@
 //! What admins do with users, and who may not.
 
-use cloudai_model::{AccountState, UserLimits};
+use cloudai_model::{AccountState, KeyScope, UserLimits};
 
 use super::*;
-use crate::{AuditError, AuditQuery, Forbidden, RegisterError, UserError};
+use crate::{
+    AuditError, AuditQuery, ChangeUserError, Forbidden, KeyDraft, PasswordError, RegisterError,
+    UserChange, UserError,
+};
 
 #[tokio::test]
 async fn users_may_nothing_of_all_this_and_each_try_is_written_down() {
@@ -285,17 +288,8 @@ async fn users_are_listed_by_name_and_page_with_nothing_secret() {
 }
 
 #[tokio::test]
-async fn limits_are_ones_own_and_else_those_for_everybody() {
-    let limits = UserLimits {
-        queued_tasks: Some(10),
-        cpu_milli: Some(4000),
-        ..UserLimits::default()
-    };
-    let cluster = Cluster::with(AccountSettings {
-        limits,
-        ..settings()
-    })
-    .await;
+async fn limits_of_ones_own_are_kept() {
+    let cluster = Cluster::new().await;
     let admin = cluster.admin().await;
     cluster.user("ada").await;
     let own = UserLimits {
@@ -309,12 +303,8 @@ async fn limits_are_ones_own_and_else_those_for_everybody() {
         .unwrap();
     assert_eq!(cluster.last_audit().detail, "queued_tasks 99");
     let cluster = cluster.restarted().await;
-    let both = UserLimits {
-        queued_tasks: Some(99),
-        ..limits
-    };
-    assert_eq!(cluster.accounts.limits(&name("ada")), both);
-    assert_eq!(cluster.accounts.limits(&name("nobody")), limits);
+    let (_, kept) = (cluster.admin().await, cluster.accounts.directory());
+    assert_eq!(kept.user(&name("ada")).unwrap().limits, own);
 }
 
 #[tokio::test]
@@ -366,4 +356,198 @@ async fn the_audit_is_read_by_pages_that_stay_right_while_it_grows() {
         "{page:?}"
     );
     assert_eq!(page.next, None);
+}
+
+#[tokio::test]
+async fn several_things_of_a_user_are_changed_at_once_or_none_is() {
+    // Given a user and an admin,
+    let cluster = Cluster::new().await;
+    let (session, _) = cluster.user("ada").await;
+    let admin = cluster.admin().await;
+    let ada = name("ada");
+    let limits = UserLimits {
+        queued_tasks: Some(7),
+        ..UserLimits::default()
+    };
+    let all = |password: &str| UserChange {
+        role: Some(Role::Admin),
+        state: Some(AccountState::Active),
+        limits: Some(limits),
+        password: Some(password.into()),
+    };
+
+    // when the last thing of a change won't do, then nothing of it was done,
+    let before = cluster.accounts.user(&admin, &ada).unwrap();
+    let refused = cluster
+        .accounts
+        .change_user(&call(2), &admin, &ada, all("short"))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            ChangeUserError::Password(PasswordError::Invalid(_))
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(cluster.accounts.user(&admin, &ada).unwrap(), before);
+    assert!(cluster.is_in(&session) && !cluster.last_audit().done);
+
+    // and when all will do, all of it is one commit, with a record of each thing.
+    let lists = cluster.store.lists();
+    let changed = cluster
+        .accounts
+        .change_user(&call(3), &admin, &ada, all("another password"))
+        .await
+        .unwrap();
+    assert_eq!((changed.role, changed.limits), (Role::Admin, limits));
+    assert_eq!(cluster.store.lists(), lists + 1);
+    let lines = cluster.audit_lines();
+    assert_eq!(
+        lines[lines.len() - 4..],
+        [
+            "user.role ada done",
+            "user.unlock ada done",
+            "user.limits ada done",
+            "user.password ada done"
+        ]
+    );
+    assert!(
+        !cluster.is_in(&session),
+        "a new password ends the tokens of the old one"
+    );
+    let nothing = cluster
+        .accounts
+        .change_user(&call(4), &admin, &ada, UserChange::default())
+        .await;
+    assert_eq!(nothing.unwrap(), changed);
+    assert_eq!(
+        cluster.store.lists(),
+        lists + 1,
+        "where nothing changes nothing is written"
+    );
+}
+
+#[tokio::test]
+async fn of_a_change_of_several_things_each_needs_what_it_needs_alone() {
+    let cluster = Cluster::new().await;
+    let (_, ada) = cluster.user("ada").await;
+    let admin = cluster.admin().await;
+    let draft = KeyDraft {
+        name: "ops".to_owned(),
+        scope: KeyScope::All,
+        expires_at: None,
+    };
+    let (_, key) = cluster
+        .accounts
+        .create_key(&call(1), &admin, draft)
+        .await
+        .unwrap();
+    let key = Credential::bearer(key.expose());
+    let key = cluster.accounts.authenticate(key, now(1).wall).unwrap();
+    let locked = UserChange {
+        state: Some(AccountState::Locked),
+        ..UserChange::default()
+    };
+    let promoted = UserChange {
+        role: Some(Role::Admin),
+        ..locked.clone()
+    };
+    let user = name("ada");
+    for (by, change, may) in [
+        (&ada, locked.clone(), false),
+        (&key, promoted, false),
+        (&key, locked.clone(), true),
+    ] {
+        let changed = cluster
+            .accounts
+            .change_user(&call(2), by, &user, change)
+            .await;
+        assert_eq!(changed.is_ok(), may, "{changed:?}");
+    }
+    // The last admin locks nobody out by oneself, in whatever company.
+    let both = UserChange {
+        limits: Some(UserLimits::default()),
+        ..locked
+    };
+    let refused = cluster
+        .accounts
+        .change_user(&call(3), &admin, &name("admin"), both)
+        .await;
+    assert!(
+        matches!(
+            refused,
+            Err(ChangeUserError::User(UserError::LastAdmin { .. }))
+        ),
+        "{refused:?}"
+    );
+    let nobody = cluster
+        .accounts
+        .change_user(&call(3), &admin, &name("bob"), UserChange::default())
+        .await;
+    assert!(
+        matches!(
+            nobody,
+            Err(ChangeUserError::User(UserError::NoSuchUser { .. }))
+        ),
+        "{nobody:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_name_whose_tasks_are_there_is_given_away_by_admins_alone() {
+    // Given a user who has left tasks and was removed,
+    let cluster = Cluster::new().await;
+    cluster.user("ada").await;
+    let (admin, ada) = (cluster.admin().await, name("ada"));
+    cluster.store.set_has_tasks(&ada, true);
+    cluster
+        .accounts
+        .delete_user(&call(2), &admin, &ada)
+        .await
+        .unwrap();
+
+    // then whoever registers under the name doesn't get them: it is taken, in the words for any other.
+    let refused = cluster
+        .accounts
+        .register(&call(3), draft("ada"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the user name ada is taken: expected another one"
+    );
+    // An admin gives them to whom they make a user; and once nothing is left anybody may have the name.
+    cluster
+        .accounts
+        .create_user(&call(4), &admin, draft("ada"), Role::User)
+        .await
+        .unwrap();
+    cluster
+        .accounts
+        .delete_user(&call(5), &admin, &ada)
+        .await
+        .unwrap();
+    cluster.store.set_has_tasks(&ada, false);
+    cluster
+        .accounts
+        .register(&call(6), draft("ada"))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_password_that_is_made_anew_is_answered_once_and_counts() {
+    let cluster = Cluster::new().await;
+    let (session, _) = cluster.user("ada").await;
+    let local = Identity::local();
+    let made = cluster
+        .accounts
+        .reset_password(&call(1), &local, &name("ada"))
+        .await
+        .unwrap();
+    assert!(!cluster.is_in(&session));
+    cluster.accounts.login(&call(2), "ada", made).await.unwrap();
+    let audit = format!("{:?}", cluster.store.whole_audit());
+    assert!(audit.contains("user.password"), "{audit}");
 }

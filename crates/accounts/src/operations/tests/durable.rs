@@ -80,6 +80,58 @@ async fn a_full_disk_keeps_nobody_out_and_the_audit_is_kept_once_there_is_room()
 }
 
 #[tokio::test]
+async fn a_store_that_answers_nothing_keeps_nobody_out() {
+    // Given a store that waits for room on its disk, and a change that waits for it,
+    let cluster = Cluster::new().await;
+    let (_, ada) = cluster.user("ada").await;
+    cluster.store.set_fault(Fault::Hangs);
+    let accounts = cluster.accounts.clone();
+    let change = tokio::spawn(async move { accounts.logout(&call(1), &ada).await });
+    tokio::task::yield_now().await;
+
+    // then logins, right and wrong, refusals and records are answered at once,
+    let at_once = async {
+        let admin = cluster.admin().await;
+        let here = call(0);
+        let wrong = cluster.accounts.login(&here, "ada", "wrong".into());
+        assert!(matches!(wrong.await, Err(crate::LoginError::Wrong)));
+        let entry = AuditEntry::new(&call(2), Some(&admin), Action::TaskCancel).target("task-7");
+        assert!(cluster.accounts.audit(entry).await.is_err());
+    };
+    let within = Duration::from_secs(20);
+    tokio::time::timeout(within, at_once).await.unwrap();
+    assert!(!change.is_finished());
+
+    // and once there is room all of them are kept, in their order, without a further word.
+    cluster.store.set_fault(Fault::None);
+    change.await.unwrap().unwrap();
+    let lines = || cluster.audit_lines();
+    let kept = async {
+        while lines()
+            .last()
+            .is_none_or(|line| line != "task.cancel task-7 done")
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), kept)
+        .await
+        .unwrap();
+    let wanted = [
+        "auth.logout ada done",
+        "auth.login admin done",
+        "auth.login ada refused",
+    ];
+    for wanted in wanted {
+        assert!(
+            lines().iter().any(|line| line == wanted),
+            "{wanted}: {:?}",
+            lines()
+        );
+    }
+}
+
+#[tokio::test]
 async fn records_of_many_at_a_time_are_few_commits_and_all_there() {
     let cluster = Cluster::new().await;
     let before = cluster.store.whole_audit().len();
@@ -174,10 +226,11 @@ async fn a_secret_that_was_set_signs_and_is_rotated_by_setting_another() {
     let folder = tempfile::tempdir().unwrap();
     let open = |secret: &str| {
         let (store, secret) = (store.clone(), Secret::from(secret));
-        Accounts::open(store, folder.path(), Some(secret), settings(), now(0))
+        let path = folder.path();
+        Accounts::open(store, path, Some(secret), settings(), now(0), |_| async {})
     };
     let one = "1".repeat(32);
-    let accounts = open(&one).await.unwrap().0;
+    let accounts = open(&one).await.unwrap();
     let password = || Secret::from("password of admin");
     let session = accounts.login(&call(0), "admin", password()).await.unwrap();
     let shown = Credential::Token(session.token.expose());
@@ -187,7 +240,7 @@ async fn a_secret_that_was_set_signs_and_is_rotated_by_setting_another() {
         .unwrap_err();
     assert!(matches!(error, RotateError::Ring(_)), "{error}");
 
-    let accounts = open(&"2".repeat(32)).await.unwrap().0;
+    let accounts = open(&"2".repeat(32)).await.unwrap();
     assert!(accounts.authenticate(shown, now(1).wall).is_ok());
     let error = open("short").await.map(|_| ()).unwrap_err().to_string();
     assert!(
@@ -220,17 +273,159 @@ async fn tending_rotates_an_old_key_and_forgets_what_counts_no_more() {
     assert_eq!(cluster.last_audit().action, "token-key.rotate");
     cluster.accounts.tend(days(92)).await.unwrap();
     assert_eq!(kids(), 1);
+}
 
-    // A year later what was done at first is forgotten, and that the key was rotated then is not.
-    let first = cluster.store.whole_audit()[0].number;
-    cluster.accounts.tend(days(366)).await.unwrap();
-    let audit = cluster.store.whole_audit();
+#[tokio::test]
+async fn what_waits_its_turn_is_not_done_for_somebody_who_was_ended_meanwhile() {
+    // Given a slow store, a new password for ada, and behind it a key with a token of the old one,
+    let cluster = Cluster::new().await;
+    let (_, ada) = cluster.user("ada").await;
+    let admin = cluster.admin().await;
+    let guard = cluster.accounts.0.writer.lock().await;
+    let accounts = cluster.accounts.clone();
+    let set = tokio::spawn(async move {
+        let (call, user) = (call(1), name("ada"));
+        let set = accounts.set_password(&call, &admin, &user, "another password".into());
+        set.await
+    });
+    let waits = |count| {
+        let computed = cluster.accounts.0.hasher.computed() + count;
+        let accounts = cluster.accounts.clone();
+        async move {
+            while accounts.0.hasher.computed() < computed {
+                tokio::task::yield_now().await;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    waits(1).await;
+    let accounts = cluster.accounts.clone();
+    let key = tokio::spawn(async move {
+        let draft = crate::KeyDraft {
+            name: "stolen".into(),
+            scope: cloudai_model::KeyScope::All,
+            expires_at: None,
+        };
+        accounts.create_key(&call(1), &ada, draft).await
+    });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    // when it is their turn,
+    drop(guard);
+    set.await.unwrap().unwrap();
+    // then there is no key.
+    let made = key.await.unwrap();
+    let ended = crate::KeyError::Forbidden(crate::Forbidden::Ended);
+    assert_eq!(made.unwrap_err().to_string(), ended.to_string());
+    let local = Identity::local();
     assert!(
-        audit[0].number > first && audit[0].action == "token-key.rotate",
-        "{audit:?}"
+        cluster
+            .accounts
+            .keys(&local, &name("ada"))
+            .unwrap()
+            .is_empty()
     );
-    // Numbers go on.
-    let cluster = cluster.restarted().await;
-    cluster.admin().await;
-    assert!(cluster.last_audit().number > audit.last().unwrap().number);
+}
+
+#[tokio::test]
+async fn what_is_open_ends_with_the_key_that_signed_its_token() {
+    let cluster = Cluster::new().await;
+    let (_, ada) = cluster.user("ada").await;
+    let admin = cluster.admin().await;
+    let holds = || cluster.accounts.recheck(&ada, now(2).wall).is_ok();
+    let rotate = |at_once| {
+        let (accounts, admin) = (cluster.accounts.clone(), admin.clone());
+        async move { accounts.rotate_token_key(&call(1), &admin, at_once).await }
+    };
+    rotate(false).await.unwrap();
+    assert!(holds());
+    rotate(true).await.unwrap();
+    assert!(!holds());
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_forth_takes_no_key_away_and_leaves_none_of_tomorrow() {
+    let cluster = Cluster::new().await;
+    let (session, _) = cluster.user("ada").await;
+    let local = Identity::local();
+    let here = call(1);
+    let rotated = cluster.accounts.rotate_token_key(&here, &local, false);
+    rotated.await.unwrap();
+    let year = Duration::from_secs(366 * 86_400);
+    let (ahead, back) = (now(10), now(70));
+    let ahead = Now {
+        wall: ahead.wall.after(year),
+        ..ahead
+    };
+    cluster.accounts.tend(now(0)).await.unwrap();
+    cluster.accounts.tend(ahead).await.unwrap();
+    cluster.accounts.tend(back).await.unwrap();
+    assert_eq!(cluster.accounts.ring().kids().count(), 2);
+    assert!(cluster.is_in(&session));
+
+    // One that was made while the clock was ahead is made anew once it has been right for an hour.
+    let call = CallContext {
+        now: ahead,
+        ..call(0)
+    };
+    let made = cluster.accounts.rotate_token_key(&call, &local, false);
+    made.await.unwrap();
+    let of_tomorrow = cluster.accounts.ring().current_since().0;
+    assert!(of_tomorrow > back.wall);
+    cluster.accounts.tend(now(80)).await.unwrap();
+    cluster.accounts.tend(now(80 + 3700)).await.unwrap();
+    assert!(cluster.accounts.ring().current_since().0 < of_tomorrow);
+}
+
+#[tokio::test]
+async fn names_are_not_tried_without_end_and_that_is_written_down() {
+    let cluster = Cluster::new().await;
+    let mut taken = 0;
+    let throttled = loop {
+        match cluster.accounts.register(&call(1), draft("Admin")).await {
+            Err(RegisterError::Taken { .. }) => taken += 1,
+            refused => break refused,
+        }
+        assert!(taken < 100, "nobody counts them");
+    };
+    assert!(
+        matches!(throttled, Err(RegisterError::Throttled { .. })),
+        "{throttled:?}"
+    );
+    let record = cluster.last_audit();
+    assert_eq!(
+        (record.action.as_str(), record.done),
+        ("auth.register", false)
+    );
+    assert!(!format!("{:?}", cluster.store.whole_audit()).contains("Admin"));
+}
+
+#[tokio::test]
+async fn with_another_password_only_its_place_is_known() {
+    let cluster = Cluster::new().await;
+    cluster.user("ada").await;
+    let thief = call_from("192.0.2.66", 0);
+    let password = || Secret::from("password of ada");
+    cluster
+        .accounts
+        .login(&thief, "ada", password())
+        .await
+        .unwrap();
+    let session = cluster.login("ada").await;
+    let ada = cluster.identity(&session);
+    let new = Secret::from("quite another one");
+    let here = call(1);
+    let changed = cluster
+        .accounts
+        .change_password(&here, &ada, password(), new);
+    changed.await.unwrap();
+    let known = |address: &str| {
+        let address: std::net::IpAddr = address.parse().unwrap();
+        let tried =
+            cluster
+                .accounts
+                .throttle()
+                .begin(Some(&name("ada")), address.into(), now(2).mono);
+        tried.unwrap().is_known()
+    };
+    assert!(known("192.0.2.1") && !known("192.0.2.66"));
 }

@@ -66,8 +66,8 @@ fn settings() -> AccountSettings {
 }
 
 async fn open(store: &Arc<MemoryAccounts>, folder: &Path, settings: AccountSettings) -> Accounts {
-    let opened = Accounts::open(store.clone(), folder, None, settings, now(0)).await;
-    opened.unwrap().0
+    let opened = Accounts::open(store.clone(), folder, None, settings, now(0), |_| async {});
+    opened.await.unwrap()
 }
 
 impl Cluster {

@@ -20,7 +20,7 @@ use cloudai_files::{
     output::{CopyError, CopySummary},
 };
 use cloudai_model::{
-    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserLimits, UserName, Wall, Whole,
+    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
     WorkerAddress, WorkerId,
     record::{
         AssignmentRecord, FileRecord, FilesRecord, Removal, Removed, TaskRecord, WorkerRecord,
@@ -321,10 +321,6 @@ impl Operator for FakeMaster {
         Ok((1..=limit.min(2)).map(entry).collect())
     }
 
-    async fn limit_user(&self, _: &UserName, _: UserLimits) -> Result<(), NoAnswer> {
-        unreachable!("the console limits nobody")
-    }
-
     async fn attempts(&self, _: &TaskId) -> Result<Vec<AssignmentRecord>, ReadFailure> {
         unreachable!("the console shows no timeline")
     }
@@ -355,8 +351,10 @@ impl Operator for FakeMaster {
         Ok(Box::new(FakeLog(self.logs.lock().unwrap().remove(attempt))))
     }
 
-    async fn files_of_user(&self, user: &UserName) -> Result<Vec<LeftFiles>, ReadFailure> {
+    async fn files_of_user(&self, filter: &FilesFilter) -> Result<Vec<LeftFiles>, ReadFailure> {
+        let user = &filter.user;
         let record = |number| LeftFiles {
+            order: number,
             record: FilesRecord {
                 attempt: AttemptId::new(TaskId::numbered(number), 1),
                 user: user.clone(),
@@ -367,7 +365,7 @@ impl Operator for FakeMaster {
             },
             removed: None,
         };
-        let all = [8, 7].map(record).to_vec();
+        let all = [8, 7].map(record).into_iter().take(filter.limit).collect();
         Ok(if user.as_str() == "admin" {
             all
         } else {

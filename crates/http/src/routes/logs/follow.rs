@@ -19,7 +19,7 @@ use tokio::{
 use tracing::warn;
 
 use super::text::Form;
-use crate::{Context, auth::Caller, refusal::Refusal};
+use crate::{Context, auth::StillMay, refusal::Refusal};
 
 /// How often it is asked whether whoever listens still may, and a sign of life is given.
 const CHECK_INTERVAL: Duration = Duration::from_secs(15);
@@ -54,7 +54,7 @@ impl Wanted {
 /// A log on its way.
 pub(super) struct Following {
     context: Context,
-    caller: Caller,
+    still: StillMay,
     wanted: Wanted,
     form: Form,
     log: Option<Box<dyn FrameSource>>,
@@ -78,7 +78,7 @@ impl Following {
     /// If it can't be, which is told before an answer has begun.
     pub(super) async fn begin(
         context: Context,
-        caller: Caller,
+        still: StillMay,
         wanted: Wanted,
         form: Form,
     ) -> Result<Self, Refusal> {
@@ -99,7 +99,7 @@ impl Following {
         Ok(Self {
             closing: context.closing.clone(),
             context,
-            caller,
+            still,
             wanted,
             form,
             log,
@@ -292,12 +292,9 @@ impl Following {
 
     /// Whether whoever listens still may: a token ends, a user is locked.
     fn recheck(&self) -> Result<(), Ended> {
-        let now = self.context.operator.now().wall;
-        let identity = &self.caller.identity;
-        let accounts = self.context.accounts();
-        match accounts.map(|accounts| accounts.recheck(identity, now)) {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(self.failed("the token or key counts no more")),
+        match self.still.holds() {
+            true => Ok(()),
+            false => Err(self.failed("whoever listens may not any more")),
         }
     }
 }

@@ -24,15 +24,15 @@ use cloudai_files::{
 };
 use cloudai_metrics::{Metrics, history::History};
 use cloudai_model::{
-    AttemptId, Capacity, ChangeDraft, Mono, Now, Phase, TaskDraft, TaskId, TaskStatus, UserLimits,
-    UserName, Wall, Whole, WorkerAddress, WorkerId,
+    AttemptId, Capacity, ChangeDraft, Mono, Now, Phase, TaskDraft, TaskId, TaskStatus, UserName,
+    Wall, Whole, WorkerAddress, WorkerId,
     record::{
         AssignmentRecord, FilesRecord, Removal, Removed, TaskRecord, TaskState, WorkerRecord,
     },
     resources::GB,
 };
 use cloudai_operator::*;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 
 /// 2023-10-12T15:11:00Z.
 pub(crate) const NOW: Now = Now {
@@ -64,13 +64,12 @@ pub(crate) struct FakeMaster {
     pub(crate) refusal: Mutex<Option<SubmitError>>,
     pub(crate) fault: Mutex<Fault>,
     pub(crate) held_up: Mutex<Option<String>>,
-    /// Whoever holds this keeps submits and changes waiting.
-    pub(crate) submitting: tokio::sync::Mutex<()>,
     /// Whoever holds this keeps who opens a log waiting.
     pub(crate) opening: tokio::sync::Mutex<()>,
     /// How many logs were to be opened.
     pub(crate) openings: AtomicUsize,
-    pub(crate) limits: Mutex<Vec<(UserName, UserLimits)>>,
+    /// Without a permit nothing comes to an end.
+    pub(crate) slow: Arc<Semaphore>,
     pub(crate) logs: LogStore,
     /// What workers used.
     pub(crate) history: History,
@@ -89,10 +88,9 @@ impl FakeMaster {
             refusal: Mutex::default(),
             fault: Mutex::default(),
             held_up: Mutex::default(),
-            submitting: tokio::sync::Mutex::default(),
             opening: tokio::sync::Mutex::default(),
             openings: AtomicUsize::default(),
-            limits: Mutex::default(),
+            slow: Arc::new(Semaphore::new(1)),
             logs: LogStore::new(folder.join("logs")),
             history: History::default(),
             counted: Metrics::default(),
@@ -278,6 +276,12 @@ impl FakeMaster {
         }
     }
 
+    /// Waits for as long as a test holds the permit.
+    async fn may_end(&self) {
+        let slow = self.slow.clone().acquire_owned().await;
+        drop(slow.expect("nobody closes it"));
+    }
+
     fn refused(&self) -> Result<(), SubmitError> {
         self.refusal.lock().unwrap().clone().map_or(Ok(()), Err)
     }
@@ -392,7 +396,7 @@ impl Operator for FakeMaster {
     }
 
     async fn submit(&self, draft: TaskDraft) -> Result<Submitted, SubmitFailure> {
-        drop(self.submitting.lock().await);
+        self.may_end().await;
         self.writable()?;
         if let Some(task) = self.known(&draft)? {
             return Ok(submitted(task));
@@ -404,11 +408,6 @@ impl Operator for FakeMaster {
             return Err(SubmitError::IdTaken(id).into());
         }
         Ok(submitted(self.keep(id, draft)))
-    }
-
-    async fn limit_user(&self, user: &UserName, limits: UserLimits) -> Result<(), NoAnswer> {
-        self.limits.lock().unwrap().push((user.clone(), limits));
-        Ok(())
     }
 
     async fn submit_many(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Taken>, SubmitManyFailure> {
@@ -448,7 +447,7 @@ impl Operator for FakeMaster {
         task: &TaskId,
         change: ChangeDraft,
     ) -> Result<ChangeOutcome, ChangeFailure> {
-        drop(self.submitting.lock().await);
+        self.may_end().await;
         self.writable()?;
         let change = change.check()?;
         let mut tasks = self.tasks.lock().unwrap();
@@ -491,6 +490,7 @@ impl Operator for FakeMaster {
     }
 
     async fn unregister(&self, worker: &WorkerId) -> Result<Vec<AttemptId>, UnregisterFailure> {
+        self.may_end().await;
         let removed = self.workers.lock().unwrap().remove(worker);
         let unknown = || cloudai_core::RemoveWorkerError::from(UnknownWorker(worker.clone()));
         let removed = removed.ok_or_else(unknown)?;
@@ -601,15 +601,22 @@ impl Operator for FakeMaster {
         Ok(Box::new(LogFrames::skipping(log, part.follow, skip)))
     }
 
-    async fn files_of_user(&self, user: &UserName) -> Result<Vec<LeftFiles>, ReadFailure> {
+    async fn files_of_user(&self, filter: &FilesFilter) -> Result<Vec<LeftFiles>, ReadFailure> {
         self.readable()?;
+        let tasks = self.tasks.lock().unwrap().clone();
         let files = self.files.lock().unwrap();
-        let of_user = files.values().filter(|record| record.user == *user);
-        let left = of_user.map(|record| LeftFiles {
-            removed: self.removed_files(&record.attempt.task),
-            record: record.clone(),
-        });
-        Ok(left.collect())
+        let of_user = files.values().filter(|record| record.user == filter.user);
+        let mut left: Vec<_> = of_user
+            .map(|record| LeftFiles {
+                order: tasks[&record.attempt.task].record.order,
+                removed: self.removed_files(&record.attempt.task),
+                record: record.clone(),
+            })
+            .filter(|left| filter.before.is_none_or(|before| left.order < before))
+            .collect();
+        left.sort_by_key(|left| std::cmp::Reverse(left.order));
+        left.truncate(filter.limit);
+        Ok(left)
     }
 
     async fn task_files(&self, task: &TaskId, user: &UserName) -> Result<TaskFiles, FilesFailure> {

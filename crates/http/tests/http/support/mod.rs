@@ -63,8 +63,9 @@ impl Site {
             cost: PasswordCost::for_tests(),
             ..AccountSettings::new("c-1")
         };
-        let opened = Accounts::open(audit.clone(), folder.path(), None, settings, NOW).await;
-        let (accounts, _) = opened.unwrap();
+        let path = folder.path();
+        let opened = Accounts::open(audit.clone(), path, None, settings, NOW, |_| async {});
+        let accounts = opened.await.unwrap();
         for user in ["alice", "bob"] {
             let draft = UserDraft {
                 username: user.to_owned(),

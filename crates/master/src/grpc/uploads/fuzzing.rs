@@ -45,7 +45,7 @@ pub fn upload(
             return refused("the files are not those of an attempt of this worker");
         }
         let staging = store.begin(attempt).map_err(|error| error.to_string())?;
-        let incoming = Incoming::new(staging, limit);
+        let incoming = Incoming::new(staging, limit, None);
         let (places, room) = (Places::default(), Room::endless());
         let staging = come_in(
             &mut stream,

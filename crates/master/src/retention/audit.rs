@@ -1,5 +1,5 @@
-//! Forgetting what nobody needs to know any more of who came in: tokens that were ended and would be
-//! over by themselves, and the audit at its age.
+//! Forgetting the audit at its age. Tokens that were ended are forgotten by whoever has them in memory,
+//! too: the accounts themselves.
 
 use std::time::Duration;
 
@@ -8,12 +8,6 @@ use tracing::info;
 
 use super::{Retention, STEP, sweep::Failure};
 use crate::core_loop::KeepError;
-
-/// Ended tokens are all read to be looked at: not more often than this.
-const TOKENS_PAUSE: Duration = Duration::from_secs(3600);
-/// So long an ended token is still known after it would have been over by itself: a clock that is set
-/// back by less brings none back.
-const TOKENS_MARGIN: Duration = Duration::from_secs(24 * 3600);
 
 impl From<KeepError> for Failure {
     fn from(error: KeepError) -> Self {
@@ -25,29 +19,9 @@ impl From<KeepError> for Failure {
 }
 
 impl Retention {
-    pub(super) async fn forget_accounts(&mut self) -> Result<(), Failure> {
-        let now = cloudai_clock::now();
-        self.forget_tokens(now).await?;
-        self.forget_audit(now).await
-    }
-
-    async fn forget_tokens(&mut self, now: Now) -> Result<(), Failure> {
-        let looked = self.looked_at_tokens;
-        let is_due = looked.is_none_or(|at| now.mono.since(at) >= TOKENS_PAUSE);
-        if !is_due || !self.ages.can_be_believed(now, self.grace, TOKENS_MARGIN) {
-            return Ok(());
-        }
-        let before = ago(now, TOKENS_MARGIN);
-        let ended = self.setup.store.accounts().await?.ended_tokens;
-        if ended.iter().any(|token| token.until < before) {
-            self.keep(AccountChange::TokensForgotten(before)).await?;
-        }
-        self.looked_at_tokens = Some(now.mono);
-        Ok(())
-    }
-
     /// In steps, so that no batch is large after a long time without sweeps.
-    async fn forget_audit(&mut self, now: Now) -> Result<(), Failure> {
+    pub(super) async fn forget_audit(&mut self) -> Result<(), Failure> {
+        let now = cloudai_clock::now();
         let Some(span) = self.settings.keep_audit.span() else {
             return Ok(());
         };
