@@ -29,7 +29,7 @@ use cloudai_accounts::Permission;
 use cloudai_api::Code;
 use cloudai_core::{Event, Snapshot};
 use cloudai_metrics::{HttpMetrics, StreamKind};
-use cloudai_model::{Now, TaskId, WorkerId};
+use cloudai_model::{Now, TaskId, UserName, WorkerId};
 use cloudai_operator::Operator;
 use tokio::sync::broadcast;
 

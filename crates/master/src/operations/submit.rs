@@ -33,7 +33,6 @@ impl Master {
     }
 
     /// Takes it in, within this turn.
-
     async fn take_spec_in(
         &self,
         task: Option<TaskId>,
