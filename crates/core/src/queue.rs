@@ -4,6 +4,8 @@
 //! are at their limits stand aside, so that a pass doesn't meet them again until something is given
 //! back.
 
+mod blocks;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
@@ -12,6 +14,7 @@ use std::{
 
 use cloudai_model::{Mono, Priority, TaskId, UserName};
 
+use self::blocks::Blocks;
 use crate::class::TaskClass;
 
 /// A task's place in the total order: smaller goes first.
@@ -39,31 +42,6 @@ impl Rank {
             priority: Reverse(priority),
             order,
         }
-    }
-}
-
-/// How many ranks of a set lie in each block of the order: so that a place among a million is found
-/// without a walk past all that go before.
-#[derive(Debug, Default)]
-struct Blocks(BTreeMap<Rank, usize>);
-
-impl Blocks {
-    fn count_in(&mut self, rank: Rank) {
-        *self.0.entry(rank.block()).or_default() += 1;
-    }
-
-    fn count_out(&mut self, rank: Rank) {
-        if let Some(count) = self.0.get_mut(&rank.block()) {
-            *count -= 1;
-            if *count == 0 {
-                self.0.remove(&rank.block());
-            }
-        }
-    }
-
-    /// How many are in the blocks before the one of this rank.
-    fn before(&self, rank: Rank) -> usize {
-        self.0.range(..rank.block()).map(|(_, count)| count).sum()
     }
 }
 
@@ -594,12 +572,12 @@ mod tests {
         for (place, rank) in held.iter().enumerate() {
             assert_eq!(queue.held_ahead_of(*rank), place);
         }
-        assert_eq!(queue.ready_blocks.0.len(), 3 * 6);
+        assert_eq!(queue.ready_blocks.len(), 3 * 6);
         for order in 0..6000 {
             let rank = rank([10, 50, 90][order as usize % 3], order);
             let _ =
                 queue.remove(&one, rank) || queue.remove(&two, rank) || queue.remove_on_hold(rank);
         }
-        assert!(queue.ready_blocks.0.is_empty() && queue.held_blocks.0.is_empty());
+        assert!(queue.ready_blocks.is_empty() && queue.held_blocks.is_empty());
     }
 }

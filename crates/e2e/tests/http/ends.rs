@@ -41,11 +41,7 @@ async fn streams_have_a_last_word_when_the_master_is_asked_to_end() {
 
     // Whoever comes back to the next one is told what is new alone.
     site.cluster.restart_master().await;
-    let last = told
-        .iter()
-        .filter_map(|(_, id, _)| id.clone())
-        .last()
-        .unwrap();
+    let last = told.iter().rev().find_map(|(_, id, _)| id.clone()).unwrap();
     let mut again = as_events
         .header("Last-Event-ID", &last)
         .open(site.at())

@@ -332,6 +332,9 @@ async fn the_requests_in_the_docs_are_answered_so() {
         .plays(r#"curl -s $URL/api/auth/password -H "$AUTH" --json '{"current_password": "wrong", "new_password": "another staple battery"}'"#)
         .await;
     scene
+        .plays(r#"curl -s -i -X POST $URL/api/auth/token-key -H "$AUTH" | head -n 1"#)
+        .await;
+    scene
         .plays(r#"curl -s -i -X POST $URL/api/auth/logout -H "$AUTH" | head -n 1"#)
         .await;
     scene.plays(r#"curl -s $URL/api/tasks -H "$AUTH""#).await;

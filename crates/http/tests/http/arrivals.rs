@@ -1,5 +1,7 @@
 //! From where and under which name somebody comes, and what is written down of it.
 
+use std::sync::atomic::Ordering;
+
 use cloudai_http::Settings;
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
@@ -145,9 +147,9 @@ async fn what_was_begun_is_done_and_written_down_also_when_nobody_waits() {
     let mut stream = TcpStream::connect(site.at).await.unwrap();
     let asked = delete("/api/workers/w-1").by(&admin).bytes();
     stream.write_all(&asked).await.unwrap();
-    until(|| site.master.slow.available_permits() == 0).await;
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    until(|| site.master.asked.load(Ordering::SeqCst) == 1).await;
     drop(stream);
+    // So that the server sees it.
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     drop(held);
     // then it is gone all the same, and the audit says by whom.

@@ -70,6 +70,8 @@ pub(crate) struct FakeMaster {
     pub(crate) openings: AtomicUsize,
     /// Without a permit nothing comes to an end.
     pub(crate) slow: Arc<Semaphore>,
+    /// How often it was asked to unregister a worker.
+    pub(crate) asked: AtomicUsize,
     pub(crate) logs: LogStore,
     /// What workers used.
     pub(crate) history: History,
@@ -91,6 +93,7 @@ impl FakeMaster {
             opening: tokio::sync::Mutex::default(),
             openings: AtomicUsize::default(),
             slow: Arc::new(Semaphore::new(1)),
+            asked: AtomicUsize::new(0),
             logs: LogStore::new(folder.join("logs")),
             history: History::default(),
             counted: Metrics::default(),
@@ -490,6 +493,7 @@ impl Operator for FakeMaster {
     }
 
     async fn unregister(&self, worker: &WorkerId) -> Result<Vec<AttemptId>, UnregisterFailure> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         self.may_end().await;
         let removed = self.workers.lock().unwrap().remove(worker);
         let unknown = || cloudai_core::RemoveWorkerError::from(UnknownWorker(worker.clone()));
