@@ -23,15 +23,15 @@ pub struct Health {
     workers: usize,
     /// Those that were heard of lately.
     active_workers: usize,
-    /// The store.
+    /// The store: its kind, and for who may know what it is and where.
     store: String,
     /// Absent while all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     degraded: Option<Degraded>,
-    /// Why no new task is taken, and what to do.
+    /// Why no new task is taken, and for who may know what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// Each disk that the master writes to.
+    /// Each disk that the master writes to; none for who may not know.
     disks: Vec<DiskHealth>,
 }
 
@@ -45,7 +45,8 @@ pub struct Degraded {
     /// Since when.
     since: Time,
     /// Why.
-    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     /// Whether it was read before.
     read: bool,
     /// Changes that wait in the journal.
@@ -98,7 +99,7 @@ impl Health {
             store: about.store,
             degraded: degraded.map(|away| Degraded {
                 since: away.since.into(),
-                reason: away.reason,
+                reason: Some(away.reason),
                 read: away.read,
                 journaled_changes: away.changes,
                 journaled_submits: away.submitted,
@@ -108,7 +109,27 @@ impl Health {
             disks: shown.collect(),
         }
     }
+
+    /// The same for somebody who has not shown who they are: words and counts, nothing of the machine
+    /// or of what the database said.
+    #[must_use]
+    pub fn for_strangers(self) -> Self {
+        let kind = self.store.split(' ').next().unwrap_or_default();
+        Self {
+            store: kind.to_owned(),
+            degraded: self.degraded.map(|away| Degraded {
+                reason: None,
+                ..away
+            }),
+            reason: self.reason.map(|_| NO_ROOM.to_owned()),
+            disks: Vec::new(),
+            ..self
+        }
+    }
 }
+
+/// What strangers are told of a disk without room.
+const NO_ROOM: &str = "there is no room for new tasks";
 
 /// Whether the master can be used, which is more than that it is alive: whether new tasks are taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -118,4 +139,17 @@ pub struct Readiness {
     /// Why it can't.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl Readiness {
+    /// The same for somebody who has not shown who they are.
+    #[must_use]
+    pub fn for_strangers(self) -> Self {
+        Self {
+            reason: self
+                .reason
+                .map(|_| "new tasks are not taken just now".to_owned()),
+            ..self
+        }
+    }
 }

@@ -419,15 +419,27 @@ impl FromJson for NewTask {
 impl FromJson for Batch {
     fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self> {
         let mut fields = Object::of(value, at, mistakes)?;
-        let tasks: Option<Vec<NewTask>> = fields.required("tasks");
-        if let Some(count) = tasks.as_ref().map(Vec::len)
-            && !(1..=MOST_IN_BATCH).contains(&count)
-        {
-            let detail = format!("it has {count} tasks: expected 1 to {MOST_IN_BATCH}");
-            fields.mistake("tasks", detail);
-        }
+        let tasks: Option<TasksOfBatch> = fields.required("tasks");
         fields.finish();
-        Some(Self { tasks: tasks? })
+        Some(Self { tasks: tasks?.0 })
+    }
+}
+
+/// As many tasks as a batch may have. They are counted before any of them is read: a task takes
+/// hundreds of times what a wrong one takes in a body.
+struct TasksOfBatch(Vec<NewTask>);
+
+impl FromJson for TasksOfBatch {
+    fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self> {
+        if let Value::Array(tasks) = &value
+            && !(1..=MOST_IN_BATCH).contains(&tasks.len())
+        {
+            let count = tasks.len();
+            let detail = format!("it has {count} tasks: expected 1 to {MOST_IN_BATCH}");
+            mistakes.push(Mistake::at(at, detail));
+            return None;
+        }
+        Vec::from_json(value, at, mistakes).map(Self)
     }
 }
 

@@ -1,16 +1,17 @@
 //! Reading a body: every mistake is found, not only the first, and each has its JSON pointer.
 
-use std::{collections::BTreeMap, fmt};
+use std::{cell::Cell, collections::BTreeMap, fmt};
 
 use cloudai_model::Setting;
-use serde::{
-    Deserialize,
-    de::{self, MapAccess, SeqAccess, Visitor},
-};
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use crate::problem::{Mistake, Mistakes};
 
+/// The most values in a body, so that what is held of one is bounded by more than its length: a value
+/// of two bytes is thirty when it has been read. A batch of the largest size may have two hundred for
+/// each task.
+const MOST_VALUES: usize = 2_000_000;
 /// The most characters of a foreign name that are repeated.
 const LONGEST_SHOWN: usize = 80;
 
@@ -35,10 +36,9 @@ pub trait FromJson: Sized {
 /// # Errors
 /// All that is wrong with it.
 pub fn parse<T: FromJson>(body: &[u8]) -> Result<T, BodyError> {
-    let value: Strict =
-        serde_json::from_slice(body).map_err(|error| BodyError::Syntax(error.to_string()))?;
+    let value = strict(body).map_err(|error| BodyError::Syntax(error.to_string()))?;
     let mut mistakes = Mistakes::default();
-    let read = T::from_json(value.0, "", &mut mistakes);
+    let read = T::from_json(value, "", &mut mistakes);
     match read {
         Some(read) if mistakes.is_empty() => Ok(read),
         _ => Err(BodyError::Mistakes(mistakes)),
@@ -222,11 +222,9 @@ impl<T: FromJson> FromJson for Vec<T> {
     fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self> {
         match value {
             Value::Array(items) => {
-                let read = items.into_iter().enumerate().map(|(index, item)| {
+                whole(items.into_iter().enumerate().map(|(index, item)| {
                     T::from_json(item, &below(at, &index.to_string()), mistakes)
-                });
-                // Each is looked at, so that each mistake is named.
-                read.collect::<Vec<_>>().into_iter().collect()
+                }))
             }
             other => {
                 mistakes.push(wrong(at, &other, "an array"));
@@ -239,13 +237,10 @@ impl<T: FromJson> FromJson for Vec<T> {
 impl<T: FromJson> FromJson for BTreeMap<String, T> {
     fn from_json(value: Value, at: &str, mistakes: &mut Mistakes) -> Option<Self> {
         match value {
-            Value::Object(fields) => {
-                let read = fields.into_iter().map(|(name, value)| {
-                    let read = T::from_json(value, &below(at, &name), mistakes)?;
-                    Some((name, read))
-                });
-                read.collect::<Vec<_>>().into_iter().collect()
-            }
+            Value::Object(fields) => whole(fields.into_iter().map(|(name, value)| {
+                let read = T::from_json(value, &below(at, &name), mistakes)?;
+                Some((name, read))
+            })),
             other => {
                 mistakes.push(wrong(at, &other, "an object"));
                 None
@@ -254,18 +249,53 @@ impl<T: FromJson> FromJson for BTreeMap<String, T> {
     }
 }
 
-/// JSON in which no object names a field twice: of two values nobody could say which was meant.
-struct Strict(Value);
+/// All parts, if each could be read. Each is looked at, so that each mistake is named; but of what is
+/// wrong anyway nothing is kept.
+fn whole<T, W: Default + Extend<T>>(parts: impl Iterator<Item = Option<T>>) -> Option<W> {
+    let mut whole = Some(W::default());
+    for part in parts {
+        match part {
+            Some(part) => {
+                if let Some(whole) = &mut whole {
+                    whole.extend([part]);
+                }
+            }
+            None => whole = None,
+        }
+    }
+    whole
+}
 
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Self)
+/// JSON in which no object names a field twice: of two values nobody could say which was meant.
+fn strict(body: &[u8]) -> serde_json::Result<Value> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let left = Cell::new(MOST_VALUES);
+    let value = Strict { left: &left }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
+}
+
+/// Reads one value, and those within it.
+#[derive(Clone, Copy)]
+struct Strict<'a> {
+    /// How many more there may be.
+    left: &'a Cell<usize>,
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let left = self.left.get().checked_sub(1).ok_or_else(|| {
+            let detail = format!("expected at most {MOST_VALUES} values in a body");
+            de::Error::custom(detail)
+        })?;
+        self.left.set(left);
+        deserializer.deserialize_any(self)
     }
 }
 
-struct StrictVisitor;
-
-impl<'de> Visitor<'de> for StrictVisitor {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -303,8 +333,8 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut array = Vec::new();
-        while let Some(item) = items.next_element::<Strict>()? {
-            array.push(item.0);
+        while let Some(item) = items.next_element_seed(self)? {
+            array.push(item);
         }
         Ok(Value::Array(array))
     }
@@ -316,7 +346,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
                 let name: String = name.chars().take(LONGEST_SHOWN).collect();
                 return Err(de::Error::custom(format!("field {name:?} is there twice")));
             }
-            let value = fields.next_value::<Strict>()?.0;
+            let value = fields.next_value_seed(self)?;
             object.insert(name, value);
         }
         Ok(Value::Object(object))
@@ -392,6 +422,13 @@ mod tests {
         assert!(syntax(r#"{"number": 1, "number": 2}"#).contains("\"number\" is there twice"));
         assert!(syntax(r#"{"number": 1} x"#).contains("trailing"));
         assert!(syntax(r#"{"number": 1e999}"#).contains("out of range"));
+        // What is short in a body and long in memory is bounded.
+        let many = format!("[{}0]", "0,".repeat(MOST_VALUES));
+        assert!(
+            syntax(&many).contains("at most 2000000 values"),
+            "{}",
+            syntax(&many)
+        );
         // Depth costs no stack.
         assert!(syntax(&"[".repeat(1_000_000)).contains("recursion limit"));
     }

@@ -4,6 +4,8 @@
 //! are at their limits stand aside, so that a pass doesn't meet them again until something is given
 //! back.
 
+mod blocks;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
@@ -12,6 +14,7 @@ use std::{
 
 use cloudai_model::{Mono, Priority, TaskId, UserName};
 
+use self::blocks::Blocks;
 use crate::class::TaskClass;
 
 /// A task's place in the total order: smaller goes first.
@@ -22,6 +25,17 @@ pub(crate) struct Rank {
 }
 
 impl Rank {
+    /// So many places in the order of submits are counted together.
+    const BLOCK: u64 = 1024;
+
+    /// Where the block begins that this is in.
+    fn block(self) -> Self {
+        Self {
+            order: self.order - self.order % Self::BLOCK,
+            ..self
+        }
+    }
+
     /// Of a task with this priority and this place in the order of submits.
     pub(crate) fn new(priority: Priority, order: u64) -> Self {
         Self {
@@ -44,8 +58,10 @@ pub(crate) struct Queue {
     ready: BTreeMap<Arc<TaskClass>, OfClass>,
     /// How many are ready at each priority.
     levels: BTreeMap<Reverse<Priority>, usize>,
+    ready_blocks: Blocks,
     backing_off: BTreeMap<(Mono, TaskId), Arc<Line>>,
     on_hold: BTreeMap<Rank, (TaskId, Arc<Line>)>,
+    held_blocks: Blocks,
     users: BTreeMap<UserName, OfUser>,
     ready_count: usize,
 }
@@ -142,6 +158,7 @@ impl Queue {
         }
         of_class.mend_head(before, &line.user);
         *self.levels.entry(rank.priority).or_default() += 1;
+        self.ready_blocks.count_in(rank);
         self.ready_count += 1;
         self.count_in(&line.user);
     }
@@ -179,6 +196,7 @@ impl Queue {
                 self.levels.remove(&rank.priority);
             }
         }
+        self.ready_blocks.count_out(rank);
         self.ready_count -= 1;
         self.count_out(&line.user);
         true
@@ -255,6 +273,7 @@ impl Queue {
     pub(crate) fn hold(&mut self, line: &Arc<Line>, rank: Rank, task: TaskId) {
         let before = self.on_hold.insert(rank, (task, line.clone()));
         debug_assert!(before.is_none(), "orders are unique");
+        self.held_blocks.count_in(rank);
         self.count_in(&line.user);
     }
 
@@ -262,6 +281,7 @@ impl Queue {
     pub(crate) fn remove_on_hold(&mut self, rank: Rank) -> bool {
         let removed = self.on_hold.remove(&rank);
         if let Some((_, line)) = &removed {
+            self.held_blocks.count_out(rank);
             self.count_out(&line.user);
         }
         removed.is_some()
@@ -322,7 +342,14 @@ impl Queue {
     /// How many ready tasks go before this rank.
     pub(crate) fn ahead_of(&self, rank: Rank) -> usize {
         let lines = self.ready.values().flat_map(|class| class.lines.values());
-        lines.map(|line| line.tasks.range(..rank).count()).sum()
+        let within = lines.map(|line| line.tasks.range(rank.block()..rank).count());
+        self.ready_blocks.before(rank) + within.sum::<usize>()
+    }
+
+    /// How many tasks on hold go before this rank.
+    pub(crate) fn held_ahead_of(&self, rank: Rank) -> usize {
+        let within = self.on_hold.range(rank.block()..rank).count();
+        self.held_blocks.before(rank) + within
     }
 
     /// Those that wait out a back-off, the one whose back-off ends first before the others.
@@ -516,5 +543,41 @@ mod tests {
         assert!(queue.remove_on_hold(rank(50, 2)));
         assert!(!queue.remove_on_hold(rank(50, 2)));
         assert_eq!(queue.waiting_of(&line.user), 1);
+    }
+    #[test]
+    fn a_place_is_the_count_of_all_that_go_before_over_levels_lines_and_blocks() {
+        // Given ready tasks of two lines and three levels, some on hold, and some gone again,
+        let (one, two) = (line_of("ann", 1), line_of("bob", 2));
+        let (mut queue, mut ready, mut held) = (Queue::default(), Vec::new(), Vec::new());
+        for order in 0..6000 {
+            let rank = rank([10, 50, 90][order as usize % 3], order);
+            match order % 7 {
+                0 => queue.hold(&one, rank, TaskId::numbered(order)),
+                1 | 2 => queue.insert(&one, rank, TaskId::numbered(order)),
+                _ => queue.insert(&two, rank, TaskId::numbered(order)),
+            }
+            match order % 7 {
+                0 if order % 5 == 0 => assert!(queue.remove_on_hold(rank)),
+                0 => held.push(rank),
+                1 => assert!(queue.remove(&one, rank)),
+                _ => ready.push(rank),
+            }
+        }
+        // when it is asked for a place, then it is where one comes to who counts.
+        ready.sort();
+        held.sort();
+        for (place, rank) in ready.iter().enumerate() {
+            assert_eq!(queue.ahead_of(*rank), place);
+        }
+        for (place, rank) in held.iter().enumerate() {
+            assert_eq!(queue.held_ahead_of(*rank), place);
+        }
+        assert_eq!(queue.ready_blocks.len(), 3 * 6);
+        for order in 0..6000 {
+            let rank = rank([10, 50, 90][order as usize % 3], order);
+            let _ =
+                queue.remove(&one, rank) || queue.remove(&two, rank) || queue.remove_on_hold(rank);
+        }
+        assert!(queue.ready_blocks.is_empty() && queue.held_blocks.is_empty());
     }
 }

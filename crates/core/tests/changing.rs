@@ -301,4 +301,15 @@ fn a_task_that_is_being_stopped_takes_no_change() {
         matches!(refused, ChangeError::BeingStopped(..)),
         "{refused}"
     );
+    // What it has already is no change.
+    for same in [
+        TaskChange::default(),
+        TaskChange {
+            priority: Setting::Clear,
+            hold: Setting::To(false),
+            ..TaskChange::default()
+        },
+    ] {
+        assert!(cluster.change(&attempt.task, same).is_ok());
+    }
 }

@@ -4,11 +4,19 @@ use std::{any::Any, net::IpAddr, sync::Arc};
 
 use cloudai_accounts::{Accounts, AuditEntry};
 use cloudai_api::Code;
+use cloudai_model::UserName;
 use cloudai_operator::Operator;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tracing::{Instrument as _, warn};
 
-use crate::{Settings, refusal::Refusal, sockets::Sockets};
+use crate::{
+    Settings,
+    body::{Batches, Bodies},
+    refusal::Refusal,
+    shares::{Share, Shares},
+    sockets::Sockets,
+    turns::Turns,
+};
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
@@ -21,10 +29,16 @@ pub struct Context {
     pub(crate) settings: Arc<Settings>,
     /// Whether the server is ending: what goes on for long ends then, with a last word.
     pub(crate) closing: watch::Receiver<bool>,
-    streams: Arc<Semaphore>,
-    archives: Arc<Semaphore>,
+    streams: Shares<UserName>,
+    archives: Shares<UserName>,
+    /// Bodies that are on their way.
+    pub(crate) bodies: Bodies,
+    /// Batches on their way to the core.
+    pub(crate) batches: Batches,
     /// What all WebSockets share.
     pub(crate) sockets: Sockets,
+    /// Changes of tasks.
+    pub(crate) changes: Turns,
 }
 
 impl Context {
@@ -41,9 +55,12 @@ impl Context {
             sockets: Sockets::new(operator.clone(), &settings),
             operator,
             accounts,
-            streams: Arc::new(Semaphore::new(settings.most_streams)),
-            archives: Arc::new(Semaphore::new(settings.most_archives)),
+            streams: Shares::new(settings.most_streams, settings.most_streams_of_user),
+            archives: Shares::new(settings.most_archives, settings.most_archives_of_user),
+            bodies: Bodies::new(&settings),
+            batches: Batches::new(&settings),
             settings: Arc::new(settings),
+            changes: Turns::default(),
             closing,
         }
     }
@@ -65,19 +82,15 @@ impl Context {
     }
 
     /// A place for an answer that goes on for long, held for as long as it does.
-    pub(crate) fn stream(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        let most = self.settings.most_streams;
-        place(&self.streams, || {
-            format!("{most} logs and files are being sent")
-        })
+    pub(crate) fn stream(&self, user: &UserName) -> Result<Share<UserName>, Refusal> {
+        let place = self.streams.take(user);
+        place.map_err(|full| Refusal::full(full, "logs and files are being sent"))
     }
 
     /// A place for the packing of an archive.
-    pub(crate) fn archive(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        let most = self.settings.most_archives;
-        place(&self.archives, || {
-            format!("{most} archives are being packed")
-        })
+    pub(crate) fn archive(&self, user: &UserName) -> Result<Share<UserName>, Refusal> {
+        let place = self.archives.take(user);
+        place.map_err(|full| Refusal::full(full, "archives are being packed"))
     }
 
     /// Does something to its end, and whatever belongs to it: also when whoever asked goes meanwhile.
@@ -111,18 +124,8 @@ impl Context {
     }
 }
 
-fn place(
-    places: &Arc<Semaphore>,
-    taken: impl Fn() -> String,
-) -> Result<OwnedSemaphorePermit, Refusal> {
-    places.clone().try_acquire_owned().map_err(|_| {
-        let detail = format!("{} already: try again when one has ended", taken());
-        Refusal::new(Code::Overloaded, detail)
-    })
-}
-
 /// From where a request came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// Whether a request came by TLS all the way, as far as that is known.
@@ -132,10 +135,15 @@ pub(crate) struct BySecureWay(pub(crate) bool);
 /// The place that the connection of a request takes up. Whatever goes on behind the answer, as a
 /// WebSocket does, holds it.
 #[derive(Clone)]
-pub(crate) struct Connected(
-    #[expect(dead_code, reason = "it is held, and never looked at")]
-    pub(crate)  Arc<dyn Any + Send + Sync>,
-);
+pub(crate) struct Connected {
+    _place: Arc<dyn Any + Send + Sync>,
+}
+
+impl Connected {
+    pub(crate) fn new(place: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { _place: place }
+    }
+}
 
 /// The id of a request, in its answer and in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,7 +15,9 @@ mod refusal;
 mod routes;
 mod server;
 mod settings;
+mod shares;
 mod sockets;
+mod turns;
 
 pub use self::{
     context::Context,

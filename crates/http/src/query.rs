@@ -12,6 +12,8 @@ use serde::de::DeserializeOwned;
 
 use crate::refusal::Refusal;
 
+/// The most lines that the tail of a log can have.
+pub(crate) const MOST_TAIL: usize = 100_000;
 /// The longest list that is answered at once, and what is answered if none says.
 const MOST_ITEMS: usize = 1000;
 const ITEMS: usize = 100;

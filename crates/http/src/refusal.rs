@@ -16,9 +16,15 @@ use cloudai_files::{log::FrameError, log::LogError, output::StoreError};
 use cloudai_operator::{
     CancelFailure, ChangeFailure, DrainFailure, ExplainFailure, FilesFailure, LogFailure, NoAnswer,
     ReadFailure, RegisterFailure, RemoveFilesFailure, SubmitFailure, SubmitManyFailure,
-    UnregisterFailure, with_causes,
+    UnregisterFailure,
 };
 use tracing::error;
+
+use crate::shares::Full;
+
+/// What is told of a mistake of ours: paths and drivers' words are not for everybody.
+pub(crate) const SEE_LOG: &str =
+    "the master made a mistake; its log says more under this request's id";
 
 /// A problem on its way out. The frame gives it the request's id.
 #[derive(Debug, Clone)]
@@ -53,10 +59,32 @@ impl Refusal {
         self
     }
 
+    /// All places are taken; `what` says by what.
+    pub(crate) fn full(full: Full, what: &str) -> Self {
+        let detail = match full {
+            Full::All(most) => format!("{most} {what} already: try again when one has ended"),
+            Full::Own(most) => {
+                format!("{most} {what} already for whoever asks: end one first")
+            }
+        };
+        Self::new(Code::Overloaded, detail)
+    }
+
     /// Something that is nobody's mistake but ours: the log has all of it.
     pub(crate) fn internal(cause: &(dyn std::error::Error + 'static)) -> Self {
         error!(error = cause, "a request failed");
-        Self::new(Code::Internal, with_causes(cause))
+        Self::new(Code::Internal, SEE_LOG)
+    }
+
+    /// The store is out of reach. What its database said, and where it is, the log has.
+    pub(crate) fn store_away(what: &str) -> Self {
+        let detail = format!("{what}; the master's log says more under this request's id");
+        Self::new(Code::StoreAway, detail)
+    }
+
+    fn not_kept(cause: &(dyn std::error::Error + 'static)) -> Self {
+        error!(error = cause, "a submit can't be kept");
+        Self::store_away("the submit can't be kept just now")
     }
 }
 
@@ -99,11 +127,16 @@ impl From<NotReady> for Refusal {
 
 impl From<NoAnswer> for Refusal {
     fn from(error: NoAnswer) -> Self {
-        let code = match &error {
-            NoAnswer::ShuttingDown => Code::ShuttingDown,
-            NoAnswer::StoreUnread(_) | NoAnswer::StoreWaits(_) => Code::StoreAway,
-        };
-        Self::new(code, error.to_string())
+        match &error {
+            NoAnswer::ShuttingDown => Self::new(Code::ShuttingDown, error.to_string()),
+            NoAnswer::StoreUnread(_) | NoAnswer::StoreWaits(_) => {
+                error!(
+                    error = &error as &dyn std::error::Error,
+                    "nothing can be changed"
+                );
+                Self::store_away("nothing can be changed just now")
+            }
+        }
     }
 }
 
@@ -113,7 +146,7 @@ impl From<ReadFailure> for Refusal {
             error = &error as &dyn std::error::Error,
             "the store can't be read"
         );
-        Self::new(Code::StoreAway, with_causes(&error))
+        Self::store_away("the store can't be read just now")
     }
 }
 
@@ -152,7 +185,7 @@ impl From<SubmitFailure> for Refusal {
             SubmitFailure::Refused(error) => error.into(),
             SubmitFailure::Read(error) => error.into(),
             SubmitFailure::KeyReused(_) => Self::new(Code::KeyReused, error.to_string()),
-            SubmitFailure::NotKept(_) => Self::new(Code::StoreAway, with_causes(&error)),
+            SubmitFailure::NotKept(_) => Self::not_kept(&error),
             SubmitFailure::NoAnswer(error) => error.into(),
         }
     }
@@ -172,7 +205,7 @@ impl From<SubmitManyFailure> for Refusal {
             SubmitManyFailure::Refused(error) => error.into(),
             SubmitManyFailure::Read(error) => error.into(),
             SubmitManyFailure::KeyReused(_) => Self::new(Code::KeyReused, error.to_string()),
-            SubmitManyFailure::NotKept(_) => Self::new(Code::StoreAway, with_causes(&error)),
+            SubmitManyFailure::NotKept(_) => Self::not_kept(&error),
             SubmitManyFailure::NoAnswer(error) => error.into(),
         }
     }

@@ -7,8 +7,10 @@ use crate::frame::AddressRange;
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Connections at a time. Beyond them the one that has been silent for longest goes.
+    /// Connections at a time. Beyond them the one that has asked for nothing for longest goes.
     pub most_connections: usize,
+    /// The same from one address, but for this machine's own: a proxy there speaks for many.
+    pub most_connections_of_address: usize,
     /// How long a new connection has for its first request, the handshake of TLS included.
     pub first_request_within: Duration,
     /// How long a connection may be idle between two requests, and a request's header may take.
@@ -21,16 +23,28 @@ pub struct Settings {
     pub most_body_bytes: usize,
     /// Bytes of the body of a batch.
     pub most_batch_bytes: usize,
+    /// Bodies at a time that are on their way.
+    pub most_bodies: usize,
+    /// The same from one address.
+    pub most_bodies_of_address: usize,
+    /// Bytes that all bodies hold together until they have been read, but for the first of each.
+    pub most_bytes_of_bodies: usize,
+    /// Tasks of batches at a time that are on their way to the core.
+    pub most_tasks_of_batches: usize,
     /// How long a body may take.
     pub body_within: Duration,
     /// How long an answer may take to begin.
     pub answer_within: Duration,
-    /// Requests at a time that wait for the beginning of their answers.
+    /// Requests at a time that wait for the beginning of their answers, once their bodies are there.
     pub most_requests: usize,
     /// Answers at a time that go on for as long as a task does: logs and events.
     pub most_streams: usize,
+    /// The same of one user.
+    pub most_streams_of_user: usize,
     /// Answers at a time that pack an archive: each has a thread of its own.
     pub most_archives: usize,
+    /// The same of one user.
+    pub most_archives_of_user: usize,
     /// Whether clients come by TLS: cookies stay there then. Of those who come by a proxy it says so.
     pub is_secure: bool,
     /// Proxies: what they say of whom they ask for, and how that came to them, is believed.
@@ -53,17 +67,24 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             most_connections: 8192,
+            most_connections_of_address: 2048,
             first_request_within: Duration::from_secs(10),
             idle_for: Duration::from_secs(60),
             stalled_for: Duration::from_secs(60),
             most_header_bytes: 32 << 10,
             most_body_bytes: 1 << 20,
             most_batch_bytes: 32 << 20,
+            most_bodies: 2048,
+            most_bodies_of_address: 512,
+            most_bytes_of_bodies: 512 << 20,
+            most_tasks_of_batches: 200_000,
             body_within: Duration::from_secs(30),
             answer_within: Duration::from_secs(60),
             most_requests: 1024,
             most_streams: 4096,
+            most_streams_of_user: 1024,
             most_archives: 32,
+            most_archives_of_user: 8,
             is_secure: false,
             proxies: Vec::new(),
             hosts: None,

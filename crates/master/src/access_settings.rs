@@ -84,7 +84,8 @@ pub(crate) fn settings() -> Vec<Setting> {
                 "URLS",
                 "Web sites whose pages may read what HTTP answers, with commas between",
             )
-            .value_delimiter(','),
+            .value_delimiter(',')
+            .value_parser(|text: &str| origin(text)),
         )
         .env("CLOUDAI_HTTP_ORIGINS"),
         Setting::flag(
@@ -182,6 +183,44 @@ pub(crate) fn settings() -> Vec<Setting> {
             |text| bytes(text).ok(),
         ),
     ]
+}
+
+/// A text that is no web site as a browser names one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected scheme, host, and a port that is not the scheme's own, in small letters and without a path, such as https://dash.example.org"
+)]
+struct OriginError;
+
+/// A web site as browsers name it in `Origin`: what is written otherwise would never be the same.
+fn origin(text: &str) -> Result<String, OriginError> {
+    let (rest, own_port) = match text.split_once("://") {
+        Some(("https", rest)) => (rest, "443"),
+        Some(("http", rest)) => (rest, "80"),
+        _ => return Err(OriginError),
+    };
+    // An address of IPv6 has its colons in brackets.
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (rest, None),
+    };
+    let is_number = |port: &str| {
+        port.parse::<u16>()
+            .is_ok_and(|number| number.to_string() == port)
+    };
+    let is_port = port.is_none_or(|port| port != own_port && is_number(port));
+    let is_host = match host.strip_prefix('[') {
+        Some(rest) => rest
+            .strip_suffix(']')
+            .is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => host.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte)
+        }),
+    };
+    match is_port && is_host && !host.is_empty() {
+        true => Ok(text.to_owned()),
+        false => Err(OriginError),
+    }
 }
 
 fn gpu_milli(text: &str) -> Option<u64> {
@@ -329,6 +368,43 @@ impl AccessSettings {
             token_lifetime: self.token_lifetime,
             cost: self.password_cost,
             ..AccountSettings::new(issuer)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_written_as_browsers_write_it() {
+        for good in [
+            "https://dash.example.org",
+            "http://localhost:3000",
+            "http://192.0.2.1:8081",
+            "https://[2001:db8::1]",
+            "https://[2001:db8::1]:8443",
+        ] {
+            assert_eq!(origin(good).as_deref(), Ok(good));
+        }
+        for never in [
+            "",
+            "*",
+            "null",
+            "dash.example.org",
+            "https://",
+            "https://*.example.org",
+            "https://dash.example.org/",
+            "https://dash.example.org/path",
+            "https://Dash.example.org",
+            "https://dash.example.org:443",
+            "http://dash.example.org:080",
+            "http://dash.example.org:99999",
+            "https://user@dash.example.org",
+            "https://[2001:db8::1",
+            "ftp://dash.example.org",
+        ] {
+            assert_eq!(origin(never), Err(OriginError), "{never}");
         }
     }
 }

@@ -464,13 +464,17 @@ impl Master {
         &self,
         input: impl FnOnce(cloudai_core::Call) -> Input + Send + 'static,
     ) -> Result<Answer, NoAnswer> {
-        self.store_is_read()?;
-        if let Some(why) = self.room.store_waits() {
-            // Its answer would wait as long as the store does.
-            return Err(NoAnswer::StoreWaits(why));
-        }
+        self.answers()?;
         let answer = self.core.call(input).await;
         answer.map_err(|Stopped| NoAnswer::ShuttingDown)
+    }
+
+    /// Whether the core would answer in some time.
+    fn answers(&self) -> Result<(), NoAnswer> {
+        self.store_is_read()?;
+        // Its answer would wait as long as the store does.
+        let waits = self.room.store_waits();
+        waits.map_or(Ok(()), |why| Err(NoAnswer::StoreWaits(why)))
     }
 
     /// The store, while it has not been read because its database is out of reach.

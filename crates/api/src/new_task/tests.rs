@@ -233,6 +233,12 @@ fn a_batch_is_neither_empty_nor_without_bounds_and_points_into_its_tasks() {
     assert_eq!(pointers(json!({"tasks": []})), [r#"Pointer("/tasks")"#]);
     let many = vec![json!({"docker_image": "a"}); MOST_IN_BATCH + 1];
     assert_eq!(pointers(json!({ "tasks": many })), [r#"Pointer("/tasks")"#]);
+    // They are counted before any of them is looked at.
+    let wrong = vec![json!(0); MOST_IN_BATCH + 1];
+    assert_eq!(
+        pointers(json!({ "tasks": wrong })),
+        [r#"Pointer("/tasks")"#]
+    );
     let second = json!({"tasks": [{"docker_image": "a"}, {"docker_image": "a", "x": 1}]});
     assert_eq!(pointers(second), [r#"Pointer("/tasks/1/x")"#]);
 }

@@ -136,7 +136,7 @@ impl Core {
 
 /// Whether a change makes sense where the task stands.
 fn check(id: &TaskId, task: &Task, change: &TaskChange) -> Result<(), ChangeError> {
-    let Some(live) = task.given() else {
+    let Some(live) = task.given().filter(|_| changes(task, change)) else {
         return Ok(());
     };
     let why = match live.stop {
@@ -159,6 +159,18 @@ fn check(id: &TaskId, task: &Task, change: &TaskChange) -> Result<(), ChangeErro
         return Err(too_late("it can be put on hold only"));
     }
     Ok(())
+}
+
+/// Whether it changes anything, as far as is known here: what a task has already is no change.
+fn changes(task: &Task, change: &TaskChange) -> bool {
+    let mut rest = change.clone();
+    if wanted_priority(change).is_some_and(|priority| priority == task.priority) {
+        rest.priority = Setting::Keep;
+    }
+    if wanted_hold(change).is_some_and(|hold| hold == task.hold) {
+        rest.hold = Setting::Keep;
+    }
+    rest != TaskChange::default()
 }
 
 fn wanted_priority(change: &TaskChange) -> Option<Priority> {

@@ -97,8 +97,9 @@ impl Core {
 
     /// The place of a task on hold, from 1.
     pub(crate) fn position_on_hold(&self, id: &TaskId) -> usize {
-        let ahead = self.queue.on_hold().position(|other| other == id);
-        self.before_those_on_hold() + ahead.unwrap_or(0) + 1
+        let rank = self.tasks.get(id).map(Task::rank);
+        let ahead = rank.map_or(0, |rank| self.queue.held_ahead_of(rank));
+        self.before_those_on_hold() + ahead + 1
     }
 
     /// Why the tasks of a line wait, as the last pass found it, or what holds up everything.

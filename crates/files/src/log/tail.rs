@@ -17,21 +17,26 @@ pub struct LogPlace {
 /// Where the last `lines` lines of both streams begin, in the order in which they were written; its
 /// end for none. A last line without its end is one, too.
 ///
-/// Reads all of the log and holds one frame, and a place for each of the lines.
+/// Reads all of the log and holds one frame, and a place for each of the lines. Before each frame
+/// `goes_on` is asked; `None`: it said no.
 ///
 /// # Errors
 ///
 /// The file can't be read or is not framed.
-pub fn last_lines(path: &Path, lines: usize) -> Result<LogPlace, LogError> {
+pub fn last_lines(
+    path: &Path,
+    lines: usize,
+    goes_on: impl Fn() -> bool,
+) -> Result<Option<LogPlace>, LogError> {
     let reader = LogReader::open(path)?;
     let mut frames = reader.frames_from(0);
     let mut places: VecDeque<LogPlace> = VecDeque::new();
     let mut begins_line = true;
-    loop {
+    while goes_on() {
         let frame = frames.position();
         let Some(read) = frames.next().transpose()? else {
             let end = LogPlace { frame, skip: 0 };
-            return Ok(places.front().copied().unwrap_or(end));
+            return Ok(Some(places.front().copied().unwrap_or(end)));
         };
         for (skip, byte) in read.data.iter().enumerate() {
             if std::mem::take(&mut begins_line) {
@@ -43,6 +48,7 @@ pub fn last_lines(path: &Path, lines: usize) -> Result<LogPlace, LogError> {
             begins_line = *byte == b'\n';
         }
     }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -76,7 +82,27 @@ mod tests {
             (4, place(0, 0)),
             (99, place(0, 0)),
         ] {
-            assert_eq!(last_lines(&path, lines).unwrap(), expected, "{lines}");
+            let found = last_lines(&path, lines, || true).unwrap();
+            assert_eq!(found, Some(expected), "{lines}");
         }
+    }
+    #[test]
+    fn a_search_that_nobody_waits_for_any_more_ends_at_the_next_frame() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let frame = Frame {
+            stream: LogStream::Stdout,
+            at_ns: 1,
+            data: "a\n".into(),
+        };
+        let mut framed = Vec::new();
+        for _ in 0..100 {
+            encode(&frame, &mut framed);
+        }
+        std::fs::write(&path, &framed).unwrap();
+        let asked = std::cell::Cell::new(0);
+        let three_times = || asked.replace(asked.get() + 1) < 3;
+        assert_eq!(last_lines(&path, 1, three_times).unwrap(), None);
+        assert_eq!(asked.get(), 4);
     }
 }

@@ -27,10 +27,13 @@ pub(crate) use self::{
     compress::WorthIt,
     cors::cors,
     count::counted,
-    limits::{Limits, within_limits},
+    limits::{Limits, Turn, within_limits},
     produce::{json_only, preferred},
 };
-use crate::context::RequestId;
+use crate::{
+    context::RequestId,
+    refusal::{Refusal, SEE_LOG},
+};
 
 /// Carries the request's id.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -53,8 +56,7 @@ pub(crate) async fn frame(mut request: Request, next: Next) -> Response {
     let mut response = answer.unwrap_or_else(|_| {
         // The hook has written what it said.
         error!("a handler panicked");
-        let detail = "the master made a mistake; its log says more under this request's id";
-        crate::refusal::Refusal::new(Code::Internal, detail).into_response()
+        Refusal::new(Code::Internal, SEE_LOG).into_response()
     });
     render_problem(&mut response, &id);
     let took_ms = cloudai_clock::now().mono.since(began).as_millis();

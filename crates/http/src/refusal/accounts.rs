@@ -9,7 +9,6 @@ use cloudai_accounts::{
 };
 use cloudai_api::{Code, Mistakes};
 use cloudai_model::DraftErrors;
-use cloudai_operator::with_causes;
 
 use super::Refusal;
 
@@ -19,7 +18,7 @@ impl From<AccountStoreError> for Refusal {
             error = &error as &dyn std::error::Error,
             "accounts can't be kept"
         );
-        Self::new(Code::StoreAway, with_causes(&error))
+        Self::store_away("accounts can't be kept just now")
     }
 }
 

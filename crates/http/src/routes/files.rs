@@ -217,7 +217,7 @@ pub(super) async fn download(
     about.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
     let name = path.rsplit('/').next().unwrap_or(&path);
     about.insert(header::CONTENT_DISPOSITION, attachment(name));
-    let place = context.stream()?;
+    let place = context.stream(&caller.identity.user)?;
     let pieces = download::pieces(files, record, range, place).await?;
     let body = Body::from_stream(ReceiverStream::new(pieces));
     Ok((status, about, body).into_response())
@@ -245,7 +245,7 @@ pub(super) async fn archive(
     caller.may(Permission::Look)?;
     query.finish()?;
     let files = opened(&context, &caller, &task).await?;
-    let place = context.archive()?;
+    let place = context.archive(&caller.identity.user)?;
     let now = context.operator.now().wall;
     let pieces = archive::pieces(files, task.to_string(), now, place);
     let gzip = HeaderValue::from_static("application/gzip");

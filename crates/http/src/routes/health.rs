@@ -26,14 +26,30 @@ problems! {
     security(()),
     responses((status = 200, description = "It is alive.", body = Health), Always)
 )]
-pub(super) async fn health(State(context): State<Context>) -> Json<Health> {
+pub(super) async fn health(State(context): State<Context>, request: Request) -> Json<Health> {
     let operator = &context.operator;
-    Json(Health::new(
+    let health = Health::new(
         operator.about(),
         &operator.snapshot(),
         operator.disks(),
         operator.degraded(),
-    ))
+    );
+    Json(match sees_all(&context, request).await {
+        true => health,
+        false => health.for_strangers(),
+    })
+}
+
+/// Whether all is for whoever asks: who is on the master's machine, and admins. Anybody may ask, with
+/// whatever token.
+async fn sees_all(context: &Context, request: Request) -> bool {
+    let (mut parts, _) = request.into_parts();
+    let peer = parts.extensions.get::<Peer>().copied();
+    if is_here(peer, &parts.headers) {
+        return true;
+    }
+    let caller = Caller::from_request_parts(&mut parts, context).await;
+    caller.is_ok_and(|caller| caller.may(Permission::LookAtAll).is_ok())
 }
 
 problems! {
@@ -98,7 +114,10 @@ fn is_here(peer: Option<Peer>, headers: &HeaderMap) -> bool {
         Always,
     )
 )]
-pub(super) async fn ready(State(context): State<Context>) -> (StatusCode, Json<Readiness>) {
+pub(super) async fn ready(
+    State(context): State<Context>,
+    request: Request,
+) -> (StatusCode, Json<Readiness>) {
     let reason = match context.operator.snapshot().ready {
         true => context.operator.disks().held_up,
         false => Some("the store is still being read".to_owned()),
@@ -108,7 +127,12 @@ pub(super) async fn ready(State(context): State<Context>) -> (StatusCode, Json<R
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    (status, Json(Readiness { ready, reason }))
+    let readiness = Readiness { ready, reason };
+    let readiness = match sees_all(&context, request).await {
+        true => readiness,
+        false => readiness.for_strangers(),
+    };
+    (status, Json(readiness))
 }
 
 #[cfg(test)]

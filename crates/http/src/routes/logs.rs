@@ -26,7 +26,7 @@ use crate::{
     auth::{Caller, StillMay},
     frame::preferred,
     openapi::problems,
-    query::{Id, Query},
+    query::{Id, MOST_TAIL, Query},
     refusal::Refusal,
 };
 
@@ -40,8 +40,6 @@ const TEXT: &str = "text/plain";
 const EVENTS: &str = "text/event-stream";
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// The most lines that a tail can have.
-const MOST_LINES: usize = 100_000;
 /// Pieces on their way: with their size the memory that a slow reader costs.
 const AHEAD: usize = 8;
 
@@ -85,7 +83,7 @@ pub(super) async fn log(
 ) -> Result<Response, Refusal> {
     caller.may(Permission::Look)?;
     let follow = query.flag("follow");
-    let tail = query.number("tail", 0, MOST_LINES);
+    let tail = query.number("tail", 0, MOST_TAIL);
     let most = u32::MAX as usize;
     let attempt = query.number("attempt", 1, most);
     let timestamps = query.flag("timestamps");
@@ -112,7 +110,7 @@ pub(super) async fn log(
     {
         match EventId::read(id) {
             Some(EventId::End) => return Ok(StatusCode::NO_CONTENT.into_response()),
-            Some(EventId::Behind { attempt, byte }) if attempt <= wanted.attempt => {
+            Some(EventId::Behind { attempt, byte }) if wanted.takes(attempt) => {
                 wanted.attempt = attempt;
                 wanted.start = LogStart::Byte(byte);
             }
@@ -127,7 +125,7 @@ pub(super) async fn log(
         EVENTS => Form::Events,
         _ => Form::text(timestamps),
     };
-    let place = context.stream()?;
+    let place = context.stream(&caller.identity.user)?;
     let still = StillMay::new(&context, &caller, Some(view.record.spec.user))?;
     let mut following = Following::begin(context, still, wanted, form).await?;
     let (sender, receiver) = mpsc::channel::<Bytes>(AHEAD);

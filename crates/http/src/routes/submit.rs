@@ -123,11 +123,13 @@ pub(super) async fn submit_batch(
     request: Request,
 ) -> Result<Response, Refusal> {
     caller.may(Permission::Act)?;
-    let body: Json<Batch> = Json::long(request, &context).await?;
+    let (body, reading) = Json::<Batch>::long(request, &context).await?;
     let key = submit_key(&headers, body.digest)?;
     let now = context.operator.now().wall;
     let who = caller.clone();
     let tasks = body.value.tasks;
+    let on_their_way = context.batches.tasks(tasks.len()).await;
+    drop(reading);
     // Thousands of tasks take some milliseconds that nobody else shall wait for.
     let drafts = tokio::task::spawn_blocking(move || {
         let mut checked = Checking::new(&who, now);
@@ -148,6 +150,7 @@ pub(super) async fn submit_batch(
     let (here, entry) = (context.clone(), caller.did(Action::TaskSubmit));
     let done = context.to_the_end(async move {
         let taken = here.operator.submit_many(drafts).await?;
+        drop(on_their_way);
         if let (Some(first), Some(last)) = (taken.first(), taken.last()) {
             let entry = entry.target(first.task.to_string());
             let detail = format!("{} tasks, to {}", taken.len(), last.task);
@@ -238,6 +241,13 @@ impl<'a> Checking<'a> {
             };
             if draft.user_id.as_ref().is_some_and(|user| *user != own) {
                 forbid("user_id", "only an admin may submit for somebody else");
+            }
+            if draft.task_id.is_some() {
+                // Whether it is free tells whether anybody has such a task.
+                forbid(
+                    "task_id",
+                    "only an admin may choose the id; to submit once, send an Idempotency-Key",
+                );
             }
             if draft
                 .priority

@@ -14,7 +14,7 @@ use cloudai_api::{
 };
 use cloudai_core::CancelOutcome;
 use cloudai_model::{TaskId, TaskStatus, UserName};
-use cloudai_operator::{TaskFilter, TaskView};
+use cloudai_operator::{ChangeFailure, TaskFilter, TaskView};
 use sha2::{Digest as _, Sha256};
 
 use super::submit::not_allowed;
@@ -221,7 +221,9 @@ pub(super) fn names<'h>(values: impl Iterator<Item = &'h HeaderValue>, tag: &Hea
     params(
         ("id" = String, Path, description = "The task."),
         ("If-Match" = Option<String>, Header,
-            description = "The ETag of what is to be changed; 412 if it is another by now."),
+            description = "The ETag of what is to be changed; 412 if it is another by now. Of two that \
+                are sent together one is refused; what the master itself changes meanwhile, as when the \
+                task is started, is not."),
     ),
     request_body = TaskPatch,
     responses(
@@ -240,6 +242,8 @@ pub(super) async fn change(
 ) -> Result<Response, Refusal> {
     caller.may(Permission::Act)?;
     query.finish()?;
+    // Of two who have seen the same, the second is told that it has changed.
+    let turn = context.changes.turn(&task).await;
     let view = find(&context, &caller, &task).await?;
     let mut mistakes = Mistakes::default();
     let level = body.value.priority();
@@ -259,14 +263,26 @@ pub(super) async fn change(
         return Err(Refusal::new(Code::PreconditionFailed, detail));
     }
     let entry = caller.did(Action::TaskChange).target(task.to_string());
+    let checked = draft.clone().check();
     let (here, changed) = (context.clone(), task.clone());
     let done = context.to_the_end(async move {
         here.operator.change(&changed, draft).await?;
+        // The next one waits until this is done, also if whoever asked has gone.
+        drop(turn);
         here.audit(entry).await;
         Ok(())
     });
     done.await?;
-    let view = find(&context, &caller, &task).await?;
+    let view = match (context.operator.task(&task).await, checked) {
+        (Ok(Some(view)), _) => view,
+        // It was made, whatever can't be read: this is what it came to.
+        (_, Ok(change)) => {
+            let mut view = view;
+            change.apply(&mut view.record.spec);
+            view
+        }
+        (_, Err(errors)) => return Err(ChangeFailure::Draft(errors).into()),
+    };
     let (tag, body) = tagged(&view)?;
     Ok(with_tag(tag, body))
 }
@@ -289,20 +305,31 @@ pub(super) async fn cancel(
     Id(task): Id<TaskId>,
 ) -> Result<(StatusCode, Answer<Task>), Refusal> {
     caller.may(Permission::Act)?;
-    find(&context, &caller, &task).await?;
+    let mut seen = find(&context, &caller, &task).await?;
     let entry = caller.did(Action::TaskCancel).target(task.to_string());
     let (here, cancelled) = (context.clone(), task.clone());
     let done = context.to_the_end(async move {
-        let detail = match here.operator.cancel(&cancelled).await? {
+        let outcome = here.operator.cancel(&cancelled).await?;
+        let is_cancelled = matches!(outcome, CancelOutcome::Cancelled);
+        let detail = match outcome {
             CancelOutcome::Cancelled => "before it ran".to_owned(),
             CancelOutcome::Stopping(worker) => format!("is being stopped on {worker}"),
             CancelOutcome::AlreadyEnded => "had just ended by itself".to_owned(),
         };
         here.audit(entry.detail(detail)).await;
-        Ok(())
+        Ok(is_cancelled)
     });
-    done.await?;
-    let view = find(&context, &caller, &task).await?;
+    let is_cancelled = done.await?;
+    let view = match context.operator.task(&task).await {
+        Ok(Some(view)) => view,
+        // It was taken, whatever can't be read: this is what is known.
+        _ => {
+            if is_cancelled {
+                seen.record.state.status = TaskStatus::Cancelled;
+            }
+            seen
+        }
+    };
     Ok((StatusCode::ACCEPTED, Answer(shown(&view))))
 }
 

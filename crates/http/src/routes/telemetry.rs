@@ -19,14 +19,14 @@ use crate::{
 
 problems! {
     /// What paths for everybody who is logged in may answer.
-    Seen: InvalidParameter, Unauthenticated, MethodNotAllowed, NotAcceptable, Internal, StoreAway, TimedOut,
-        Overloaded
+    Seen: InvalidParameter, Unauthenticated, MethodNotAllowed, NotAcceptable, Internal, Starting, StoreAway,
+        TimedOut, Overloaded
 }
 
 problems! {
     /// The same, of one worker.
-    SeenOne: InvalidParameter, Unauthenticated, NotFound, MethodNotAllowed, NotAcceptable, Internal, TimedOut,
-        Overloaded
+    SeenOne: InvalidParameter, Unauthenticated, NotFound, MethodNotAllowed, NotAcceptable, Internal, Starting,
+        TimedOut, Overloaded
 }
 
 /// What all workers use, and what of them is promised.

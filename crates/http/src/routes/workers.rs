@@ -55,19 +55,24 @@ pub(super) async fn seen(
     workers: Vec<&registry::Worker>,
 ) -> Result<Vec<Worker>, Refusal> {
     let now = context.operator.now();
-    let workers = workers.into_iter().map(|worker| Worker::new(worker, now));
-    if caller.is_admin() {
-        return Ok(workers.collect());
+    let shown = workers.iter().map(|worker| Worker::new(worker, now));
+    if caller.is_admin() || workers.iter().all(|worker| worker.attempts.is_empty()) {
+        return Ok(shown.collect());
     }
     let filter = TaskFilter {
         statuses: [TaskStatus::Pending, TaskStatus::Running].into(),
         user: Some(caller.identity.user.clone()),
+        // Of one worker no more is read than it has.
+        worker: match workers.as_slice() {
+            [one] => Some(one.id.clone()),
+            _ => None,
+        },
         limit: MOST_OWN,
         ..TaskFilter::default()
     };
     let own = context.operator.tasks(&filter).await?;
     let own: BTreeSet<String> = own.iter().map(|record| record.task.to_string()).collect();
-    Ok(workers
+    Ok(shown
         .map(|worker| worker.with_tasks(|task| own.contains(task)))
         .collect())
 }

@@ -1,19 +1,8 @@
 //! One connection: its handshake, its requests, and when it is given up.
 
-use std::{
-    net::SocketAddr,
-    pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, extract::Request, response::Response};
-use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use axum::{Router, body::Body, extract::Request};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -23,7 +12,7 @@ use tokio::{net::TcpStream, sync::watch, time::timeout};
 use tower::ServiceExt as _;
 use tracing::debug;
 
-use super::{doorway::Place, stall::Stalling, tls::Tls};
+use super::{doorway::Place, stall::Stalling, taken::Answers, tls::Tls};
 use crate::{
     Settings,
     context::{Connected, Peer},
@@ -97,16 +86,20 @@ impl Connections {
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        let under_way = UnderWay::default();
-        let place = Arc::new(place);
+        let (place, answers) = (Arc::new(place), Answers::default());
         let service = service_fn(|request: hyper::Request<Incoming>| {
-            place.spoke();
-            let counted = under_way.begin();
+            // Whatever comes of the request holds this, a WebSocket, too.
+            let under_way = Arc::new(place.begin());
             let mut request: Request = request.map(Body::new);
             request.extensions_mut().insert(Peer(peer.ip()));
-            request.extensions_mut().insert(Connected(place.clone()));
+            let connected = Connected::new(under_way.clone());
+            request.extensions_mut().insert(connected);
             let answer = self.router.clone().oneshot(request);
-            async move { answer.await.map(|answer| counted.with(answer)) }
+            let answers = answers.clone();
+            async move {
+                let answer = answer.await?;
+                Ok::<_, Infallible>(answer.map(|body| answers.body(body, under_way)))
+            }
         });
         let connection = self
             .protocol
@@ -115,11 +108,11 @@ impl Connections {
         let mut closing = self.closing.clone();
         let mut is_told = false;
         loop {
-            let patience = match under_way.asked() {
+            let (_, asked) = place.counts();
+            let patience = match asked {
                 0 => self.first_request_within,
                 _ => self.idle_for,
             };
-            let asked = under_way.asked();
             tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
@@ -128,13 +121,17 @@ impl Connections {
                     return;
                 }
                 () = place.sent_away() => return,
+                () = answers.stalled(self.stalled_for) => {
+                    debug!(%peer, "given up: an answer is not taken");
+                    return;
+                }
                 _ = closing.wait_for(|closing| *closing), if !is_told => {
                     is_told = true;
                     connection.as_mut().graceful_shutdown();
                 }
                 () = tokio::time::sleep(patience) => {
                     // It was never heard of, or all that it asked for is answered since then.
-                    if under_way.count() == 0 && under_way.asked() == asked {
+                    if place.counts() == (0, asked) {
                         if asked == 0 || is_told {
                             return;
                         }
@@ -144,75 +141,5 @@ impl Connections {
                 }
             }
         }
-    }
-}
-
-/// How many requests of a connection are under way, and how many there have been.
-#[derive(Debug, Clone, Default)]
-struct UnderWay(Arc<Counts>);
-
-#[derive(Debug, Default)]
-struct Counts {
-    now: AtomicUsize,
-    ever: AtomicUsize,
-}
-
-impl UnderWay {
-    fn begin(&self) -> Counted {
-        self.0.now.fetch_add(1, Ordering::Relaxed);
-        self.0.ever.fetch_add(1, Ordering::Relaxed);
-        Counted(self.0.clone())
-    }
-
-    fn count(&self) -> usize {
-        self.0.now.load(Ordering::Relaxed)
-    }
-
-    fn asked(&self) -> usize {
-        self.0.ever.load(Ordering::Relaxed)
-    }
-}
-
-/// One request that is under way until this is dropped.
-struct Counted(Arc<Counts>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.now.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Counted {
-    /// The answer, which is under way until its body has been sent.
-    fn with(self, answer: Response) -> hyper::Response<CountedBody> {
-        answer.map(|body| CountedBody {
-            body,
-            _counted: self,
-        })
-    }
-}
-
-struct CountedBody {
-    body: Body,
-    _counted: Counted,
-}
-
-impl HttpBody for CountedBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -4,6 +4,7 @@ mod connection;
 mod descriptors;
 mod doorway;
 mod stall;
+mod taken;
 mod tls;
 
 use std::{io, sync::Arc, time::Duration};
@@ -30,7 +31,8 @@ pub async fn serve(
     settings: &Settings,
     mut closing: watch::Receiver<bool>,
 ) {
-    let doorway = Doorway::new(descriptors::places(settings.most_connections));
+    let most = descriptors::places(settings.most_connections);
+    let doorway = Doorway::new(most, settings.most_connections_of_address);
     let connections = Arc::new(Connections::new(router, tls, settings, closing.clone()));
     let mut serving = JoinSet::new();
     loop {
@@ -42,18 +44,20 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => match doorway.enter() {
+            Ok((stream, peer)) => match doorway.enter(peer.ip()) {
                 Some(place) => {
                     let connections = connections.clone();
                     serving.spawn(async move { connections.run(stream, peer, place).await });
                 }
-                None => debug!(%peer, "turned away: all connections are in use"),
+                None => {
+                    debug!(%peer, "turned away: all connections, or all of one address, are in use")
+                }
             },
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 warn!(%error, "no connection can be taken just now");
-                // It is file descriptors, mostly: whoever says nothing gives one back.
-                doorway.send_silent_away();
+                // It is file descriptors, mostly: whoever asks for nothing gives one back.
+                doorway.send_idle_away();
                 tokio::time::sleep(PAUSE).await;
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! It is read as it is taken: who reads slowly has no backlog here but a place in the file.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use axum::extract::ws::Utf8Bytes;
 use cloudai_core::Event;
@@ -53,8 +53,21 @@ pub(super) struct LogWatcher {
     wanted: Wanted,
     /// The attempt that was read last, or is being read; 0 before the first.
     attempt: u32,
-    frames: Option<Box<dyn FrameSource>>,
+    reading: Reading,
 }
+
+/// What is done with the log.
+enum Reading {
+    /// The next one is opened. It is kept here, so that whoever asks for a message and doesn't wait for
+    /// it interrupts nothing: a long log is searched for its last lines once.
+    Opening(Pin<Box<dyn Future<Output = Result<Opened, Ended>> + Send>>),
+    Frames(Box<dyn FrameSource>),
+    /// Nothing yet, or one has ended.
+    Between,
+}
+
+/// An attempt, and its log.
+type Opened = (u32, Box<dyn FrameSource>);
 
 impl LogWatcher {
     pub(super) fn new(operator: Arc<dyn Operator>, wanted: Wanted) -> Self {
@@ -62,25 +75,37 @@ impl LogWatcher {
             operator,
             wanted,
             attempt: 0,
-            frames: None,
+            reading: Reading::Between,
         }
     }
 }
 
 impl Source for LogWatcher {
     async fn next(&mut self) -> Result<Utf8Bytes, Ended> {
-        if let Some(frames) = &mut self.frames {
-            match frames.next().await {
-                Ok(Some(frame)) => return Ok(told(&frame, frames.position())),
-                Ok(None) if self.wanted.attempt.is_some() => return Err(Ended::Complete),
-                // There may be a retry.
-                Ok(None) => self.frames = None,
-                Err(failure) => return Err(failed(&failure)),
+        let (attempt, frames) = loop {
+            match &mut self.reading {
+                Reading::Frames(frames) => match frames.next().await {
+                    Ok(Some(frame)) => return Ok(told(&frame, frames.position())),
+                    Ok(None) if self.wanted.attempt.is_some() => return Err(Ended::Complete),
+                    // There may be a retry.
+                    Ok(None) => self.reading = Reading::Between,
+                    Err(failure) => return Err(failed(&failure)),
+                },
+                Reading::Opening(opening) => {
+                    let opened = opening.await;
+                    self.reading = Reading::Between;
+                    break opened?;
+                }
+                Reading::Between => {
+                    let (operator, wanted) = (self.operator.clone(), self.wanted.clone());
+                    let after = self.attempt;
+                    let opening = async move { open(&*operator, &wanted, after).await };
+                    self.reading = Reading::Opening(Box::pin(opening));
+                }
             }
-        }
-        let (attempt, frames) = open(&*self.operator, &self.wanted, self.attempt).await?;
+        };
         self.attempt = attempt;
-        self.frames = Some(frames);
+        self.reading = Reading::Frames(frames);
         let begins = Attempt {
             r#type: "attempt",
             attempt,
@@ -89,21 +114,22 @@ impl Source for LogWatcher {
     }
 }
 
-/// Opens the log of the attempt that is wanted, or else of the last one behind `after`, which it
-/// waits for while the task has not ended.
-async fn open(
-    operator: &dyn Operator,
-    wanted: &Wanted,
-    after: u32,
-) -> Result<(u32, Box<dyn FrameSource>), Ended> {
+/// Opens the log of the attempt that is wanted; or else of the last one, to begin with, and then of each
+/// that comes `after`, which it waits for while the task has not ended.
+async fn open(operator: &dyn Operator, wanted: &Wanted, after: u32) -> Result<Opened, Ended> {
     let task = &wanted.task;
     let mut events = operator.events();
     loop {
         let view = operator.task(task).await;
         let view = view.map_err(|failure| unreadable(&failure))?;
         let state = view.ok_or(Ended::Gone)?.record.state;
-        let last = Some(state.attempt).filter(|last| *last > after);
-        if let Some(number) = wanted.attempt.or(last) {
+        let next = match after {
+            0 => state.attempt,
+            // None of those between is left out.
+            after => after + 1,
+        };
+        let there = Some(next).filter(|next| *next > after && *next <= state.attempt);
+        if let Some(number) = wanted.attempt.or(there) {
             let start = match wanted.tail {
                 Some(lines) if after == 0 => LogStart::Lines(lines),
                 _ => LogStart::Byte(0),

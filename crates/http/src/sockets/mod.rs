@@ -1,10 +1,9 @@
 //! WebSockets: telemetry as it changes, and tasks' logs as they are written.
 //!
 //! Whoever opens one is identified as for any request ([`credential`] says what is different),
-//! takes a place ([`admission`]), and is sent what a source gives until one of the two has enough
+//! takes a place ([`Shares`]), and is sent what a source gives until one of the two has enough
 //! ([`session`]).
 
-mod admission;
 mod credential;
 mod log;
 mod picture;
@@ -30,12 +29,11 @@ use cloudai_accounts::Permission;
 use cloudai_api::Code;
 use cloudai_core::{Event, Snapshot};
 use cloudai_metrics::{HttpMetrics, StreamKind};
-use cloudai_model::{Now, TaskId, WorkerId};
+use cloudai_model::{Now, TaskId, UserName, WorkerId};
 use cloudai_operator::Operator;
 use tokio::sync::broadcast;
 
 use self::{
-    admission::Admission,
     log::{LogWatcher, Wanted},
     session::{Patience, Permit, Source},
     telemetry::{Pictures, Scene},
@@ -44,29 +42,28 @@ use crate::{
     Context, Settings,
     auth::{Caller, StillMay},
     context::Connected,
-    query::{Id, Query},
+    query::{Id, MOST_TAIL, Query},
     refusal::Refusal,
+    shares::Shares,
 };
 
 /// Nothing is taken, so that nothing large is.
 const MOST_MESSAGE_BYTES: usize = 4096;
 /// What is read at a time: with the default a thousand watchers would take 128 MB.
 const READ_BYTES: usize = 4096;
-/// The longest tail of a log, in lines.
-const MOST_TAIL: usize = 1_000_000;
 
 /// What all WebSockets share.
 #[derive(Clone)]
 pub(crate) struct Sockets {
     pictures: Pictures,
-    admission: Admission,
+    places: Shares<UserName>,
     metrics: HttpMetrics,
 }
 
 impl Sockets {
     pub(crate) fn new(operator: Arc<dyn Operator>, settings: &Settings) -> Self {
         Self {
-            admission: Admission::new(settings.most_sockets, settings.most_sockets_of_user),
+            places: Shares::new(settings.most_sockets, settings.most_sockets_of_user),
             metrics: operator.http_metrics(),
             pictures: Pictures::new(Arc::new(Live(operator))),
         }
@@ -74,7 +71,7 @@ impl Sockets {
 
     /// Resolves when none is open any more.
     pub(crate) async fn closed(&self) {
-        self.admission.empty().await;
+        self.places.empty().await;
     }
 }
 
@@ -215,10 +212,13 @@ fn open(
     let Arriving { upgrade, place } = arriving;
     let upgrade = upgrade.map_err(|rejection| no_upgrade(&rejection))?;
     let Sockets {
-        admission, metrics, ..
+        places, metrics, ..
     } = context.sockets.clone();
-    let seat = admission.enter(&caller.identity.user);
-    let seat = seat.inspect_err(|_| metrics.refused())?;
+    let seat = places.take(&caller.identity.user);
+    let seat = seat.map_err(|full| {
+        metrics.refused();
+        Refusal::full(full, "WebSockets are open")
+    })?;
     let open = metrics.stream(kind);
     let patience = Patience {
         ping_every: context.settings.ping_every,

@@ -10,6 +10,9 @@ use tokio::{
     time::{Instant, interval_at, timeout},
 };
 
+/// Signs of life that are taken between two of ours. Each is read and answered: whoever sends nothing
+/// else would have that done for nothing.
+const MOST_SIGNS: u32 = 1000;
 /// How long the last word may take to be sent.
 const LAST_WORD_WITHIN: Duration = Duration::from_secs(2);
 
@@ -127,7 +130,7 @@ async fn talk(
     closing: &mut watch::Receiver<bool>,
 ) -> Option<Ended> {
     let mut ping = interval_at(Instant::now() + patience.ping_every, patience.ping_every);
-    let mut has_spoken = true;
+    let (mut has_spoken, mut signs) = (true, 0);
     loop {
         let message = tokio::select! {
             biased;
@@ -138,6 +141,10 @@ async fn talk(
                 // Any sign is a sign of life; pings are answered below this.
                 Some(Ok(Message::Pong(_) | Message::Ping(_))) => {
                     has_spoken = true;
+                    signs += 1;
+                    if signs > MOST_SIGNS {
+                        return Some(Ended::Spoke);
+                    }
                     continue;
                 }
                 Some(Ok(Message::Text(_) | Message::Binary(_))) => return Some(Ended::Spoke),
@@ -150,7 +157,7 @@ async fn talk(
                 if !permit.holds() {
                     return Some(Ended::Unauthenticated);
                 }
-                has_spoken = false;
+                (has_spoken, signs) = (false, 0);
                 Message::Ping(bytes::Bytes::new())
             }
             message = source.next() => match message {

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -13,7 +13,7 @@ use cloudai_core::{Event, Snapshot};
 use cloudai_model::{Now, WorkerId};
 use tokio::{
     sync::{Notify, broadcast, watch},
-    time::sleep,
+    time::{Instant, sleep},
 };
 
 use super::{
@@ -41,8 +41,11 @@ pub(crate) struct Pictures(Arc<Shared>);
 struct Shared {
     scene: Arc<dyn Scene>,
     latest: watch::Sender<Arc<Picture>>,
+    /// When somebody drew last.
+    drawn: Mutex<Option<Instant>>,
     is_drawing: AtomicBool,
-    wanted: Notify,
+    /// Wakes whoever draws: somebody looks, or nobody will any more.
+    wanted: Arc<Notify>,
 }
 
 impl Pictures {
@@ -51,8 +54,9 @@ impl Pictures {
         Self(Arc::new(Shared {
             scene,
             latest: watch::Sender::default(),
+            drawn: Mutex::default(),
             is_drawing: AtomicBool::new(false),
-            wanted: Notify::new(),
+            wanted: Arc::default(),
         }))
     }
 
@@ -60,11 +64,15 @@ impl Pictures {
     pub(super) fn watch(&self, of: Option<WorkerId>) -> Watcher {
         let latest = self.0.latest.subscribe();
         if !self.0.is_drawing.swap(true, Ordering::Relaxed) {
-            let shared = self.0.clone();
-            tokio::spawn(async move { shared.keep_drawing().await });
+            let (shared, wanted) = (Arc::downgrade(&self.0), self.0.wanted.clone());
+            tokio::spawn(keep_drawing(shared, wanted));
         }
-        // For the first one that looks after a while the last picture is old.
-        self.0.draw();
+        // For the first one that looks after a while the last picture is old; and one that was
+        // registered in this moment may not be in it yet. Else it is as new as anybody's.
+        let lacks = |worker: &WorkerId| latest.borrow().worker(worker).is_none();
+        if self.0.rest().is_zero() || of.as_ref().is_some_and(lacks) {
+            self.0.draw();
+        }
         self.0.wanted.notify_one();
         Watcher {
             latest,
@@ -76,8 +84,10 @@ impl Pictures {
 
 impl Shared {
     fn draw(&self) {
-        let (snapshot, now) = (self.scene.snapshot(), self.scene.now());
         self.latest.send_if_modified(|picture| {
+            // Looked at here, where one draws at a time: what was seen before somebody else drew would
+            // lead back.
+            let (snapshot, now) = (self.scene.snapshot(), self.scene.now());
             let next = picture.next(&snapshot, now);
             let is_new = next.is_some();
             if let Some(next) = next {
@@ -85,21 +95,43 @@ impl Shared {
             }
             is_new
         });
+        *self.drawn.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    async fn keep_drawing(&self) {
-        let mut events = self.scene.events();
-        loop {
-            if self.latest.receiver_count() == 0 {
-                self.wanted.notified().await;
-                events = self.scene.events();
-            }
+    /// How long the last picture is new enough.
+    fn rest(&self) -> Duration {
+        let drawn = *self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        drawn.map_or(Duration::ZERO, |drawn| PACE.saturating_sub(drawn.elapsed()))
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.wanted.notify_one();
+    }
+}
+
+/// Draws what has changed while somebody looks, for as long as there are pictures.
+async fn keep_drawing(shared: Weak<Shared>, wanted: Arc<Notify>) {
+    while let Some(now) = shared.upgrade() {
+        if now.latest.receiver_count() == 0 {
+            drop(now);
+            wanted.notified().await;
+            continue;
+        }
+        let mut events = now.scene.events();
+        let rest = now.rest();
+        drop(now);
+        sleep(rest).await;
+        let is_watched = |now: &Arc<Shared>| now.latest.receiver_count() > 0;
+        while let Some(now) = shared.upgrade().filter(is_watched) {
+            now.draw();
+            drop(now);
+            sleep(PACE).await;
             // How much was missed does not matter: something has changed.
             if let Err(broadcast::error::RecvError::Closed) = events.recv().await {
                 return;
             }
-            self.draw();
-            sleep(PACE).await;
         }
     }
 }

@@ -12,6 +12,8 @@ use super::*;
 struct Stage {
     snapshot: Mutex<Arc<Snapshot>>,
     events: broadcast::Sender<Event>,
+    /// What happens, once, between a look at the scene and the picture of it.
+    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 fn worker(number: usize, percent: f64) -> Arc<Worker> {
@@ -40,6 +42,7 @@ impl Stage {
         Arc::new(Self {
             snapshot: Mutex::new(Arc::new(snapshot)),
             events: broadcast::Sender::new(16),
+            meanwhile: Mutex::default(),
         })
     }
 
@@ -68,6 +71,10 @@ impl Scene for Stage {
     }
 
     fn now(&self) -> Now {
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
         Now {
             mono: Mono(1),
             wall: Wall(1),
@@ -204,4 +211,78 @@ async fn while_nobody_looks_nothing_is_drawn_and_the_next_one_sees_what_is() {
     assert!(version() <= before + 1, "{} after {before}", version());
     let mut second = pictures.watch(None);
     assert_eq!(percent(&told(&mut second).await), 19.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_picture_never_goes_back_in_time() {
+    // Given one who has looked at the scene and not drawn it yet,
+    let stage = Stage::with(1);
+    let pictures = Pictures::new(stage.clone());
+    let (looked, has_looked) = std::sync::mpsc::channel();
+    let (drew, has_drawn) = std::sync::mpsc::channel::<()>();
+    *stage.meanwhile.lock().unwrap() = Some(Box::new(move || {
+        looked.send(()).unwrap();
+        // Who has to wait for this one can't say so.
+        let _ = has_drawn.recv_timeout(Duration::from_millis(200)).is_ok();
+    }));
+    let first = pictures.clone();
+    let first = std::thread::spawn(move || first.0.draw());
+    has_looked.recv().unwrap();
+
+    // when another draws what has changed since,
+    stage.uses(0, 50.0);
+    pictures.0.draw();
+    let _ = drew.send(()).is_ok();
+    first.join().unwrap();
+
+    // then that is what is seen.
+    let latest = pictures.0.latest.borrow().clone();
+    let seen = serde_json::from_str(&latest.whole()).unwrap();
+    assert_eq!(percent(&seen), 50.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_and_goes_makes_no_pictures_beyond_the_pace() {
+    // Given a watcher,
+    let stage = Stage::with(1);
+    let pictures = Pictures::new(stage.clone());
+    let mut watcher = pictures.watch(None);
+    told(&mut watcher).await;
+    let before = pictures.0.latest.borrow().version;
+
+    // when a hundred others come and go while something changes all the time,
+    for step in 1..=100 {
+        stage.uses(0, f64::from(step));
+        let mut other = pictures.watch(None);
+        told(&mut other).await;
+    }
+
+    // then nothing is drawn before its time, and then what is.
+    assert_eq!(pictures.0.latest.borrow().version, before);
+    assert_eq!(percent(&told(&mut watcher).await), 100.0);
+    assert_eq!(pictures.0.latest.borrow().version, before + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_has_just_come_is_found() {
+    let stage = Stage::with(1);
+    let pictures = Pictures::new(stage.clone());
+    told(&mut pictures.watch(None)).await;
+    stage.uses(7, 1.0);
+    let mut watcher = pictures.watch(Some("w-7".parse().unwrap()));
+    assert_eq!(percent(&told(&mut watcher).await), 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_pictures_nobody_draws() {
+    let stage = Stage::with(1);
+    let pictures = Pictures::new(stage.clone());
+    let mut watcher = pictures.watch(None);
+    told(&mut watcher).await;
+    tokio::time::sleep(PACE * 4).await;
+    assert_eq!(stage.events.receiver_count(), 1);
+    drop((pictures, watcher));
+    stage.uses(0, 1.0);
+    tokio::time::sleep(PACE * 4).await;
+    assert_eq!(stage.events.receiver_count(), 0);
 }

@@ -182,6 +182,21 @@ async fn whoever_speaks_is_told_that_nothing_is_taken() {
 }
 
 #[tokio::test]
+async fn whoever_does_nothing_but_ping_is_let_go() {
+    let mut server = Server::start(|_| ()).await;
+    let mut client = server.connect("/quiet").await;
+    for _ in 0..=1000 {
+        client
+            .feed(Message::Ping(bytes::Bytes::new()))
+            .await
+            .unwrap();
+    }
+    client.flush().await.unwrap();
+    assert_eq!(read(&mut client).await.1, Some(1008));
+    assert_eq!(server.came_of_one().await, Some(Dropped::Broken));
+}
+
+#[tokio::test]
 async fn a_message_that_is_too_large_is_not_waited_for() {
     let mut server = Server::start(|_| ()).await;
     let mut client = server.connect("/quiet").await;

@@ -47,6 +47,25 @@ async fn health_and_readiness_say_how_the_master_is() {
         ready.json(),
         json!({"ready": false, "reason": "the disk is full"})
     );
+
+    // Who comes from elsewhere is told words alone, unless it is an admin.
+    let strange = |path: &str| get(path).header("X-Forwarded-For", "192.0.2.1");
+    let health = site.send(strange("/health")).await.expect(200).json();
+    assert_eq!(
+        (&health["status"], &health["reason"], &health["disks"]),
+        (
+            &json!("full"),
+            &json!("there is no room for new tasks"),
+            &json!([])
+        )
+    );
+    let ready = site.send(strange("/ready")).await.expect(503).json();
+    assert_eq!(ready["reason"], "new tasks are not taken just now");
+    let (alice, admin) = (site.token("alice").await, site.token("admin").await);
+    for (token, full) in [(&alice, false), (&admin, true)] {
+        let health = site.send(strange("/health").by(token)).await.json();
+        assert_eq!(health["reason"] == "the disk is full", full);
+    }
 }
 
 #[tokio::test]
@@ -127,9 +146,13 @@ async fn every_error_is_a_problem_with_its_code() {
         .await
         .expect_problem(503, "store_away");
     *site.master.fault.lock().unwrap() = Fault::Unreadable;
-    site.send(get("/api/tasks").by(&token))
-        .await
-        .expect_problem(503, "store_away");
+    let unread = site.send(get("/api/tasks").by(&token)).await;
+    // What the store's database said is for the log.
+    let detail = unread.expect_problem(503, "store_away").json()["detail"].clone();
+    assert!(
+        detail.as_str().unwrap().contains("the master's log"),
+        "{detail}"
+    );
 }
 
 #[tokio::test]
@@ -224,30 +247,43 @@ async fn long_json_is_compressed_for_whoever_takes_it_and_short_is_not() {
     assert_eq!(plain.header("content-encoding"), None);
 }
 
-#[tokio::test]
-async fn too_many_requests_at_once_are_told_to_come_again() {
-    // Given a server that answers one request at a time, and one whose body never comes,
-    let settings = Settings {
-        most_requests: 1,
-        ..Settings::default()
-    };
-    let site = Site::with(Setup {
+/// A server with these settings.
+async fn site_with(settings: Settings) -> Site {
+    let setup = Setup {
         settings,
         ..Setup::default()
+    };
+    Site::with(setup).await
+}
+
+/// The head of a request whose body does not come.
+async fn begun(site: &Site, head: &str) -> TcpStream {
+    let mut slow = TcpStream::connect(site.at).await.unwrap();
+    let head =
+        format!("{head}Host: here\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n");
+    slow.write_all(head.as_bytes()).await.unwrap();
+    slow
+}
+
+#[tokio::test]
+async fn too_many_requests_at_once_are_told_to_come_again() {
+    // Given a server that answers one request at a time, and one whose answer takes long,
+    let site = site_with(Settings {
+        most_requests: 1,
+        ..Settings::default()
     })
     .await;
     let token = site.token("alice").await;
+    let waits = site.master.slow.acquire().await.unwrap();
+    let submit = post("/api/tasks").by(&token);
+    let submit = submit.json(&json!({"docker_image": "alpine"})).bytes();
     let mut slow = TcpStream::connect(site.at).await.unwrap();
-    let head = format!(
-        "POST /api/tasks HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token}\r\n\
-         Content-Type: application/json\r\nContent-Length: 10\r\n\r\n"
-    );
-    slow.write_all(head.as_bytes()).await.unwrap();
+    slow.write_all(&submit).await.unwrap();
 
-    // when another comes, then it is told so once the first has its turn.
+    // when another comes, then it is told so once the first has its turn;
     let answer = timeout(PATIENCE, async {
         loop {
-            let reply = site.send(get("/health")).await;
+            let reply = site.send(get("/api/tasks").by(&token)).await;
             if reply.status == 503 {
                 return reply;
             }
@@ -255,6 +291,67 @@ async fn too_many_requests_at_once_are_told_to_come_again() {
     });
     let reply = answer.await.unwrap().expect_problem(503, "overloaded");
     assert_eq!(reply.header("retry-after"), Some("1"));
+    // but whether the master is alive is told all the same.
+    site.send(get("/health")).await.expect(200);
+    site.send(get("/ready")).await.expect(200);
+    drop(waits);
+    let mut answer = Vec::new();
+    timeout(PATIENCE, slow.read_to_end(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
+    Reply::read(&answer).expect(201);
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_come_keep_nobody_waiting_but_their_own_address() {
+    // Given a server that answers one request at a time, and two logins without their bodies,
+    let site = site_with(Settings {
+        most_requests: 1,
+        most_bodies_of_address: 2,
+        ..Settings::default()
+    })
+    .await;
+    let head = "POST /api/auth/login HTTP/1.1\r\n";
+    let first = begun(&site, head).await;
+    let _second = begun(&site, head).await;
+    site.under_way(2).await;
+
+    // when others ask, then they are answered;
+    for _ in 0..3 {
+        site.send(get("/api-docs/openapi.json")).await.expect(200);
+    }
+    // when the same address begins a third body, then it is refused until one of the others has ended.
+    let token = site.token("alice").await;
+    let submit = || {
+        post("/api/tasks")
+            .by(&token)
+            .json(&json!({"docker_image": "alpine"}))
+    };
+    site.send(submit()).await.expect_problem(503, "overloaded");
+    drop(first);
+    site.under_way(1).await;
+    site.send(submit()).await.expect(201);
+}
+
+#[tokio::test]
+async fn large_bodies_share_room_and_small_ones_need_none() {
+    let site = site_with(Settings {
+        most_bytes_of_bodies: 64 << 10,
+        ..Settings::default()
+    })
+    .await;
+    let token = site.token("alice").await;
+    let of = |bytes: usize| {
+        let task = json!({"docker_image": "alpine", "name": "a".repeat(bytes)});
+        post("/api/tasks").by(&token).json(&task)
+    };
+    let large = site.send(of(200 << 10)).await;
+    large.expect_problem(503, "overloaded");
+    // What there is room for is read, here to be told that the name is too long.
+    let long = site.send(of(100 << 10)).await;
+    long.expect_problem(400, "invalid_body");
+    site.send(of(10)).await.expect(201);
 }
 
 #[tokio::test]

@@ -182,6 +182,13 @@ async fn events_are_taken_up_where_they_broke_off() {
         let reply = reply.expect_problem(400, "invalid_parameter");
         assert_eq!(reply.places(), ["last-event-id"]);
     }
+    // Of an attempt that alone was asked for no other is told.
+    site.master.start(&task, 2);
+    let second = get(format!("{path}&attempt=2")).by(&token);
+    let second = second.header("Accept", "text/event-stream");
+    let other = site.send(second.header("Last-Event-ID", "1:0")).await;
+    other.expect_problem(400, "invalid_parameter");
+    site.master.end(&task, TaskStatus::Failed);
     // A place within a frame is none: it is said, and nothing else is told.
     let within = ask.header("Last-Event-ID", "1:3");
     let told = events(&site.send(within).await.expect(200).text());

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod arrivals;
+mod bounds;
 mod document;
 mod files;
 mod frame;

@@ -1,8 +1,10 @@
 //! WebSockets, through all of the server: who is let in, and what comes.
 
+use std::sync::atomic::Ordering;
+
 use cloudai_http::Settings;
 use cloudai_model::TaskStatus;
-use futures_util::StreamExt as _;
+use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
@@ -192,6 +194,82 @@ async fn a_log_comes_from_its_begin_to_the_end_of_the_task_through_a_retry() {
     assert_eq!(next(&mut tail).await.unwrap()["attempt"], 1);
     assert_eq!(next(&mut tail).await.unwrap()["text"], "two\n");
     assert_eq!(next(&mut tail).await, Err(1000));
+}
+
+#[tokio::test]
+async fn a_log_that_takes_long_to_open_is_opened_once_whatever_the_client_sends_meanwhile() {
+    // Given a log that takes long to be searched for its last lines,
+    let site = Site::new().await;
+    let task = site.master.put("alice", 7);
+    site.master.start(&task, 1);
+    site.master.print(&task, 1, b"one\ntwo\n");
+    let token = site.token("alice").await;
+    let long = site.master.opening.lock().await;
+    let path = "/ws/tasks/task-7/logs?tail=1";
+    let mut log = open(&site, path, &by(&token)).await.unwrap();
+
+    // when the client pings all the while,
+    for _ in 0..50 {
+        log.send(Message::Ping(bytes::Bytes::new())).await.unwrap();
+        let pong = timeout(PATIENCE, log.next()).await.unwrap().unwrap();
+        assert!(matches!(pong.unwrap(), Message::Pong(_)));
+    }
+
+    // then it was searched once, and is told.
+    assert_eq!(site.master.openings.load(Ordering::Relaxed), 1);
+    drop(long);
+    assert_eq!(next(&mut log).await.unwrap()["attempt"], 1);
+    assert_eq!(next(&mut log).await.unwrap()["text"], "two\n");
+}
+
+#[tokio::test]
+async fn no_attempt_is_left_out() {
+    // Given a watcher of a first attempt,
+    let site = Site::new().await;
+    let task = site.master.put("alice", 7);
+    site.master.start(&task, 1);
+    let token = site.token("alice").await;
+    let path = "/ws/tasks/task-7/logs";
+    let mut log = open(&site, path, &by(&token)).await.unwrap();
+    assert_eq!(next(&mut log).await.unwrap()["attempt"], 1);
+    // when two others come before the first has been read to its end,
+    for (number, text) in [(2, b"two"), (3, b"3.."), (4, b"...")] {
+        site.master.start(&task, number);
+        site.master.print(&task, number, text);
+        site.master.close_log(&task, number);
+    }
+    site.master.end(&task, TaskStatus::Completed);
+    site.master.close_log(&task, 1);
+    // then all are told.
+    for number in 2..=4 {
+        assert_eq!(next(&mut log).await.unwrap()["attempt"], number);
+        assert_eq!(next(&mut log).await.unwrap()["type"], "output");
+    }
+    assert_eq!(next(&mut log).await, Err(1000));
+}
+
+#[tokio::test]
+async fn a_websocket_keeps_its_place_when_idle_connections_make_room() {
+    // Given two places, of which a WebSocket has one on which nothing happens,
+    let settings = Settings {
+        most_connections: 2,
+        ..Settings::default()
+    };
+    let setup = Setup {
+        settings,
+        ..Setup::default()
+    };
+    let site = Site::with(setup).await;
+    site.master.add_worker("w-1", &[]);
+    let token = site.token("alice").await;
+    let mut watcher = open(&site, "/ws/telemetry", &by(&token)).await.unwrap();
+    next(&mut watcher).await.unwrap();
+    // when others come and go, then it stays.
+    for _ in 0..5 {
+        site.served().await;
+    }
+    site.master.uses("w-1", 50.0);
+    assert_eq!(next(&mut watcher).await.unwrap()["type"], "changes");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{
     Site,
     client::{delete, get, patch, post},
-    master::NOW,
+    master::{Fault, NOW},
 };
 
 fn image() -> Value {
@@ -402,17 +402,65 @@ async fn a_key_reaches_as_far_as_its_scope() {
 }
 
 #[tokio::test]
-async fn a_task_with_an_id_of_its_own_is_taken_once() {
+async fn an_admins_task_with_an_id_of_its_own_is_taken_once_and_nobody_else_learns_which_are_free()
+{
     let site = Site::new().await;
-    let token = site.token("alice").await;
-    let named = json!({"docker_image": "alpine", "task_id": "nightly-7"});
-    site.send(post("/api/tasks").by(&token).json(&named))
-        .await
-        .expect(201);
-    site.send(post("/api/tasks").by(&token).json(&named))
-        .await
-        .expect_problem(409, "id_taken");
-    site.send(get("/api/tasks/nightly-7").by(&token))
+    let (admin, alice) = (site.token("admin").await, site.token("alice").await);
+    let named = |id: &str| json!({"docker_image": "alpine", "task_id": id});
+    let submit = |id: &str, token: &str| post("/api/tasks").by(token).json(&named(id));
+    site.send(submit("nightly-7", &admin)).await.expect(201);
+    let taken = site.send(submit("nightly-7", &admin)).await;
+    taken.expect_problem(409, "id_taken");
+    site.send(get("/api/tasks/nightly-7").by(&admin))
         .await
         .expect(200);
+    for id in ["nightly-7", "nightly-8"] {
+        let refused = site.send(submit(id, &alice)).await;
+        let refused = refused.expect_problem(403, "not_allowed");
+        assert_eq!(refused.places(), ["/task_id"]);
+    }
+}
+
+#[tokio::test]
+async fn of_two_changes_that_rest_on_the_same_one_is_refused() {
+    // Given a task as alice knows it, and a master that takes long for changes,
+    let site = Site::new().await;
+    let task = site.master.put("alice", 1);
+    let (token, path) = (site.token("alice").await, format!("/api/tasks/{task}"));
+    let known = site.send(get(&path).by(&token)).await.expect(200);
+    let tag = known.header("etag").unwrap().to_owned();
+    let waits = site.master.slow.acquire().await.unwrap();
+
+    // when she sends two changes of that together,
+    let change = |name: &str| {
+        let change = patch(&path).by(&token).header("If-Match", &tag);
+        change.json(&json!({ "name": name }))
+    };
+    let let_go = async {
+        site.under_way(2).await;
+        drop(waits);
+    };
+    let (one, two) = (change("one"), change("two"));
+    let (one, two, ()) = tokio::join!(site.send(one), site.send(two), let_go);
+
+    // then one is made.
+    let mut statuses = [one.status, two.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 412]);
+}
+
+#[tokio::test]
+async fn what_was_done_is_told_also_when_it_can_t_be_read_back() {
+    let site = Site::new().await;
+    let task = site.master.put("alice", 1);
+    let (token, path) = (site.token("alice").await, format!("/api/tasks/{task}"));
+    *site.master.fault.lock().unwrap() = Fault::UnreadableOnceWritten;
+    let changed = site
+        .send(patch(&path).by(&token).json(&json!({"name": "new"})))
+        .await
+        .expect(200);
+    assert_eq!(changed.json()["name"], "new");
+    *site.master.fault.lock().unwrap() = Fault::UnreadableOnceWritten;
+    let cancelled = site.send(delete(&path).by(&token)).await.expect(202);
+    assert_eq!(cancelled.json()["status"], "cancelled");
 }

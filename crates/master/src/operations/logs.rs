@@ -1,10 +1,32 @@
 //! Logs of attempts, read as they grow.
 
-use cloudai_files::log::{LogError, LogFollower, last_lines};
+use std::{path::PathBuf, sync::Arc};
+
+use cloudai_files::log::{LogError, LogFollower, LogPlace, last_lines};
 use cloudai_model::{AttemptId, TaskId, TaskStatus, record::Removed};
 use cloudai_operator::{FrameSource, LogFailure, LogFrames, LogPart, LogStart, ReadFailure};
+use tokio::sync::Semaphore;
 
 use super::{Master, read_failure};
+
+/// Logs that are opened or searched at a time: either may read a log through, and takes a thread for as
+/// long. The threads are those of the process, and many others need them.
+static READING: Semaphore = Semaphore::const_new(8);
+
+/// Where the last lines of a log begin. The search ends soon after nobody waits for it any more, and
+/// until then counts as one.
+async fn search(path: PathBuf, lines: usize) -> Result<LogPlace, LogError> {
+    let turn = READING.acquire().await;
+    // It goes when this is dropped; a closure that is on its way nobody can drop.
+    let wanted = Arc::new(());
+    let still = Arc::downgrade(&wanted);
+    let place = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        last_lines(&path, lines, || still.strong_count() > 0)
+    });
+    let place = place.await.expect("reading a log does not panic")?;
+    Ok(place.expect("a search that is waited for goes on"))
+}
 
 impl Master {
     /// A part of the log of an attempt, frame by frame.
@@ -16,9 +38,7 @@ impl Master {
         let (offset, skip) = match part.start {
             LogStart::Byte(offset) => (offset, 0),
             LogStart::Lines(lines) => {
-                let path = self.logs.path(attempt);
-                let place = tokio::task::spawn_blocking(move || last_lines(&path, lines));
-                match place.await.expect("reading a log does not panic") {
+                match search(self.logs.path(attempt), lines).await {
                     Ok(place) => (place.frame, place.skip),
                     // None yet, or none any more: that is told below.
                     Err(error) if error.is_not_found() => (0, 0),
@@ -69,7 +89,9 @@ impl Master {
         is_live: bool,
     ) -> Result<LogFollower, LogError> {
         let (logs, of) = (self.logs.clone(), attempt.clone());
+        let turn = READING.acquire().await;
         let opened = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             if is_live {
                 // Without an open writer a follower would take what is there for the whole.
                 logs.writer(&of)?;
@@ -105,5 +127,29 @@ impl Master {
                 && !record.state.status.is_final()
                 && record.state.status != TaskStatus::Queued
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_logs_are_searched_at_a_time_than_there_are_turns() {
+        // Given all turns taken,
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        std::fs::write(&path, b"").unwrap();
+        let all = READING.acquire_many(8).await.unwrap();
+
+        // when a log is to be searched, then that waits, and begins when there is a turn.
+        let mut searched = pin!(search(path, 1));
+        assert!(searched.as_mut().now_or_never().is_none());
+        drop(all);
+        assert_eq!(searched.await.unwrap().frame, 0);
     }
 }

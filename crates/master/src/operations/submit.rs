@@ -3,34 +3,41 @@
 
 use std::sync::Arc;
 
-use cloudai_core::{Answer, Input, SubmitError, Submitted, Taken, Which};
+use cloudai_core::{Answer, Call, Input, SubmitError, Submitted, Taken, Which};
 use cloudai_metrics::SubmitRefused;
 use cloudai_model::{DraftErrors, FieldError, TaskDraft, TaskId, TaskSpec, TaskStatus};
-use cloudai_operator::{MOST_AT_ONCE, ReadFailure, SubmitFailure, SubmitManyFailure};
+use cloudai_operator::{MOST_AT_ONCE, NoAnswer, ReadFailure, SubmitFailure, SubmitManyFailure};
 use cloudai_store::TakeInError;
+use tokio::sync::OwnedMutexGuard;
 
-use super::{Master, mixed_up, read_failure, submit_keys::KeyFailure, waiting::why};
-use crate::intake::TakeError;
+use super::{
+    Master, mixed_up, read_failure,
+    submit_keys::{KeyFailure, to_its_end},
+    waiting::why,
+};
+use crate::{core_loop::Stopped, intake::TakeError};
 
 impl Master {
     pub(super) async fn take_in(&self, draft: TaskDraft) -> Result<Submitted, SubmitFailure> {
         let checked = draft.check_allowed(&self.allowed);
         let (task, spec) = checked.inspect_err(|_| self.refused(SubmitRefused::Invalid))?;
         let Some(key) = spec.submit_key.clone() else {
-            return self.take_spec_in(task, spec).await;
+            return self.take_spec_in(task, spec, None).await;
         };
-        let _turn = self.submit_keys.turn(&spec.user, &key).await;
+        let turn = self.submit_keys.turn(&spec.user, &key).await;
         let known = self.submitted_under(&spec.user, &key).await;
         match known.inspect_err(|failure| self.count(failure))?.first() {
             Some(known) => self.as_it_stands(known).await,
-            None => self.take_spec_in(task, spec).await,
+            None => self.take_spec_in(task, spec, Some(turn)).await,
         }
     }
 
+    /// Takes it in, within this turn.
     async fn take_spec_in(
         &self,
         task: Option<TaskId>,
         spec: TaskSpec,
+        mut turn: Option<OwnedMutexGuard<()>>,
     ) -> Result<Submitted, SubmitFailure> {
         if task.is_none()
             && let Some(journaled) = self.unread()
@@ -39,7 +46,10 @@ impl Master {
                 self.refused(SubmitRefused::HeldUp);
                 return Err(SubmitError::HeldUp(why).into());
             }
-            match journaled.intake.take(&spec).await {
+            let (intake, wanted) = (journaled.intake.clone(), spec.clone());
+            let (taken, back) = to_its_end(turn, async move { intake.take(&wanted).await }).await;
+            turn = back;
+            match taken {
                 Ok(submitted) => return Ok(submitted),
                 // It has been read in this moment.
                 Err(TakeError::NotKept(TakeInError::Closed)) => {}
@@ -63,7 +73,9 @@ impl Master {
             return Err(SubmitError::IdTaken(task.clone()).into());
         }
         let spec = Arc::new(spec);
-        let answer = self.call(|call| Input::Submit { call, task, spec }).await;
+        let answer = self
+            .call_within(turn, |call| Input::Submit { call, task, spec })
+            .await;
         // What the core refuses is counted where it does.
         let answer = answer.inspect_err(|_| unavailable())?;
         let Answer::Submitted(submitted) = answer else {
@@ -81,7 +93,7 @@ impl Master {
         let specs = self.checked(drafts);
         let specs = specs.inspect_err(|_| self.refused(SubmitRefused::Invalid))?;
         let first = specs.first().map(|spec| (&spec.user, &spec.submit_key));
-        let _turn = match first {
+        let turn = match first {
             Some((user, Some(key))) => {
                 let turn = self.submit_keys.turn(user, key).await;
                 let known = self.submitted_under(user, key).await;
@@ -93,12 +105,25 @@ impl Master {
             }
             _ => None,
         };
-        let answer = self.call(|call| Input::SubmitMany { call, specs }).await;
+        let input = move |call| Input::SubmitMany { call, specs };
+        let answer = self.call_within(turn, input).await;
         let answer = answer.inspect_err(|_| self.refused(SubmitRefused::Unavailable))?;
         let Answer::SubmittedMany(taken) = answer else {
             mixed_up(&answer)
         };
         Ok(taken?)
+    }
+
+    /// Asks the core; the turn lasts until it has answered.
+    async fn call_within(
+        &self,
+        turn: Option<OwnedMutexGuard<()>>,
+        input: impl FnOnce(Call) -> Input + Send + 'static,
+    ) -> Result<Answer, NoAnswer> {
+        self.answers()?;
+        let core = self.core.clone();
+        let (answer, _) = to_its_end(turn, async move { core.call(input).await }).await;
+        answer.map_err(|Stopped| NoAnswer::ShuttingDown)
     }
 
     /// The specs of several drafts, if nothing is wrong with any.

@@ -2,13 +2,15 @@
 
 use std::{
     collections::BTreeMap,
+    future::pending,
+    panic::resume_unwind,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
 use cloudai_model::{SubmitKey, TaskId, UserName};
 use cloudai_operator::{KeyReused, ReadFailure};
-use tokio::sync::OwnedMutexGuard;
+use tokio::{sync::OwnedMutexGuard, task::JoinError};
 
 use super::{Master, read_failure};
 
@@ -40,6 +42,25 @@ impl SubmitKeys {
             })
         };
         turn.lock_owned().await
+    }
+}
+
+/// Carries out what was begun in this turn, also when whoever asked has gone: what is under way then
+/// would not be found yet by who comes next, and be taken again. The turn lasts until then, and comes
+/// back.
+pub(super) async fn to_its_end<T: Send + 'static>(
+    turn: Option<OwnedMutexGuard<()>>,
+    begun: impl Future<Output = T> + Send + 'static,
+) -> (T, Option<OwnedMutexGuard<()>>) {
+    if turn.is_none() {
+        return (begun.await, None);
+    }
+    let ended = tokio::spawn(async move { (begun.await, turn) });
+    match ended.await.map_err(JoinError::try_into_panic) {
+        Ok(ended) => ended,
+        Err(Ok(panic)) => resume_unwind(panic),
+        // The process is ending, and this with it.
+        Err(Err(_)) => pending().await,
     }
 }
 
@@ -106,6 +127,27 @@ mod tests {
         assert!(keys.turn(&bob, &nightly).now_or_never().is_some());
         drop(first);
         assert!(second.now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_submit_goes_on_when_who_asked_has_gone_and_its_turn_lasts_until_it_ends() {
+        // Given a submit under a key that is under way,
+        let (keys, ann) = (SubmitKeys::default(), "ann".parse().unwrap());
+        let nightly = key("nightly");
+        let turn = keys.turn(&ann, &nightly).await;
+        let (kept, is_kept) = tokio::sync::oneshot::channel::<()>();
+        let mut first = Box::pin(to_its_end(Some(turn), is_kept));
+        assert!(first.as_mut().now_or_never().is_none());
+
+        // when who asked goes, then the same key waits all the same,
+        drop(first);
+        tokio::task::yield_now().await;
+        let mut second = pin!(keys.turn(&ann, &nightly));
+        assert!(second.as_mut().now_or_never().is_none());
+
+        // until the submit has come to its end.
+        kept.send(()).unwrap();
+        second.await;
     }
 
     #[tokio::test]

@@ -4,14 +4,13 @@
 use std::io::{self, Read as _, Write};
 
 use bytes::Bytes;
-use cloudai_model::{Wall, record::FileRecord};
+use cloudai_model::{UserName, Wall, record::FileRecord};
 use cloudai_operator::{OpenFiles, with_causes};
 use flate2::{Compression, write::GzEncoder};
-use tokio::sync::{
-    OwnedSemaphorePermit,
-    mpsc::{self, Receiver, Sender},
-};
+use tokio::sync::mpsc::{self, Receiver, Sender};
 use tracing::warn;
+
+use crate::shares::Share;
 
 /// Bytes of the archive in one piece, and pieces on their way.
 const PIECE_BYTES: usize = 256 << 10;
@@ -23,7 +22,7 @@ pub(super) fn pieces(
     files: OpenFiles,
     task: String,
     now: Wall,
-    place: OwnedSemaphorePermit,
+    place: Share<UserName>,
 ) -> Receiver<io::Result<Bytes>> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::task::spawn_blocking(move || {

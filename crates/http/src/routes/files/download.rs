@@ -3,14 +3,11 @@
 use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _};
 
 use bytes::Bytes;
-use cloudai_model::record::FileRecord;
+use cloudai_model::{UserName, record::FileRecord};
 use cloudai_operator::OpenFiles;
-use tokio::sync::{
-    OwnedSemaphorePermit,
-    mpsc::{self, Receiver},
-};
+use tokio::sync::mpsc::{self, Receiver};
 
-use crate::refusal::Refusal;
+use crate::{refusal::Refusal, shares::Share};
 
 /// Bytes read at once, and pieces on their way: their product is what a slow reader costs.
 const PIECE_BYTES: u64 = 256 << 10;
@@ -21,7 +18,7 @@ pub(super) async fn pieces(
     files: OpenFiles,
     record: FileRecord,
     range: Range<u64>,
-    place: OwnedSemaphorePermit,
+    place: Share<UserName>,
 ) -> Result<Receiver<io::Result<Bytes>>, Refusal> {
     let opened = tokio::task::spawn_blocking(move || {
         let file = files.open(&record)?;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use cloudai_core::Event;
 use cloudai_model::{AttemptId, TaskId, TaskStatus};
-use cloudai_operator::{FrameSource, LogFailure, LogPart, LogStart, with_causes};
+use cloudai_operator::{FrameSource, LogFailure, LogPart, LogStart};
+use futures_util::FutureExt as _;
 use tokio::{
     sync::{
         broadcast::{Receiver, error::RecvError},
@@ -15,12 +16,15 @@ use tokio::{
     },
     time::{Interval, MissedTickBehavior, interval},
 };
+use tracing::warn;
 
 use super::text::Form;
 use crate::{Context, auth::StillMay, refusal::Refusal};
 
 /// How often it is asked whether whoever listens still may, and a sign of life is given.
 const CHECK_INTERVAL: Duration = Duration::from_secs(15);
+/// Pieces that are given before it is looked whether there is a reason to end.
+const UNTIL_LOOK: usize = 64;
 /// How often a task is looked at that no event tells of.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -34,6 +38,17 @@ pub(super) struct Wanted {
     pub(super) only: bool,
     pub(super) start: LogStart,
     pub(super) follow: bool,
+}
+
+impl Wanted {
+    /// Whether it can go on in this attempt: in that one alone that was asked for, or else in one that
+    /// there has been.
+    pub(super) fn takes(&self, attempt: u32) -> bool {
+        match self.only {
+            true => attempt == self.attempt,
+            false => attempt <= self.attempt,
+        }
+    }
 }
 
 /// A log on its way.
@@ -140,12 +155,18 @@ impl Following {
         match self.context.operator.task(&self.wanted.task).await {
             Ok(Some(view)) => Ok((view.record.state.status, view.record.state.attempt)),
             Ok(None) => Err(self.failed("the task was forgotten")),
-            Err(error) => Err(self.failed(&with_causes(&error))),
+            Err(error) => Err(self.unreadable(&error)),
         }
     }
 
     fn failed(&self, reason: &str) -> Ended {
         Ended::Said(self.form.failed(reason))
+    }
+
+    /// What went wrong is for the master's log.
+    fn unreadable(&self, error: &(dyn std::error::Error + 'static)) -> Ended {
+        warn!(task = %self.wanted.task, error, "a log can't be read on");
+        self.failed("it can't be read on; the master's log says more")
     }
 
     async fn open(&mut self, number: u32, sender: &Sender<Bytes>) -> Result<(), Ended> {
@@ -159,7 +180,7 @@ impl Following {
             Ok(log) => Some(log),
             // That it was removed the task itself says.
             Err(LogFailure::Removed { .. }) => None,
-            Err(error) => return Err(self.failed(&with_causes(&error))),
+            Err(error) => return Err(self.unreadable(&error)),
         };
         Ok(())
     }
@@ -170,7 +191,11 @@ impl Following {
         mut log: Box<dyn FrameSource>,
         sender: &Sender<Bytes>,
     ) -> Result<(), Ended> {
-        loop {
+        for given in 0_usize.. {
+            if given.is_multiple_of(UNTIL_LOOK) {
+                // While there is always a next piece and room for it nobody else would ask.
+                self.look(sender)?;
+            }
             let frame = tokio::select! {
                 biased;
                 frame = log.next() => frame,
@@ -185,8 +210,19 @@ impl Following {
                     self.give(piece, sender).await?;
                 }
                 Ok(None) => return Ok(()),
-                Err(error) => return Err(self.failed(&with_causes(&error))),
+                Err(error) => return Err(self.unreadable(&error)),
             }
+        }
+        Ok(())
+    }
+
+    /// Whether it goes on, without waiting for anything.
+    fn look(&mut self, sender: &Sender<Bytes>) -> Result<(), Ended> {
+        let interrupted = Self::interrupted(&mut self.closing, &mut self.checks, sender);
+        match interrupted.now_or_never() {
+            Some(Interrupted::Check) => self.recheck(),
+            Some(ended) => Err(self.interrupt(ended)),
+            None => Ok(()),
         }
     }
 

@@ -47,6 +47,8 @@ pub(crate) enum Fault {
     None,
     /// Its store can't be read.
     Unreadable,
+    /// Its store can't be read any more once something was written.
+    UnreadableOnceWritten,
     /// Its store can't be written.
     Unwritable,
     /// It panics when it is asked.
@@ -62,6 +64,10 @@ pub(crate) struct FakeMaster {
     pub(crate) refusal: Mutex<Option<SubmitError>>,
     pub(crate) fault: Mutex<Fault>,
     pub(crate) held_up: Mutex<Option<String>>,
+    /// Whoever holds this keeps who opens a log waiting.
+    pub(crate) opening: tokio::sync::Mutex<()>,
+    /// How many logs were to be opened.
+    pub(crate) openings: AtomicUsize,
     /// Without a permit nothing comes to an end.
     pub(crate) slow: Arc<Semaphore>,
     /// How often it was asked to unregister a worker.
@@ -84,6 +90,8 @@ impl FakeMaster {
             refusal: Mutex::default(),
             fault: Mutex::default(),
             held_up: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+            openings: AtomicUsize::default(),
             slow: Arc::new(Semaphore::new(1)),
             asked: AtomicUsize::new(0),
             logs: LogStore::new(folder.join("logs")),
@@ -92,6 +100,19 @@ impl FakeMaster {
             output: OutputStore::open(folder.join("files")).unwrap(),
             events: broadcast::channel(64).0,
         }
+    }
+
+    /// What the server counts, as Prometheus reads it.
+    pub(crate) fn counted_text(&self) -> String {
+        self.counted.text(&cloudai_metrics::State {
+            version: "1",
+            store: "memory",
+            snapshot: &Snapshot::unready("c-1".parse().unwrap()),
+            degraded: None,
+            held_up: false,
+            disks: &[],
+            kept: &[],
+        })
     }
 
     /// A task of a user, queued.
@@ -243,15 +264,25 @@ impl FakeMaster {
         match self.fault() {
             Fault::Unreadable => Err(ReadFailure("the disk is gone".into())),
             Fault::Panics => panic!("on purpose"),
-            Fault::None | Fault::Unwritable => Ok(()),
+            Fault::None | Fault::Unwritable | Fault::UnreadableOnceWritten => Ok(()),
         }
     }
 
     fn writable(&self) -> Result<(), NoAnswer> {
         match self.fault() {
             Fault::Unwritable => Err(NoAnswer::StoreWaits("the disk is full".into())),
+            Fault::UnreadableOnceWritten => {
+                *self.fault.lock().unwrap() = Fault::Unreadable;
+                Ok(())
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Waits for as long as a test holds the permit.
+    async fn may_end(&self) {
+        let slow = self.slow.clone().acquire_owned().await;
+        drop(slow.expect("nobody closes it"));
     }
 
     fn refused(&self) -> Result<(), SubmitError> {
@@ -368,6 +399,7 @@ impl Operator for FakeMaster {
     }
 
     async fn submit(&self, draft: TaskDraft) -> Result<Submitted, SubmitFailure> {
+        self.may_end().await;
         self.writable()?;
         if let Some(task) = self.known(&draft)? {
             return Ok(submitted(task));
@@ -418,6 +450,7 @@ impl Operator for FakeMaster {
         task: &TaskId,
         change: ChangeDraft,
     ) -> Result<ChangeOutcome, ChangeFailure> {
+        self.may_end().await;
         self.writable()?;
         let change = change.check()?;
         let mut tasks = self.tasks.lock().unwrap();
@@ -460,10 +493,8 @@ impl Operator for FakeMaster {
     }
 
     async fn unregister(&self, worker: &WorkerId) -> Result<Vec<AttemptId>, UnregisterFailure> {
-        let slow = self.slow.clone();
         self.asked.fetch_add(1, Ordering::SeqCst);
-        slow.acquire().await.expect("nobody closes it").forget();
-        slow.add_permits(1);
+        self.may_end().await;
         let removed = self.workers.lock().unwrap().remove(worker);
         let unknown = || cloudai_core::RemoveWorkerError::from(UnknownWorker(worker.clone()));
         let removed = removed.ok_or_else(unknown)?;
@@ -556,6 +587,8 @@ impl Operator for FakeMaster {
         attempt: &AttemptId,
         part: LogPart,
     ) -> Result<Box<dyn FrameSource>, LogFailure> {
+        self.openings.fetch_add(1, Ordering::Relaxed);
+        drop(self.opening.lock().await);
         let view = self.task(&attempt.task).await?.unwrap();
         if let Some(removal) = view.removed.log {
             let task = attempt.task.clone();
@@ -564,7 +597,7 @@ impl Operator for FakeMaster {
         let (offset, skip) = match part.start {
             LogStart::Byte(byte) => (byte, 0),
             LogStart::Lines(lines) => {
-                let place = last_lines(&self.logs.path(attempt), lines)?;
+                let place = last_lines(&self.logs.path(attempt), lines, || true)?.unwrap();
                 (place.frame, place.skip)
             }
         };

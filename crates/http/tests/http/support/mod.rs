@@ -106,6 +106,33 @@ impl Site {
         ask.send(self.at).await
     }
 
+    /// Asks until there is a place to be answered at: who makes room takes a moment to go.
+    pub(crate) async fn served(&self) {
+        let ask = client::get("/health").bytes();
+        let served = async {
+            while !client::answered(self.at, &ask)
+                .await
+                .starts_with(b"HTTP/1.1 200")
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        let served = tokio::time::timeout(client::PATIENCE, served).await;
+        served.expect("a place in time");
+    }
+
+    /// Waits until so many requests are under way.
+    pub(crate) async fn under_way(&self, requests: usize) {
+        let gauge = format!("\ncloudai_http_requests_in_flight {requests}\n");
+        let counted = async {
+            while !self.master.counted_text().contains(&gauge) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let counted = tokio::time::timeout(client::PATIENCE, counted).await;
+        counted.unwrap_or_else(|_| panic!("expected {requests} requests under way"));
+    }
+
     /// The token of a login.
     pub(crate) async fn token(&self, user: &str) -> String {
         let session = self.accounts.login(&console(), user, PASSWORD.into()).await;
