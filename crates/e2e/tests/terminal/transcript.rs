@@ -54,8 +54,8 @@ async fn the_transcript_in_the_docs_is_what_the_screen_shows() {
     scene.plays("queue").await;
     scene.plays("stats worker-1").await;
 
-    // Two views of the same: after a heartbeat they agree.
-    let heard = "holds 1 attempt, as";
+    // Two views of the same: after a heartbeat that it runs they agree.
+    let heard = "1    running  running";
     scene.desk.asks_until("internal-state", heard).await;
     scene.desk.wipes().await;
     scene.plays("internal-state").await;
