@@ -50,7 +50,7 @@ pub async fn serve(
                     serving.spawn(async move { connections.run(stream, peer, place).await });
                 }
                 None => {
-                    debug!(%peer, "turned away: all connections, or all of one address, are in use")
+                    debug!(%peer, "turned away: all connections, or all of one address, are in use");
                 }
             },
             Err(error) if is_of_one_connection(&error) => {}
