@@ -20,7 +20,19 @@ async fn runs_on(master: &FakeMaster, worker: &Worker) {
 async fn an_id_that_is_none_or_leads_out_is_refused_by_its_name() {
     let (master, worker, folder) = worker().await;
     let mut client = worker.client().await;
-    for id in ["", "../x", "a/b", "/etc/passwd", ".", "..", "\0", "a\nb"] {
+    // Beside its data directory, where nobody else has anything.
+    let beside = folder.path().with_extension("beside");
+    let beside_it = format!("../{}", beside.file_name().unwrap().display());
+    for id in [
+        "",
+        &beside_it,
+        "a/b",
+        "/etc/passwd",
+        ".",
+        "..",
+        "\0",
+        "a\nb",
+    ] {
         let refused = client
             .assign_task(master.task(id, "true"))
             .await
@@ -46,13 +58,12 @@ async fn an_id_that_is_none_or_leads_out_is_refused_by_its_name() {
         assert_eq!(refused.code(), Code::InvalidArgument, "{id:?}: {refused}");
     }
     let cluster = Task {
-        cluster_id: "../x".to_owned(),
+        cluster_id: beside_it,
         ..master.task("job-1", "true")
     };
     let refused = client.assign_task(cluster).await.unwrap_err();
     assert!(refused.message().contains("cluster_id"), "{refused}");
     runs_on(&master, &worker).await;
-    let beside = folder.path().parent().unwrap().join("x");
     assert!(!beside.exists(), "{}", beside.display());
 }
 
