@@ -19,6 +19,7 @@ test: ## every test; sets up the Docker Engine, the test images, old nodes' peer
 	@scripts/build-images
 	@scripts/old-nodes-up
 	@scripts/mongod-up
+	@scripts/faults-up
 	cargo build -p cloudai-master -p cloudai-worker
 	cargo test --workspace
 
