@@ -21,6 +21,7 @@ test: ## every test; sets up the Docker Engine, the test images, old nodes' peer
 	@scripts/mongod-up
 	@scripts/prometheus-up
 	@scripts/schemathesis-up
+	@scripts/faults-up
 	cargo build -p cloudai-master -p cloudai-worker
 	cargo test --workspace
 

@@ -57,7 +57,7 @@ pub async fn happen(site: Arc<Site>, plan: Vec<Planned>, stop: watch::Receiver<b
     }
     let mut happened = Happened::default();
     while let Some(ended) = all.join_next().await {
-        let lane = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let lane = ended.unwrap_or_else(super::go_on_unwinding);
         happened.faults.extend(lane.faults);
         happened.without_effect.extend(lane.without_effect);
     }

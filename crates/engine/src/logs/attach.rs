@@ -23,14 +23,12 @@ use futures_util::{StreamExt as _, future::maybe_done, poll, stream};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{LogError, LogPiece, LogPieces, LogStream, log_error};
+use super::{LogError, LogPiece, LogPieces, LogStream, NANO_PER_MILLI, log_error};
 use crate::{Engine, EngineError, plan::ContainerId};
 
 /// How long after the end of its outputs a container's own may be told. An engine tells one after the
 /// other; a busy one takes its time.
 const END_WITHIN: Duration = Duration::from_secs(5);
-
-const NANO_PER_MILLI: i64 = 1_000_000;
 
 impl Engine {
     /// Both outputs of a container that has not been started yet, from the first byte on, until it

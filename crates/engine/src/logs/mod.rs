@@ -27,6 +27,8 @@ use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use self::lines::Lines;
 use crate::{Engine, EngineError, plan::ContainerId};
 
+const NANO_PER_MILLI: i64 = 1_000_000;
+
 /// Which output of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LogStream {

@@ -15,6 +15,7 @@ use cloudai_model::Wall;
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
+use super::NANO_PER_MILLI;
 use crate::{Engine, EngineError, memory_kill::seconds, plan::ContainerId};
 
 /// An end that is announced later than this was held up by its outputs. The engine waits for two
@@ -25,7 +26,6 @@ const IN_TIME_MS: i64 = 1_800;
 const ANNOUNCED_WITHIN: Duration = Duration::from_secs(30);
 /// What a query may take beyond that.
 const MARGIN: Duration = Duration::from_secs(5);
-const NANO_PER_MILLI: i64 = 1_000_000;
 
 impl Engine {
     /// Whether the last bytes that an ended container wrote may be missing in its outputs and in its log;
