@@ -400,7 +400,7 @@ pub(crate) async fn submits_are_found_by_user_and_key(place: &Place) {
         it
     };
     let of_ann = [3, 4, 5].map(|number| under(number, &ann, number as u32 - 3));
-    let batch = of_ann.iter().rev().map(|it| it.added());
+    let batch = of_ann.iter().rev().map(sample::Sample::added);
     let others = [under(2, &bob, 0).added(), sample(1).added()];
     commit(&*store, batch.chain(others)).await;
 
