@@ -44,8 +44,8 @@ async fn what_a_master_counts_is_in_the_form_and_by_the_conventions() {
     let text = metrics(&cluster).await;
     assert_content(&promtool(&["check", "metrics"], &text));
     // though it would.
-    let twice = format!("{text}cloudai_ready 1\n");
-    assert!(!promtool(&["check", "metrics"], &twice).status.success());
+    let misnamed = format!("{text}# TYPE cloudai_visits counter\ncloudai_visits 1\n");
+    assert!(!promtool(&["check", "metrics"], &misnamed).status.success());
     cluster.end().await;
 }
 
