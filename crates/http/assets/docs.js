@@ -16,9 +16,10 @@ function el(name, attributes = {}, ...children) {
   return node;
 }
 
-// Paragraphs, and `words` of code in them: all that descriptions have of Markdown.
+// `Words` of code, and paragraphs: all that descriptions have of Markdown.
+const spans = (text) => text.split("`").map((span, at) => (at % 2 ? el("code", {}, span) : span));
+
 function prose(text) {
-  const spans = (part) => part.split("`").map((span, at) => (at % 2 ? el("code", {}, span) : span));
   return (text || "").split(/\n\s*\n/).filter(Boolean).map((part) => el("p", {}, spans(part)));
 }
 
@@ -58,9 +59,13 @@ function kindOf(schema) {
 function boundsOf(schema) {
   const told = [];
   const tell = (value, words) => value != null && told.push(words(value));
-  tell(schema.minimum, (least) => `from ${least}`);
+  if (schema.minimum != null && schema.maximum != null) {
+    told.push(`${schema.minimum.toLocaleString("en")} to ${schema.maximum.toLocaleString("en")}`);
+  } else {
+    tell(schema.minimum, (least) => `at least ${least}`);
+    tell(schema.maximum, (most) => `at most ${most}`);
+  }
   tell(schema.exclusiveMinimum, (least) => `above ${least}`);
-  tell(schema.maximum, (most) => `to ${most}`);
   tell(schema.exclusiveMaximum, (most) => `below ${most}`);
   tell(schema.minLength, (least) => `at least ${least} characters`);
   tell(schema.maxLength, (most) => `at most ${most} characters`);
@@ -70,13 +75,20 @@ function boundsOf(schema) {
   return told.join(", ");
 }
 
-// All fields of a schema, those of the schemas that it is put together of included.
+// All fields of a schema, those of the schemas that it is put together of included; of one that need not be there none is
+// required.
 function fieldsOf(schema) {
   const it = resolved(schema);
   const required = it.required || [];
   const own = Object.entries(it.properties || {}).map(([name, field]) =>
     ({ name, field, required: required.includes(name) }));
-  return (it.allOf || []).flatMap(fieldsOf).concat(own);
+  const parts = (it.allOf || []).flatMap((part) => {
+    const fields = fieldsOf(part);
+    return fields.length ? fields
+      : choices(resolved(part)).flatMap(fieldsOf).map((field) => ({ ...field, required: false }));
+  });
+  const last = ({ required }) => (required ? 0 : 1);
+  return own.concat(parts).sort((a, b) => last(a) - last(b));
 }
 
 // The schemas with fields that this one names.
@@ -110,8 +122,9 @@ function sample(schema, isBody, depth = 0) {
   if (type === "array") return depth > DEEPEST ? [] : [sample(it.items, isBody, depth + 1)];
   if (type === "object") return it.additionalProperties ? { name: sample(it.additionalProperties, isBody, depth + 1) } : {};
   if (type === "integer" || type === "number") return Math.max(it.minimum ?? 1, 1);
-  if (type === "boolean") return true;
+  if (type === "boolean") return false;
   if (it.format === "date-time") return "2026-01-31T08:00:00Z";
+  if (it.format === "password") return "correct horse battery";
   return type === "string" || type === undefined ? "…" : null;
 }
 
@@ -182,10 +195,10 @@ function fieldView({ name, field, required, where }, depth, above) {
   const view = el("li", {},
     el("code", { class: "name" + (isOld ? " old" : "") }, name), " ",
     el("span", { class: "kind" }, kindOf(field), bounds && `, ${bounds}`), " ",
-    where && where !== "query" ? el("span", { class: "kind" }, `in the ${where} `) : null,
+    where && where !== "query" ? el("span", { class: "kind" }, ` in the ${where} `) : null,
     required ? el("span", { class: "required" }, "required") : null,
     isOld ? el("span", { class: "kind" }, " no longer used") : null,
-    prose(field.description || it.description));
+    prose(field.description || choices(field).find((part) => part.description)?.description || it.description));
   for (const part of named(field)) {
     // One that holds itself is told of further up.
     if (depth >= DEEPEST || above.includes(part.$ref)) continue;
@@ -273,7 +286,7 @@ const idOf = (method, path, operation) => operation.operationId || `${method} ${
 function operationView(method, path, operation) {
   const id = idOf(method, path, operation);
   const summary = el("summary", {}, badge(method), el("code", { class: "path" }, broken(path)),
-    el("span", { class: "summary" }, operation.summary || ""));
+    el("span", { class: "summary" }, spans(operation.summary || "")));
   const view = el("details", { class: "operation", id }, summary, operationBody(method, path, operation));
   // The address follows, so that it can be passed on.
   summary.addEventListener("click", () => {
@@ -312,7 +325,7 @@ function problemsView() {
 }
 
 function byTag() {
-  const tags = new Map();
+  const tags = new Map((api.tags || []).map(({ name }) => [name, []]));
   for (const [path, item] of Object.entries(api.paths)) {
     for (const method of METHODS.filter((method) => item[method])) {
       const operation = { ...item[method], parameters: [...(item.parameters || []), ...(item[method].parameters || [])] };
@@ -393,8 +406,10 @@ function draw() {
   index.replaceChildren(el("ul", {}, start.map((section) =>
     el("li", {}, el("a", { href: "#" + section.id }, section.querySelector("h2").textContent)))));
   for (const [tag, operations] of byTag()) {
+    if (!operations.length) continue;
     const entries = el("ul", {});
-    const group = el("section", { class: "group" }, el("h2", {}, tag));
+    const group = el("section", { class: "group" }, el("h2", {}, tag),
+      prose(api.tags?.find(({ name }) => name === tag)?.description));
     for (const [method, path, operation] of operations) {
       const view = operationView(method, path, operation);
       const names = [...view.querySelectorAll(".name")].map((name) => name.textContent);
