@@ -43,6 +43,7 @@ function kindOf(schema) {
     const kinds = any.filter((part) => !isNull(part)).map(kindOf);
     return [...new Set(kinds)].join(" or ") + (any.some(isNull) ? " or null" : "");
   }
+  if (schema.allOf && fieldsOf(schema).length) return "object";
   if (schema.allOf) return schema.allOf.map(kindOf).join(" and ");
   if (schema.enum) return schema.enum.map((word) => JSON.stringify(word)).join(" | ");
   if (schema.const !== undefined) return JSON.stringify(schema.const);
@@ -91,12 +92,12 @@ function fieldsOf(schema) {
   return own.concat(parts).sort((a, b) => last(a) - last(b));
 }
 
-// The schemas with fields that this one names.
-function named(schema) {
+// The schemas with fields that a value of this one is, or holds.
+function holding(schema) {
   if (!schema || typeof schema !== "object") return [];
-  if (schema.$ref && fieldsOf(schema).length) return [schema];
+  if (fieldsOf(schema).length) return [schema];
   const it = resolved(schema);
-  return [it.items, it.additionalProperties].concat(choices(it), it.allOf || []).flatMap(named);
+  return [it.items, it.additionalProperties].concat(choices(it), it.allOf || []).flatMap(holding);
 }
 
 // ---- Examples
@@ -188,42 +189,49 @@ function codeBlock(title, text) {
   return el("figure", { class: "example" }, head, el("pre", { tabindex: "0", "aria-label": title }, el("code", {}, text)));
 }
 
-function fieldView({ name, field, required, where }, depth, above) {
+function fieldView({ name, field, required, where }, told) {
   const it = resolved(field);
   const bounds = boundsOf({ ...it, ...field });
   const isOld = it.deprecated || field.deprecated;
+  const example = field.example ?? it.example;
   const view = el("li", {},
     el("code", { class: "name" + (isOld ? " old" : "") }, name), " ",
     el("span", { class: "kind" }, kindOf(field), bounds && `, ${bounds}`), " ",
     where && where !== "query" ? el("span", { class: "kind" }, ` in the ${where} `) : null,
-    required ? el("span", { class: "required" }, "required") : null,
+    required && !told.isAnswer ? el("span", { class: "required" }, "required") : null,
     isOld ? el("span", { class: "kind" }, " no longer used") : null,
+    example != null && !told.isAnswer ? el("span", { class: "kind" }, " for example ", el("code", {}, JSON.stringify(example))) : null,
     prose(field.description || choices(field).find((part) => part.description)?.description || it.description));
-  for (const part of named(field)) {
+  for (const part of holding(field)) {
     // One that holds itself is told of further up.
-    if (depth >= DEEPEST || above.includes(part.$ref)) continue;
-    view.append(el("details", { class: "schema" }, el("summary", {}, "Fields of ", el("code", {}, kindOf(part))),
-      fieldList(fieldsOf(part), depth + 1, [...above, part.$ref])));
+    if (told.above.length < DEEPEST && !told.above.includes(resolved(part))) view.append(partView(part, told));
   }
   return view;
 }
 
-function fieldList(fields, depth = 0, above = []) {
-  return el("ul", { class: "fields" }, fields.map((field) => fieldView(field, depth, above)));
+// `told` says what the fields are of: an answer has what it has, and `above` are the schemas around them.
+function fieldList(fields, told = { above: [] }) {
+  return el("ul", { class: "fields" }, fields.map((field) => fieldView(field, told)));
 }
 
-function schemaView(schema) {
+function partView(part, told, isOpen = false) {
+  return el("details", { class: "schema", open: isOpen ? "" : null },
+    el("summary", {}, "Fields", part.$ref ? [" of ", el("code", {}, kindOf(part))] : ""),
+    fieldList(fieldsOf(part), { ...told, above: [...told.above, resolved(part)] }));
+}
+
+function schemaView(schema, told) {
   const fields = fieldsOf(schema);
-  if (fields.length) return fieldList(fields, 0, [schema.$ref]);
+  if (fields.length) return fieldList(fields, { ...told, above: [resolved(schema)] });
   const bounds = boundsOf(resolved(schema));
   return [el("p", { class: "kind" }, kindOf(schema), bounds && `, ${bounds}`),
-    named(schema).map((part) => el("details", { class: "schema", open: "" },
-      el("summary", {}, "Fields of ", el("code", {}, kindOf(part))), fieldList(fieldsOf(part), 1, [part.$ref])))];
+    holding(schema).map((part) => partView(part, told, true))];
 }
 
-function contentView(content) {
+function contentView(content, isAnswer) {
   return Object.entries(content || {}).map(([type, media]) =>
-    [el("p", { class: "media" }, el("code", {}, type)), media.schema ? schemaView(media.schema) : null]);
+    [el("p", { class: "media" }, el("code", {}, type)),
+      media.schema ? schemaView(media.schema, { above: [], isAnswer }) : null]);
 }
 
 function answerView([status, answer]) {
@@ -232,7 +240,7 @@ function answerView([status, answer]) {
   return el("div", { class: "answer" },
     el("div", { class: "answer-head" }, el("code", { class: "status s" + status[0] }, status),
       el("div", {}, prose(answer.description))),
-    contentView(answer.content),
+    contentView(answer.content, true),
     headers.length ? [el("p", { class: "media" }, "Headers"), fieldList(headers)] : null);
 }
 
@@ -252,10 +260,11 @@ function operationBody(method, path, operation) {
     el("a", { href: "#authentication" }, "Needs a token, a key or a session.")));
   const parameters = (operation.parameters || []).map((parameter) => ({
     name: parameter.name, required: parameter.required, where: parameter.in,
-    field: { ...parameter.schema, description: parameter.description, deprecated: parameter.deprecated },
+    field: { ...parameter.schema, description: parameter.description, deprecated: parameter.deprecated,
+      example: parameter.example ?? parameter.schema?.example },
   }));
   if (parameters.length) part("Parameters", fieldList(parameters));
-  if (operation.requestBody) part("Body", contentView(operation.requestBody.content));
+  if (operation.requestBody) part("Body", contentView(operation.requestBody.content, false));
   const answers = Object.entries(operation.responses || {}).sort(([a], [b]) => a.localeCompare(b));
   const isRefusal = ([, answer]) => answer.content && Object.keys(answer.content).every((type) => type.includes("problem"));
   part("Answers", answers.filter((answer) => !isRefusal(answer)).map(answerView));
@@ -320,8 +329,7 @@ function problemsView() {
   return el("section", { id: "problems" }, el("h2", {}, "Problems"),
     el("p", {}, "What can't be done is answered with ", el("code", {}, "application/problem+json"),
       " and a status from 400 on. ", el("code", {}, "code"), " never changes; the other words are for people."),
-    el("details", { class: "schema" }, el("summary", {}, "Fields of ", el("code", {}, "Problem")),
-      fieldList(fieldsOf(schema), 1, [schema.$ref])));
+    partView(schema, { above: [], isAnswer: true }));
 }
 
 function byTag() {

@@ -154,6 +154,17 @@ const api = await (await fetch(`${origin}/api-docs/openapi.json`)).json();
 const operations = Object.entries(api.paths).flatMap(([path, item]) =>
   METHODS.filter((method) => item[method]).map((method) => ({ method, path, id: item[method].operationId, ...item[method] })));
 const ids = operations.map(({ id }) => id).sort();
+// The names of all fields of a schema, and of those in it.
+function fieldsWithin(schema, seen = new Set()) {
+  if (!schema || typeof schema !== "object" || seen.has(schema)) return new Set();
+  seen.add(schema);
+  const target = schema.$ref && api.components.schemas[schema.$ref.split("/").pop()];
+  const properties = schema.properties ?? {};
+  const parts = [target, schema.items, schema.additionalProperties, ...Object.values(properties),
+    ...(schema.oneOf ?? []), ...(schema.anyOf ?? []), ...(schema.allOf ?? [])];
+  return new Set([...Object.keys(properties), ...parts.flatMap((part) => [...fieldsWithin(part, seen)])]);
+}
+
 // As the page shows it: marks of code and breaks of lines are gone.
 const plain = (text = "") => text.replaceAll("`", "").replace(/\s+/g, " ").trim();
 const same = (a, b) => JSON.stringify([...a].sort()) === JSON.stringify([...b].sort());
@@ -191,9 +202,9 @@ const stories = {
       none(`every parameter of ${id}`, parameters.map(({ name }) => name).filter((name) => !shown.names.includes(name)));
       none(`every answer of ${id}`, Object.keys(responses).filter((status) => !shown.text.includes(status)));
       check(`a request of ${id} to copy`, shown.text.includes("curl -s") && shown.text.includes(origin));
-      for (const { schema = {} } of Object.values(requestBody?.content ?? {})) {
-        const it = schema.$ref ? api.components.schemas[schema.$ref.split("/").pop()] : schema;
-        none(`every field of the body of ${id}`, Object.keys(it.properties ?? {}).filter((name) => !shown.names.includes(name)));
+      const answers = Object.entries(responses).filter(([status]) => status < 300).map(([, answer]) => answer);
+      for (const { schema } of [requestBody, ...answers].flatMap((part) => Object.values(part?.content ?? {}))) {
+        none(`every field of what ${id} takes and answers`, [...fieldsWithin(schema)].filter((name) => !shown.names.includes(name)));
       }
     }
     const first = await page.locator("#authentication").innerText();
@@ -281,6 +292,8 @@ const stories = {
       await picture(page, `width-${viewport.width}`);
       await openAll(page);
       none(`all within ${viewport.width} px, opened`, await page.evaluate(tooWide));
+      await page.locator("#filter").fill("archive");
+      none(`what was found within ${viewport.width} px`, await page.evaluate(tooWide));
       await close(`${viewport.width} px`);
     }
   },
