@@ -28,7 +28,10 @@ const TAGS: [(&str, &str); 6] = [
         "files",
         "What tasks left in `/output`, kept by the master until it is deleted.",
     ),
-    ("workers", "The machines that run tasks. Admins change them."),
+    (
+        "workers",
+        "The machines that run tasks. Admins change them.",
+    ),
     (
         "telemetry",
         "What the machines use, and what of them is promised.",
@@ -37,7 +40,10 @@ const TAGS: [(&str, &str); 6] = [
         "accounts",
         "Who may come in: logins, keys for programs, users, and the record of who did what.",
     ),
-    ("master", "How the master itself is; for those who watch it."),
+    (
+        "master",
+        "How the master itself is; for those who watch it.",
+    ),
 ];
 
 pub(crate) fn cookie_name(is_secure: bool) -> &'static str {

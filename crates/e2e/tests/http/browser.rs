@@ -12,10 +12,7 @@ const LONGEST: Duration = Duration::from_secs(600);
 
 /// What `scripts/browser-up` puts under target/.
 fn browser() -> PathBuf {
-    let home = PathBuf::from(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../target/browser"
-    ));
+    let home = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/browser"));
     let is_there = home.join("ready").exists() && home.join("chromium").exists();
     assert!(
         is_there,
