@@ -144,7 +144,7 @@ function placeholder(parameter) {
   return encodeURI(String(told ?? parameter.name.toUpperCase()));
 }
 
-function curl(method, path, operation) {
+function commandLine(method, path, operation) {
   const parameters = operation.parameters || [];
   const filled = path.replace(/\{\*?([^}]+)\}/g, (whole, name) => {
     const found = parameters.find((parameter) => parameter.in === "path" && parameter.name === name);
@@ -275,7 +275,7 @@ function operationBody(method, path, operation) {
       el("p", {}, el("a", { href: "#problems" }, "How a refusal looks")),
       el("ul", { class: "refusals" }, refusals.map(refusalView))));
   }
-  const examples = el("div", { class: "examples" }, codeBlock("Request", curl(method, path, operation)));
+  const examples = el("div", { class: "examples" }, codeBlock("Request", commandLine(method, path, operation)));
   for (const [status, answer] of answers.filter((answer) => !isRefusal(answer))) {
     for (const [type, media] of Object.entries(answer.content || {})) {
       const text = answerSample(type, media);
@@ -317,7 +317,7 @@ function authenticationView() {
   const login = Object.entries(api.paths).find(([, item]) => item.post?.operationId === "login");
   if (login) {
     section.append(codeBlock("A token, and what it is for",
-      `TOKEN=$(${curl("post", login[0], login[1].post)} | jq -r .token)\n` +
+      `TOKEN=$(${commandLine("post", login[0], login[1].post)} | jq -r .token)\n` +
       `curl -s ${quoted(location.origin + "/api/tasks")} -H "Authorization: Bearer $TOKEN"`));
   }
   return section;
