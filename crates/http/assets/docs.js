@@ -102,6 +102,9 @@ function holding(schema) {
 
 // ---- Examples
 
+const exampleOf = (field) => [field, resolved(field), ...choices(field).map(resolved)]
+  .map(({ example }) => example).find((example) => example != null);
+
 // A value that fits; of a body only what must be there, or what there is an example of.
 function sample(schema, isBody, depth = 0) {
   const it = resolved(schema);
@@ -113,7 +116,7 @@ function sample(schema, isBody, depth = 0) {
   if (fields.length) {
     if (depth > DEEPEST) return {};
     const wanted = fields.filter(({ field, required }) =>
-      !isBody || required || field.example != null || resolved(field).example != null);
+      !isBody || required || exampleOf(field) != null);
     const shown = wanted.length ? wanted : fields.slice(0, 2);
     return Object.fromEntries(shown.map(({ name, field }) => [name, sample(field, isBody, depth + 1)]));
   }
@@ -193,13 +196,13 @@ function fieldView({ name, field, required, where }, told) {
   const it = resolved(field);
   const bounds = boundsOf({ ...it, ...field });
   const isOld = it.deprecated || field.deprecated;
-  const example = field.example ?? it.example;
+  const example = exampleOf(field);
   const view = el("li", {},
     el("code", { class: "name" + (isOld ? " old" : "") }, name), " ",
     el("span", { class: "kind" }, kindOf(field), bounds && `, ${bounds}`), " ",
     where && where !== "query" ? el("span", { class: "kind" }, ` in the ${where} `) : null,
     required && !told.isAnswer ? el("span", { class: "required" }, "required") : null,
-    isOld ? el("span", { class: "kind" }, " no longer used") : null,
+    isOld ? el("span", { class: "kind" }, " deprecated") : null,
     example != null && !told.isAnswer ? el("span", { class: "kind" }, " for example ", el("code", {}, JSON.stringify(example))) : null,
     prose(field.description || choices(field).find((part) => part.description)?.description || it.description));
   for (const part of holding(field)) {
