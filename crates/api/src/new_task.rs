@@ -60,7 +60,11 @@ pub struct NewTask {
     /// A string runs by `/bin/sh -c`, an array as it is; without it the image's own command runs.
     pub command: Option<CommandText>,
     /// Shown to people.
-    #[schema(max_length = 256, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
+    #[schema(
+        max_length = 256,
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+        example = "sum"
+    )]
     pub name: Option<String>,
     /// The client's own id, which was never used before.
     #[schema(pattern = "^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$")]
@@ -69,7 +73,7 @@ pub struct NewTask {
     #[schema(pattern = "^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$")]
     pub user_id: Option<String>,
     /// Cores; 1 if none.
-    #[schema(minimum = 0.01, maximum = 1_000_000.0)]
+    #[schema(minimum = 0.01, maximum = 1_000_000.0, example = 0.5)]
     pub cpu_cores: Option<f64>,
     /// GB of memory; 0.5 if none.
     #[schema(minimum = 0.006, maximum = 1_000_000.0)]
@@ -194,6 +198,7 @@ fn map_of(name: ObjectBuilder, value: ObjectBuilder, description: &str) -> Schem
 /// A line for `/bin/sh -c`, or a program and its arguments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(example = json!(["python", "-c", "print(40 + 2)"]))]
 pub enum CommandText {
     /// For `/bin/sh -c`.
     Shell(String),

@@ -22,6 +22,7 @@ pub struct Task {
     #[schema(example = "task-1697123456000001")]
     task_id: String,
     /// Shown to people; may be empty.
+    #[schema(example = "sum")]
     name: String,
     /// Where it stands; the last three are final.
     #[schema(schema_with = status_schema)]
@@ -32,10 +33,13 @@ pub struct Task {
     /// The last attempt; 0 before the first.
     attempt: u32,
     /// Whose it is.
+    #[schema(example = "alice")]
     user_id: String,
     /// The last attempt's worker.
+    #[schema(example = "worker-1")]
     worker_id: Option<String>,
     /// The image.
+    #[schema(example = "python:3.13-slim")]
     docker_image: String,
     /// Null for the image's own command, a string for the shell's, an array for one as it is.
     #[schema(value_type = Option<crate::CommandText>)]
@@ -86,6 +90,7 @@ pub struct Task {
     /// Whether its end was asked for.
     cancel_requested: bool,
     /// The exit code, once there is one.
+    #[schema(example = 0)]
     exit_code: Option<i32>,
     /// What it waits for or died of; empty when there is nothing to say.
     reason: String,

@@ -8,6 +8,7 @@ use utoipa::{
         OpenApiBuilder, Ref, RefOr, Response, ResponseBuilder,
         header::HeaderBuilder,
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+        tag::TagBuilder,
     },
 };
 
@@ -16,6 +17,34 @@ const COOKIE: &str = "cloudai_session";
 
 /// The same where it came by TLS: browsers let no other name or port set one that begins so.
 const SECURE_COOKIE: &str = "__Host-cloudai_session";
+
+/// What the paths are about, in the order in which a reader meets them.
+const TAGS: [(&str, &str); 6] = [
+    (
+        "tasks",
+        "A task is a container that runs once: submitted, watched, changed, cancelled.",
+    ),
+    (
+        "files",
+        "What tasks left in `/output`, kept by the master until it is deleted.",
+    ),
+    (
+        "workers",
+        "The machines that run tasks. Admins change them.",
+    ),
+    (
+        "telemetry",
+        "What the machines use, and what of them is promised.",
+    ),
+    (
+        "accounts",
+        "Who may come in: logins, keys for programs, users, and the record of who did what.",
+    ),
+    (
+        "master",
+        "How the master itself is; for those who watch it.",
+    ),
+];
 
 pub(crate) fn cookie_name(is_secure: bool) -> &'static str {
     if is_secure { SECURE_COOKIE } else { COOKIE }
@@ -51,8 +80,13 @@ pub(crate) fn begin() -> Document {
         ))
         .license(Some(licence))
         .build();
+    let tag = |(name, about): (&str, &str)| {
+        let tag = TagBuilder::new().name(name).description(Some(about));
+        tag.build()
+    };
     OpenApiBuilder::new()
         .info(info)
+        .tags(Some(TAGS.map(tag)))
         .components(Some(components))
         .build()
 }

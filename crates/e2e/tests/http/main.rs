@@ -8,6 +8,7 @@
 )]
 
 mod accounts;
+mod browser;
 mod crowds;
 mod document;
 mod ends;

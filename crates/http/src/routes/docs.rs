@@ -7,10 +7,10 @@ use axum::{
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-/// Pages load what is beside them and nothing else.
+/// Pages load what is beside them and nothing else, and their script makes no markup of text.
 const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-     base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     require-trusted-types-for 'script'; trusted-types 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
 /// The document as it is sent.
@@ -58,6 +58,14 @@ pub(super) async fn style(headers: HeaderMap) -> Response {
         &headers,
         "text/css; charset=utf-8",
         include_str!("../../assets/page.css"),
+    )
+}
+
+pub(super) async fn icon(headers: HeaderMap) -> Response {
+    asset(
+        &headers,
+        "image/svg+xml",
+        include_str!("../../assets/icon.svg"),
     )
 }
 

@@ -126,6 +126,7 @@ pub fn router(context: Context) -> Router {
         .route("/docs", get(docs::page))
         .route("/docs/page.js", get(docs::script))
         .route("/docs/page.css", get(docs::style))
+        .route("/docs/icon.svg", get(docs::icon))
         .route("/api-docs/openapi.json", get(move || document.answer()))
         .merge(sockets::routes())
         .fallback(async || Refusal::not_found())

@@ -151,6 +151,7 @@ async fn the_pages_need_nothing_from_elsewhere() {
         ("/docs", "text/html; charset=utf-8"),
         ("/docs/page.js", "text/javascript; charset=utf-8"),
         ("/docs/page.css", "text/css; charset=utf-8"),
+        ("/docs/icon.svg", "image/svg+xml"),
     ] {
         let page = site.send(get(path)).await.expect(200);
         assert_eq!(page.header("content-type"), Some(kind));
