@@ -18,7 +18,7 @@ const CONNECTIONS: [usize; 2] = [1, 16];
 const SPAN: Duration = Duration::from_secs(10);
 const HASHING: Duration = Duration::from_secs(3);
 /// Logins of one user from one address that cost nothing are 300.
-const USERS_OF_EACH: usize = 4;
+const USERS_OF_EACH: usize = 8;
 
 /// Measures and prints.
 pub(crate) async fn run() {
