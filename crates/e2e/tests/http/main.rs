@@ -19,12 +19,12 @@ mod sockets;
 mod tasks;
 mod tls;
 mod tokens;
-mod web;
 
 use cloudai_tests::{
     cluster::Cluster,
     engine::{TEST_SHELL, TEST_TASK},
     wait::until,
+    web,
 };
 use serde_json::{Value, json};
 
