@@ -309,8 +309,8 @@ impl Operator for Master {
 
     async fn task(&self, task: &TaskId) -> Result<Option<TaskView>, ReadFailure> {
         let accepted = || self.journaled.as_ref()?.intake.task(task);
-        let record = match self.store.task(task).await {
-            Ok(Some(record)) => record,
+        let whole = match self.store.whole_task(task).await {
+            Ok(Some(whole)) => whole,
             Ok(None) | Err(ReadError::OutOfReach { .. }) if accepted().is_some() => {
                 return Ok(accepted().map(|record| TaskView {
                     record,
@@ -321,15 +321,10 @@ impl Operator for Master {
             Ok(None) => return Ok(None),
             Err(error) => return Err(read_failure(error)),
         };
-        let result = self.store.result(task).await.map_err(read_failure)?;
-        let removed = match record.state.status.is_final() {
-            true => self.removed(task).await?,
-            false => Removed::default(),
-        };
         Ok(Some(TaskView {
-            record: self.brought_up_to_date(record),
-            result,
-            removed,
+            record: self.brought_up_to_date(whole.record),
+            result: whole.result,
+            removed: whole.removed,
         }))
     }
 

@@ -207,6 +207,27 @@ pub trait Store: Send + Sync + 'static {
     /// If it can't be read.
     async fn removed(&self, tasks: &[TaskId]) -> Result<BTreeMap<TaskId, Removed>, ReadError>;
 
+    /// A task, and what there is of it besides if it has ended: in one read of one instant where the
+    /// database can.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    async fn whole_task(&self, task: &TaskId) -> Result<Option<WholeTask>, ReadError> {
+        let Some(record) = self.task(task).await? else {
+            return Ok(None);
+        };
+        if !record.state.status.is_final() {
+            return Ok(Some(WholeTask::unfinished(record)));
+        }
+        let result = self.result(task).await?;
+        let mut removed = self.removed(std::slice::from_ref(task)).await?;
+        Ok(Some(WholeTask {
+            record,
+            result,
+            removed: removed.remove(task).unwrap_or_default(),
+        }))
+    }
+
     /// The files on this machine that it keeps records in, also those that are not there just now;
     /// none if all records are elsewhere.
     fn disk_files(&self) -> Vec<PathBuf> {
@@ -219,6 +240,29 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// If what was committed could not be moved to its last place. It is safe all the same.
     async fn close(&self) -> Result<(), CommitError>;
+}
+
+/// A task, and what there is of it once it has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WholeTask {
+    /// The task.
+    pub record: TaskRecord,
+    /// How it ended.
+    pub result: Option<ResultRecord>,
+    /// What was removed of what it left.
+    pub removed: Removed,
+}
+
+impl WholeTask {
+    /// Of a task that has not ended.
+    #[must_use]
+    pub fn unfinished(record: TaskRecord) -> Self {
+        Self {
+            record,
+            result: None,
+            removed: Removed::default(),
+        }
+    }
 }
 
 /// Which tasks to read.

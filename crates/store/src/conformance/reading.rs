@@ -16,7 +16,7 @@ use super::{
     arbitrary::{self, Life, People},
     commit, loaded, sample,
 };
-use crate::{AuditQuery, FilesQuery, SubmittedUnder, TaskQuery};
+use crate::{AuditQuery, FilesQuery, SubmittedUnder, TaskQuery, WholeTask};
 
 fn orders(page: &[TaskRecord]) -> Vec<u64> {
     page.iter().map(|task| task.order).collect()
@@ -49,6 +49,15 @@ pub(crate) async fn every_field_is_read_back(place: &Place) {
             assert_eq!(store.files(id).await.unwrap(), Some(life.files.clone()));
             let removed = store.removed(std::slice::from_ref(id)).await.unwrap();
             assert_eq!(removed.get(id), Some(&life.removed.removed));
+            let whole = match life.task.state.status.is_final() {
+                true => WholeTask {
+                    record: life.task.clone(),
+                    result: Some(life.result.clone()),
+                    removed: life.removed.removed.clone(),
+                },
+                false => WholeTask::unfinished(life.task.clone()),
+            };
+            assert_eq!(store.whole_task(id).await.unwrap(), Some(whole));
         }
         let accounts = store.accounts().await.unwrap();
         let audit = store.audit(&AuditQuery::newest(20)).await.unwrap();

@@ -32,6 +32,7 @@ use cloudai_model::{
     account::AuditRecord,
     record::{AssignmentRecord, FilesRecord, Record, Removed, ResultRecord, TaskRecord},
 };
+use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 pub use self::{
@@ -50,7 +51,7 @@ use self::{
 };
 use crate::{
     AuditQuery, CommitError, EndedQuery, EndedTask, FilesOfTask, FilesQuery, Highest, ReadError,
-    Store, StoredAccounts, SubmittedUnder, TaskQuery,
+    Store, StoredAccounts, SubmittedUnder, TaskQuery, WholeTask,
 };
 
 /// Keeps records in `cloudai.db` of a data directory, which it holds against other masters.
@@ -220,6 +221,26 @@ impl Store for SqliteStore {
         self.readers
             .read(move |db| tables::removed::of_tasks(db, &tasks))
             .await
+    }
+
+    async fn whole_task(&self, task: &TaskId) -> Result<Option<WholeTask>, ReadError> {
+        let task = task.clone();
+        let read = move |db: &Connection| {
+            let Some(record) = tables::tasks::find(db, &task)? else {
+                return Ok(None);
+            };
+            if !record.state.status.is_final() {
+                return Ok(Some(WholeTask::unfinished(record)));
+            }
+            let result = tables::results::find(db, &task)?;
+            let mut removed = tables::removed::of_tasks(db, std::slice::from_ref(&task))?;
+            Ok(Some(WholeTask {
+                record,
+                result,
+                removed: removed.remove(&task).unwrap_or_default(),
+            }))
+        };
+        self.readers.read(read).await
     }
 
     fn disk_files(&self) -> Vec<PathBuf> {
