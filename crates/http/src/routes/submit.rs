@@ -123,7 +123,7 @@ pub(super) async fn submit_batch(
     request: Request,
 ) -> Result<Response, Refusal> {
     caller.may(Permission::Act)?;
-    let (body, reading) = Json::<Batch>::long(request, &context).await?;
+    let (body, reading) = Json::<Batch>::long(request, &caller.identity.user, &context).await?;
     let key = submit_key(&headers, body.digest)?;
     let now = context.operator.now().wall;
     let who = caller.clone();
