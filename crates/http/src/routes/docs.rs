@@ -7,6 +7,8 @@ use axum::{
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
+use super::tasks::names;
+
 /// Pages load what is beside them and nothing else.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -23,9 +25,20 @@ impl Document {
         Self(serde_json::to_vec(document).unwrap_or_default().into())
     }
 
-    pub(super) async fn answer(self) -> Response {
-        let json = HeaderValue::from_static("application/json");
-        ([(header::CONTENT_TYPE, json)], self.0).into_response()
+    pub(super) async fn answer(self, headers: HeaderMap) -> Response {
+        let tag = tag_of(&self.0);
+        let about = [
+            (
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            ),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+            (header::ETAG, tag.clone()),
+        ];
+        match names(headers.get_all(header::IF_NONE_MATCH).iter(), &tag) {
+            true => (StatusCode::NOT_MODIFIED, about).into_response(),
+            false => (about, self.0).into_response(),
+        }
     }
 }
 
@@ -61,20 +74,21 @@ pub(super) async fn style(headers: HeaderMap) -> Response {
     )
 }
 
+fn tag_of(bytes: &[u8]) -> HeaderValue {
+    let digest = hex::encode(&Sha256::digest(bytes)[..16]);
+    let tag = HeaderValue::from_str(&format!("\"{digest}\""));
+    tag.expect("hex digits and quotes make a header")
+}
+
 /// Part of a page; not again to whoever has it.
 fn asset(headers: &HeaderMap, kind: &'static str, text: &'static str) -> Response {
-    let digest = hex::encode(&Sha256::digest(text)[..16]);
-    let tag = format!("\"{digest}\"");
-    let known = headers.get(header::IF_NONE_MATCH);
-    let is_known = known.is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let tag = tag_of(text.as_bytes());
+    let is_known = names(headers.get_all(header::IF_NONE_MATCH).iter(), &tag);
     let about = [
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        (
-            header::ETAG,
-            HeaderValue::from_str(&tag).expect("hex digits and quotes make a header"),
-        ),
+        (header::ETAG, tag),
     ];
     match is_known {
         true => (StatusCode::NOT_MODIFIED, about).into_response(),
