@@ -167,6 +167,10 @@ async fn the_pages_need_nothing_from_elsewhere() {
             .await
             .expect(304);
     }
+    let reply = site.send(get("/api-docs/openapi.json")).await.expect(200);
+    let known = reply.header("etag").unwrap();
+    let again = get("/api-docs/openapi.json").header("If-None-Match", &format!("W/{known}, \"x\""));
+    site.send(again).await.expect(304);
     let page = site.send(get("/docs")).await.text();
     for part in ["/docs/page.js", "/docs/page.css", "/api-docs/openapi.json"] {
         assert!(page.contains(part), "{part}");
