@@ -126,10 +126,7 @@ pub fn router(context: Context) -> Router {
         .route("/docs", get(docs::page))
         .route("/docs/page.js", get(docs::script))
         .route("/docs/page.css", get(docs::style))
-        .route(
-            "/api-docs/openapi.json",
-            get(move |headers| document.answer(headers)),
-        )
+        .route("/api-docs/openapi.json", get(move || document.answer()))
         .merge(sockets::routes())
         .fallback(async || Refusal::not_found())
         .method_not_allowed_fallback(async || {
