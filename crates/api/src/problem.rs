@@ -229,6 +229,16 @@ impl Mistakes {
         self.named.is_empty()
     }
 
+    /// Whether one more is counted, and not named.
+    pub(crate) fn is_full(&self) -> bool {
+        self.named.len() >= MOST_NAMED
+    }
+
+    /// So many more, which are not named.
+    pub(crate) fn count_more(&mut self, more: usize) {
+        self.more += more;
+    }
+
     /// Those that are named.
     #[must_use]
     pub fn named(&self) -> &[Mistake] {

@@ -127,7 +127,11 @@ impl<'a> Object<'a> {
 
     /// Names whatever is left.
     pub(crate) fn finish(self) {
-        for name in self.fields.keys() {
+        for (index, name) in self.fields.keys().enumerate() {
+            if self.mistakes.is_full() {
+                // What is not named costs nothing: there may be ten thousands.
+                return self.mistakes.count_more(self.fields.len() - index);
+            }
             let nearest = nearest(name, &self.known);
             let detail = match nearest {
                 Some(nearest) => format!("there is no such field: did you mean {nearest:?}?"),
@@ -144,6 +148,8 @@ fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     if name.len() > LONGEST_SHOWN {
         return None;
     }
+    #[cfg(test)]
+    tests::LOOKED_FOR.set(tests::LOOKED_FOR.get() + 1);
     let scored = known
         .iter()
         .map(|known| (strsim::jaro_winkler(name, known), *known));
@@ -359,6 +365,11 @@ mod tests {
 
     use super::*;
 
+    thread_local! {
+        /// How often the nearest known name was looked for.
+        pub(super) static LOOKED_FOR: Cell<usize> = const { Cell::new(0) };
+    }
+
     struct Pair {
         number: f64,
         words: Vec<String>,
@@ -410,6 +421,26 @@ mod tests {
             mistakes("[]"),
             [(String::new(), "it is an array: expected an object".into())]
         );
+    }
+
+    #[test]
+    fn what_was_meant_is_looked_for_only_where_it_is_told() {
+        // Given far more unknown fields than are named,
+        let fields: Vec<_> = (0..10_000)
+            .map(|number| format!(r#""f{number}": 1"#))
+            .collect();
+        let body = format!("{{{}}}", fields.join(", "));
+        // when they are read, then all are counted,
+        let Err(BodyError::Mistakes(mistakes)) = parse::<Pair>(body.as_bytes()) else {
+            panic!("it was read");
+        };
+        assert!(
+            mistakes.to_string().starts_with("10001 mistakes"),
+            "{mistakes}"
+        );
+        // and only for those that are named it was asked what was meant.
+        assert!(mistakes.is_full());
+        assert!(LOOKED_FOR.get() <= mistakes.named().len());
     }
 
     #[test]

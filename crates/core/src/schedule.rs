@@ -2,8 +2,6 @@
 //!
 //! The policy chooses; what it chose is checked and reserved here, and written before it is sent.
 
-use std::{collections::BTreeMap, sync::Arc};
-
 use cloudai_model::{
     AttemptId, TaskId,
     record::{AssignmentRecord, Record},
@@ -15,7 +13,6 @@ use crate::{
     effect::{Assignment, Effect, Event, TaskNews},
     lifecycle::{AttemptState, TaskEvent},
     policy::{Placement, View},
-    queue::Rank,
     registry::ReserveError,
     task::{Attempt, Place},
 };
@@ -25,25 +22,20 @@ const SEQUENCE_BITS: u32 = 40;
 
 impl Core {
     /// Places what can be placed, in the queue's order. Looks at classes, not at tasks, and at users
-    /// who are at their limits once.
+    /// who are at their limits once; what is beyond the bound on looks waits for the next tick.
     pub(crate) fn pass(&mut self, step: &mut Step<'_>) {
-        for user in self.registry.users_mut().take_eased() {
-            self.queue.stand_again(&user);
-        }
-        if self.held_up.is_some() {
+        if self.held_up.is_some() || !self.blocked.may_look() {
             return;
         }
-        let mut heads: BTreeMap<Rank, Arc<TaskClass>> = self
-            .queue
-            .heads()
-            .filter(|(_, class)| !self.blocked.contains(class))
-            .map(|(rank, class)| (rank, class.clone()))
-            .collect();
-        while let Some((_, class)) = heads.pop_first() {
+        for user in self.registry.users_mut().take_eased() {
+            let lines = self.queue.stand_again(&user);
+            self.blocked.in_vain(lines);
+        }
+        while self.blocked.may_look()
+            && let Some(class) = self.blocked.next(&mut self.queue)
+        {
             if self.place_head(step, &class) {
-                if let Some((rank, ..)) = self.queue.head(&class) {
-                    heads.insert(rank, class);
-                }
+                self.blocked.look_at(&self.queue, class);
             } else {
                 self.blocked.insert(class);
             }
@@ -59,11 +51,20 @@ impl Core {
         let users = self.registry.users();
         if users.admit(&line.user, &class.resources).is_err() && !self.sabotage.no_user_limits {
             self.queue.stand_aside(&line);
+            self.blocked.in_vain(1);
             return true;
         }
-        let view = View::new(&self.registry, step.now.mono);
+        let now = step.now.mono;
+        if !self.blocked.may_fit(&self.registry, class, now) {
+            return false;
+        }
+        let view = View::new(&self.registry, now);
         let placement = self.policy.place(class, view);
-        placement.is_some_and(|placement| self.assign(step, &task, placement).is_ok())
+        let placed = placement.is_some_and(|placement| self.assign(step, &task, placement).is_ok());
+        if !placed {
+            self.blocked.asked_in_vain(&self.registry, class);
+        }
+        placed
     }
 
     /// Gives a ready task to a worker.

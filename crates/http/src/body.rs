@@ -1,20 +1,28 @@
 //! A request's body: JSON, of some length at most, in some time, and of all bodies together not too much.
 
-use std::{ops::Deref, sync::Arc};
+use std::{net::IpAddr, ops::Deref, sync::Arc};
 
 use axum::{
     body::{Body, HttpBody as _},
-    extract::{FromRequest, Request},
+    extract::{FromRequest, MatchedPath, Request},
     http::{HeaderMap, header},
 };
 use bytes::{Bytes, BytesMut};
 use cloudai_api::{Code, FromJson, Mistakes, parse};
+use cloudai_model::UserName;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{Context, Settings, context::Peer, frame::Turn, refusal::Refusal, shares::Shares};
+use crate::{
+    Context, Settings,
+    context::Peer,
+    frame::Turn,
+    refusal::Refusal,
+    server::doorway::share_of,
+    shares::{Full, Share, Shares},
+};
 
 /// A body that could be read.
 #[derive(Debug)]
@@ -24,12 +32,23 @@ pub(crate) struct Json<T> {
     pub(crate) digest: [u8; 32],
 }
 
-impl<T: FromJson> FromRequest<Context> for Json<T> {
+impl<T: FromJson + Send + 'static> FromRequest<Context> for Json<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, context: &Context) -> Result<Self, Refusal> {
-        let bytes = read(request, context.settings.most_body_bytes, context).await?;
-        Self::of(&bytes)
+        let path = request.extensions().get::<MatchedPath>();
+        let is_open = path.is_some_and(|path| OPEN.contains(&path.as_str()));
+        let most = context.settings.most_body_bytes;
+        let most = if is_open { most.min(FREE) } else { most };
+        let bytes = read(request, most, None, context).await?;
+        if bytes.len() <= FREE {
+            return Self::of(&bytes);
+        }
+        // A long one takes some milliseconds that nobody else shall wait for.
+        let parsed = tokio::task::spawn_blocking(move || Self::of(&bytes));
+        parsed
+            .await
+            .unwrap_or_else(|error| Err(Refusal::internal(&error)))
     }
 }
 
@@ -41,16 +60,23 @@ impl<T: FromJson> Json<T> {
         })
     }
 
-    /// A body that may be longer than others, as of a batch; and what lets the next one be read when it
+    /// A body of `user` that may be longer than others, as of a batch; and what lets the next one be read when it
     /// is dropped.
     pub(crate) async fn long(
         request: Request,
+        user: &UserName,
         context: &Context,
     ) -> Result<(Self, Reading), Refusal>
     where
         T: Send + 'static,
     {
-        let bytes = read(request, context.settings.most_batch_bytes, context).await?;
+        let bytes = read(
+            request,
+            context.settings.most_batch_bytes,
+            Some(user),
+            context,
+        )
+        .await?;
         let reading = context.batches.reading().await;
         // Thousands of tasks take some milliseconds that nobody else shall wait for. Whoever goes
         // meanwhile doesn't end it: so it holds on to what counts it.
@@ -64,10 +90,15 @@ impl<T: FromJson> Json<T> {
 /// What all bodies that are on their way share.
 #[derive(Clone)]
 pub(crate) struct Bodies {
-    places: Shares<Option<Peer>>,
-    /// For what is not free, in units of [`UNIT`].
-    room: Arc<Semaphore>,
+    places: Shares<Option<IpAddr>>,
+    /// For what is not free, in units of [`UNIT`], by address.
+    room: Shares<Option<IpAddr>>,
+    /// The same by user.
+    room_of_users: Shares<UserName>,
 }
+
+/// Where whoever is not known yet may send a body. It is short: nobody else's room is taken for it.
+const OPEN: [&str; 2] = ["/api/auth/login", "/api/auth/register"];
 
 /// The first bytes of a body need no room, so that large ones of others don't keep it out.
 const FREE: usize = 64 << 10;
@@ -78,7 +109,14 @@ impl Bodies {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             places: Shares::new(settings.most_bodies, settings.most_bodies_of_address),
-            room: Arc::new(Semaphore::new(settings.most_bytes_of_bodies / UNIT)),
+            room: Shares::new(
+                settings.most_bytes_of_bodies / UNIT,
+                settings.most_bytes_of_bodies_of_address / UNIT,
+            ),
+            room_of_users: Shares::new(
+                settings.most_bytes_of_bodies / UNIT,
+                settings.most_bytes_of_batches_of_user / UNIT,
+            ),
         }
     }
 }
@@ -98,28 +136,30 @@ impl Deref for Whole {
 }
 
 /// The room of one body.
-#[derive(Default)]
-struct Room(Option<OwnedSemaphorePermit>);
+struct Room {
+    of_address: Share<Option<IpAddr>>,
+    of_user: Option<Share<UserName>>,
+}
 
 impl Room {
     /// Room for so many bytes in all.
-    fn grow(&mut self, bodies: &Bodies, bytes: usize) -> Result<(), Refusal> {
-        let wanted = bytes.saturating_sub(FREE).div_ceil(UNIT);
-        let held = self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = u32::try_from(wanted.saturating_sub(held)).unwrap_or(u32::MAX);
-        if more == 0 {
-            return Ok(());
-        }
-        let more = bodies.room.clone().try_acquire_many_owned(more);
-        let more = more.map_err(|_| {
-            let detail = "there is no room for a body of this length: try again in a moment";
+    fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let units = bytes.saturating_sub(FREE).div_ceil(UNIT);
+        let of_user = self.of_user.as_mut();
+        let grown = of_user.map_or(Ok(()), |share| share.grow_to(units));
+        let grown = grown.and_then(|()| self.of_address.grow_to(units));
+        grown.map_err(|full| {
+            let detail = match full {
+                Full::All(_) => {
+                    "there is no room for a body of this length: try again in a moment".to_owned()
+                }
+                Full::Own(units) => {
+                    let most = units * UNIT;
+                    format!("bodies of whoever asks may take {most} bytes at a time: try again when one has been read")
+                }
+            };
             Refusal::new(Code::Overloaded, detail)
-        })?;
-        match &mut self.0 {
-            Some(held) => held.merge(more),
-            held => *held = Some(more),
-        }
-        Ok(())
+        })
     }
 }
 
@@ -171,7 +211,7 @@ impl Batches {
 #[derive(Debug)]
 pub(crate) struct OptionalJson<T>(pub(crate) Option<T>);
 
-impl<T: FromJson> FromRequest<Context> for OptionalJson<T> {
+impl<T: FromJson + Send + 'static> FromRequest<Context> for OptionalJson<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, context: &Context) -> Result<Self, Refusal> {
@@ -195,17 +235,29 @@ impl<T: FromJson> FromJson for Nullable<T> {
     }
 }
 
-async fn read(request: Request, most: usize, context: &Context) -> Result<Whole, Refusal> {
+async fn read(
+    request: Request,
+    most: usize,
+    user: Option<&UserName>,
+    context: &Context,
+) -> Result<Whole, Refusal> {
     check_kind(request.headers())?;
-    let from = request.extensions().get::<Peer>().copied();
-    let place = context.bodies.places.take(&from);
+    let peer = request.extensions().get::<Peer>();
+    // This machine's own, of whom nobody can say more, share what one address may have.
+    let from = peer.and_then(|Peer(address)| share_of(*address));
+    let bodies = &context.bodies;
+    let room = Room {
+        of_address: bodies.room.none_yet(&from),
+        of_user: user.map(|user| bodies.room_of_users.none_yet(user)),
+    };
+    let place = bodies.places.take(&from);
     let place = place.map_err(|full| Refusal::full(full, "bodies are on their way"))?;
     let turn = request.extensions().get::<Turn>().cloned();
     if let Some(turn) = &turn {
         turn.lay_down();
     }
     let within = context.settings.body_within;
-    let body = collect(request.into_body(), most, &context.bodies);
+    let body = collect(request.into_body(), most, room);
     let body = tokio::time::timeout(within, body).await.map_err(|_| {
         let within = within.as_secs();
         let detail = format!("the body did not come within {within} s");
@@ -233,7 +285,7 @@ fn check_kind(headers: &HeaderMap) -> Result<(), Refusal> {
     ))
 }
 
-async fn collect(mut body: Body, most: usize, bodies: &Bodies) -> Result<Whole, Refusal> {
+async fn collect(mut body: Body, most: usize, mut room: Room) -> Result<Whole, Refusal> {
     let too_large = || {
         let detail = format!("expected a body of at most {most} bytes");
         Refusal::new(Code::TooLarge, detail)
@@ -242,7 +294,7 @@ async fn collect(mut body: Body, most: usize, bodies: &Bodies) -> Result<Whole, 
         // By its own word; not a byte of it is read.
         return Err(too_large());
     }
-    let (mut bytes, mut room) = (BytesMut::new(), Room::default());
+    let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| {
             Refusal::new(
@@ -255,7 +307,7 @@ async fn collect(mut body: Body, most: usize, bodies: &Bodies) -> Result<Whole, 
             if bytes.len() + data.len() > most {
                 return Err(too_large());
             }
-            room.grow(bodies, bytes.len() + data.len())?;
+            room.grow(bytes.len() + data.len())?;
             bytes.extend_from_slice(&data);
         }
     }

@@ -12,6 +12,7 @@ use tracing::{Instrument as _, warn};
 use crate::{
     Settings,
     body::{Batches, Bodies},
+    frame,
     refusal::Refusal,
     shares::{Share, Shares},
     sockets::Sockets,
@@ -94,10 +95,16 @@ impl Context {
     }
 
     /// Does something to its end, and whatever belongs to it: also when whoever asked goes meanwhile.
+    /// As long as it goes on, it counts as a request.
     pub(crate) async fn to_the_end<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
     ) -> Result<T, Refusal> {
+        let until = frame::until();
+        let work = async move {
+            let _until = until;
+            work.await
+        };
         match tokio::spawn(work.in_current_span()).await {
             Ok(done) => done,
             Err(error) => match error.try_into_panic() {

@@ -204,7 +204,9 @@ impl From<SubmitManyFailure> for Refusal {
             }
             SubmitManyFailure::Refused(error) => error.into(),
             SubmitManyFailure::Read(error) => error.into(),
-            SubmitManyFailure::KeyReused(_) => Self::new(Code::KeyReused, error.to_string()),
+            SubmitManyFailure::KeyReused(_) | SubmitManyFailure::Forgotten { .. } => {
+                Self::new(Code::KeyReused, error.to_string())
+            }
             SubmitManyFailure::NotKept(_) => Self::not_kept(&error),
             SubmitManyFailure::NoAnswer(error) => error.into(),
         }

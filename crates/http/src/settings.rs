@@ -25,10 +25,14 @@ pub struct Settings {
     pub most_batch_bytes: usize,
     /// Bodies at a time that are on their way.
     pub most_bodies: usize,
-    /// The same from one address.
+    /// The same from one address, or network of IPv6.
     pub most_bodies_of_address: usize,
     /// Bytes that all bodies hold together until they have been read, but for the first of each.
     pub most_bytes_of_bodies: usize,
+    /// The same of one address.
+    pub most_bytes_of_bodies_of_address: usize,
+    /// The same of the batches of one user.
+    pub most_bytes_of_batches_of_user: usize,
     /// Tasks of batches at a time that are on their way to the core.
     pub most_tasks_of_batches: usize,
     /// How long a body may take.
@@ -77,6 +81,8 @@ impl Default for Settings {
             most_bodies: 2048,
             most_bodies_of_address: 512,
             most_bytes_of_bodies: 512 << 20,
+            most_bytes_of_bodies_of_address: 256 << 20,
+            most_bytes_of_batches_of_user: 128 << 20,
             most_tasks_of_batches: 200_000,
             body_within: Duration::from_secs(30),
             answer_within: Duration::from_secs(60),

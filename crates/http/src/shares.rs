@@ -20,11 +20,12 @@ struct Shared<K> {
     count: watch::Sender<usize>,
 }
 
-/// A place that is taken until this is dropped.
+/// Places that are taken until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Share<K: Ord> {
     shares: Shares<K>,
     of: K,
+    places: usize,
 }
 
 /// Why there is no place.
@@ -54,20 +55,18 @@ impl<K: Ord + Clone> Shares<K> {
 
     /// A place for this one.
     pub(crate) fn take(&self, of: &K) -> Result<Share<K>, Full> {
-        let mut taken = self.lock();
-        if *self.0.count.borrow() >= self.0.most {
-            return Err(Full::All(self.0.most));
-        }
-        let own = taken.get(of).copied().unwrap_or_default();
-        if own >= self.0.most_of_one {
-            return Err(Full::Own(self.0.most_of_one));
-        }
-        taken.insert(of.clone(), own + 1);
-        self.0.count.send_modify(|count| *count += 1);
-        Ok(Share {
+        let mut share = self.none_yet(of);
+        share.grow_to(1)?;
+        Ok(share)
+    }
+
+    /// None yet, for this one.
+    pub(crate) fn none_yet(&self, of: &K) -> Share<K> {
+        Share {
             shares: self.clone(),
             of: of.clone(),
-        })
+            places: 0,
+        }
     }
 
     /// Resolves when none is taken.
@@ -75,6 +74,29 @@ impl<K: Ord + Clone> Shares<K> {
         let mut count = self.0.count.subscribe();
         // The sender is `self`: it is there.
         let _ = count.wait_for(|count| *count == 0).await.is_ok();
+    }
+}
+
+impl<K: Ord + Clone> Share<K> {
+    /// Takes what is missing to so many places in all; with an error, nothing has changed.
+    pub(crate) fn grow_to(&mut self, places: usize) -> Result<(), Full> {
+        let more = places.saturating_sub(self.places);
+        if more == 0 {
+            return Ok(());
+        }
+        let shared = &self.shares.0;
+        let mut taken = self.shares.lock();
+        if *shared.count.borrow() + more > shared.most {
+            return Err(Full::All(shared.most));
+        }
+        let own = taken.get(&self.of).copied().unwrap_or_default();
+        if own + more > shared.most_of_one {
+            return Err(Full::Own(shared.most_of_one));
+        }
+        taken.insert(self.of.clone(), own + more);
+        shared.count.send_modify(|count| *count += more);
+        self.places = places;
+        Ok(())
     }
 }
 
@@ -89,12 +111,15 @@ impl<K: Ord> Drop for Share<K> {
     fn drop(&mut self) {
         let mut taken = self.shares.lock();
         if let Some(own) = taken.get_mut(&self.of) {
-            *own -= 1;
+            *own -= self.places;
             if *own == 0 {
                 taken.remove(&self.of);
             }
         }
-        self.shares.0.count.send_modify(|count| *count -= 1);
+        self.shares
+            .0
+            .count
+            .send_modify(|count| *count -= self.places);
     }
 }
 
@@ -103,6 +128,19 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
+
+    #[test]
+    fn a_share_grows_until_it_is_what_one_may_have() {
+        let shares = Shares::new(5, 3);
+        let mut adas = shares.none_yet(&"ada");
+        assert!(adas.grow_to(2).is_ok() && adas.grow_to(1).is_ok() && adas.grow_to(3).is_ok());
+        assert_eq!(adas.grow_to(4), Err(Full::Own(3)));
+        let mut bobs = shares.none_yet(&"bob");
+        assert_eq!(bobs.grow_to(3), Err(Full::All(5)));
+        assert!(bobs.grow_to(2).is_ok());
+        drop((adas, bobs));
+        assert!(shares.lock().is_empty() && *shares.0.count.borrow() == 0);
+    }
 
     #[test]
     fn nobody_takes_more_than_one_may_nor_all_more_than_there_are() {

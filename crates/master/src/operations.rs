@@ -29,7 +29,7 @@ use cloudai_metrics::{
     history::{History, Point, Resolution},
 };
 use cloudai_model::{
-    Allowed, AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall,
+    Allowed, AttemptId, ChangeDraft, Now, SubmitKey, TaskDraft, TaskId, TaskStatus, UserName, Wall,
     WorkerAddress, WorkerId,
     record::{AssignmentRecord, Removed, TaskRecord, WorkerRecord},
 };
@@ -162,6 +162,14 @@ impl Operator for Master {
 
     async fn submit_many(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Taken>, SubmitManyFailure> {
         self.take_all_in(drafts).await
+    }
+
+    async fn submitted_before(
+        &self,
+        user: &UserName,
+        key: &SubmitKey,
+    ) -> Result<Vec<TaskId>, SubmitFailure> {
+        Ok(self.submitted_under(user, key).await?)
     }
 
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {
@@ -322,7 +330,7 @@ impl Operator for Master {
             Err(error) => return Err(read_failure(error)),
         };
         Ok(Some(TaskView {
-            record: self.brought_up_to_date(whole.record),
+            record: self.brought_up_to_date(whole.record, &mut self.reasons()),
             result: whole.result,
             removed: whole.removed,
         }))
@@ -343,7 +351,8 @@ impl Operator for Master {
             (stored, _) => stored,
         };
         let stored = stored.map_err(read_failure)?.into_iter();
-        let stored = stored.map(|record| self.brought_up_to_date(record));
+        let mut reasons = self.reasons();
+        let stored = stored.map(|record| self.brought_up_to_date(record, &mut reasons));
         Ok(self.with_accepted(stored.collect(), filter))
     }
 

@@ -87,6 +87,17 @@ pub enum SubmitManyFailure {
     /// Their key was used with something else.
     #[error(transparent)]
     KeyReused(#[from] KeyReused),
+    /// They were taken under their key before, and not all of them are kept any more.
+    #[error(
+        "of {of} tasks that were taken under this key {left} are still known: expected a new key to \
+         submit them again"
+    )]
+    Forgotten {
+        /// How many are kept.
+        left: usize,
+        /// How many were submitted.
+        of: usize,
+    },
     /// They came before the store had been read, and could not be kept until then.
     #[error("the tasks can't be kept until the store has been read")]
     NotKept(#[source] Box<dyn Error + Send + Sync>),

@@ -22,7 +22,7 @@ use cloudai_core::{
 };
 use cloudai_files::output::CopySummary;
 use cloudai_model::{
-    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
+    AttemptId, ChangeDraft, Now, SubmitKey, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
     WorkerAddress, WorkerId,
     record::{
         AssignmentRecord, FileRecord, FilesRecord, Removal, Removed, ResultRecord, TaskRecord,
@@ -99,6 +99,14 @@ pub trait Operator: Send + Sync {
     /// as a whole, as that of [`Self::submit`] does for its task. A batch is counted as a whole
     /// against the limits of the queue and of its users.
     async fn submit_many(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Taken>, SubmitManyFailure>;
+
+    /// The tasks that a user submitted under a key less than 24 hours ago, with a body that has the key's
+    /// digest; none: it is new. They stay taken, whatever would be said of the same body now.
+    async fn submitted_before(
+        &self,
+        user: &UserName,
+        key: &SubmitKey,
+    ) -> Result<Vec<TaskId>, SubmitFailure>;
 
     /// Asks for a task's end.
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure>;

@@ -22,6 +22,9 @@ use crate::{
     task::{Place, Task},
 };
 
+/// Of so many lines of a submit it is told what each worker says. Each costs a look at all workers.
+const MOST_EXPLAINED: usize = 100;
+
 /// Why new tasks wait: all of a line for the same.
 #[derive(Default)]
 struct Reasons {
@@ -183,12 +186,28 @@ impl Core {
                 if let Some(summary) = known.of_lines.get(&line) {
                     return summary.clone();
                 }
+                if known.of_lines.len() >= MOST_EXPLAINED {
+                    return self.in_short(&line);
+                }
                 let why = self.explanation_of(step, &line);
                 known.of_lines.insert(line, why.summary.clone());
                 why
             }
         };
         known.last.insert(why).summary.clone()
+    }
+
+    /// Why the tasks of a line wait, without a look at workers.
+    fn in_short(&self, line: &Line) -> String {
+        let admitted = self
+            .registry
+            .users()
+            .admit(&line.user, &line.class.resources);
+        match admitted {
+            Err(limit) => limit.to_string(),
+            Ok(()) if self.blocked.contains(&line.class) => "no worker has room for it".to_owned(),
+            Ok(()) => "it has not been its turn yet".to_owned(),
+        }
     }
 
     /// Whether a task may come in, and under which id.

@@ -33,7 +33,7 @@ impl Core {
         self.repeat_stop_orders(step);
         self.ended.forget(now, self.settings.remember_ended);
         // A full look at everything: hold-offs end, and whatever an event missed is found.
-        self.blocked.clear();
+        self.blocked.tick();
     }
 
     /// Counts silence, and time without acceptance, from `now` on.

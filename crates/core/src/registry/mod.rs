@@ -2,6 +2,7 @@
 //!
 //! It holds no task. Time comes in as an argument; the stored form leaves as records.
 
+mod most_free;
 pub mod reservation;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::{
 
 use cloudai_model::{AttemptId, Mono, UserLimits, WorkerId, record::WorkerRecord};
 
+pub(crate) use most_free::MostFree;
 pub use reservation::{Reservation, ReserveError, UnknownReservation};
 pub use worker::{Allocated, HeldReport, HoldOff, SetAside, Worker};
 

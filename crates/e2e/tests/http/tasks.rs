@@ -285,7 +285,7 @@ async fn a_users_limits_hold_and_are_named() {
     })
     .await;
     assert!(
-        reason.contains("1.0 of 1") || reason.contains("of 1 core"),
+        reason.starts_with("alice has 1.0 of 1 core in use, and this needs 0.5"),
         "{reason}"
     );
     let explained = get(format!("/api/tasks/{waits}/explain")).by(&alice);
@@ -312,8 +312,15 @@ async fn a_users_limits_hold_and_are_named() {
         .by(&alice)
         .json(&large)
         .send(site.at())
-        .await;
-    assert!([400, 429].contains(&large.status), "{}", large.text());
+        .await
+        .expect_problem(429, "user_limit");
+    assert!(
+        large
+            .text()
+            .contains("alice may use 1 core at a time, and this needs 2"),
+        "{}",
+        large.text()
+    );
     // Others go on; and what waited runs when there is room.
     let bob = site.user("bob").await;
     let theirs = site.submit(&bob, "true").await;

@@ -30,6 +30,7 @@ pub(crate) fn cors(origins: &[String]) -> Option<CorsLayer> {
             header::CONTENT_TYPE,
             header::IF_MATCH,
             header::IF_NONE_MATCH,
+            header::IF_RANGE,
             header::RANGE,
             HeaderName::from_static("idempotency-key"),
             HeaderName::from_static("last-event-id"),
@@ -40,6 +41,8 @@ pub(crate) fn cors(origins: &[String]) -> Option<CorsLayer> {
             header::LOCATION,
             header::RETRY_AFTER,
             header::CONTENT_DISPOSITION,
+            header::CONTENT_RANGE,
+            header::ACCEPT_RANGES,
             X_REQUEST_ID,
         ])
         .max_age(MAX_AGE);

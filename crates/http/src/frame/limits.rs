@@ -75,10 +75,21 @@ impl Turn {
     }
 }
 
-/// Lays a turn down at the end, whoever still knows of it.
-struct Until<'a>(&'a Turn);
+tokio::task_local! {
+    /// Of the request that is being answered.
+    static UNTIL: Arc<Until>;
+}
 
-impl Drop for Until<'_> {
+/// Lays a turn down when nobody has this any more, whoever still knows of the turn.
+pub(crate) struct Until(Turn);
+
+/// What makes the turn of the request that is being answered last: work that goes on when who asked has
+/// gone holds it.
+pub(crate) fn until() -> Option<Arc<Until>> {
+    UNTIL.try_with(Arc::clone).ok()
+}
+
+impl Drop for Until {
     fn drop(&mut self) {
         self.0.lay_down();
     }
@@ -95,12 +106,13 @@ pub(crate) async fn within_limits(
         return next.run(request).await;
     }
     let turn = Turn::new(limits.turns);
-    let _until = Until(&turn);
+    let until = Arc::new(Until(turn.clone()));
     if let Err(refusal) = turn.take().await {
         return refusal.into_response();
     }
-    request.extensions_mut().insert(turn.clone());
-    match tokio::time::timeout(limits.answer_within, next.run(request)).await {
+    request.extensions_mut().insert(turn);
+    let answer = UNTIL.scope(until, next.run(request));
+    match tokio::time::timeout(limits.answer_within, answer).await {
         Ok(response) => response,
         Err(_) => {
             let within = limits.answer_within.as_secs();

@@ -27,7 +27,7 @@ pub(crate) use self::{
     compress::WorthIt,
     cors::cors,
     count::counted,
-    limits::{Limits, Turn, within_limits},
+    limits::{Limits, Turn, until, within_limits},
     produce::{json_only, preferred},
 };
 use crate::{

@@ -22,7 +22,7 @@ use self::{
     disposition::attachment,
     range::{Asked, asked_for},
 };
-use super::tasks::{find, names};
+use super::tasks::{find, names, unless_known};
 use crate::{
     Context,
     auth::Caller,
@@ -105,20 +105,29 @@ pub(super) async fn list(
     path = "/api/files/{task}",
     operation_id = "task_files",
     tag = "files",
-    params(("task" = String, Path, description = "The task.")),
-    responses((status = 200, description = "The files.", body = TaskFiles), LookProblems)
+    params(
+        ("task" = String, Path, description = "The task."),
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of what is known."),
+    ),
+    responses(
+        (status = 200, description = "The files.", body = TaskFiles,
+            headers(("ETag" = String, description = "Names these files."))),
+        (status = 304, description = "They are what is known."),
+        LookProblems,
+    )
 )]
 pub(super) async fn of_task(
     State(context): State<Context>,
     caller: Caller,
     Id(task): Id<TaskId>,
+    headers: HeaderMap,
     query: Query,
-) -> Result<Answer<TaskFiles>, Refusal> {
+) -> Result<Response, Refusal> {
     caller.may(Permission::Look)?;
     query.finish()?;
     let owner = owner_of(&context, &caller, &task).await?;
     let left = context.operator.task_files(&task, &owner).await?;
-    Ok(Answer(TaskFiles::from(&left)))
+    unless_known(&headers, &TaskFiles::from(&left))
 }
 
 async fn opened(context: &Context, caller: &Caller, task: &TaskId) -> Result<OpenFiles, Refusal> {

@@ -10,7 +10,7 @@ use axum::{
 use cloudai_accounts::{Action, HIGHEST_OWN_PRIORITY, Permission};
 use cloudai_api::{Accepted, Batch, Code, Mistake, Mistakes, NewTask, Page, Problem, Task};
 use cloudai_model::{
-    SubmitKey, TaskDraft, Wall,
+    SubmitKey, TaskDraft, TaskId, UserName, Wall,
     record::{TaskRecord, TaskState},
 };
 use cloudai_operator::SubmitFailure;
@@ -54,8 +54,14 @@ pub(super) async fn submit(
     let now = context.operator.now().wall;
     let mut checked = Checking::new(&caller, now);
     let mut draft = checked.draft(body.value.clone(), "");
-    checked.finish()?;
-    draft.submit_key = Checking::new(&caller, now).own(key, &draft);
+    draft.submit_key = checked.own(key, &draft);
+    if let Err(refusal) = checked.finish() {
+        let known = taken_before(&context, &draft).await?;
+        let known = known.first().ok_or(refusal)?;
+        let view = context.operator.task(known).await?;
+        let view = view.ok_or_else(|| Refusal::new(Code::NotFound, "the task was forgotten"))?;
+        return created(known, &Task::new(&view.record, view.result.as_ref()));
+    }
     // It was just checked: this is for what is shown if the task can't be read back.
     let spec = draft.clone().check().map(|(_, spec)| spec);
     let (here, entry) = (context.clone(), caller.did(Action::TaskSubmit));
@@ -74,7 +80,7 @@ pub(super) async fn submit(
         Ok(submitted)
     });
     let submitted = done.await?;
-    let id = submitted.task.to_string();
+    let id = submitted.task.clone();
     let task = match (context.operator.task(&submitted.task).await, spec) {
         (Ok(Some(view)), _) => Task::new(&view.record, view.result.as_ref()),
         // It is kept, whatever can't be read.
@@ -95,11 +101,25 @@ pub(super) async fn submit(
         }
         (_, Err(errors)) => return Err(SubmitFailure::Draft(errors).into()),
     };
+    created(&id, &task)
+}
+
+fn created(id: &TaskId, task: &Task) -> Result<Response, Refusal> {
     // An id is letters, digits and a few signs that need no escape.
     let location = HeaderValue::from_str(&format!("/api/tasks/{id}"));
     let location = location.map_err(|error| Refusal::internal(&error))?;
     let about = [(header::LOCATION, location)];
     Ok((StatusCode::CREATED, about, axum::Json(task)).into_response())
+}
+
+/// What was taken under the key of this draft before. It stays taken, also when by now its deadline has
+/// passed, or whoever submits may do less: only what is new is refused for that.
+async fn taken_before(context: &Context, draft: &TaskDraft) -> Result<Vec<TaskId>, Refusal> {
+    let user: Option<Result<UserName, _>> = draft.user_id.as_deref().map(str::parse);
+    match (&draft.submit_key, user) {
+        (Some(key), Some(Ok(user))) => Ok(context.operator.submitted_before(&user, key).await?),
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// Submits up to 10,000 tasks, all or none.
@@ -123,7 +143,7 @@ pub(super) async fn submit_batch(
     request: Request,
 ) -> Result<Response, Refusal> {
     caller.may(Permission::Act)?;
-    let (body, reading) = Json::<Batch>::long(request, &context).await?;
+    let (body, reading) = Json::<Batch>::long(request, &caller.identity.user, &context).await?;
     let key = submit_key(&headers, body.digest)?;
     let now = context.operator.now().wall;
     let who = caller.clone();
@@ -143,9 +163,16 @@ pub(super) async fn submit_batch(
             draft.submit_key = checked.own(key, &draft);
             drafts.push(draft);
         }
-        checked.finish().map(|()| drafts)
+        (drafts, checked.finish())
     });
-    let drafts = drafts.await.map_err(|error| Refusal::internal(&error))??;
+    let (drafts, checked) = drafts.await.map_err(|error| Refusal::internal(&error))?;
+    let known = match (&checked, drafts.first()) {
+        (Err(_), Some(first)) => taken_before(&context, first).await?,
+        _ => Vec::new(),
+    };
+    if known.is_empty() {
+        checked?;
+    }
     one_owner_of_a_key(&drafts)?;
     let (here, entry) = (context.clone(), caller.did(Action::TaskSubmit));
     let done = context.to_the_end(async move {

@@ -1,6 +1,12 @@
 //! One connection: its handshake, its requests, and when it is given up.
 
-use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, body::Body, extract::Request};
 use hyper::{body::Incoming, service::service_fn};
@@ -8,7 +14,11 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use tokio::{net::TcpStream, sync::watch, time::timeout};
+use tokio::{
+    net::TcpStream,
+    sync::watch,
+    time::{Sleep, sleep},
+};
 use tower::ServiceExt as _;
 use tracing::debug;
 
@@ -67,23 +77,32 @@ impl Connections {
         // Answers are written whole; to wait for more would only delay them.
         let _ = stream.set_nodelay(true).is_ok();
         let stream = Stalling::new(stream, self.stalled_for);
+        // One for both: the handshake, and the first request.
+        let mut first_request = pin!(sleep(self.first_request_within));
         let Some(tls) = &self.tls else {
-            return self.talk(stream, peer, place).await;
+            return self.talk(stream, peer, place, first_request).await;
         };
-        let handshake = tls.accept(stream);
         let handshake = tokio::select! {
-            handshake = timeout(self.first_request_within, handshake) => handshake,
+            handshake = tls.accept(stream) => handshake,
             () = place.sent_away() => return,
+            () = first_request.as_mut() => {
+                return debug!(%peer, "a TLS handshake took too long");
+            }
         };
         match handshake {
-            Ok(Ok(stream)) => self.talk(stream, peer, place).await,
-            Ok(Err(error)) => debug!(%peer, %error, "a TLS handshake failed"),
-            Err(_) => debug!(%peer, "a TLS handshake took too long"),
+            Ok(stream) => self.talk(stream, peer, place, first_request).await,
+            Err(error) => debug!(%peer, %error, "a TLS handshake failed"),
         }
     }
 
-    async fn talk<S>(&self, stream: S, peer: SocketAddr, place: Place)
-    where
+    /// Until `first_request` there must be one.
+    async fn talk<S>(
+        &self,
+        stream: S,
+        peer: SocketAddr,
+        place: Place,
+        mut first_request: Pin<&mut Sleep>,
+    ) where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let (place, answers) = (Arc::new(place), Answers::default());
@@ -109,9 +128,11 @@ impl Connections {
         let mut is_told = false;
         loop {
             let (_, asked) = place.counts();
-            let patience = match asked {
-                0 => self.first_request_within,
-                _ => self.idle_for,
+            let patience = async {
+                match asked {
+                    0 => first_request.as_mut().await,
+                    _ => sleep(self.idle_for).await,
+                }
             };
             tokio::select! {
                 ended = connection.as_mut() => {
@@ -129,7 +150,7 @@ impl Connections {
                     is_told = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                () = tokio::time::sleep(patience) => {
+                () = patience => {
                     // It was never heard of, or all that it asked for is answered since then.
                     if place.counts() == (0, asked) {
                         if asked == 0 || is_told {

@@ -124,7 +124,7 @@ impl Doorway {
 
 /// Whose share a connection is of: of an address, or a network of IPv6, of which whoever has one address
 /// has all. This machine's own has no share: a proxy there speaks for many.
-fn share_of(from: IpAddr) -> Option<IpAddr> {
+pub(crate) fn share_of(from: IpAddr) -> Option<IpAddr> {
     match from.to_canonical() {
         from if from.is_loopback() => None,
         IpAddr::V6(from) => Some(IpAddr::V6((from.to_bits() >> 64 << 64).into())),

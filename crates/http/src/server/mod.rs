@@ -2,7 +2,7 @@
 
 mod connection;
 mod descriptors;
-mod doorway;
+pub(crate) mod doorway;
 mod stall;
 mod taken;
 mod tls;

@@ -30,11 +30,13 @@ async fn with_files() -> (Site, String, TaskId) {
 #[tokio::test]
 async fn files_are_listed_by_task_and_by_user() {
     let (site, token, task) = with_files().await;
-    let listed = site
-        .send(get(format!("/api/files/{task}")).by(&token))
+    let look = || get(format!("/api/files/{task}")).by(&token);
+    let reply = site.send(look()).await.expect(200);
+    let tag = reply.header("etag").unwrap();
+    site.send(look().header("If-None-Match", tag))
         .await
-        .expect(200)
-        .json();
+        .expect(304);
+    let listed = reply.json();
     let paths: Vec<&str> = listed["files"]
         .as_array()
         .unwrap()

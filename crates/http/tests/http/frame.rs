@@ -220,6 +220,18 @@ async fn no_other_site_reads_answers_unless_the_settings_name_it() {
     let allowed = reply.header("access-control-allow-origin");
     assert_eq!(allowed, Some("https://dash.example.org"));
     assert_eq!(reply.header("access-control-allow-credentials"), None);
+    // A page that downloads a part of a file may ask for it, and sees which it got.
+    let shown = reply.header("access-control-expose-headers").unwrap();
+    assert!(
+        shown.contains("content-range") && shown.contains("accept-ranges"),
+        "{shown}"
+    );
+    let asks_first = Ask::new("OPTIONS", "/health")
+        .header("Origin", "https://dash.example.org")
+        .header("Access-Control-Request-Method", "GET");
+    let reply = site.send(asks_first).await;
+    let may_send = reply.header("access-control-allow-headers").unwrap();
+    assert!(may_send.contains("if-range"), "{may_send}");
     let other = get("/health").header("Origin", "https://evil.example.org");
     assert_eq!(
         site.send(other).await.header("access-control-allow-origin"),
@@ -352,6 +364,75 @@ async fn large_bodies_share_room_and_small_ones_need_none() {
     let long = site.send(of(100 << 10)).await;
     long.expect_problem(400, "invalid_body");
     site.send(of(10)).await.expect(201);
+}
+
+#[tokio::test]
+async fn neither_an_address_nor_a_user_takes_all_room_for_bodies() {
+    // Given room for much, and less of it for one address, and still less for one user's batches,
+    let site = site_with(Settings {
+        most_bytes_of_bodies_of_address: 128 << 10,
+        most_bytes_of_batches_of_user: 64 << 10,
+        ..Settings::default()
+    })
+    .await;
+    let token = site.token("alice").await;
+    let task = |bytes: usize| json!({"docker_image": "alpine", "name": "a".repeat(bytes)});
+    let single = |bytes| post("/api/tasks").by(&token).json(&task(bytes));
+    let batch = |bytes| {
+        let tasks = json!({"tasks": [task(bytes)]});
+        post("/api/tasks/batch").by(&token).json(&tasks)
+    };
+    // when bodies are larger than that, then they are refused, for all the room that there is;
+    let refused = site.send(single(300 << 10)).await;
+    refused.expect_problem(503, "overloaded");
+    let refused = site.send(batch(150 << 10)).await;
+    refused.expect_problem(503, "overloaded");
+    // others are read, here to be told that the name is too long.
+    for fits in [single(150 << 10), batch(100 << 10)] {
+        let long = site.send(fits).await;
+        long.expect_problem(400, "invalid_body");
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_known_yet_sends_little() {
+    let site = site_with(Settings::default()).await;
+    let login = json!({"username": "alice", "password": "a".repeat(65 << 10)});
+    let login = post("/api/auth/login").json(&login);
+    site.send(login).await.expect_problem(413, "too_large");
+}
+
+#[tokio::test]
+async fn what_goes_on_when_who_asked_has_gone_counts_as_a_request() {
+    // Given a server that answers one request at a time, and a submit that takes long,
+    let site = site_with(Settings {
+        most_requests: 1,
+        ..Settings::default()
+    })
+    .await;
+    let token = site.token("alice").await;
+    let waits = site.master.slow.acquire().await.unwrap();
+    let submit = post("/api/tasks").by(&token);
+    let submit = submit.json(&json!({"docker_image": "alpine"})).bytes();
+    let mut gone = TcpStream::connect(site.at).await.unwrap();
+    gone.write_all(&submit).await.unwrap();
+    let look = async |status| {
+        let answer = timeout(PATIENCE, async {
+            while site.send(get("/api/tasks").by(&token)).await.status != status {}
+        });
+        answer.await.unwrap();
+    };
+    look(503).await;
+
+    // when its client goes, then others are told to come again all the same,
+    drop(gone);
+    site.under_way(0).await;
+    let next = site.send(get("/api/tasks").by(&token)).await;
+    next.expect_problem(503, "overloaded");
+
+    // until it has come to its end.
+    drop(waits);
+    look(200).await;
 }
 
 #[tokio::test]

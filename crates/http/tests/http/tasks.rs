@@ -1,5 +1,7 @@
 //! Tasks over REST: every status of the contract.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use cloudai_core::SubmitError;
 use cloudai_model::{KeyScope, TaskStatus};
 use serde_json::{Value, json};
@@ -183,6 +185,29 @@ async fn only_an_admin_submits_for_others_and_goes_above_50() {
         .await
         .expect(201);
     site.send(raise.by(&admin)).await.expect(200);
+}
+
+#[tokio::test]
+async fn what_was_taken_under_a_key_stays_taken_when_its_deadline_has_passed() {
+    // Given a task with a deadline,
+    let site = Site::new().await;
+    let alice = site.token("alice").await;
+    // An hour from now on.
+    let body = json!({"docker_image": "alpine", "deadline": "2023-10-12T16:11:00Z"});
+    let submit = |key: &str| {
+        let submit = post("/api/tasks").by(&alice).json(&body);
+        submit.header("Idempotency-Key", key)
+    };
+    let first = site.send(submit("k")).await.expect(201);
+    // when it is sent again after that, then it is the same task,
+    site.master.later.store(2 * 3_600_000, Relaxed);
+    let again = site.send(submit("k")).await.expect(201);
+    assert_eq!(again.json()["task_id"], first.json()["task_id"]);
+    assert_eq!(again.header("location"), first.header("location"));
+    // and what is new is refused.
+    let new = site.send(submit("other")).await;
+    let new = new.expect_problem(400, "invalid_body");
+    assert_eq!(new.places(), ["/deadline"]);
 }
 
 #[tokio::test]

@@ -13,12 +13,8 @@ use cloudai_operator::{
 };
 use cloudai_store::FilesQuery;
 use tokio::sync::watch;
-use tracing::warn;
 
 use super::{Master, mixed_up, read_failure};
-
-/// Between two looks whether somebody still reads files that are to go.
-const LOOK_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
 
 impl Master {
     pub(super) async fn files_left(
@@ -154,44 +150,16 @@ impl Master {
             }
             .into());
         }
-        self.remove_when_unread(task.clone(), user.clone()).await
+        self.remove_now(task.clone(), user.clone()).await
     }
 
-    /// Removes what is written down as removed, at once unless somebody reads it. What a crash leaves
-    /// is found by retention.
-    async fn remove_when_unread(
-        &self,
-        task: TaskId,
-        user: UserName,
-    ) -> Result<(), RemoveFilesFailure> {
+    /// Removes what is written down as removed, at once, also while somebody reads it: else whoever reads
+    /// slowly would keep more than their quota. A file that is open goes on being readable. What a
+    /// crash leaves is found by retention.
+    async fn remove_now(&self, task: TaskId, user: UserName) -> Result<(), RemoveFilesFailure> {
         let files = self.files.clone();
-        let remove = move || {
-            let (files, user, task) = (files.clone(), user.clone(), task.clone());
-            tokio::task::spawn_blocking(move || {
-                let is_gone = files.remove_unless_read(&user, &task)?;
-                Ok(is_gone || !files.has_any(&user, &task))
-            })
-        };
-        if remove().await.expect("removing does not panic")? {
-            return Ok(());
-        }
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(LOOK_INTERVAL).await;
-                match remove().await.expect("removing does not panic") {
-                    Ok(true) => return,
-                    Ok(false) => {}
-                    Err(error) => {
-                        let error: cloudai_files::output::StoreError = error;
-                        warn!(
-                            error = &error as &dyn std::error::Error,
-                            "files that were deleted can't be removed: the next start tries again"
-                        );
-                        return;
-                    }
-                }
-            }
-        });
+        let removed = tokio::task::spawn_blocking(move || files.remove(&user, &task));
+        removed.await.expect("removing does not panic")?;
         Ok(())
     }
 

@@ -1,13 +1,15 @@
 //! Tasks come in, one by one or several at once: what is wrong with them is said here, and what is not
 //! goes to the core.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use cloudai_core::{Answer, Call, Input, SubmitError, Submitted, Taken, Which};
 use cloudai_metrics::SubmitRefused;
-use cloudai_model::{DraftErrors, FieldError, TaskDraft, TaskId, TaskSpec, TaskStatus};
+use cloudai_model::{
+    DraftErrors, FieldError, TaskDraft, TaskId, TaskSpec, TaskStatus, UserName, record::TaskRecord,
+};
 use cloudai_operator::{MOST_AT_ONCE, NoAnswer, ReadFailure, SubmitFailure, SubmitManyFailure};
-use cloudai_store::TakeInError;
+use cloudai_store::{TakeInError, TaskQuery};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{
@@ -19,17 +21,29 @@ use crate::{core_loop::Stopped, intake::TakeError};
 
 impl Master {
     pub(super) async fn take_in(&self, draft: TaskDraft) -> Result<Submitted, SubmitFailure> {
+        // What was taken is, whatever is allowed by now.
+        let (turn, known) = self.turn_of(&draft).await?;
+        if let Some(known) = known.first() {
+            return self.as_it_stands(known).await;
+        }
         let checked = draft.check_allowed(&self.allowed);
         let (task, spec) = checked.inspect_err(|_| self.refused(SubmitRefused::Invalid))?;
-        let Some(key) = spec.submit_key.clone() else {
-            return self.take_spec_in(task, spec, None).await;
+        self.take_spec_in(task, spec, turn).await
+    }
+
+    /// The turn of the draft's key, if it has one, and the tasks that were taken under it before.
+    async fn turn_of(
+        &self,
+        draft: &TaskDraft,
+    ) -> Result<(Option<OwnedMutexGuard<()>>, Vec<TaskId>), KeyFailure> {
+        let user: Option<Result<UserName, _>> = draft.user_id.as_deref().map(str::parse);
+        let (Some(key), Some(Ok(user))) = (&draft.submit_key, user) else {
+            return Ok((None, Vec::new()));
         };
-        let turn = self.submit_keys.turn(&spec.user, &key).await;
-        let known = self.submitted_under(&spec.user, &key).await;
-        match known.inspect_err(|failure| self.count(failure))?.first() {
-            Some(known) => self.as_it_stands(known).await,
-            None => self.take_spec_in(task, spec, Some(turn)).await,
-        }
+        let turn = self.submit_keys.turn(&user, key).await;
+        let known = self.submitted_under(&user, key).await;
+        let known = known.inspect_err(|failure| self.count(failure))?;
+        Ok((Some(turn), known))
     }
 
     /// Takes it in, within this turn.
@@ -90,21 +104,16 @@ impl Master {
         &self,
         drafts: Vec<TaskDraft>,
     ) -> Result<Vec<Taken>, SubmitManyFailure> {
+        let mut turn = None;
+        if let Some(first) = drafts.first() {
+            let known;
+            (turn, known) = self.turn_of(first).await?;
+            if !known.is_empty() {
+                return self.as_they_stand(&known, drafts.len()).await;
+            }
+        }
         let specs = self.checked(drafts);
         let specs = specs.inspect_err(|_| self.refused(SubmitRefused::Invalid))?;
-        let first = specs.first().map(|spec| (&spec.user, &spec.submit_key));
-        let turn = match first {
-            Some((user, Some(key))) => {
-                let turn = self.submit_keys.turn(user, key).await;
-                let known = self.submitted_under(user, key).await;
-                let known = known.inspect_err(|failure| self.count(failure))?;
-                if !known.is_empty() {
-                    return Ok(self.as_they_stand(&known).await?);
-                }
-                Some(turn)
-            }
-            _ => None,
-        };
         let input = move |call| Input::SubmitMany { call, specs };
         let answer = self.call_within(turn, input).await;
         let answer = answer.inspect_err(|_| self.refused(SubmitRefused::Unavailable))?;
@@ -170,12 +179,20 @@ impl Master {
         Ok(submitted)
     }
 
-    /// The answer to a submit of several that was taken before.
-    async fn as_they_stand(&self, tasks: &[TaskId]) -> Result<Vec<Taken>, ReadFailure> {
+    /// The answer to a submit of so many that was taken before.
+    async fn as_they_stand(
+        &self,
+        tasks: &[TaskId],
+        of: usize,
+    ) -> Result<Vec<Taken>, SubmitManyFailure> {
+        let mut records = self.of_one_submit(tasks).await?;
+        let mut reasons = self.reasons();
         let mut taken = Vec::with_capacity(tasks.len());
         for task in tasks {
-            let record = self.store.task(task).await.map_err(read_failure)?;
-            let record = self.brought_up_to_date(record.ok_or_else(|| lost(task))?);
+            let Some(record) = records.remove(task) else {
+                continue;
+            };
+            let record = self.brought_up_to_date(record, &mut reasons);
             let waits = record.state.status == TaskStatus::Queued;
             taken.push(Taken {
                 task: task.clone(),
@@ -188,7 +205,35 @@ impl Master {
                 },
             });
         }
-        Ok(taken)
+        match taken.len() {
+            left if left < of => Err(SubmitManyFailure::Forgotten { left, of }),
+            _ => Ok(taken),
+        }
+    }
+
+    /// The records of tasks that were submitted together, by their places: two looks at the store for
+    /// all of them. They are one user's, and nothing of that user's came between them.
+    async fn of_one_submit(
+        &self,
+        tasks: &[TaskId],
+    ) -> Result<BTreeMap<TaskId, TaskRecord>, ReadFailure> {
+        let Some(last) = tasks.last() else {
+            return Ok(BTreeMap::new());
+        };
+        let last = self.store.task(last).await.map_err(read_failure)?;
+        let Some(last) = last else {
+            return Ok(BTreeMap::new());
+        };
+        let query = TaskQuery {
+            user: Some(last.spec.user.clone()),
+            before: last.order.checked_add(1),
+            ..TaskQuery::newest(tasks.len())
+        };
+        let records = self.store.tasks(&query).await.map_err(read_failure)?;
+        let by_id = records
+            .into_iter()
+            .map(|record| (record.task.clone(), record));
+        Ok(by_id.collect())
     }
 
     fn count(&self, failure: &KeyFailure) {

@@ -1,7 +1,7 @@
 //! Several tasks at once, at a whole master: taken once, all or none, and counted where they are not.
 
-use cloudai_core::Input;
-use cloudai_model::{SubmitKey, TaskDraft, UserLimits};
+use cloudai_core::{Answer, Input};
+use cloudai_model::{SubmitKey, TaskDraft, UserLimits, record::Record};
 use cloudai_operator::{FilesFilter, MOST_AT_ONCE, Operator as _, SubmitManyFailure, TaskFilter};
 
 use crate::testing::Site;
@@ -51,6 +51,30 @@ async fn a_batch_under_a_key_is_taken_once_also_when_it_is_sent_twice_at_a_time(
         })
         .await;
     assert_eq!(all.unwrap().len(), 3);
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_which_not_all_is_known_any_more_says_so() {
+    // Given a batch that was taken, and a task of it that retention has forgotten,
+    let site = Site::new().await;
+    let master = &site.running.master;
+    let taken = master.submit_many(batch(7)).await.unwrap();
+    let gone = taken[1].task.clone();
+    master.cancel(&gone).await.unwrap();
+    let retired = cloudai_core::Retired {
+        task: gone.clone(),
+        records: vec![Record::TaskForgotten(gone)],
+    };
+    let tasks = vec![retired];
+    let told = master.core.call(|call| Input::Retire { call, tasks }).await;
+    assert!(matches!(told, Ok(Answer::Retired(Ok(refused))) if refused.is_empty()));
+    // when it is sent again, then it is not taken anew, and that is told.
+    let again = master.submit_many(batch(7)).await;
+    assert!(
+        matches!(again, Err(SubmitManyFailure::Forgotten { left: 2, of: 3 })),
+        "{again:?}"
+    );
     site.end().await;
 }
 

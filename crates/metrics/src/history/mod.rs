@@ -6,7 +6,7 @@
 //! dropped, so that what was shown doesn't change.
 //!
 //! All workers share one budget of memory. While it suffices each keeps its full hour and day; with
-//! more workers all keep half of both, a quarter, and so on: [`History::kept_spans`] says how much.
+//! more workers all keep half of both, a quarter, and so on.
 
 mod figures;
 mod series;
@@ -197,15 +197,15 @@ impl History {
     }
 
     /// For how long each worker's figures are kept with as many workers as there are now.
-    #[must_use]
-    pub fn kept_spans(&self, resolution: Resolution) -> Duration {
+    #[cfg(test)]
+    fn kept_spans(&self, resolution: Resolution) -> Duration {
         let points = length(resolution, self.lock().halvings);
         resolution.span() * u32::try_from(points).unwrap_or(u32::MAX)
     }
 
     /// What all points take.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
         let workers = self.lock();
         let of = |worker: &Worker| worker.fine.bytes() + worker.coarse.bytes();
         workers.by_id.values().map(of).sum()

@@ -177,6 +177,7 @@ impl<K: Kept> Series<K> {
         Wall(now.wall.0.saturating_sub_unsigned(ago))
     }
 
+    #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.closed.capacity() * Self::POINT_BYTES
     }

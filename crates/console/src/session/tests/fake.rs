@@ -20,7 +20,7 @@ use cloudai_files::{
     output::{CopyError, CopySummary},
 };
 use cloudai_model::{
-    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
+    AttemptId, ChangeDraft, Now, SubmitKey, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
     WorkerAddress, WorkerId,
     record::{
         AssignmentRecord, FileRecord, FilesRecord, Removal, Removed, TaskRecord, WorkerRecord,
@@ -185,6 +185,14 @@ impl Operator for FakeMaster {
 
     async fn submit_many(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Taken>, SubmitManyFailure> {
         unreachable!("the console submits one by one: {drafts:?}")
+    }
+
+    async fn submitted_before(
+        &self,
+        _: &UserName,
+        _: &SubmitKey,
+    ) -> Result<Vec<TaskId>, SubmitFailure> {
+        unreachable!("the console knows no keys")
     }
 
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {

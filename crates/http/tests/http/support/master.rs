@@ -24,8 +24,8 @@ use cloudai_files::{
 };
 use cloudai_metrics::{Metrics, history::History};
 use cloudai_model::{
-    AttemptId, Capacity, ChangeDraft, Mono, Now, Phase, TaskDraft, TaskId, TaskStatus, UserName,
-    Wall, Whole, WorkerAddress, WorkerId,
+    AttemptId, Capacity, ChangeDraft, Mono, Now, Phase, SubmitKey, TaskDraft, TaskId, TaskStatus,
+    UserName, Wall, Whole, WorkerAddress, WorkerId,
     record::{
         AssignmentRecord, FilesRecord, Removal, Removed, TaskRecord, TaskState, WorkerRecord,
     },
@@ -70,6 +70,8 @@ pub(crate) struct FakeMaster {
     pub(crate) openings: AtomicUsize,
     /// Without a permit nothing comes to an end.
     pub(crate) slow: Arc<Semaphore>,
+    /// How much later than [`NOW`] it is, in milliseconds.
+    pub(crate) later: std::sync::atomic::AtomicI64,
     /// How often it was asked to unregister a worker.
     pub(crate) asked: AtomicUsize,
     pub(crate) logs: LogStore,
@@ -93,6 +95,7 @@ impl FakeMaster {
             opening: tokio::sync::Mutex::default(),
             openings: AtomicUsize::default(),
             slow: Arc::new(Semaphore::new(1)),
+            later: std::sync::atomic::AtomicI64::new(0),
             asked: AtomicUsize::new(0),
             logs: LogStore::new(folder.join("logs")),
             history: History::default(),
@@ -344,7 +347,11 @@ fn why() -> Explanation {
 #[async_trait]
 impl Operator for FakeMaster {
     fn now(&self) -> Now {
-        NOW
+        let later = self.later.load(std::sync::atomic::Ordering::Relaxed);
+        Now {
+            wall: Wall(NOW.wall.0 + later),
+            ..NOW
+        }
     }
 
     fn about(&self) -> About {
@@ -428,6 +435,19 @@ impl Operator for FakeMaster {
             reason: "no worker is registered".to_owned(),
         });
         Ok(taken.collect())
+    }
+
+    async fn submitted_before(
+        &self,
+        user: &UserName,
+        key: &SubmitKey,
+    ) -> Result<Vec<TaskId>, SubmitFailure> {
+        let draft = TaskDraft {
+            user_id: Some(user.to_string()),
+            submit_key: Some(key.clone()),
+            ..TaskDraft::default()
+        };
+        Ok(self.known(&draft)?.into_iter().collect())
     }
 
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {
