@@ -340,10 +340,11 @@ pub async fn start(settings: &Settings, opened: OpenStore) -> Result<Running, St
         settings.insecure,
     );
     let cluster = Arc::new(ClusterService::new(master.clone(), gate.clone(), followers));
-    let agent = AgentService::new(master.clone(), gate);
+    let agent = AgentService::new(master.clone(), gate.clone());
     let (shutdown, _) = watch::channel(false);
     let grpc_server = tokio::spawn(grpc::serve(
         grpc_listener,
+        gate,
         cluster,
         agent,
         asked(shutdown.subscribe()),

@@ -58,6 +58,13 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// Whether nothing has to be shown.
+    pub(super) fn is_here(&self) -> bool {
+        self.loopback
+    }
+}
+
 /// Somebody who may act as a user, and the circumstances of the call.
 #[derive(Clone)]
 pub(super) struct Client {
