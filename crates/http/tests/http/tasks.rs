@@ -391,6 +391,10 @@ async fn a_key_reaches_as_far_as_its_scope() {
     site.send(delete(&path).by(&reader))
         .await
         .expect_problem(403, "key_scope");
+    // An admin's sees everybody's in a list, too.
+    let reader = site.key("admin", KeyScope::Read).await;
+    let listed = site.send(get("/api/tasks").by(&reader)).await.expect(200);
+    assert_eq!(listed.json()["items"][0]["task_id"], task.to_string());
     let worker = site.key("alice", KeyScope::Tasks).await;
     site.send(post("/api/tasks").by(&worker).json(&image()))
         .await

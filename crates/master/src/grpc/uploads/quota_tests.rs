@@ -123,7 +123,12 @@ async fn of_two_uploads_that_fit_alone_and_not_together_one_is_kept() {
     };
     let file_away = |task: &TaskRecord, bytes| {
         let attempt = (worker(), AttemptId::new(task.task.clone(), 1));
-        filing.file_away(attempt, is_live, task.clone(), come(&files, task, bytes))
+        filing.file_away(
+            attempt,
+            is_live,
+            task.clone(),
+            Ok(come(&files, task, bytes)),
+        )
     };
 
     // when six bytes of each have come at a time, then those of one are kept,
