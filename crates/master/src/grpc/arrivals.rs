@@ -41,7 +41,7 @@ async fn next(listener: &TcpListener, doorway: &Doorway) -> Connection {
             Ok((stream, peer)) => match doorway.enter(peer.ip()) {
                 Some(place) => return Connection::new(stream, place),
                 None => {
-                    debug!(%peer, "turned away: all connections, or all of one address, are in use")
+                    debug!(%peer, "turned away: all connections, or all of one address, are in use");
                 }
             },
             Err(error) if is_of_one_connection(&error) => {}
