@@ -8,7 +8,7 @@ use std::{
 };
 
 use cloudai_model::{
-    AccountState, DraftErrors, Now, Role, UserLimits, UserName,
+    AccountState, DraftErrors, Now, Role, UserLimits, UserName, Wall,
     account::{AccountChange, AuditRecord, UserRecord},
 };
 
@@ -31,7 +31,7 @@ use crate::{
 pub(crate) const MOST_PENDING: usize = 10_000;
 /// So long whoever has done something waits until that is in the audit. Behind a store that takes longer
 /// the record waits alone: nobody is kept out by a disk that is full.
-pub(crate) const KEPT_WITHIN: Duration = Duration::from_millis(250);
+pub(crate) const AUDITED_WITHIN: Duration = Duration::from_millis(250);
 
 /// Why accounts can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +110,8 @@ struct Pending {
     next: u64,
     /// Whether somebody is about to keep them.
     is_flushing: bool,
+    /// How many there was no room for, and when the last one was. One record tells of them.
+    lost: Option<(u64, Wall)>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -196,6 +198,7 @@ impl Accounts {
                 records: VecDeque::new(),
                 next: highest.saturating_add(1),
                 is_flushing: false,
+                lost: None,
             }),
             flushed: watch::Sender::new(Flushed {
                 kept: highest,
@@ -326,6 +329,8 @@ impl Accounts {
         let number = {
             let mut pending = self.0.pending();
             if pending.records.len() >= MOST_PENDING {
+                let so_far = pending.lost.map_or(0, |(count, _)| count);
+                pending.lost = Some((so_far + 1, entry.at()));
                 let why = "too many records wait for the store";
                 return Err(AccountStoreError::new("keep up with the audit", why));
             }
@@ -333,7 +338,7 @@ impl Accounts {
         };
         self.flush();
         let done = flushed.wait_for(|it| it.kept >= number || it.failures > failures);
-        match tokio::time::timeout(KEPT_WITHIN, done).await {
+        match tokio::time::timeout(AUDITED_WITHIN, done).await {
             Ok(Ok(flushed)) if flushed.kept >= number => Ok(()),
             _ => {
                 let why = "the store takes nothing just now";
@@ -371,6 +376,15 @@ impl Accounts {
                 }
             }
         });
+    }
+
+    /// Has the store take what waits for it, before it is closed.
+    ///
+    /// # Errors
+    /// If it doesn't: what waits is lost with this process.
+    pub async fn close(&self) -> Result<(), AccountStoreError> {
+        let mut writer = self.0.writer.lock().await;
+        self.0.keep(&mut writer, Vec::new(), Vec::new()).await
     }
 
     /// Writes down that something was refused, unless the same place has had much of that lately. What
@@ -460,6 +474,11 @@ impl Inner {
     ) -> Result<(), AccountStoreError> {
         let (waiting, own, last) = {
             let mut pending = self.pending();
+            if pending.records.len() <= MOST_PENDING
+                && let Some((count, at)) = pending.lost.take()
+            {
+                pending.push(AuditEntry::lost(count, at));
+            }
             let waiting: Vec<AuditRecord> = pending.records.drain(..).collect();
             for entry in entries {
                 pending.push(entry);

@@ -1,7 +1,7 @@
 //! What is written down of who did what: words from a fixed set, and never a secret.
 
 use cloudai_model::{
-    UserName, Wall,
+    Now, UserName, Wall,
     account::{AuditRecord, KeyScope, Role},
 };
 
@@ -66,6 +66,8 @@ actions! {
     TaskSubmit = "task.submit",
     /// A task was changed, held or released.
     TaskChange = "task.change",
+    /// A task was placed on a worker, as an agent chose.
+    TaskPlace = "task.place",
     /// A task was cancelled.
     TaskCancel = "task.cancel",
     /// A task's files were deleted.
@@ -76,6 +78,8 @@ actions! {
     WorkerUnregister = "worker.unregister",
     /// A worker was drained, or is used again.
     WorkerDrain = "worker.drain",
+    /// Records were lost, for the store took none for so long.
+    AuditLost = "audit.lost",
 }
 
 /// One thing that was done, or refused, before it has a number.
@@ -133,6 +137,23 @@ impl AuditEntry {
         self.detail(why)
     }
 
+    /// So many records found no room to wait for the store, the last of them then.
+    pub(crate) fn lost(count: u64, at: Wall) -> Self {
+        let call = CallContext {
+            now: Now {
+                wall: at,
+                ..Now::default()
+            },
+            from: Peer::Console,
+            request: String::new(),
+        };
+        Self::new(&call, None, Action::AuditLost).detail(format!("{count} records were lost"))
+    }
+
+    pub(crate) fn at(&self) -> Wall {
+        self.at
+    }
+
     pub(crate) fn by(mut self, user: &UserName) -> Self {
         self.user = Some(user.clone());
         self
@@ -187,8 +208,6 @@ pub(crate) fn is_one_line(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-
-    use cloudai_model::Now;
 
     use super::*;
 

@@ -26,8 +26,8 @@ pub use audit::{Action, AuditEntry};
 pub use identity::{CallContext, Forbidden, HIGHEST_OWN_PRIORITY, How, Identity, Peer, Permission};
 pub use operations::{
     AuditError, AuditPage, AuthenticateError, ChangeUserError, Credential, KeyDraft, KeyError,
-    LoginError, LogoutError, PasswordError, RegisterError, RotateError, Session, UserChange,
-    UserError,
+    LoginError, LogoutError, MayNoMore, PasswordError, RegisterError, ResetPasswordError,
+    RotateError, Session, StillMay, UserChange, UserError,
 };
 pub use password::{
     Busy, CostError, HashingLimits, LEAST_PASSWORD_CHARS, LONGEST_PASSWORD, PasswordCost,

@@ -78,7 +78,7 @@ pub struct AccountSettings {
     pub throttle: ThrottleSettings,
     /// The fewest characters of a password.
     pub least_password_chars: usize,
-    /// The most users.
+    /// The most users that may register; those whom an admin makes besides have no bound.
     pub most_users: usize,
     /// The most keys of one user.
     pub most_keys: usize,

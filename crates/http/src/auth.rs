@@ -7,8 +7,7 @@ use axum::{
     http::{HeaderMap, Method, Uri, header, request::Parts},
 };
 use cloudai_accounts::{
-    Accounts, Action, AuditEntry, CallContext, Credential, Forbidden, Identity, Peer as Origin,
-    Permission,
+    Action, AuditEntry, CallContext, Credential, Forbidden, Identity, Peer as Origin, Permission,
 };
 use cloudai_api::Code;
 use cloudai_model::UserName;
@@ -65,8 +64,13 @@ impl Caller {
         }
     }
 
+    /// Whether they may look at what is everybody's.
+    pub(crate) fn may_look_at_all(&self) -> bool {
+        self.identity.authorize(Permission::LookAtAll).is_ok()
+    }
+
     /// Whether they may act for all.
-    pub(crate) fn is_admin(&self) -> bool {
+    pub(crate) fn may_act_for_all(&self) -> bool {
         self.identity.authorize(Permission::ActForAll).is_ok()
     }
 
@@ -187,14 +191,10 @@ fn same_origin(method: &Method, headers: &HeaderMap, uri: &Uri) -> Result<(), Re
     }
 }
 
-/// Whether whoever was let in a while ago still may watch what they do: a token ends, a user is locked,
-/// an admin is none any more.
+/// Whether whoever was let in a while ago still may watch what they do, by the master's clock.
 pub(crate) struct StillMay {
-    accounts: Accounts,
+    may: cloudai_accounts::StillMay,
     operator: Arc<dyn Operator>,
-    identity: Identity,
-    /// Whose it is that is watched.
-    owner: Option<UserName>,
 }
 
 impl StillMay {
@@ -204,20 +204,17 @@ impl StillMay {
         owner: Option<UserName>,
     ) -> Result<Self, Refusal> {
         Ok(Self {
-            accounts: context.accounts()?,
+            may: cloudai_accounts::StillMay::new(
+                context.accounts()?,
+                caller.identity.clone(),
+                owner,
+            ),
             operator: context.operator.clone(),
-            identity: caller.identity.clone(),
-            owner,
         })
     }
 
     pub(crate) fn holds(&self) -> bool {
-        let now = self.operator.now().wall;
-        let still = self.accounts.recheck(&self.identity, now);
-        still.is_ok_and(|identity| {
-            let owner = self.owner.as_ref();
-            owner.is_none_or(|owner| identity.reaches(owner))
-        })
+        self.may.check(self.operator.now().wall).is_ok()
     }
 }
 

@@ -24,6 +24,9 @@ pub use self::{
     frame::{AddressRange, AddressRangeError},
     openapi::document,
     routes::router,
-    server::{Tls, TlsError, TlsFiles, serve},
+    server::{
+        Doorway, PAUSE, Place, Tls, TlsError, TlsFiles, UnderWay, is_of_one_connection, places,
+        serve,
+    },
     settings::Settings,
 };

@@ -39,9 +39,9 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// The accounts, once they are open.
 pub type Opened = watch::Receiver<Option<Accounts>>;
 
-/// So long a change waits for the store. What it waits for then is a disk without room, or a database
+/// So long a change waits for the store, at most. What it waits for then is a disk without room, or a database
 /// that is away.
-const KEPT_WITHIN: Duration = Duration::from_secs(10);
+const STORE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Where accounts are kept.
 pub struct KeptAccounts {
@@ -75,7 +75,7 @@ impl KeptAccounts {
             core,
             room,
             under_way,
-            within: KEPT_WITHIN,
+            within: STORE_WITHIN,
         }
     }
 

@@ -46,16 +46,23 @@ const COUNT_PAUSE: Duration = Duration::from_secs(10);
 
 /// What is known of what is kept. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Kept(Arc<Mutex<Disks>>);
+pub struct Kept {
+    disks: Arc<Mutex<Disks>>,
+    removing: Arc<tokio::sync::Mutex<()>>,
+}
 
 impl Kept {
     /// Before anything was counted.
     #[must_use]
     pub fn new(limit_bytes: Option<u64>) -> Self {
-        Self(Arc::new(Mutex::new(Disks {
+        let disks = Disks {
             limit_bytes,
             ..Disks::default()
-        })))
+        };
+        Self {
+            disks: Arc::new(Mutex::new(disks)),
+            removing: Arc::default(),
+        }
     }
 
     /// What retention can say; the rest is as if nothing was known.
@@ -65,7 +72,13 @@ impl Kept {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Disks> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.disks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The turn to write down what is removed of tasks. A record tells of log and files both, so whoever
+    /// writes one has read it in the same turn.
+    pub async fn removing(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        self.removing.clone().lock_owned().await
     }
 }
 

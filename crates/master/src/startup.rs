@@ -51,6 +51,8 @@ use crate::{
 
 /// How long calls under way have to end when the master shuts down.
 const CALLS_END_WITHIN: Duration = Duration::from_secs(3);
+/// So long the end waits for a store that takes no records of the audit.
+const AUDITED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Why the master did not start.
 #[derive(Debug, thiserror::Error)]
@@ -340,10 +342,11 @@ pub async fn start(settings: &Settings, opened: OpenStore) -> Result<Running, St
         settings.insecure,
     );
     let cluster = Arc::new(ClusterService::new(master.clone(), gate.clone(), followers));
-    let agent = AgentService::new(master.clone(), gate);
+    let agent = AgentService::new(master.clone(), gate.clone());
     let (shutdown, _) = watch::channel(false);
     let grpc_server = tokio::spawn(grpc::serve(
         grpc_listener,
+        gate,
         cluster,
         agent,
         asked(shutdown.subscribe()),
@@ -456,6 +459,12 @@ impl Running {
         self.grpc_server.abort();
         self.http_server.abort();
         self.admission.tending.abort();
+        let accounts = self.admission.accounts.borrow().clone();
+        if let Some(accounts) = accounts
+            && !matches!(timeout(AUDITED_WITHIN, accounts.close()).await, Ok(Ok(())))
+        {
+            warn!("records of the audit may be lost: the store takes none of those that wait");
+        }
         self.master.core.stop().await;
         if !self.core_loop.is_finished()
             && let Ok(Err(error)) = self.core_loop.await

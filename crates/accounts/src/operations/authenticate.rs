@@ -69,6 +69,55 @@ pub enum AuthenticateError {
     },
 }
 
+/// Whether whoever was let in a while ago still may watch what they do: a token ends, a user is locked,
+/// an admin is none any more.
+#[derive(Debug, Clone)]
+pub struct StillMay {
+    accounts: Accounts,
+    identity: Identity,
+    /// Whose it is that is watched.
+    owner: Option<UserName>,
+}
+
+/// Why somebody may not watch any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MayNoMore {
+    /// They are nobody any more.
+    #[error(transparent)]
+    Ended(#[from] AuthenticateError),
+    /// It is somebody else's, and they may not look at all any more.
+    #[error("what belongs to others may not be looked at any more")]
+    Role,
+}
+
+impl StillMay {
+    /// Somebody who watches what is `owner`'s, if it is anybody's.
+    #[must_use]
+    pub fn new(accounts: Accounts, identity: Identity, owner: Option<UserName>) -> Self {
+        Self {
+            accounts,
+            identity,
+            owner,
+        }
+    }
+
+    /// Whether it holds.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, now: Wall) -> Result<(), MayNoMore> {
+        let identity = self.accounts.recheck(&self.identity, now)?;
+        match self
+            .owner
+            .as_ref()
+            .is_none_or(|owner| identity.reaches(owner))
+        {
+            true => Ok(()),
+            false => Err(MayNoMore::Role),
+        }
+    }
+}
+
 impl Accounts {
     /// Who shows this.
     ///

@@ -30,11 +30,14 @@ pub struct UserChange {
 }
 
 impl UserChange {
-    /// As what a refusal of all of it is written down.
-    fn first_action(&self) -> Action {
+    /// As what a refusal of all of it is written down, of somebody who stands so.
+    fn named_for(&self, now: Option<AccountState>) -> Action {
         match (&self.role, &self.state, &self.limits, &self.password) {
             (Some(_), ..) => Action::UserRole,
-            (_, Some(AccountState::Active), ..) => Action::UserUnlock,
+            (_, Some(AccountState::Active), ..) => match now {
+                Some(AccountState::AwaitsApproval) => Action::UserApprove,
+                _ => Action::UserUnlock,
+            },
             (_, Some(_), ..) => Action::UserLock,
             (_, _, Some(_), None) => Action::UserLimits,
             (_, _, None, Some(_)) => Action::UserPassword,
@@ -100,7 +103,8 @@ impl Accounts {
         user: &UserName,
         change: UserChange,
     ) -> Result<User, ChangeUserError> {
-        let action = change.first_action();
+        let state = self.directory().user(user).map(|user| user.state);
+        let action = change.named_for(state);
         let changed = self.try_change_user(call, by, user, change).await;
         self.noted(call, by, action, user.as_str(), changed).await
     }

@@ -12,7 +12,7 @@ use cloudai_model::{
 };
 
 use crate::{
-    accounts::{Accounts, Decision, KEPT_WITHIN, chain},
+    accounts::{AUDITED_WITHIN, Accounts, Decision, chain},
     audit::{Action, AuditEntry},
     identity::{CallContext, How, Identity, Peer},
     password::{Asker, Busy, LONGEST_PASSWORD, Verdict},
@@ -136,8 +136,10 @@ impl Accounts {
         };
         let stored = name.as_ref().and_then(|name| {
             let directory = self.directory();
-            directory.user(name).map(|user| user.password_hash.clone())
+            let user = directory.user(name)?;
+            Some((user.password_hash.clone(), user.generation))
         });
+        let (stored, generation) = stored.unzip();
         let is_user = stored.is_some();
         let asker = match tried.as_ref().filter(|tried| tried.is_known()) {
             Some(_) => name.as_ref().map(|name| Asker::of(call, name)),
@@ -161,13 +163,13 @@ impl Accounts {
             }
         };
         self.succeeded(tried, call.now);
-        let (Some(name), Some(stored)) = (name, stored) else {
+        let (Some(name), Some(stored), Some(generation)) = (name, stored, generation) else {
             return Err(LoginError::Wrong);
         };
         let entry = AuditEntry::new(call, None, Action::Login)
             .by(&name)
             .target(name.as_str());
-        let session = match self.session(&name, &stored, call.now) {
+        let session = match self.session(&name, generation, call.now) {
             Ok(session) => session,
             Err(error) => {
                 self.note_refusal(call, entry.refused(error.to_string()))
@@ -178,7 +180,7 @@ impl Accounts {
         if let Some(fresh) = fresh {
             // It goes on by itself where the store takes its time.
             let kept = self.rehash(&name, stored, fresh);
-            let _ = tokio::time::timeout(KEPT_WITHIN, kept).await;
+            let _ = tokio::time::timeout(AUDITED_WITHIN, kept).await;
         }
         if let Err(error) = self.append(entry).await {
             tracing::warn!(user = %name, error = %chain(&error), "a login is not in the audit yet");
@@ -214,18 +216,19 @@ impl Accounts {
         .await
     }
 
-    /// A token for a user whose password was the one of this hash, if it still is.
+    /// A token for a user whose password was right under this generation, if it still counts: a dearer
+    /// hash of the same password leaves the generation be.
     pub(super) fn session(
         &self,
         user: &UserName,
-        hash: &str,
+        generation: u64,
         now: Now,
     ) -> Result<Session, LoginError> {
         let jti = hex::encode(random::<16>()?);
         let directory = self.directory();
         let record = directory
             .user(user)
-            .filter(|record| record.password_hash == hash);
+            .filter(|record| record.generation == generation);
         let record = record.ok_or(LoginError::Wrong)?;
         match record.state {
             AccountState::Active => {}

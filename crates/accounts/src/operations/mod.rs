@@ -11,12 +11,12 @@ mod tending;
 mod users;
 
 pub use audit::{AuditError, AuditPage};
-pub use authenticate::{AuthenticateError, Credential};
+pub use authenticate::{AuthenticateError, Credential, MayNoMore, StillMay};
 pub use change_user::{ChangeUserError, UserChange};
 pub use keys::{KeyDraft, KeyError};
 pub(crate) use login::Logouts;
 pub use login::{LoginError, LogoutError, Session};
-pub use passwords::PasswordError;
+pub use passwords::{PasswordError, ResetPasswordError};
 pub use register::RegisterError;
 pub use tending::RotateError;
 pub(crate) use tending::Tended;

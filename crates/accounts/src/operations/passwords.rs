@@ -86,6 +86,28 @@ impl From<LoginError> for PasswordError {
     }
 }
 
+/// Why a password that was made here isn't known to be the user's.
+#[derive(Debug, thiserror::Error)]
+pub enum ResetPasswordError {
+    /// It is not, and will not be.
+    #[error(transparent)]
+    Refused(PasswordError),
+    /// The store failed, and may have kept it, or keep it later: somebody has to know it then.
+    #[error(
+        "it is not known whether the new password was kept; if it is, now or later, the password of \
+         {user} is {}", .password.expose()
+    )]
+    Doubtful {
+        /// Whose.
+        user: UserName,
+        /// The password.
+        password: Secret,
+        /// Why.
+        #[source]
+        source: AccountStoreError,
+    },
+}
+
 impl Accounts {
     /// Gives the user who asks another password. All their tokens end, the one that they came in with
     /// too; the answer has a new one. Keys go on.
@@ -116,8 +138,8 @@ impl Accounts {
         let asker = Asker::of(call, &by.user);
         let tried = self.begin(call, Some(&by.user));
         let tried = tried.map_err(|retry_after| PasswordError::Throttled { retry_after })?;
-        let stored = self.stored_hash(&by.user);
-        match self.verify(current, stored.clone(), asker.clone()).await {
+        let (stored, generation) = self.stored_hash(&by.user).unzip();
+        match self.verify(current, stored, asker.clone()).await {
             Ok(Verdict::Right { .. }) => self.succeeded(tried, call.now),
             Ok(Verdict::Wrong) => return Err(PasswordError::Wrong),
             Err(busy) => {
@@ -128,23 +150,24 @@ impl Accounts {
         let hash = self.0.hasher.hash(new, asker).await??;
         let entry = AuditEntry::new(call, Some(by), Action::ChangePassword);
         let entry = entry.target(by.user.as_str());
-        let (user, fresh, now) = (by.user.clone(), hash.clone(), call.now);
-        self.change_by((call, by), Permission::OwnCredentials, move |directory| {
+        let (user, now) = (by.user.clone(), call.now);
+        let changed = self.change_by((call, by), Permission::OwnCredentials, move |directory| {
             let same = directory
                 .user(&user)
-                .filter(|user| Some(&user.password_hash) == stored.as_ref());
+                .filter(|user| Some(user.generation) == generation);
             let same = same.ok_or(PasswordError::Changed)?;
-            let changes = vec![with_password(same, fresh, now.wall)];
-            Ok::<_, PasswordError>(Decision::new(changes, entry, ()))
-        })
-        .await?;
+            let changes = vec![with_password(same, hash, now.wall)];
+            let generation = same.generation + 1;
+            Ok::<_, PasswordError>(Decision::new(changes, entry, generation))
+        });
+        let generation = changed.await?;
         // Whoever knew the old one may be where they are known; who knows this one is here.
         if let Peer::Address(address) = call.from {
             let mut throttle = self.throttle();
             throttle.forget_user(&by.user);
             throttle.know(&by.user, address.into(), call.now.mono);
         }
-        Ok(self.session(&by.user, &hash, call.now)?)
+        Ok(self.session(&by.user, generation, call.now)?)
     }
 
     /// Gives a user another password without the old one. All their tokens end; keys go on.
@@ -167,16 +190,26 @@ impl Accounts {
     /// [`Self::set_password`].
     ///
     /// # Errors
-    /// See [`PasswordError`].
+    /// See [`ResetPasswordError`]: where it may be kept all the same the password is in it.
     pub async fn reset_password(
         &self,
         call: &CallContext,
         by: &Identity,
         user: &UserName,
-    ) -> Result<Secret, PasswordError> {
-        let made = random_password().map_err(HashError::Random)?;
-        self.set_password(call, by, user, made.clone()).await?;
-        Ok(made)
+    ) -> Result<Secret, ResetPasswordError> {
+        let made = random_password()
+            .map_err(HashError::Random)
+            .map_err(PasswordError::from);
+        let made = made.map_err(ResetPasswordError::Refused)?;
+        match self.set_password(call, by, user, made.clone()).await {
+            Ok(()) => Ok(made),
+            Err(PasswordError::Store(source)) => Err(ResetPasswordError::Doubtful {
+                user: user.clone(),
+                password: made,
+                source,
+            }),
+            Err(error) => Err(ResetPasswordError::Refused(error)),
+        }
     }
 
     async fn try_set_password(
@@ -206,9 +239,11 @@ impl Accounts {
         Ok(())
     }
 
-    fn stored_hash(&self, user: &UserName) -> Option<String> {
+    /// The hash of a user's password, and the generation under which it counts.
+    fn stored_hash(&self, user: &UserName) -> Option<(String, u64)> {
         let directory = self.directory();
-        directory.user(user).map(|user| user.password_hash.clone())
+        let user = directory.user(user)?;
+        Some((user.password_hash.clone(), user.generation))
     }
 
     pub(super) fn check(

@@ -133,7 +133,8 @@ impl Accounts {
         {
             return Err(RegisterError::Taken { user: checked.user });
         }
-        self.room_for(&self.directory(), &checked.user)?;
+        let most = Some(self.0.settings.most_users);
+        room_for(&self.directory(), &checked.user, most)?;
         // Somebody of that name was removed and left tasks: who takes it would have those, and their
         // files. An admin may give it to somebody all the same.
         if self.0.store.has_tasks(&checked.user).await? {
@@ -143,8 +144,7 @@ impl Accounts {
         let entry = entry.target(checked.user.as_str()).detail(state.as_str());
         let record = self.record(Asker::stranger(call), call, checked).await?;
         let record = UserRecord { state, ..record };
-        let accounts = self.clone();
-        self.change(move |directory| accounts.decide(directory, record, entry))
+        self.change(move |directory| decide(directory, record, entry, most))
             .await
     }
 
@@ -167,7 +167,8 @@ impl Accounts {
         let made = async {
             by.authorize(Permission::Credentials)?;
             let checked = draft.check(self.0.settings.least_password_chars)?;
-            self.room_for(&self.directory(), &checked.user)?;
+            // Strangers can't use up what an admin may make.
+            room_for(&self.directory(), &checked.user, None)?;
             let entry = AuditEntry::new(call, Some(by), Action::UserCreate);
             let entry = entry.target(checked.user.as_str()).detail(role.as_str());
             let record = self.record(Asker::of(call, &by.user), call, checked);
@@ -175,9 +176,8 @@ impl Accounts {
                 role,
                 ..record.await?
             };
-            let accounts = self.clone();
             self.change_by((call, by), Permission::Credentials, move |directory| {
-                accounts.decide(directory, record, entry)
+                decide(directory, record, entry, None)
             })
             .await
         };
@@ -201,28 +201,31 @@ impl Accounts {
             ..record
         })
     }
+}
 
-    fn decide(
-        &self,
-        directory: &Directory,
-        record: UserRecord,
-        entry: AuditEntry,
-    ) -> Result<Decision<User>, RegisterError> {
-        // Somebody may have been quicker while the password was hashed.
-        self.room_for(directory, &record.user)?;
-        let user = User::from(&record);
-        let changes = vec![AccountChange::User(Box::new(record))];
-        Ok(Decision::new(changes, entry, user))
-    }
+fn decide(
+    directory: &Directory,
+    record: UserRecord,
+    entry: AuditEntry,
+    most: Option<usize>,
+) -> Result<Decision<User>, RegisterError> {
+    // Somebody may have been quicker while the password was hashed.
+    room_for(directory, &record.user, most)?;
+    let user = User::from(&record);
+    let changes = vec![AccountChange::User(Box::new(record))];
+    Ok(Decision::new(changes, entry, user))
+}
 
-    fn room_for(&self, directory: &Directory, user: &UserName) -> Result<(), RegisterError> {
-        if directory.spelled_like(user).is_some() {
-            return Err(RegisterError::Taken { user: user.clone() });
-        }
-        let most = self.0.settings.most_users;
-        if directory.user_count() >= most {
-            return Err(RegisterError::TooMany { most });
-        }
-        Ok(())
+fn room_for(
+    directory: &Directory,
+    user: &UserName,
+    most: Option<usize>,
+) -> Result<(), RegisterError> {
+    if directory.spelled_like(user).is_some() {
+        return Err(RegisterError::Taken { user: user.clone() });
     }
+    if let Some(most) = most.filter(|most| directory.user_count() >= *most) {
+        return Err(RegisterError::TooMany { most });
+    }
+    Ok(())
 }

@@ -93,7 +93,7 @@ impl Accounts {
                 from: Peer::Console,
                 request: String::new(),
             };
-            self.replace_key(false, now).await?;
+            self.replace_key(None, false, now).await?;
             let entry = AuditEntry::new(&call, None, Action::TokenKeyRotate);
             self.append(entry.detail("by its age")).await?;
         } else {
@@ -122,7 +122,7 @@ impl Accounts {
     ) -> Result<(), RotateError> {
         let rotated = async {
             by.authorize(Permission::Credentials)?;
-            self.replace_key(at_once, call.now).await
+            self.replace_key(Some(by.clone()), at_once, call.now).await
         };
         let entry = AuditEntry::new(call, Some(by), Action::TokenKeyRotate);
         match rotated.await {
@@ -145,16 +145,31 @@ impl Accounts {
         }
     }
 
-    async fn replace_key(&self, at_once: bool, now: Now) -> Result<(), RotateError> {
+    /// Changes before this one may have ended that whoever asks is somebody who may: it is looked at once
+    /// more when nothing else changes.
+    async fn replace_key(
+        &self,
+        by: Option<Identity>,
+        at_once: bool,
+        now: Now,
+    ) -> Result<(), RotateError> {
         let (fresh, life) = (random()?, self.0.settings.token_lifetime);
-        self.write_ring(move |ring| ring.rotate(fresh, life, at_once, now.wall))
-            .await
+        let accounts = self.clone();
+        self.write_ring(move |ring| {
+            if let Some(by) = by {
+                let by = accounts.recheck(&by, now.wall);
+                let by = by.map_err(|_| Forbidden::Ended)?;
+                by.authorize(Permission::Credentials)?;
+            }
+            Ok(ring.rotate(fresh, life, at_once, now.wall)?)
+        })
+        .await
     }
 
     /// Changes the ring, on the disk first. Goes on to its end when the caller has gone.
     async fn write_ring(
         &self,
-        change: impl FnOnce(&mut KeyRing) -> Result<(), RingError> + Send + 'static,
+        change: impl FnOnce(&mut KeyRing) -> Result<(), RotateError> + Send + 'static,
     ) -> Result<(), RotateError> {
         let accounts = self.clone();
         let done = tokio::spawn(async move {

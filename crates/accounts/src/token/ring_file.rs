@@ -120,7 +120,8 @@ impl RingFile {
     /// Puts a ring in place of what is there.
     ///
     /// # Errors
-    /// If it can't be written; then what was there is there still.
+    /// If it can't be written; then what was there is there still. That a power cut may bring that back,
+    /// because the folder can't be synced, is a warning alone: the next start reads the new one.
     pub fn write(&self, ring: &KeyRing) -> Result<(), RingFileError> {
         let keys = std::iter::once(&ring.current).chain(&ring.retired);
         let stored = StoredRing {
@@ -151,10 +152,17 @@ impl RingFile {
         }
         written?;
         fs::rename(&fresh, &self.path)?;
-        match self.path.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
+        let synced = self.path.parent().map_or(Ok(()), |folder| {
+            File::open(folder).and_then(|folder| folder.sync_all())
+        });
+        if let Err(error) = synced {
+            tracing::warn!(
+                path = ?self.path,
+                %error,
+                "the tokens' keys are in place, and the system can't say that they stay after a power cut"
+            );
         }
+        Ok(())
     }
 
     /// The ring as it was kept; `None` if none was.

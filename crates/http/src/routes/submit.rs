@@ -261,7 +261,7 @@ impl<'a> Checking<'a> {
     fn draft(&mut self, task: NewTask, at: &str) -> TaskDraft {
         let own = self.caller.identity.user.to_string();
         let mut draft = task.into_draft(self.now, at, &mut self.mistakes);
-        if !self.caller.is_admin() {
+        if !self.caller.may_act_for_all() {
             let mut forbid = |field: &str, detail: &str| {
                 self.forbidden
                     .push(Mistake::at(format!("{at}/{field}"), detail));

@@ -125,7 +125,7 @@ pub(super) async fn tasks_page(
     list: &'static str,
 ) -> Result<Page<Task>, Refusal> {
     let own = &caller.identity.user;
-    if !caller.is_admin() {
+    if !caller.may_look_at_all() {
         if filter.user.as_ref().is_some_and(|user| user != own) {
             // Nobody learns whether there is such a user.
             return Ok(Page {
@@ -242,6 +242,8 @@ pub(super) async fn change(
 ) -> Result<Response, Refusal> {
     caller.may(Permission::Act)?;
     query.finish()?;
+    // What isn't theirs is not there, and waits for nothing.
+    find(&context, &caller, &task).await?;
     // Of two who have seen the same, the second is told that it has changed.
     let turn = context.changes.turn(&task).await;
     let view = find(&context, &caller, &task).await?;
@@ -253,7 +255,7 @@ pub(super) async fn change(
     if !mistakes.is_empty() {
         return Err(Refusal::mistakes(mistakes));
     }
-    if level.is_some_and(|level| level > HIGHEST_OWN_PRIORITY) && !caller.is_admin() {
+    if level.is_some_and(|level| level > HIGHEST_OWN_PRIORITY) && !caller.may_act_for_all() {
         mistakes.push(Mistake::at("/priority", "only an admin may go above 50"));
         return Err(not_allowed(mistakes));
     }
@@ -264,12 +266,20 @@ pub(super) async fn change(
     }
     let entry = caller.did(Action::TaskChange).target(task.to_string());
     let checked = draft.clone().check();
+    // A change of nothing is not written down: with those anybody could fill the disk.
+    let is_change = checked.as_ref().is_ok_and(|change| {
+        let mut spec = view.record.spec.clone();
+        change.apply(&mut spec);
+        spec != view.record.spec
+    });
     let (here, changed) = (context.clone(), task.clone());
     let done = context.to_the_end(async move {
         here.operator.change(&changed, draft).await?;
         // The next one waits until this is done, also if whoever asked has gone.
         drop(turn);
-        here.audit(entry).await;
+        if is_change {
+            here.audit(entry).await;
+        }
         Ok(())
     });
     done.await?;

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 /// The places. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Doorway {
+pub struct Doorway {
     most: usize,
     most_of_address: usize,
     inside: Arc<Mutex<Inside>>,
@@ -41,7 +41,7 @@ struct Own {
 
 /// A place that is taken until this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     doorway: Doorway,
     sent_away: Arc<Notify>,
     /// Whose share it is of; `None`: of nobody's.
@@ -60,10 +60,12 @@ struct Requests {
 
 /// One request that is under way until this is dropped.
 #[derive(Debug)]
-pub(super) struct UnderWay(Arc<Place>);
+pub struct UnderWay(Arc<Place>);
 
 impl Doorway {
-    pub(super) fn new(most: usize, most_of_address: usize) -> Self {
+    /// With so many places, and so many for one address.
+    #[must_use]
+    pub fn new(most: usize, most_of_address: usize) -> Self {
         Self {
             most,
             most_of_address,
@@ -73,7 +75,8 @@ impl Doorway {
 
     /// Takes a place; `None` if all are taken by others that are being served, or all that one address
     /// may have are.
-    pub(super) fn enter(&self, from: IpAddr) -> Option<Place> {
+    #[must_use]
+    pub fn enter(&self, from: IpAddr) -> Option<Place> {
         let from = share_of(from);
         let mut inside = self.lock();
         // The place of who is sent away is counted until it has gone, which is in a moment.
@@ -106,7 +109,7 @@ impl Doorway {
     }
 
     /// Sends those away that have nothing under way: one in eight, who has had nothing for longest first.
-    pub(super) fn send_idle_away(&self) {
+    pub fn send_idle_away(&self) {
         let mut inside = self.lock();
         for _ in 0..inside.idle.len().div_ceil(8) {
             if let Some((oldest, _)) = inside.idle.first_key_value() {
@@ -160,7 +163,8 @@ impl Inside {
 
 impl Place {
     /// It asks for something: until that is answered it is not sent away.
-    pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
+    #[must_use]
+    pub fn begin(self: &Arc<Self>) -> UnderWay {
         let mut requests = self.requests();
         requests.under_way += 1;
         requests.ever += 1;
@@ -171,13 +175,14 @@ impl Place {
     }
 
     /// How many requests are under way, and how many there have been.
-    pub(super) fn counts(&self) -> (usize, usize) {
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
         let requests = self.requests();
         (requests.under_way, requests.ever)
     }
 
     /// Resolves when the place is needed for somebody else.
-    pub(super) async fn sent_away(&self) {
+    pub async fn sent_away(&self) {
         self.sent_away.notified().await;
     }
 

@@ -13,12 +13,19 @@ use axum::Router;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tracing::{debug, warn};
 
-pub use self::tls::{Tls, TlsError, TlsFiles};
-use self::{connection::Connections, doorway::Doorway};
+use self::connection::Connections;
+pub use self::{
+    descriptors::places,
+    doorway::{Doorway, Place, UnderWay},
+    tls::{Tls, TlsError, TlsFiles},
+};
 use crate::Settings;
 
 /// After an accept that failed for want of something that others hold.
-const PAUSE: Duration = Duration::from_millis(50);
+pub const PAUSE: Duration = Duration::from_millis(50);
+/// Of what the system gives of file descriptors. gRPC takes a share besides, and the rest is for the
+/// store, logs and workers.
+const SIXTEENTHS: usize = 9;
 
 /// Serves until `closing` says so, then lets what is under way come to its end.
 ///
@@ -31,7 +38,7 @@ pub async fn serve(
     settings: &Settings,
     mut closing: watch::Receiver<bool>,
 ) {
-    let most = descriptors::places(settings.most_connections);
+    let most = places(settings.most_connections, SIXTEENTHS);
     let doorway = Doorway::new(most, settings.most_connections_of_address);
     let connections = Arc::new(Connections::new(router, tls, settings, closing.clone()));
     let mut serving = JoinSet::new();
@@ -67,7 +74,8 @@ pub async fn serve(
 }
 
 /// Whether a connection failed before it was taken, which says nothing of the next.
-fn is_of_one_connection(error: &io::Error) -> bool {
+#[must_use]
+pub fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted

@@ -7,10 +7,10 @@
 use std::net::SocketAddr;
 
 use cloudai_accounts::{
-    Accounts, Action, AuditEntry, CallContext, Credential, How, Identity, Peer,
+    Accounts, Action, AuditEntry, CallContext, Credential, How, Identity, MayNoMore, Peer, StillMay,
 };
 use cloudai_core::Snapshot;
-use cloudai_model::{Now, TaskId, WorkerId};
+use cloudai_model::{Now, TaskId, UserName, WorkerId};
 use tonic::{Request, Status};
 use tracing::{debug, warn};
 
@@ -55,6 +55,13 @@ impl Caller {
             shows: metadata.contains_key("authorization"),
             bearer: header.and_then(bearer).map(str::to_owned),
         }
+    }
+}
+
+impl Caller {
+    /// Whether nothing has to be shown.
+    pub(super) fn is_here(&self) -> bool {
+        self.loopback
     }
 }
 
@@ -177,18 +184,20 @@ impl Gate {
         Ok(Client { identity, call })
     }
 
-    /// Whether a client that came in a while ago still may.
+    /// Whether a client that came in a while ago still may watch what is this user's.
     ///
     /// # Errors
     /// The status to end with.
-    pub(super) fn still(&self, client: &Client, now: Now) -> Result<(), Status> {
+    pub(super) fn still(&self, client: &Client, owner: &UserName, now: Now) -> Result<(), Status> {
         if client.identity.how == How::Local {
             return Ok(());
         }
-        let still = self.accounts()?.recheck(&client.identity, now.wall);
-        still
-            .map(drop)
-            .map_err(|error| Status::unauthenticated(error.to_string()))
+        let (accounts, who) = (self.accounts()?, client.identity.clone());
+        let may = StillMay::new(accounts, who, Some(owner.clone()));
+        may.check(now.wall).map_err(|error| match error {
+            MayNoMore::Ended(error) => Status::unauthenticated(error.to_string()),
+            MayNoMore::Role => Status::permission_denied(error.to_string()),
+        })
     }
 
     /// Writes down what a client has done who showed a token or a key. It was done, so that a store which

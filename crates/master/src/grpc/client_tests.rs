@@ -2,8 +2,8 @@
 
 use std::ops::Deref;
 
-use cloudai_accounts::{Identity, KeyDraft, Secret};
-use cloudai_model::KeyScope;
+use cloudai_accounts::{Identity, KeyDraft, Secret, UserChange};
+use cloudai_model::{KeyScope, Role};
 use cloudai_operator::{Operator as _, TaskFilter};
 use cloudai_proto::{
     agent::{Empty, TaskAssignments, master_agent_client::MasterAgentClient},
@@ -15,6 +15,7 @@ use cloudai_proto::{
 use cloudai_store::AuditQuery;
 use tonic::{Code, Request, Status, transport::Channel};
 
+use super::{Gate, auth::Caller};
 use crate::testing::{Site, call};
 
 /// A master with users, and a connection to it over loopback.
@@ -319,5 +320,41 @@ async fn what_is_shown_must_count_also_on_this_machine() {
     served.accounts.lock(&call(), &local, &user).await.unwrap();
     let refused = served.submit(Some(&ada), task("")).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated);
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_an_admin_no_more_follows_no_more_of_others() {
+    // Given ada, an admin who follows a log of bob's,
+    let served = Served::new().await;
+    let ada = served.user("ada").await;
+    let (accounts, local) = (&served.accounts, Identity::local());
+    let (user, bob) = ("ada".parse().unwrap(), "bob".parse().unwrap());
+    let role = |role| UserChange {
+        role: Some(role),
+        ..UserChange::default()
+    };
+    accounts
+        .change_user(&call(), &local, &user, role(Role::Admin))
+        .await
+        .unwrap();
+    let gate = Gate::new(
+        served.running.master.snapshots.clone(),
+        served.running.master.tokens.clone(),
+        served.running.admission.accounts.clone(),
+        false,
+    );
+    let client = gate.client(&Caller::of(&showing(Some(&ada), ()))).unwrap();
+    let now = cloudai_clock::now();
+    gate.still(&client, &bob, now).unwrap();
+
+    // when she is made a user, then that ends, and her own go on.
+    accounts
+        .change_user(&call(), &local, &user, role(Role::User))
+        .await
+        .unwrap();
+    let refused = gate.still(&client, &bob, now).unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    gate.still(&client, &user, now).unwrap();
     served.end().await;
 }

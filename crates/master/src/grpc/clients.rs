@@ -4,12 +4,13 @@
 
 use cloudai_accounts::{Action, HIGHEST_OWN_PRIORITY, Permission};
 use cloudai_core::{CancelOutcome, SubmitError};
-use cloudai_model::{AttemptId, Role, TaskDraft, TaskId, TaskStatus, UserName};
+use cloudai_model::{AttemptId, TaskDraft, TaskId, TaskStatus, UserName};
 use cloudai_operator::{CancelFailure, LogFailure, Operator as _, SubmitFailure};
 use cloudai_proto::{
     CancelAnswer, LogRequest, Refused, Submitted, WorkerEntry, worker_view::Allocated,
 };
 use tonic::Status;
+use tracing::Instrument as _;
 
 use super::{
     auth::Client,
@@ -27,9 +28,18 @@ impl Client {
         may.map_err(|error| Status::permission_denied(error.to_string()))
     }
 
-    fn is_admin(&self) -> bool {
-        self.identity.role == Role::Admin
+    fn may_act_for_all(&self) -> bool {
+        self.identity.authorize(Permission::ActForAll).is_ok()
     }
+}
+
+/// Does something to its end, and whatever belongs to it, as its record in the audit: also when whoever
+/// asked goes meanwhile, or their time is over.
+pub(super) async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Status>> + Send + 'static,
+) -> Result<T, Status> {
+    let done = tokio::spawn(work.in_current_span()).await;
+    done.unwrap_or_else(|error| Err(Status::internal(error.to_string())))
 }
 
 /// Submits a task: a user's own, whatever user it names; an admin may name another one.
@@ -66,7 +76,7 @@ pub(super) async fn submit(
 /// The draft as the client's, if they may ask for that.
 fn owned(client: &Client, draft: TaskDraft) -> Result<TaskDraft, Refused> {
     let own = client.identity.user.to_string();
-    if client.is_admin() {
+    if client.may_act_for_all() {
         let user_id = Some(draft.user_id.unwrap_or(own));
         return Ok(TaskDraft { user_id, ..draft });
     }
@@ -111,7 +121,7 @@ pub(super) async fn log(
     wanted: LogRequest,
 ) -> Result<LogChunks, Status> {
     client.may(Permission::Look)?;
-    let attempt = attempt_of(service, &client, &wanted).await?;
+    let (attempt, owner) = attempt_of(service, &client, &wanted).await?;
     let offset = if wanted.framed { wanted.offset } else { 0 };
     let follower = service.master.log_from(&attempt, offset).await;
     let follower = follower.map_err(|failure| match failure {
@@ -120,7 +130,7 @@ pub(super) async fn log(
         failure => Status::unavailable(failure.to_string()),
     })?;
     let (master, gate) = (service.master.clone(), service.gate.clone());
-    let still = move || gate.still(&client, cloudai_clock::now());
+    let still = move || gate.still(&client, &owner, cloudai_clock::now());
     Ok(log_stream::send(master, follower, wanted, still))
 }
 
@@ -150,7 +160,7 @@ pub(super) fn workers(service: &ClusterService) -> Vec<WorkerEntry> {
 /// Whether there is such a task, as far as the client may know. An admin is not asked about: what they
 /// ask for says itself whether there is.
 async fn reaches(service: &ClusterService, client: &Client, task: &TaskId) -> Result<bool, Status> {
-    if client.is_admin() {
+    if client.may_act_for_all() {
         return Ok(true);
     }
     let view = service.master.task(task).await;
@@ -159,12 +169,12 @@ async fn reaches(service: &ClusterService, client: &Client, task: &TaskId) -> Re
     Ok(owner.is_some_and(|owner| client.identity.reaches(&owner)))
 }
 
-/// The attempt whose log is wanted: the one named, or the last.
+/// The attempt whose log is wanted, the one named, or the last; and whose task it is.
 async fn attempt_of(
     service: &ClusterService,
     client: &Client,
     wanted: &LogRequest,
-) -> Result<AttemptId, Status> {
+) -> Result<(AttemptId, UserName), Status> {
     let task = &wanted.task;
     let record = service.master.store.task(task).await;
     let record = record.map_err(|error| Status::unavailable(error.to_string()))?;
@@ -173,7 +183,8 @@ async fn attempt_of(
     let last = record.state.attempt;
     let number = wanted.attempt.unwrap_or(last);
     if (1..=last).contains(&number) {
-        return Ok(AttemptId::new(task.clone(), number));
+        let attempt = AttemptId::new(task.clone(), number);
+        return Ok((attempt, record.spec.user));
     }
     if last == 0 {
         return Err(Status::failed_precondition(format!(
@@ -214,8 +225,24 @@ fn taken(outcome: &CancelOutcome) -> CancelAnswer {
 #[cfg(test)]
 mod tests {
     use cloudai_core::NotReady;
+    use futures_util::FutureExt as _;
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_has_begun_is_done_to_its_end_when_whoever_asked_has_gone() {
+        let (go_on, goes_on) = tokio::sync::oneshot::channel();
+        let (done, is_done) = tokio::sync::oneshot::channel();
+        let mut asked = Box::pin(to_the_end(async move {
+            let _ = goes_on.await.is_ok();
+            done.send(()).unwrap();
+            Ok(())
+        }));
+        assert!((&mut asked).now_or_never().is_none());
+        drop(asked);
+        go_on.send(()).unwrap();
+        is_done.await.unwrap();
+    }
 
     #[test]
     fn a_submit_that_comes_too_early_is_not_refused_for_good() {

@@ -195,7 +195,9 @@ impl MasterWorker for ClusterService {
     async fn assign_task(&self, request: Request<Task>) -> Result<Response<TaskAck>, Status> {
         let client = self.gate.client(&Caller::of(&request))?;
         let draft = submit::from_wire(request.into_inner());
-        let answer = clients::submit(self, &client, draft).await?;
+        let service = self.clone();
+        let done = async move { clients::submit(&service, &client, draft).await };
+        let answer = clients::to_the_end(done).await?;
         Ok(Response::new(Submitted::to_wire(answer)))
     }
 
@@ -205,7 +207,9 @@ impl MasterWorker for ClusterService {
     ) -> Result<Response<TaskAck>, Status> {
         let client = self.gate.client(&Caller::of(&request))?;
         let wanted = CancelRequest::from_wire(request.into_inner())?;
-        let answer = clients::cancel(self, &client, &wanted.task).await?;
+        let service = self.clone();
+        let done = async move { clients::cancel(&service, &client, &wanted.task).await };
+        let answer = clients::to_the_end(done).await?;
         Ok(Response::new(answer.into_wire()))
     }
 

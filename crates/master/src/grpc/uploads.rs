@@ -130,14 +130,14 @@ async fn receive(
         received = come_in(&mut stream, first, incoming, at, &service.master.metrics) => received,
         () = place.lost() => return Err(replaced()),
     };
-    let staging = match received {
-        Ok(staging) => staging,
+    let came = match received {
+        Ok(staging) => Ok(staging),
         Err(Problem::ForNow(problem)) => {
             // Perhaps it was room that was missing.
             room.found_full();
             return Ok(UploadAnswer::Refused(Refused(problem)));
         }
-        Err(Problem::ForGood(status)) => return Err(status),
+        Err(Problem::ForGood(status)) => Err(status),
     };
     // A long upload may have been superseded meanwhile: then it replaces nothing.
     if !is_wanted(vet(service, &worker, &attempt).await?) {
@@ -154,7 +154,7 @@ async fn receive(
     };
     let filing = tokio::spawn(async move {
         let answer = filing
-            .file_away((worker, attempt), is_wanted, record, staging)
+            .file_away((worker, attempt), is_wanted, record, came)
             .await;
         drop(place);
         answer
@@ -180,16 +180,28 @@ impl Filing {
         (worker, attempt): (WorkerId, AttemptId),
         is_wanted: fn(Reported) -> bool,
         record: TaskRecord,
-        staging: Option<Box<Staging>>,
+        came: Result<Option<Box<Staging>>, Status>,
     ) -> Result<UploadAnswer, Status> {
         let (user, task) = (record.spec.user.clone(), attempt.task.clone());
         let (quota, _counted) = self.counted(&user, &task).await?;
-        let bytes = staging.as_ref().map_or(0, |staging| staging.size());
-        if let Some(Err(Problem::ForGood(status))) = quota.map(|quota| quota.admit(bytes)) {
-            // What is given up is removed, which may take long.
-            tokio::task::spawn_blocking(move || drop(staging));
-            return Err(status);
-        }
+        let came = came.and_then(|staging| {
+            let bytes = staging.as_ref().map_or(0, |staging| staging.size());
+            match quota.map(|quota| quota.admit(bytes)) {
+                Some(Err(Problem::ForGood(status))) => {
+                    // What is given up is removed, which may take long.
+                    tokio::task::spawn_blocking(move || drop(staging));
+                    Err(status)
+                }
+                _ => Ok(staging),
+            }
+        });
+        let (staging, refused) = match came {
+            Ok(staging) => (staging, None),
+            // What an attempt before left is replaced all the same: nobody would see it, and it would
+            // be counted.
+            Err(status) if self.has_older(&attempt).await => (None, Some(status)),
+            Err(status) => return Err(status),
+        };
         // To the end: what is at the place is what was put there here.
         let _turn = self.places.filing(&task).await;
         let (files, owner, of_task) = (self.files.clone(), user.clone(), task.clone());
@@ -231,6 +243,9 @@ impl Filing {
         if !is_wanted(standing) {
             return Ok(superseded());
         }
+        if let Some(status) = refused {
+            return Err(status);
+        }
         self.metrics.files_kept(u64::from(count));
         Ok(UploadAnswer::Taken {
             files: count,
@@ -252,6 +267,13 @@ impl Filing {
         let quota = Quota::of((&*self.store, &self.snapshots), user, task).await;
         let quota = quota.map_err(|error| Status::unavailable(error.to_string()))?;
         Ok((quota, Some(turn)))
+    }
+
+    /// Whether files of an attempt before are kept.
+    async fn has_older(&self, attempt: &AttemptId) -> bool {
+        let stored = self.store.files(&attempt.task).await;
+        matches!(stored, Ok(Some(stored))
+            if stored.attempt.number < attempt.number && !stored.files.is_empty())
     }
 
     /// Whether the store says that other files are kept of the task, or none. While it can't be
@@ -482,7 +504,7 @@ mod tests {
         let user = record.spec.user.clone();
         assert!(staging.is_some());
         let answer = filing
-            .file_away((worker, attempt.clone()), is_live, record, staging)
+            .file_away((worker, attempt.clone()), is_live, record, Ok(staging))
             .await;
 
         // then they are not wanted, and none is left.

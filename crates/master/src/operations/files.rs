@@ -108,6 +108,7 @@ impl Master {
             let task = task.clone();
             return Err(FilesFailure::Removed { task, removal }.into());
         }
+        let turn = self.kept.removing().await;
         let stored = self.store.files(task).await;
         let stored = stored.map_err(|error| FilesFailure::from(read_failure(error)))?;
         let Some(mut stored) = stored.filter(|stored| !stored.files.is_empty()) else {
@@ -131,6 +132,7 @@ impl Master {
         };
         let tasks = vec![retired];
         let answer = self.call(|call| Input::Retire { call, tasks }).await?;
+        drop(turn);
         let Answer::Retired(refused) = answer else {
             mixed_up(&answer)
         };

@@ -551,3 +551,27 @@ async fn a_password_that_is_made_anew_is_answered_once_and_counts() {
     let audit = format!("{:?}", cluster.store.whole_audit());
     assert!(audit.contains("user.password"), "{audit}");
 }
+
+#[tokio::test]
+async fn a_password_that_may_be_kept_all_the_same_is_told_with_the_error() {
+    let cluster = Cluster::new().await;
+    cluster.user("ada").await;
+    let (accounts, local, user) = (&cluster.accounts, Identity::local(), name("ada"));
+    // Given a store that keeps a new password and fails all the same,
+    cluster.store.set_fault(crate::fakes::Fault::KeepsAndFails);
+    let reset = accounts.reset_password(&call(1), &local, &user).await;
+    let error = reset.unwrap_err();
+    let words = error.to_string();
+    let crate::ResetPasswordError::Doubtful { password, .. } = error else {
+        panic!("{words}");
+    };
+    // then it is in the words, and counts once the store can be read.
+    assert!(words.contains(password.expose()), "{words}");
+    cluster.store.set_fault(crate::fakes::Fault::None);
+    let _ = accounts
+        .reset_password(&call(1), &local, &name("nobody"))
+        .await;
+    let cluster = cluster.restarted().await;
+    let session = cluster.accounts.login(&call(2), "ada", password).await;
+    session.unwrap();
+}

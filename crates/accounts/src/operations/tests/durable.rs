@@ -429,3 +429,78 @@ async fn with_another_password_only_its_place_is_known() {
     };
     assert!(known("192.0.2.1") && !known("192.0.2.66"));
 }
+
+#[tokio::test]
+async fn what_waits_for_the_store_is_kept_before_it_is_closed() {
+    // Given a store that took nothing when something was done,
+    let cluster = Cluster::new().await;
+    let entry = || AuditEntry::new(&call(2), None, Action::TaskCancel).target("task-7");
+    cluster.store.set_fault(Fault::Refuses);
+    assert!(cluster.accounts.audit(entry()).await.is_err());
+    assert!(cluster.accounts.close().await.is_err());
+    // when it takes records again and all ends in order, then none is lost.
+    cluster.store.set_fault(Fault::None);
+    cluster.accounts.close().await.unwrap();
+    assert_eq!(cluster.last_audit().action, "task.cancel");
+}
+
+#[tokio::test]
+async fn how_many_records_found_no_room_to_wait_is_written_down() {
+    const MANY: usize = crate::accounts::MOST_PENDING + 100;
+    // Given a store that takes its time, and more records than may wait for it,
+    let cluster = Cluster::new().await;
+    cluster.store.set_fault(Fault::Hangs);
+    let mut auditing = tokio::task::JoinSet::new();
+    for _ in 0..MANY {
+        let accounts = cluster.accounts.clone();
+        let entry = AuditEntry::new(&call(2), None, Action::TaskCancel);
+        auditing.spawn(async move { accounts.audit(entry).await });
+    }
+    while auditing.join_next().await.is_some() {}
+    // when it takes them, then it is told how many are missing.
+    cluster.store.set_fault(Fault::None);
+    cluster.accounts.close().await.unwrap();
+    let audit = cluster.store.whole_audit();
+    let kept = audit.iter().filter(|it| it.action == "task.cancel").count();
+    let lost: Vec<_> = audit
+        .iter()
+        .filter(|it| it.action == "audit.lost")
+        .collect();
+    assert_eq!(lost.len(), 1, "{lost:?}");
+    assert!(kept < MANY, "{kept}");
+    assert_eq!(lost[0].detail, format!("{} records were lost", MANY - kept));
+}
+
+#[tokio::test]
+async fn the_key_of_tokens_is_not_rotated_for_somebody_who_may_not_any_more() {
+    // Given an admin who was locked since they came in,
+    let cluster = Cluster::new().await;
+    let (session, _) = cluster.user("ada").await;
+    let role = crate::UserChange {
+        role: Some(Role::Admin),
+        ..crate::UserChange::default()
+    };
+    let local = Identity::local();
+    let (accounts, user) = (&cluster.accounts, name("ada"));
+    accounts
+        .change_user(&call(0), &local, &user, role)
+        .await
+        .unwrap();
+    let ada = cluster.identity(&session);
+    let lock = crate::UserChange {
+        state: Some(cloudai_model::AccountState::Locked),
+        ..crate::UserChange::default()
+    };
+    accounts
+        .change_user(&call(1), &local, &user, lock)
+        .await
+        .unwrap();
+    // when what they asked for has its turn, then it is not done.
+    let admin = cluster.login("admin").await;
+    let rotated = accounts.rotate_token_key(&call(2), &ada, true).await;
+    assert!(
+        matches!(rotated, Err(RotateError::Forbidden(_))),
+        "{rotated:?}"
+    );
+    assert!(cluster.is_in(&admin));
+}

@@ -262,3 +262,33 @@ async fn a_draft_is_checked_whole_and_there_are_not_many_keys() {
         .await;
     assert!(matches!(made, Err(KeyError::TooMany { most: 3, .. })));
 }
+
+#[tokio::test]
+async fn who_is_an_admin_no_more_may_not_watch_others() {
+    // Given an admin who watches what is bob's, and their own,
+    let cluster = Cluster::new().await;
+    let (session, _) = cluster.user("ada").await;
+    let (accounts, local, user) = (&cluster.accounts, Identity::local(), name("ada"));
+    let role = |role| crate::UserChange {
+        role: Some(role),
+        ..crate::UserChange::default()
+    };
+    accounts
+        .change_user(&call(0), &local, &user, role(Role::Admin))
+        .await
+        .unwrap();
+    let ada = cluster.identity(&session);
+    let may = |owner: &str| {
+        crate::StillMay::new(accounts.clone(), ada.clone(), Some(name(owner))).check(now(1).wall)
+    };
+    assert_eq!((may("bob"), may("ada")), (Ok(()), Ok(())));
+    // when they are a user again, then it is their own alone.
+    accounts
+        .change_user(&call(1), &local, &user, role(Role::User))
+        .await
+        .unwrap();
+    assert_eq!(
+        (may("bob"), may("ada")),
+        (Err(crate::MayNoMore::Role), Ok(()))
+    );
+}

@@ -70,7 +70,7 @@ fn come(files: &OutputStore, task: &TaskRecord, bytes: usize) -> Option<Box<Stag
 }
 
 #[tokio::test]
-async fn of_two_uploads_that_fit_alone_and_not_together_one_is_kept() {
+async fn what_a_user_has_room_for_is_kept_and_what_is_refused_leaves_nothing() {
     // Given a user with room for ten bytes, and two tasks of theirs that run,
     let folder = tempfile::tempdir().unwrap();
     let files = Arc::new(OutputStore::open(folder.path()).unwrap());
@@ -99,6 +99,29 @@ async fn of_two_uploads_that_fit_alone_and_not_together_one_is_kept() {
             ended: None,
         }));
     }
+    // and bob, a task of whom runs again and left three bytes the first time,
+    let mut again = running(9);
+    again.spec.user = "bob".parse().unwrap();
+    again.state.attempt = 2;
+    let attempt = |number| AttemptId::new(again.task.clone(), number);
+    let left = come(&files, &again, 3).unwrap();
+    records.push(Record::TaskAdded(Box::new(again.clone())));
+    records.push(Record::Assignment(AssignmentRecord {
+        attempt: attempt(2),
+        worker: worker(),
+        sequence: again.order,
+        grant: Grant::default(),
+        assigned_at: Wall(0),
+        ended: None,
+    }));
+    records.push(Record::Files(Box::new(FilesRecord {
+        attempt: attempt(1),
+        user: again.spec.user.clone(),
+        task_name: again.spec.name.clone(),
+        storage_path: format!("bob/{}", again.task),
+        files: left.publish(&again.spec.user).unwrap(),
+        uploaded_at: Wall(0),
+    })));
     store.commit(Arc::new(records)).await.unwrap();
     let settings = Settings {
         user_limits: UserLimits {
@@ -123,7 +146,12 @@ async fn of_two_uploads_that_fit_alone_and_not_together_one_is_kept() {
     };
     let file_away = |task: &TaskRecord, bytes| {
         let attempt = (worker(), AttemptId::new(task.task.clone(), 1));
-        filing.file_away(attempt, is_live, task.clone(), come(&files, task, bytes))
+        filing.file_away(
+            attempt,
+            is_live,
+            task.clone(),
+            Ok(come(&files, task, bytes)),
+        )
     };
 
     // when six bytes of each have come at a time, then those of one are kept,
@@ -146,5 +174,14 @@ async fn of_two_uploads_that_fit_alone_and_not_together_one_is_kept() {
         "{replaced:?}"
     );
     assert_eq!(store.files_bytes_of_user(&user).await.unwrap(), 10);
+
+    // What is refused of a second attempt leaves nothing of the first, which nobody would see.
+    let bob = &again.spec.user;
+    assert_eq!(store.files_bytes_of_user(bob).await.unwrap(), 3);
+    let second = (worker(), attempt(2));
+    let refused = filing.file_away(second, is_live, again.clone(), Ok(come(&files, &again, 11)));
+    assert_eq!(refused.await.unwrap_err().code(), Code::OutOfRange);
+    assert_eq!(store.files_bytes_of_user(bob).await.unwrap(), 0);
+    assert!(!files.has_any(bob, &again.task));
     started.core.stop().await;
 }
