@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use cloudai_model::{Command, TaskDraft};
+use cloudai_tests::{cluster::test_task, engine::TEST_SHELL};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::{
@@ -19,8 +21,11 @@ use crate::{
 /// How many are silent.
 const SILENT: usize = 10_000;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_who_say_nothing_keep_nobody_out() {
+/// More of them than the gRPC port has places.
+const SILENT_AT_GRPC: usize = 5000;
+
+/// Lets this process have as many open files as it may.
+fn raise_file_limit(needed: u64) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -29,9 +34,14 @@ async fn ten_thousand_who_say_nothing_keep_nobody_out() {
     setrlimit(Resource::Nofile, raised).unwrap();
     let may = limit.maximum.unwrap_or(u64::MAX);
     assert!(
-        may >= SILENT as u64 + 500,
-        "expected a hard limit of 10,500 open files, found {may}: raise it (ulimit -Hn)"
+        may >= needed,
+        "expected a hard limit of {needed} open files, found {may}: raise it (ulimit -Hn)"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_who_say_nothing_keep_nobody_out() {
+    raise_file_limit(SILENT as u64 + 500);
     let site = Site::start().await;
     let alice = site.user("alice").await;
     // Given ten thousand connections, of which some begin a request and don't go on,
@@ -94,6 +104,47 @@ async fn ten_thousand_who_say_nothing_keep_nobody_out() {
         "{open} files are open"
     );
     site.cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_do_thousands_at_the_grpc_port_where_workers_and_clients_go_on() {
+    raise_file_limit(SILENT_AT_GRPC as u64 + 500);
+    let mut site = Site::start().await;
+    site.cluster.add_worker("w-1", 2.0).await;
+    let at = format!("127.0.0.1:{}", site.cluster.grpc_port());
+    // Given more connections than there are places, of which some begin to speak HTTP/2,
+    let mut silent = Vec::with_capacity(SILENT_AT_GRPC);
+    for number in 0..SILENT_AT_GRPC {
+        let stream = timeout(PATIENCE, TcpStream::connect(&at))
+            .await
+            .expect("in time");
+        let mut stream = stream.unwrap();
+        if number % 3 == 0 {
+            let _ = stream.write_all(b"PRI * HTTP/2.0\r\n").await.is_ok();
+        }
+        silent.push(stream);
+        if number % 1000 == 999 {
+            // when somebody else comes meanwhile, then the worker has it and runs it,
+            let task = site.cluster.submit_draft(a_second()).await;
+            site.cluster.has_status(&task, "completed").await;
+        }
+    }
+    // and the silent ones are sent away.
+    for stream in &mut silent {
+        let mut said = Vec::new();
+        let read = timeout(PATIENCE, stream.read_to_end(&mut said)).await;
+        let _ = read.expect("it is closed in time").is_ok();
+    }
+    site.cluster.end().await;
+}
+
+/// A task of a second.
+fn a_second() -> TaskDraft {
+    TaskDraft {
+        docker_image: TEST_SHELL.to_owned(),
+        command: Command::Shell("sleep 1".to_owned()),
+        ..test_task(&[])
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,28 +239,30 @@ async fn a_body_without_an_end_is_given_up() {
 async fn json_without_a_bottom_costs_no_stack() {
     let site = Site::start().await;
     let alice = site.user("alice").await;
-    let bodies = [
-        "[".repeat(900_000),
-        "{\"a\":".repeat(200_000),
-        format!(
-            "{{\"docker_image\": {}1{}}}",
-            "[".repeat(400_000),
-            "]".repeat(400_000)
-        ),
-        format!("{{\"env\": {}", "{\"a\":".repeat(100_000)),
-    ];
-    for path in [
-        "/api/tasks",
-        "/api/tasks/batch",
-        "/api/keys",
-        "/api/auth/login",
-        "/api/auth/register",
+    // Who is not known yet may send less.
+    for (path, most) in [
+        ("/api/tasks", 1 << 20),
+        ("/api/tasks/batch", 1 << 20),
+        ("/api/keys", 1 << 20),
+        ("/api/auth/login", 64 << 10),
+        ("/api/auth/register", 64 << 10),
     ] {
-        for body in &bodies {
+        let levels = most / 10;
+        let bodies = [
+            "[".repeat(most * 9 / 10),
+            "{\"a\":".repeat(levels),
+            format!(
+                "{{\"docker_image\": {}1{}}}",
+                "[".repeat(levels * 4),
+                "]".repeat(levels * 4)
+            ),
+            format!("{{\"env\": {}", "{\"a\":".repeat(levels)),
+        ];
+        for body in bodies {
             let asked = post(path)
                 .by(&alice)
                 .header("Content-Type", "application/json");
-            let refused = asked.body(body.clone()).send(site.at()).await;
+            let refused = asked.body(body).send(site.at()).await;
             refused.expect_problem(400, "invalid_json");
         }
     }
