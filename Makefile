@@ -14,11 +14,14 @@ demo: ## a cluster on this machine runs the sample task; Ctrl-C ends it
 build: ## the programs, optimised, in target/release
 	cargo build --release --workspace --exclude cloudai-sim --bins
 
-test: ## every test; sets up the Docker Engine, the test images, old nodes' peers and a mongod first
+test: ## every test; sets up the Docker Engine, the test images, old nodes' peers, a mongod, a Prometheus, schemathesis and a browser first
 	@scripts/engine-up
 	@scripts/build-images
 	@scripts/old-nodes-up
 	@scripts/mongod-up
+	@scripts/prometheus-up
+	@scripts/schemathesis-up
+	@scripts/browser-up
 	@scripts/faults-up
 	cargo build -p cloudai-master -p cloudai-worker
 	cargo test --workspace

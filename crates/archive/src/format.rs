@@ -93,12 +93,22 @@ pub(crate) fn records(holdings: &Holdings) -> BTreeMap<String, u64> {
     records.insert("results".to_owned(), holdings.results);
     records.insert("sets of files".to_owned(), holdings.files);
     records.insert("stop orders".to_owned(), holdings.stop_orders);
-    // Backups of programs that removed nothing don't have these.
+    // Backups of programs that removed nothing, and knew no users, don't have these.
     if holdings.removed > 0 {
         records.insert("removals".to_owned(), holdings.removed);
     }
     if holdings.has_forgotten {
         records.insert("numbers of forgotten tasks".to_owned(), 1);
+    }
+    for (kind, count) in [
+        ("users", holdings.users),
+        ("keys", holdings.keys),
+        ("ended tokens", holdings.ended_tokens),
+        ("entries of the audit", holdings.audit),
+    ] {
+        if count > 0 {
+            records.insert(kind.to_owned(), count);
+        }
     }
     records
 }
@@ -169,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_from_which_nothing_was_removed_is_counted_as_in_older_backups() {
+    fn a_store_without_removals_and_accounts_is_counted_as_in_older_backups() {
         let counted = records(&Holdings::default());
         let kinds: Vec<_> = counted.keys().map(String::as_str).collect();
         let expected = [

@@ -17,7 +17,7 @@ use cloudai_files::{
     log::LogStore,
     output::{OutputStore, RelativePath, StageError, Staging, StoreError, remove_tree},
 };
-use cloudai_model::{AttemptId, TaskId, UserName, Wall, record::Record};
+use cloudai_model::{AttemptId, TaskId, UserName, Wall, account::AccountChange, record::Record};
 use cloudai_store::{
     DATABASE_FILE, DataDirLock, Export, Holdings, LOCK_FILE, OpenError, SqliteReader, SqliteStore,
     Store as _, Unfinished,
@@ -46,6 +46,9 @@ const MS_A_START: i64 = 10_000;
 const MOST_STARTS: u64 = 365 * 24 * 360;
 /// What the core numbers assignments with has 24 bits for it.
 const EPOCHS: u64 = 1 << 24;
+/// Tokens that were ended since the backup was made must not count again: no user has ended all of
+/// theirs as often as this since.
+const GENERATIONS: u64 = 1 << 32;
 
 /// What is restored, and where to.
 #[derive(Debug, Clone)]
@@ -249,10 +252,14 @@ pub async fn restore(
             });
         }
     }
-    let raise = |record: &mut Record| {
-        if let Record::Cluster(cluster) = record {
+    let raise = |record: &mut Record| match record {
+        Record::Cluster(cluster) => {
             cluster.epoch = above_all_sent(cluster.epoch, &header, at);
         }
+        Record::Account(AccountChange::User(user)) => {
+            user.generation = user.generation.saturating_add(GENERATIONS);
+        }
+        _ => {}
     };
     let target = filling.store();
     let sent = transfer::transfer(&source, &target, raise, &progress).await?;

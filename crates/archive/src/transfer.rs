@@ -9,7 +9,10 @@ use std::{
     sync::Arc,
 };
 
-use cloudai_model::record::Record;
+use cloudai_model::{
+    account::{AccountChange, KeyRecord},
+    record::Record,
+};
 use cloudai_store::{CommitError, Export, Holdings, Piece, ReadError, Store};
 use tokio::sync::mpsc;
 
@@ -204,6 +207,11 @@ fn seal(record: &Record) -> u64 {
     }
     let mut text = Text(DefaultHasher::new());
     write!(text, "{record:?}").expect("hashing takes any text");
+    if let Record::Account(AccountChange::Key(key)) = record {
+        // What its debug form holds back.
+        let KeyRecord { name, hash, .. } = &**key;
+        write!(text, "{name:?}{hash:?}{:?}", key.created_at).expect("hashing takes any text");
+    }
     text.0.finish()
 }
 
@@ -223,5 +231,46 @@ fn name(record: &Record) -> String {
         Record::Removed(record) => format!("what was removed of task {}", record.task),
         Record::TaskForgotten(task) => format!("task {task}"),
         Record::Forgotten(_) => "the highest numbers of forgotten tasks".to_owned(),
+        Record::Account(change) => match change {
+            AccountChange::User(user) => format!("user {}", user.user),
+            AccountChange::UserRemoved(user) => format!("user {user}"),
+            AccountChange::Key(key) => format!("key {}", key.id),
+            AccountChange::KeyRemoved(key) => format!("key {key}"),
+            AccountChange::TokenEnded(_) | AccountChange::TokensForgotten(_) => {
+                "an ended token".to_owned()
+            }
+            AccountChange::Audit(entry) => format!("entry {} of the audit", entry.number),
+            AccountChange::AuditForgotten(_) => "the audit".to_owned(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cloudai_model::{KeyScope, Wall};
+
+    use super::*;
+
+    #[test]
+    fn keys_that_differ_in_what_is_not_shown_have_other_seals() {
+        let key = KeyRecord {
+            id: "k-1".to_owned(),
+            user: "ann".parse().unwrap(),
+            name: "ci".to_owned(),
+            hash: [1; 32],
+            scope: KeyScope::Read,
+            created_at: Wall(1),
+            expires_at: None,
+        };
+        let of =
+            |key: &KeyRecord| seal(&Record::Account(AccountChange::Key(Box::new(key.clone()))));
+        let mut others = [key.clone(), key.clone(), key.clone()];
+        others[0].hash[31] = 2;
+        others[1].name = "cd".to_owned();
+        others[2].created_at = Wall(2);
+        for other in &others {
+            assert_ne!(of(other), of(&key), "{other:?}");
+        }
+        assert_eq!(of(&key), of(&key.clone()));
     }
 }

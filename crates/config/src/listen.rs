@@ -40,6 +40,17 @@ impl ListenAddr {
         }
     }
 
+    /// Whether nobody on another machine can reach it. A name is not looked up: only `localhost` is
+    /// known to be this machine.
+    #[must_use]
+    pub fn is_loopback_only(&self) -> bool {
+        match self {
+            Self::Everywhere(_) => false,
+            Self::Address(address) => address.ip().is_loopback(),
+            Self::Name { host, .. } => host.eq_ignore_ascii_case("localhost"),
+        }
+    }
+
     /// The same with the port that the system chose, where it was to choose one.
     #[must_use]
     pub fn bound(&self, port: u16) -> Self {

@@ -1,7 +1,8 @@
 //! A typed line as a [`Command`].
 
 use cloudai_model::{
-    ChangeDraft, IdError, TaskDraft, TaskId, TaskStatus, UserName, Wall, WorkerAddress, WorkerId,
+    ChangeDraft, IdError, Role, TaskDraft, TaskId, TaskStatus, UserName, Wall, WorkerAddress,
+    WorkerId,
 };
 
 use crate::{
@@ -64,6 +65,13 @@ pub(crate) enum Command {
         /// What of it.
         change: ChangeDraft,
     },
+    /// Let a task wait until it is released, or release it.
+    Hold {
+        /// Which.
+        task: TaskId,
+        /// Whether it waits from now on.
+        hold: bool,
+    },
     /// Follow a task.
     Monitor(TaskId),
     /// Show tasks.
@@ -120,6 +128,22 @@ pub(crate) enum Command {
         user: UserName,
         /// Where to.
         folder: String,
+    },
+    /// Show the users.
+    Users {
+        /// At most so many.
+        limit: usize,
+        /// For scripts.
+        json: bool,
+    },
+    /// Make another password for a user.
+    ResetPassword(UserName),
+    /// Give a user another role.
+    SetRole {
+        /// Whom.
+        user: UserName,
+        /// Which.
+        role: Role,
     },
     /// End the program.
     Exit,
@@ -208,7 +232,7 @@ fn command(topic: &'static Topic, words: &[String], now: Wall) -> Result<Command
                 return Err(form(format!("{extra:?} is one word too many")));
             }
         };
-        let change = options::change(&mut words, topic)?;
+        let change = options::change(&mut words, topic, now)?;
         if change == ChangeDraft::default() {
             return Err(form("what to change is missing".to_owned()));
         }
@@ -255,6 +279,10 @@ fn command(topic: &'static Topic, words: &[String], now: Wall) -> Result<Command
         },
         ("unregister", [id]) => Command::Unregister(value(id)?),
         ("cancel", [task]) => Command::Cancel(value(task)?),
+        ("hold" | "release", [task]) => Command::Hold {
+            task: value(task)?,
+            hold: topic.name == "hold",
+        },
         ("monitor", [task]) => Command::Monitor(value(task)?),
         ("list-tasks", [] | [_]) => Command::ListTasks {
             filter: TaskFilter {
@@ -264,6 +292,7 @@ fn command(topic: &'static Topic, words: &[String], now: Wall) -> Result<Command
                     .collect::<Result<_, _>>()?,
                 user: listing.user.as_deref().map(value).transpose()?,
                 limit,
+                ..TaskFilter::default()
             },
             json,
         },
@@ -288,6 +317,14 @@ fn command(topic: &'static Topic, words: &[String], now: Wall) -> Result<Command
             task: value(task)?,
             user: value(user)?,
             folder: (*folder).to_owned(),
+        },
+        ("users", []) => Command::Users { limit, json },
+        ("reset-password", [user]) => Command::ResetPassword(value(user)?),
+        ("set-role", [user, role]) => Command::SetRole {
+            user: value(user)?,
+            role: role
+                .parse()
+                .map_err(|error| ParseError::Value(format!("{error}")))?,
         },
         ("exit" | "quit", []) => Command::Exit,
         (_, names) => {

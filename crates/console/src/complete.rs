@@ -153,7 +153,8 @@ impl<'a> Typed<'a> {
             ("monitor" | "explain", 0, _) => Kind::Task,
             ("task-files" | "download", 0, _) => Kind::EndedTask,
             ("task-files" | "download", 1, _) => Kind::OwnerOf(rest[0].to_owned()),
-            ("files", 0, 0) => Kind::User,
+            ("files" | "reset-password" | "set-role", 0, 0) => Kind::User,
+            ("set-role", 1, 1) => Kind::Fixed(vec!["admin".to_owned(), "user".to_owned()]),
             ("download", 2, _) => Kind::Folder,
             ("list-tasks", 0, 0) => {
                 Kind::Fixed(TaskStatus::ALL.iter().map(ToString::to_string).collect())
@@ -365,6 +366,7 @@ mod tests {
             ("download task-7 admin ./re", Kind::Folder),
             ("task-files task-7 a", Kind::OwnerOf("task-7".to_owned())),
             ("files ", Kind::User),
+            ("reset-password a", Kind::User),
             ("list-tasks -user a", Kind::User),
             ("task img -user ", Kind::User),
             // Nothing is known of what the command is for the container.

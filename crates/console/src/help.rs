@@ -112,9 +112,21 @@ pub(crate) const TOPICS: &[Topic] = &[
     ),
     topic(
         "change",
-        "change <task> [-timeout span]",
+        "change <task> [-name s] [-priority n] [-deadline t] [-timeout span] [-label k=v]",
         "change task-1697123456000001 -timeout 2h",
-        "Change the time-out of a task, also while it runs; or none.",
+        "Change a task that has not ended; `none` takes away.",
+    ),
+    topic(
+        "hold",
+        "hold <task>",
+        "hold task-1697123456000001",
+        "Let a waiting task wait until it is released.",
+    ),
+    topic(
+        "release",
+        "release <task>",
+        "release task-1697123456000001",
+        "Let a task that is on hold have its place in the queue again.",
     ),
     topic(
         "monitor",
@@ -159,6 +171,24 @@ pub(crate) const TOPICS: &[Topic] = &[
         "Copy what a task left in /output into a folder.",
     ),
     topic(
+        "users",
+        "users [-limit n] [--json]",
+        "users",
+        "Show who may log in, by name.",
+    ),
+    topic(
+        "reset-password",
+        "reset-password <user>",
+        "reset-password admin",
+        "Make a user's password anew, said once; their logins end.",
+    ),
+    topic(
+        "set-role",
+        "set-role <user> <role>",
+        "set-role alice admin",
+        "Make a user an admin, or an admin a user.",
+    ),
+    topic(
         "internal-state",
         "internal-state [--json]",
         "internal-state",
@@ -201,6 +231,7 @@ pub(crate) const TASK_OPTIONS: &[(&str, &str, &str)] = &[
         "set an environment variable; may be repeated",
     ),
     ("priority", "n", "0 to 100, higher goes first (50)"),
+    ("hold", "", "let it wait until `release <task>`"),
     (
         "deadline",
         "time",

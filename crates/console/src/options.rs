@@ -139,6 +139,18 @@ impl<'a> Words<'a> {
         self.rest = &self.rest[1..];
         Ok(value)
     }
+
+    /// Takes the value of an option if it is this word.
+    fn takes(&mut self, option: &Given<'_>, word: &str) -> bool {
+        match (option.value, self.rest) {
+            (Some(value), _) => value == word,
+            (None, [next, rest @ ..]) if next == word => {
+                self.rest = rest;
+                true
+            }
+            (None, _) => false,
+        }
+    }
 }
 
 /// Whether a word is an option and not a name: a dash and more.
@@ -268,11 +280,12 @@ fn task_option(
         "estimate" => once(given, &mut draft.estimate_s, span_s(given, words)?),
         "deadline" => {
             let text = words.value(given, "2h")?;
-            let deadline = parse_instant(&text, now);
-            let deadline = deadline.map_err(|error| OptionError::Instant(given.shown(), error))?;
-            let deadline = still_to_come(deadline, &text, now);
-            let deadline = deadline.map_err(|error| OptionError::Range(given.shown(), error))?;
-            once(given, &mut draft.deadline, deadline)
+            once(given, &mut draft.deadline, deadline(given, &text, now)?)
+        }
+        "hold" if given.value.is_some() => Err(OptionError::NotTaken(given.shown())),
+        "hold" => {
+            draft.hold = true;
+            Ok(())
         }
         "env" => pair(given, words, &mut draft.env, "MODE=fast"),
         "label" => pair(given, words, &mut draft.labels, "team=vision"),
@@ -293,27 +306,73 @@ fn task_option(
 pub(crate) fn change(
     words: &mut Words<'_>,
     topic: &'static Topic,
+    now: Wall,
 ) -> Result<ChangeDraft, OptionError> {
     let mut change = ChangeDraft::default();
+    let mut labels = BTreeMap::new();
     while let Some(word) = words.next_word() {
         if !is_option(word) {
             return Err(OptionError::Extra(word.chars().take(80).collect()));
         }
         let given = Given::read(word);
         match given.name {
+            "name" => {
+                let name = Setting::To(words.value(&given, "training")?);
+                set_once(&given, &mut change.name, name)?;
+            }
+            "priority" => {
+                let level = Setting::To(number(&given, words, "80")?);
+                set_once(&given, &mut change.priority, level)?;
+            }
             "timeout" => {
                 let span = match words.value(&given, "2h")?.as_str() {
-                    "none" => Setting::Clear,
+                    NONE => Setting::Clear,
                     text => Setting::To(seconds(&given, text)?),
                 };
-                if !std::mem::replace(&mut change.timeout_s, span).is_kept() {
+                set_once(&given, &mut change.timeout_s, span)?;
+            }
+            "deadline" => {
+                let until = match words.value(&given, "2h")?.as_str() {
+                    NONE => Setting::Clear,
+                    text => Setting::To(deadline(&given, text, now)?),
+                };
+                set_once(&given, &mut change.deadline, until)?;
+            }
+            "label" if words.takes(&given, NONE) => {
+                set_once(&given, &mut change.labels, Setting::Clear)?;
+            }
+            "label" => {
+                if change.labels == Setting::Clear {
                     return Err(OptionError::Twice(given.shown()));
                 }
+                pair(&given, words, &mut labels, "team=vision")?;
+                change.labels = Setting::To(labels.clone());
             }
             _ => return Err(given.unknown(topic.name, words.options.iter().copied())),
         }
     }
     Ok(change)
+}
+
+/// Takes something away.
+const NONE: &str = "none";
+
+fn set_once<T>(
+    given: &Given<'_>,
+    place: &mut Setting<T>,
+    value: Setting<T>,
+) -> Result<(), OptionError> {
+    match std::mem::replace(place, value).is_kept() {
+        true => Ok(()),
+        false => Err(OptionError::Twice(given.shown())),
+    }
+}
+
+fn deadline(given: &Given<'_>, text: &str, now: Wall) -> Result<Wall, OptionError> {
+    let deadline = parse_instant(text, now);
+    let deadline = deadline.map_err(|error| OptionError::Instant(given.shown(), error))?;
+    let deadline = still_to_come(deadline, text, now);
+    deadline.map_err(|error| OptionError::Range(given.shown(), error))
 }
 
 /// Takes an option that is about the container; `false` if it is none.

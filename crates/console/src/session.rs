@@ -1,5 +1,6 @@
 //! One line in, one answer out.
 
+mod accounts;
 mod cluster;
 mod files;
 mod tasks;
@@ -7,8 +8,10 @@ mod workers;
 
 use std::{future::Future, pin::pin, sync::Arc};
 
+use cloudai_accounts::Accounts;
 use cloudai_operator::{Operator, ReadFailure, with_causes};
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::{
     command::{self, Command},
@@ -38,6 +41,8 @@ pub(crate) enum Leaving {
 /// Runs lines and prints their answers.
 pub struct Session {
     operator: Arc<dyn Operator>,
+    /// Users, once they are known.
+    accounts: Option<watch::Receiver<Option<Accounts>>>,
     output: Output,
     failures: u64,
 }
@@ -72,8 +77,18 @@ impl Session {
     pub fn new(operator: Arc<dyn Operator>, output: Output) -> Self {
         Self {
             operator,
+            accounts: None,
             output,
             failures: 0,
+        }
+    }
+
+    /// The same session, which looks after users, too.
+    #[must_use]
+    pub fn with_accounts(self, accounts: watch::Receiver<Option<Accounts>>) -> Self {
+        Self {
+            accounts: Some(accounts),
+            ..self
         }
     }
 
@@ -160,6 +175,7 @@ impl Session {
             Command::Submit(draft) => self.submit(answer, *draft).await?,
             Command::Cancel(task) => self.cancel(answer, &task).await?,
             Command::Change { task, change } => self.change(answer, &task, change).await?,
+            Command::Hold { task, hold } => self.hold(answer, &task, hold).await?,
             Command::Monitor(task) => self.monitor(answer, &task).await?,
             Command::ListTasks { filter, json } => self.list_tasks(answer, &filter, json).await?,
             Command::Queue { limit, json } => self.queue(answer, limit, json).await?,
@@ -175,6 +191,9 @@ impl Session {
             Command::Download { task, user, folder } => {
                 self.download(answer, &task, &user, &folder).await?;
             }
+            Command::Users { limit, json } => self.users(answer, limit, json).await?,
+            Command::ResetPassword(user) => self.reset_password(answer, &user).await?,
+            Command::SetRole { user, role } => self.set_role(answer, &user, role).await?,
             // Ends the program before anything is executed.
             Command::Exit => {}
         }

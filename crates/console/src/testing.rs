@@ -97,6 +97,7 @@ pub(crate) fn snapshot_of<const N: usize>(workers: [Worker; N]) -> Snapshot {
             .into_iter()
             .map(|worker| (worker.id.clone(), Arc::new(worker)))
             .collect(),
+        users: cloudai_core::Users::default(),
         waiting: 0,
         live: 0,
     }
@@ -162,6 +163,7 @@ pub(crate) fn waiting_for(summary: &str) -> Explanation {
     Explanation {
         outlook: Outlook::Later,
         verdicts: Vec::new(),
+        limit: None,
         summary: summary.to_owned(),
     }
 }

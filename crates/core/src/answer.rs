@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use cloudai_model::{AttemptId, ClusterId, TaskId, TaskStatus, WorkerId, record::WorkerRecord};
+use cloudai_model::{
+    AttemptId, ClusterId, TaskId, TaskStatus, UserName, WorkerId, record::WorkerRecord,
+};
 
 use crate::{
     explain::{Explanation, Obstacle},
     inspect::{Inspection, Mended},
     registry::{AlreadyRegistered, UnknownWorker},
+    users::LimitReached,
 };
 
 /// An answer to a [`crate::Call`].
@@ -15,6 +18,8 @@ use crate::{
 pub enum Answer {
     /// To a submit.
     Submitted(Result<Submitted, SubmitError>),
+    /// To a submit of several: each in the order of the submit.
+    SubmittedMany(Result<Vec<Taken>, SubmitManyError>),
     /// To a cancel.
     Cancelled(Result<CancelOutcome, CancelError>),
     /// To a change.
@@ -86,9 +91,84 @@ pub enum SubmitError {
     /// The queue is full.
     #[error("the queue is full: {0} tasks wait; try again when some have been started")]
     QueueFull(usize),
+    /// As many tasks of the user wait as may.
+    #[error(
+        "{user} may have {limit} tasks waiting at a time: try again when some have been started, or \
+         cancel some"
+    )]
+    UserQueueFull {
+        /// Whose task it is.
+        user: UserName,
+        /// How many of the user's tasks may wait.
+        limit: u64,
+    },
+    /// Alone it is larger than all that its user may have.
+    #[error("{0}: ask for less, or an admin for a higher limit")]
+    BeyondLimit(LimitReached),
     /// No new task is taken for now.
     #[error("no new task is taken: {0}")]
     HeldUp(String),
+}
+
+/// One task of a submit of several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Its id.
+    pub task: TaskId,
+    /// Queued, or pending if it could be placed at once.
+    pub status: TaskStatus,
+    /// Where it was sent, if it was.
+    pub worker: Option<WorkerId>,
+    /// Why it waits; empty if it doesn't.
+    pub reason: String,
+}
+
+/// Why none of several tasks was taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitManyError {
+    /// See [`NotReady`].
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// The queue has no room for all of them.
+    #[error(
+        "the queue has room for {room} more tasks and these are {tasks}: submit fewer at once, or try \
+         again when some have been started"
+    )]
+    QueueFull {
+        /// How many may come in.
+        room: usize,
+        /// How many these are.
+        tasks: usize,
+    },
+    /// No new task is taken for now.
+    #[error("no new task is taken: {0}")]
+    HeldUp(String),
+    /// These can't come in, and so none does.
+    #[error("{} of the tasks can't be taken, so none was: {}", .0.len(), first_few(.0))]
+    Refused(Vec<BatchRefused>),
+}
+
+/// A task that keeps the others of its batch from being taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("task {index}: {error}")]
+pub struct BatchRefused {
+    /// Its place in the batch, from 0.
+    pub index: usize,
+    /// What is wrong with it.
+    #[source]
+    pub error: SubmitError,
+}
+
+/// So many refusals are told in a line; all are in the list.
+const MOST_TOLD: usize = 3;
+
+fn first_few(refused: &[BatchRefused]) -> String {
+    let told = refused.iter().take(MOST_TOLD);
+    let mut words: Vec<_> = told.map(ToString::to_string).collect();
+    if refused.len() > MOST_TOLD {
+        words.push("...".to_owned());
+    }
+    words.join("; ")
 }
 
 /// A waiting task.
@@ -96,7 +176,8 @@ pub enum SubmitError {
 pub struct Waiting {
     /// Which.
     pub task: TaskId,
-    /// Its place in the queue, from 1. Those that wait out a back-off come after all others.
+    /// Its place in the queue, from 1. Those that wait out a back-off come after all that could start,
+    /// those on hold after all others.
     pub position: usize,
     /// What for.
     pub cause: WaitCause,
@@ -105,8 +186,10 @@ pub struct Waiting {
 /// What a task waits for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WaitCause {
-    /// A worker with room.
+    /// A worker with room, or its user's limit.
     Room(Explanation),
+    /// Somebody to release it.
+    OnHold,
     /// The end of the pause after a failure: so long from now.
     BackOff(Duration),
 }
@@ -154,6 +237,16 @@ pub enum ChangeError {
     /// It is being stopped.
     #[error("task {0} is being stopped ({1}): a change would come too late")]
     BeingStopped(TaskId, String),
+    /// It waits no more, so that it's too late for this.
+    #[error("task {task} is with worker {worker}: {what} while it waits")]
+    WaitsNoMore {
+        /// Which task.
+        task: TaskId,
+        /// Who has it.
+        worker: WorkerId,
+        /// What can be done while it waits alone.
+        what: &'static str,
+    },
 }
 
 /// Why an agent's choice was not followed.
@@ -171,6 +264,12 @@ pub enum PlaceError {
     /// It doesn't fit there.
     #[error("task {0} does not fit on {1}: {2}")]
     DoesNotFit(TaskId, WorkerId, Obstacle),
+    /// It is on hold.
+    #[error("task {0} is on hold: release it first")]
+    OnHold(TaskId),
+    /// Its user has as much as they may.
+    #[error("task {0} can't be placed: {1}")]
+    AtLimit(TaskId, LimitReached),
     /// Nothing new is placed for now.
     #[error("nothing new is placed: {0}")]
     HeldUp(String),

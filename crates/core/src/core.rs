@@ -7,7 +7,7 @@ use cloudai_model::{AttemptId, ClusterId, Mono, Now, TaskId, TimeOut, WorkerId};
 use crate::{
     answer::{
         AddWorkerError, Answer, CancelError, ChangeError, DrainError, NotReady, PlaceError,
-        RemoveWorkerError, SubmitError, WorkerCallError,
+        RemoveWorkerError, SubmitError, SubmitManyError, WorkerCallError,
     },
     blocked::Blocked,
     effect::{Effect, Event},
@@ -90,6 +90,7 @@ impl Core {
     /// name.
     #[must_use]
     pub fn new(settings: Settings, policy: Box<dyn Policy>, fresh_cluster: ClusterId) -> Self {
+        let registry = Registry::new(settings.user_limits);
         Self {
             settings,
             policy,
@@ -98,7 +99,7 @@ impl Core {
             assignments_sent: 0,
             ready: false,
             held_up: None,
-            registry: Registry::default(),
+            registry,
             tasks: BTreeMap::new(),
             queue: Queue::default(),
             blocked: Blocked::default(),
@@ -138,7 +139,9 @@ impl Core {
             }
             Input::Tick => self.tick(step),
             Input::HoldUp(why) => self.hold_up(why),
+            Input::Limits { user, limits } => self.registry.users_mut().set_limits(user, limits),
             Input::Submit { call, task, spec } => self.submit(step, call, task, &spec),
+            Input::SubmitMany { call, specs } => self.submit_many(step, call, specs),
             Input::Accepted {
                 call,
                 task,
@@ -224,12 +227,17 @@ impl Core {
                 self.restored(step, highest_task_number, highest_order);
             }
             Input::HoldUp(why) => self.hold_up(why),
+            Input::Limits { user, limits } => self.registry.users_mut().set_limits(user, limits),
             Input::Tick | Input::AssignAnswered { .. } | Input::StopAnswered { .. } => {}
             Input::Submit { call, .. } | Input::Accepted { call, .. } => {
                 step.answer(
                     call,
                     Answer::Submitted(Err(SubmitError::NotReady(NotReady))),
                 );
+            }
+            Input::SubmitMany { call, .. } => {
+                let error = SubmitManyError::NotReady(NotReady);
+                step.answer(call, Answer::SubmittedMany(Err(error)));
             }
             Input::Cancel { call, .. } => {
                 step.answer(

@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, fmt};
 
 use cloudai_model::{Mono, Resources, WorkerId, resources::bytes_to_gb};
 
-use crate::{class::TaskClass, registry::Worker};
+use crate::{class::TaskClass, registry::Worker, users::LimitReached};
+
+/// What a task on hold waits for.
+pub const ON_HOLD: &str = "on hold";
 
 /// A kind of resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -154,11 +157,42 @@ pub struct Explanation {
     pub outlook: Outlook,
     /// Worker by worker, in order of id.
     pub verdicts: Vec<Verdict>,
+    /// The user's limit that stands against it, whatever workers say.
+    pub limit: Option<LimitReached>,
     /// In one line.
     pub summary: String,
 }
 
 impl Explanation {
+    /// Of a task that waits until somebody releases it.
+    #[must_use]
+    pub fn on_hold() -> Self {
+        Self {
+            outlook: Outlook::Later,
+            verdicts: Vec::new(),
+            limit: None,
+            summary: ON_HOLD.to_owned(),
+        }
+    }
+
+    /// The same for a user who is at a limit.
+    #[must_use]
+    pub fn limited(mut self, limit: LimitReached) -> Self {
+        self.summary = match self.outlook {
+            Outlook::Now => limit.to_string(),
+            Outlook::Later | Outlook::Unknown | Outlook::Never => {
+                format!("{limit}; {}", self.summary)
+            }
+        };
+        if limit.is_for_ever() {
+            self.outlook = Outlook::Never;
+        } else if self.outlook == Outlook::Now {
+            self.outlook = Outlook::Later;
+        }
+        self.limit = Some(limit);
+        self
+    }
+
     /// The same while nothing is placed at all, whatever there is room for.
     #[must_use]
     pub fn held_up(mut self, why: &str) -> Self {
@@ -188,6 +222,7 @@ pub fn explain<'a>(
     Explanation {
         outlook,
         verdicts,
+        limit: None,
         summary,
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use cloudai_model::{
     AttemptId, AttemptReport, Capacity, ContainerEnd, HostUsage, Phase, TaskChange, TaskId,
-    TaskSpec, Wall, WorkerAddress, WorkerId,
+    TaskSpec, UserLimits, UserName, Wall, WorkerAddress, WorkerId,
     record::{FilesRecord, Record},
 };
 
@@ -30,6 +30,14 @@ pub enum Input {
     Tick,
     /// Why no new task is taken and none is placed from now on; `None`: they are. What runs goes on.
     HoldUp(Option<Arc<str>>),
+    /// What a user may have from now on, in place of all earlier limits of their own. Those that are
+    /// known at a start come before [`Input::Restored`]. What runs goes on.
+    Limits {
+        /// Whose.
+        user: UserName,
+        /// Where it says nothing, [`crate::Settings::user_limits`] hold.
+        limits: UserLimits,
+    },
 
     /// A user wants a task to run.
     Submit {
@@ -39,6 +47,13 @@ pub enum Input {
         task: Option<TaskId>,
         /// What to run.
         spec: Arc<TaskSpec>,
+    },
+    /// A user wants several tasks to run: all of them are taken, or none.
+    SubmitMany {
+        /// Answered with [`crate::Answer::SubmittedMany`].
+        call: Call,
+        /// What to run, in the order in which they get their ids.
+        specs: Vec<Arc<TaskSpec>>,
     },
     /// A submit that was accepted before the store had been read: it is kept whatever it asks for.
     Accepted {

@@ -31,12 +31,13 @@ mod stop_orders;
 mod suspicion;
 mod task;
 mod timers;
+pub mod users;
 mod verdict;
 
 pub use answer::{
-    AddWorkerError, Answer, CancelError, CancelOutcome, ChangeError, ChangeOutcome, DrainError,
-    HeartbeatTaken, NotReady, PlaceError, RemoveWorkerError, Reported, SubmitError, Submitted,
-    WaitCause, Waiting, Welcome, WorkerCallError,
+    AddWorkerError, Answer, BatchRefused, CancelError, CancelOutcome, ChangeError, ChangeOutcome,
+    DrainError, HeartbeatTaken, NotReady, PlaceError, RemoveWorkerError, Reported, SubmitError,
+    SubmitManyError, Submitted, Taken, WaitCause, Waiting, Welcome, WorkerCallError,
 };
 pub use class::TaskClass;
 pub use core::Core;
@@ -45,3 +46,4 @@ pub use input::{AssignAnswer, Call, Heartbeat, Held, Hello, Input, Retired, Stop
 pub use settings::Settings;
 pub use snapshot::Snapshot;
 pub use stop_orders::FormerRegistrations;
+pub use users::{LimitReached, Used, Users};

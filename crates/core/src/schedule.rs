@@ -2,8 +2,6 @@
 //!
 //! The policy chooses; what it chose is checked and reserved here, and written before it is sent.
 
-use std::{collections::BTreeMap, sync::Arc};
-
 use cloudai_model::{
     AttemptId, TaskId,
     record::{AssignmentRecord, Record},
@@ -15,7 +13,6 @@ use crate::{
     effect::{Assignment, Effect, Event, TaskNews},
     lifecycle::{AttemptState, TaskEvent},
     policy::{Placement, View},
-    queue::Rank,
     registry::ReserveError,
     task::{Attempt, Place},
 };
@@ -24,29 +21,50 @@ use crate::{
 const SEQUENCE_BITS: u32 = 40;
 
 impl Core {
-    /// Places what can be placed, in the queue's order. Looks at classes, not at tasks.
+    /// Places what can be placed, in the queue's order. Looks at classes, not at tasks, and at users
+    /// who are at their limits once; what is beyond the bound on looks waits for the next tick.
     pub(crate) fn pass(&mut self, step: &mut Step<'_>) {
-        if self.held_up.is_some() {
+        if self.held_up.is_some() || !self.blocked.may_look() {
             return;
         }
-        let mut heads: BTreeMap<Rank, Arc<TaskClass>> = self
-            .queue
-            .heads()
-            .filter(|(_, class)| !self.blocked.contains(class))
-            .map(|(rank, class)| (rank, class.clone()))
-            .collect();
-        while let Some((_, class)) = heads.pop_first() {
-            let view = View::new(&self.registry, step.now.mono);
-            let placed = self.policy.place(&class, view).is_some_and(|placement| {
-                let head = self.queue.head(&class).map(|(_, task)| task.clone());
-                head.is_some_and(|task| self.assign(step, &task, placement).is_ok())
-            });
-            if !placed {
+        for user in self.registry.users_mut().take_eased() {
+            let lines = self.queue.stand_again(&user);
+            self.blocked.in_vain(lines);
+        }
+        while self.blocked.may_look()
+            && let Some(class) = self.blocked.next(&mut self.queue)
+        {
+            if self.place_head(step, &class) {
+                self.blocked.look_at(&self.queue, class);
+            } else {
                 self.blocked.insert(class);
-            } else if let Some((rank, _)) = self.queue.head(&class) {
-                heads.insert(rank, class);
             }
         }
+    }
+
+    /// Places the first task of a class, or lets its line stand aside; whether either was done.
+    fn place_head(&mut self, step: &mut Step<'_>, class: &TaskClass) -> bool {
+        let Some((_, line, task)) = self.queue.head(class) else {
+            return false;
+        };
+        let (line, task) = (line.clone(), task.clone());
+        let users = self.registry.users();
+        if users.admit(&line.user, &class.resources).is_err() && !self.sabotage.no_user_limits {
+            self.queue.stand_aside(&line);
+            self.blocked.in_vain(1);
+            return true;
+        }
+        let now = step.now.mono;
+        if !self.blocked.may_fit(&self.registry, class, now) {
+            return false;
+        }
+        let view = View::new(&self.registry, now);
+        let placement = self.policy.place(class, view);
+        let placed = placement.is_some_and(|placement| self.assign(step, &task, placement).is_ok());
+        if !placed {
+            self.blocked.asked_in_vain(&self.registry, class);
+        }
+        placed
     }
 
     /// Gives a ready task to a worker.
@@ -69,10 +87,11 @@ impl Core {
         let attempt = self.told_apart(attempt, &worker);
         let deadline = step.now.mono.after(self.settings.accept_within);
         self.registry
-            .reserve(&attempt, &worker, grant.clone(), deadline)?;
+            .reserve(&attempt, &task.line.user, &worker, grant.clone(), deadline)?;
+        self.blocked.placed();
         let task = self.tasks.get_mut(id).ok_or_else(unknown)?;
 
-        self.queue.remove(&task.class, task.rank());
+        self.queue.remove(&task.line, task.rank());
         self.assignments_sent += 1;
         let sequence = (self.epoch << SEQUENCE_BITS) | self.assignments_sent;
         task.attempt = attempt.number;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use cloudai_model::UserLimits;
+
 /// What an operator may tune.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -38,6 +40,8 @@ pub struct Settings {
     pub longest_aside: Duration,
     /// How many tasks may wait; more are refused.
     pub queue_limit: usize,
+    /// What each user may have who has no limits of their own.
+    pub user_limits: UserLimits,
     /// How long ended tasks are remembered, to know late and repeated reports for what they are.
     pub remember_ended: Duration,
 }
@@ -60,6 +64,7 @@ impl Default for Settings {
             first_aside: Duration::from_secs(60),
             longest_aside: Duration::from_secs(3600),
             queue_limit: 2_000_000,
+            user_limits: UserLimits::default(),
             remember_ended: Duration::from_secs(600),
         }
     }

@@ -14,6 +14,10 @@ pub struct Sabotage {
     pub no_reconcile: bool,
     /// An attempt that was cancelled keeps what was promised to it.
     pub no_release_at_cancel: bool,
+    /// A user's limits are not looked at when something is placed.
+    pub no_user_limits: bool,
+    /// A task that is submitted on hold is taken for one that isn't.
+    pub no_hold: bool,
     /// Silence counts also while nobody could be heard, because this process stood still.
     pub no_forgiveness: bool,
     /// That a task is cancelled is written down, and its worker is not told.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use cloudai_model::{ClusterId, Now, WorkerId};
 
-use crate::{core::Core, registry::Worker, stop_orders::FormerRegistrations};
+use crate::{core::Core, registry::Worker, stop_orders::FormerRegistrations, users::Users};
 
 /// The workers and the counts at one instant.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub workers: BTreeMap<WorkerId, Arc<Worker>>,
     /// Under which registrations former workers still have something to report.
     pub former: Arc<FormerRegistrations>,
+    /// What each user may have and has.
+    pub users: Users,
     /// How many tasks wait.
     pub waiting: usize,
     /// How many tasks wait or run.
@@ -39,6 +41,7 @@ impl Snapshot {
             held_up: None,
             workers,
             former: Arc::default(),
+            users: Users::default(),
             waiting: 0,
             live: 0,
         }
@@ -62,6 +65,7 @@ impl Core {
             held_up: self.held_up.clone(),
             workers: self.registry.snapshot(),
             former: self.stop_orders.registrations(),
+            users: self.registry.users().clone(),
             waiting: self.queue.len(),
             live: self.tasks.len(),
         }

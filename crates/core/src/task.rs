@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use cloudai_model::{
-    Grant, Mono, Now, Phase, Priority, RetryOn, TaskStatus, TimeOut, Wall, WorkerId,
+    Grant, Mono, Now, Phase, Priority, RetryOn, TaskId, TaskSpec, TaskStatus, TimeOut, Wall,
+    WorkerId,
     record::{TaskRecord, TaskState},
 };
 
 use crate::{
-    class::TaskClass,
     lifecycle::{AttemptState, TaskEvent, next_task},
-    queue::Rank,
+    queue::{Line, Queue, Rank},
     suspicion::Origin,
 };
 
@@ -18,11 +18,14 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Task {
     pub(crate) order: u64,
-    pub(crate) class: Arc<TaskClass>,
+    pub(crate) line: Arc<Line>,
     pub(crate) origin: Origin,
     pub(crate) priority: Priority,
     pub(crate) submitted_at: Wall,
+    /// As its user set it.
     pub(crate) deadline: Option<Wall>,
+    /// As it follows from the estimate, where its user set none.
+    pub(crate) estimated_deadline: Option<Wall>,
     pub(crate) limits: Limits,
     pub(crate) max_retries: u32,
     pub(crate) retry_on: RetryOn,
@@ -43,6 +46,8 @@ pub(crate) struct Task {
     /// How often in a row an assignment could not be sent.
     pub(crate) not_sent: u32,
     pub(crate) cancel_requested: bool,
+    /// Whether it waits until somebody releases it. No worker has one that does.
+    pub(crate) hold: bool,
     /// For which time-out a master before this one had its attempt stopped.
     pub(crate) stopping_for: Option<TimeOut>,
     pub(crate) status: TaskStatus,
@@ -63,6 +68,8 @@ pub(crate) struct Limits {
 pub(crate) enum Place {
     /// In the queue.
     Ready,
+    /// Waiting until somebody releases it.
+    OnHold,
     /// Waiting out the pause after a failure, or after an assignment that could not be sent.
     BackingOff(Pause),
     /// With a worker.
@@ -132,15 +139,16 @@ impl Limits {
 }
 
 impl Task {
-    pub(crate) fn from_record(record: &TaskRecord, class: Arc<TaskClass>) -> Self {
-        let (spec, state) = (&record.spec, &record.state);
+    /// A task that nobody has tried to run yet.
+    pub(crate) fn new(spec: &TaskSpec, order: u64, submitted_at: Wall, line: Arc<Line>) -> Self {
         Self {
-            order: record.order,
-            class,
+            order,
+            line,
             origin: Origin::of(spec),
             priority: spec.priority,
-            submitted_at: record.submitted_at,
-            deadline: spec.effective_deadline(record.submitted_at),
+            submitted_at,
+            deadline: spec.deadline,
+            estimated_deadline: spec.estimated_deadline(submitted_at),
             limits: Limits {
                 run: spec.timeout,
                 pull: spec.pull_timeout,
@@ -148,6 +156,26 @@ impl Task {
             },
             max_retries: spec.max_retries,
             retry_on: spec.retry_on.clone(),
+            failures: 0,
+            taken_down: Vec::new(),
+            untold: None,
+            attempt: 0,
+            started_at: None,
+            first_started_at: None,
+            heard_running: None,
+            not_sent: 0,
+            cancel_requested: false,
+            hold: spec.hold,
+            stopping_for: None,
+            status: TaskStatus::Queued,
+            place: Place::Ready,
+        }
+    }
+
+    /// A task as it was stored.
+    pub(crate) fn from_record(record: &TaskRecord, line: Arc<Line>) -> Self {
+        let state = &record.state;
+        Self {
             failures: state.failures,
             taken_down: state.taken_down.clone(),
             // Of the last attempt or of one before: it is not written down which.
@@ -158,30 +186,60 @@ impl Task {
             attempt: state.attempt,
             started_at: state.started_at,
             first_started_at: state.first_started_at,
-            heard_running: None,
-            not_sent: 0,
             cancel_requested: state.cancel_requested,
             stopping_for: state.time_out,
             status: state.status,
-            place: Place::Ready,
+            ..Self::new(&record.spec, record.order, record.submitted_at, line)
         }
+    }
+
+    /// When it should be done.
+    pub(crate) fn effective_deadline(&self) -> Option<Wall> {
+        self.deadline.or(self.estimated_deadline)
     }
 
     pub(crate) fn rank(&self) -> Rank {
         Rank::new(self.priority, self.order)
     }
 
+    /// Lets it wait in the queue under this id: for room, or on hold.
+    pub(crate) fn stand_in(&mut self, queue: &mut Queue, id: &TaskId) {
+        if self.hold {
+            self.place = Place::OnHold;
+            queue.hold(&self.line, self.rank(), id.clone());
+        } else {
+            self.place = Place::Ready;
+            queue.insert(&self.line, self.rank(), id.clone());
+        }
+    }
+
+    /// Takes it out of the queue, whatever it waits for there.
+    pub(crate) fn leave(&self, queue: &mut Queue, id: &TaskId) {
+        match &self.place {
+            Place::Ready => {
+                queue.remove(&self.line, self.rank());
+            }
+            Place::OnHold => {
+                queue.remove_on_hold(self.rank());
+            }
+            Place::BackingOff(pause) => {
+                queue.remove_backing_off(pause.until, id);
+            }
+            Place::Given(_) => {}
+        }
+    }
+
     pub(crate) fn given(&self) -> Option<&Attempt> {
         match &self.place {
             Place::Given(attempt) => Some(attempt),
-            Place::Ready | Place::BackingOff(_) => None,
+            Place::Ready | Place::OnHold | Place::BackingOff(_) => None,
         }
     }
 
     pub(crate) fn given_mut(&mut self) -> Option<&mut Attempt> {
         match &mut self.place {
             Place::Given(attempt) => Some(attempt),
-            Place::Ready | Place::BackingOff(_) => None,
+            Place::Ready | Place::OnHold | Place::BackingOff(_) => None,
         }
     }
 

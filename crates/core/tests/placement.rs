@@ -337,7 +337,7 @@ fn the_queue_is_told_in_its_own_order_with_what_each_waits_for() {
         .iter()
         .map(|entry| match &entry.cause {
             WaitCause::Room(why) => Some(why.outlook),
-            WaitCause::BackOff(_) => None,
+            WaitCause::OnHold | WaitCause::BackOff(_) => None,
         })
         .collect();
     assert_eq!(outlooks, [Some(Outlook::Later), Some(Outlook::Never), None]);

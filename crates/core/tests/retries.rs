@@ -29,7 +29,7 @@ fn pause_of(cluster: &mut Cluster, task: &TaskId) -> u64 {
     let waiting = cluster.waiting(Which::One(task.clone()));
     match &waiting[0].cause {
         WaitCause::BackOff(left) => u64::try_from(left.as_millis()).unwrap(),
-        WaitCause::Room(why) => panic!("{why:?}"),
+        cause @ (WaitCause::Room(_) | WaitCause::OnHold) => panic!("{cause:?}"),
     }
 }
 

@@ -250,6 +250,15 @@ impl Cluster {
         self.start_worker_with(id, port, cores, adjust);
     }
 
+    /// The port that a worker was started on.
+    ///
+    /// # Panics
+    /// If it never was.
+    #[must_use]
+    pub fn worker_port(&self, id: &str) -> u16 {
+        self.ports[id]
+    }
+
     /// Waits until the master counts a worker as active.
     pub async fn worker_is_active(&mut self, id: &str) {
         until(&format!("{id} to be active"), async || {

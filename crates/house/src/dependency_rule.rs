@@ -45,6 +45,15 @@ const WIRE: &str = "cloudai-proto";
 const STORE: &str = "cloudai-store";
 const DATABASES: &[&str] = &["mongodb", "rusqlite"];
 
+/// The one crate that is a server for HTTP; what a master can be asked it knows as a trait. The
+/// end-to-end tests are its clients.
+const HTTP: &str = "cloudai-http";
+const SERVERS: &[&str] = &["axum", "hyper", "tower-http"];
+
+/// Crates that speak for a master to somebody, and what of ours they must not know.
+const FRONT_ENDS: &[&str] = &["cloudai-api", HTTP, "cloudai-console"];
+const BEHIND_THE_OPERATOR: &[&str] = &[STORE, WIRE];
+
 /// Names to the names that each depends on, version apart.
 #[derive(Default)]
 struct Graph {
@@ -130,6 +139,18 @@ impl Graph {
                 if ours && package != STORE && DATABASES.contains(&dependency) {
                     violations.push(format!(
                         "{package} depends on {dependency}: databases are behind the trait of {STORE}"
+                    ));
+                }
+                let may_speak_http = [HTTP, END_TO_END_TESTS].contains(&package.as_str());
+                if ours && !may_speak_http && SERVERS.contains(&dependency) {
+                    violations.push(format!(
+                        "{package} depends on {dependency}: HTTP is served by {HTTP} alone"
+                    ));
+                }
+                let is_front_end = FRONT_ENDS.contains(&package.as_str());
+                if is_front_end && BEHIND_THE_OPERATOR.contains(&dependency) {
+                    violations.push(format!(
+                        "{package} depends on {dependency}: it knows a master as cloudai-operator alone"
                     ));
                 }
                 if dependency == FUZZING {
@@ -261,6 +282,29 @@ fn a_database_outside_of_the_store_is_found() {
     assert_eq!(violations.len(), 2, "{violations:?}");
     assert!(
         violations[0].starts_with("cloudai-master depends on mongodb"),
+        "{violations:?}"
+    );
+}
+
+#[test]
+fn a_second_server_and_a_front_end_that_looks_behind_the_operator_are_found() {
+    let graph = made_up(&[
+        ("cloudai-http", "axum"),
+        ("cloudai-http", "cloudai-operator"),
+        ("cloudai-http", "cloudai-store"),
+        ("cloudai-engine", "hyper"),
+        ("cloudai-tests", "hyper"),
+    ]);
+
+    let violations = graph.violations();
+
+    assert_eq!(violations.len(), 2, "{violations:?}");
+    assert!(
+        violations[0].starts_with("cloudai-engine depends on hyper"),
+        "{violations:?}"
+    );
+    assert!(
+        violations[1].starts_with("cloudai-http depends on cloudai-store"),
         "{violations:?}"
     );
 }

@@ -5,6 +5,7 @@
 
 #![cfg(test)]
 
+mod board;
 mod dependency_rule;
 mod deploy;
 mod licences;

@@ -6,16 +6,17 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use cloudai_core::{Answer, Call, Core, Effect, Input, Snapshot};
+use cloudai_core::{Answer, Call, Core, Effect, Input, Snapshot, registry::Registry};
 use cloudai_model::{
-    Mono, TaskId,
+    Mono, Now, TaskId, UserLimits, UserName,
+    account::{AccountChange, UserRecord},
     record::{Record, TaskRecord},
 };
 use cloudai_store::{CommitError, ReadError, Store};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
-    time::{Interval, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout},
 };
 use tracing::{error, warn};
 
@@ -35,6 +36,8 @@ const MOST_HELD_BACK: usize = 200_000;
 /// and can't be rolled back. For room on a disk it waits as long as it takes: an end of the process
 /// would make none, and take away from people what can still be read.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
+/// After a database that has just been there is away.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long a batch still waits for room once the master is to end.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
@@ -43,11 +46,23 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 #[error("the master is shutting down")]
 pub struct Stopped;
 
+/// Why records of the shell's own were not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeepError {
+    /// Nothing is written before the store has been read.
+    #[error("the store is still being read: try again in a moment")]
+    NotReady,
+    /// The loop has ended. It is not known whether they were kept.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
 type MakeInput = Box<dyn FnOnce(Call) -> Input + Send>;
 
 enum Message {
     Input(Input),
     Call(MakeInput, oneshot::Sender<Answer>),
+    Keep(Vec<Record>, oneshot::Sender<Result<(), KeepError>>),
     Stop,
 }
 
@@ -81,6 +96,24 @@ impl CoreHandle {
         let message = Message::Call(Box::new(input), reply);
         self.inbox.send(message).await.map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
+    }
+
+    /// Has records of the shell's own committed, behind what the core has written so far and in the
+    /// order of these calls; returns when they are flushed. All of one call are in one batch, beside
+    /// what else is in it. They are nothing that the core knows of, such as accounts, and nothing that
+    /// a store refuses: what it refuses for good ends the master.
+    ///
+    /// # Errors
+    /// See [`KeepError`].
+    pub async fn keep(&self, records: Vec<Record>) -> Result<(), KeepError> {
+        debug_assert!(
+            records.iter().all(|it| matches!(it, Record::Account(_))),
+            "all else is the core's"
+        );
+        let (reply, kept) = oneshot::channel();
+        let message = Message::Keep(records, reply);
+        self.inbox.send(message).await.map_err(|_| Stopped)?;
+        kept.await.map_err(|_| Stopped)?
     }
 
     /// Asks the loop to flush what it has and end.
@@ -123,6 +156,16 @@ pub trait Effects: Send + 'static {
 
     /// Carries out one effect that is neither a write nor an answer; must not wait.
     fn run(&mut self, effect: Effect);
+
+    /// The core is about to take this in.
+    fn takes(&mut self, _input: &Input) {}
+
+    /// The core has decided all of this at one input, its workers stand so, and nothing of it has
+    /// left yet. Whatever is counted is counted here, since here nothing is lost.
+    fn decided(&mut self, _now: Now, _workers: &Registry, _effects: &[Effect]) {}
+
+    /// The store has written so many records as one batch.
+    fn committed(&mut self, _records: usize, _took: Duration) {}
 }
 
 /// Steps whose effects wait for their records to be flushed.
@@ -130,7 +173,11 @@ pub trait Effects: Send + 'static {
 struct Batch {
     records: Vec<Record>,
     effects: Vec<Effect>,
+    /// Who waits for records of the shell's own.
+    keeping: Vec<Keeping>,
 }
+
+type Keeping = oneshot::Sender<Result<(), KeepError>>;
 
 impl Batch {
     fn take_in(&mut self, effects: Vec<Effect>) {
@@ -143,16 +190,21 @@ impl Batch {
     }
 
     fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.effects.is_empty()
+        self.records.is_empty() && self.effects.is_empty() && self.keeping.is_empty()
     }
 }
 
 struct Commit {
     done: JoinHandle<Result<(), CommitError>>,
+    /// How many records it writes.
+    records: usize,
     effects: Vec<Effect>,
+    keeping: Vec<Keeping>,
     snapshot: Snapshot,
     /// When it began.
     since: Mono,
+    /// The same, finer than a millisecond.
+    began: Instant,
 }
 
 struct Loop<E> {
@@ -167,6 +219,8 @@ struct Loop<E> {
     last_call: u64,
     gathering: Batch,
     commit: Option<Commit>,
+    /// Whether the store has been read.
+    is_read: bool,
     stopping: bool,
 }
 
@@ -192,6 +246,7 @@ pub fn start<E: Effects>(
         last_call: 0,
         gathering: Batch::default(),
         commit: None,
+        is_read: false,
         stopping: false,
     };
     Started {
@@ -207,7 +262,14 @@ impl<E: Effects> Loop<E> {
     async fn read_store(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Result<bool, ReadError> {
         let (sink, mut chunks) = mpsc::channel::<Vec<Record>>(4);
         let store = self.store.clone();
-        let load = tokio::spawn(async move { store.load(sink).await });
+        let load = tokio::spawn(async move {
+            // Until it is dropped there may be more to come.
+            let open = sink.clone();
+            let highest = store.load(sink).await?;
+            let users = read_users(&*store).await?;
+            drop(open);
+            Ok::<_, ReadError>((highest, users))
+        });
         loop {
             tokio::select! {
                 records = chunks.recv() => match records {
@@ -225,11 +287,17 @@ impl<E: Effects> Loop<E> {
             // Nothing is written before all has been read: these are answers alone.
             self.start_commit();
         }
-        let highest = load.await.expect("reading the store does not panic")?;
+        let (highest, users) = load.await.expect("reading the store does not panic")?;
+        for UserRecord { user, limits, .. } in users {
+            if limits != UserLimits::default() {
+                self.step(Input::Limits { user, limits });
+            }
+        }
         self.step(Input::Restored {
             highest_task_number: highest.task_number,
             highest_order: highest.order,
         });
+        self.is_read = true;
         // All of it is stored, but for the epoch, which no reader asks for.
         self.snapshots
             .publish(self.core.snapshot(cloudai_clock::now()));
@@ -252,7 +320,8 @@ impl<E: Effects> Loop<E> {
             if self.stopping && self.commit.is_none() {
                 return Ok(());
             }
-            let open = !self.stopping && self.gathering.effects.len() < MOST_HELD_BACK;
+            let held_back = self.gathering.effects.len() + self.gathering.keeping.len();
+            let open = !self.stopping && held_back < MOST_HELD_BACK;
             tokio::select! {
                 biased;
                 flushed = finished(&mut self.commit) => {
@@ -285,6 +354,16 @@ impl<E: Effects> Loop<E> {
                 self.waiting.insert(call, reply);
                 self.step(make(call));
             }
+            Message::Keep(records, reply) if self.is_read => {
+                // With the record, so that what holds is what is kept last.
+                for (user, limits) in records.iter().filter_map(limits_of) {
+                    self.step(Input::Limits { user, limits });
+                }
+                self.gathering.records.extend(records);
+                self.gathering.keeping.push(reply);
+            }
+            // Who asked may have gone away.
+            Message::Keep(_, reply) => drop(reply.send(Err(KeepError::NotReady))),
             Message::Stop => self.stop(),
         }
     }
@@ -295,8 +374,10 @@ impl<E: Effects> Loop<E> {
     }
 
     fn step(&mut self, input: Input) {
-        let mut effects = Vec::new();
-        self.core.step(cloudai_clock::now(), input, &mut effects);
+        let (now, mut effects) = (cloudai_clock::now(), Vec::new());
+        self.effects.takes(&input);
+        self.core.step(now, input, &mut effects);
+        self.effects.decided(now, self.core.registry(), &effects);
         for effect in &effects {
             match effect {
                 Effect::Write(Record::TaskAdded(task)) => self.effects.added(task),
@@ -312,20 +393,28 @@ impl<E: Effects> Loop<E> {
         if self.commit.is_some() || self.gathering.is_empty() {
             return;
         }
-        let Batch { records, effects } = std::mem::take(&mut self.gathering);
+        let Batch {
+            records,
+            effects,
+            keeping,
+        } = std::mem::take(&mut self.gathering);
         let snapshot = self.core.snapshot(cloudai_clock::now());
         if records.is_empty() {
             // Nothing before it waits to be flushed, either: no commit is under way.
-            self.publish(effects, snapshot);
+            self.publish(effects, keeping, snapshot);
             return;
         }
-        let (store, records) = (self.store.clone(), Arc::new(records));
+        let (store, count) = (self.store.clone(), records.len());
+        let records = Arc::new(records);
         let (room, ending) = (self.room.clone(), self.ending.subscribe());
         let done = tokio::spawn(commit(store, records, room, ending));
         self.commit = Some(Commit {
             done,
+            records: count,
+            began: Instant::now(),
             since: cloudai_clock::now().mono,
             effects,
+            keeping,
             snapshot,
         });
     }
@@ -340,12 +429,18 @@ impl<E: Effects> Loop<E> {
 
     fn release(&mut self) {
         if let Some(commit) = self.commit.take() {
-            self.publish(commit.effects, commit.snapshot);
+            let took = commit.began.elapsed();
+            self.effects.committed(commit.records, took);
+            self.publish(commit.effects, commit.keeping, commit.snapshot);
         }
     }
 
-    fn publish(&mut self, effects: Vec<Effect>, snapshot: Snapshot) {
+    fn publish(&mut self, effects: Vec<Effect>, keeping: Vec<Keeping>, snapshot: Snapshot) {
         self.snapshots.publish(snapshot);
+        for reply in keeping {
+            // Whoever went away doesn't want it.
+            let _ = reply.send(Ok(()));
+        }
         for effect in effects {
             match effect {
                 Effect::Answer(call, answer) => {
@@ -356,6 +451,29 @@ impl<E: Effects> Loop<E> {
                 }
                 effect => self.effects.run(effect),
             }
+        }
+    }
+}
+
+/// What a user may have from now on, where a record says so.
+fn limits_of(record: &Record) -> Option<(UserName, UserLimits)> {
+    match record {
+        Record::Account(AccountChange::User(user)) => Some((user.user.clone(), user.limits)),
+        Record::Account(AccountChange::UserRemoved(user)) => {
+            Some((user.clone(), UserLimits::default()))
+        }
+        _ => None,
+    }
+}
+
+/// Who there is: before anything is placed it must be known what each may have.
+async fn read_users(store: &dyn Store) -> Result<Vec<UserRecord>, ReadError> {
+    loop {
+        match store.accounts().await {
+            Ok(accounts) => return Ok(accounts.users),
+            // It was here a moment ago.
+            Err(ReadError::OutOfReach { .. }) => sleep(AGAIN).await,
+            Err(error) => return Err(error),
         }
     }
 }
@@ -423,3 +541,6 @@ async fn commit(
         pause = (pause * 2).min(Duration::from_secs(2));
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -34,6 +34,8 @@ pub struct DiskSettings {
     pub keep: Keeping,
     /// Of tasks that failed.
     pub keep_failed: Keeping,
+    /// How long it is known what users did.
+    pub keep_audit: Keep,
     /// The most that logs and files take together; `None`: any amount.
     pub keep_bytes: Option<u64>,
     /// With less than this free no new task is taken.
@@ -76,6 +78,11 @@ pub fn settings() -> Vec<Setting> {
             "keep-failed-results",
             "CLOUDAI_KEEP_FAILED_RESULTS",
             "Keep failed tasks in the listings so long",
+        ),
+        kept(
+            "keep-audit",
+            "CLOUDAI_KEEP_AUDIT",
+            "Keep the audit of what users did so long",
         ),
         Setting::flag(
             Arg::new("keep-bytes")
@@ -128,6 +135,7 @@ impl DiskSettings {
         Self {
             keep,
             keep_failed: keep_failed.at_least(keep),
+            keep_audit: found.get("keep-audit"),
             keep_bytes: found.get("keep-bytes"),
             min_free: found.get("min-free"),
         }

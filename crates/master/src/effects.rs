@@ -1,9 +1,10 @@
 //! Carries out what the core wants done beyond writing and answering.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use cloudai_core::{Effect, Event};
-use cloudai_model::{TaskId, record::TaskRecord};
+use cloudai_core::{Effect, Event, Input, registry::Registry};
+use cloudai_metrics::{Metrics, Tally};
+use cloudai_model::{Now, TaskId, record::TaskRecord};
 use tokio::sync::broadcast;
 
 use crate::{core_loop, live::LiveTasks, logs::LogFollowers, specs::Specs, workers::Workers};
@@ -23,6 +24,10 @@ pub struct EffectRunner {
     pub specs: Specs,
     /// Whoever listens. Sending never waits: a slow listener loses news and is told how many.
     pub events: broadcast::Sender<Event>,
+    /// What is counted of what the core decides,
+    pub tally: Tally,
+    /// and of how it is stored.
+    pub metrics: Metrics,
 }
 
 impl core_loop::Effects for EffectRunner {
@@ -34,6 +39,18 @@ impl core_loop::Effects for EffectRunner {
     fn changed(&mut self, task: &TaskId) {
         // It is read from the store where it is needed.
         self.specs.forget(task);
+    }
+
+    fn takes(&mut self, input: &Input) {
+        self.tally.takes(input);
+    }
+
+    fn decided(&mut self, now: Now, workers: &Registry, effects: &[Effect]) {
+        self.tally.decided(now.mono, workers, effects);
+    }
+
+    fn committed(&mut self, records: usize, took: Duration) {
+        self.metrics.committed(records, took);
     }
 
     fn run(&mut self, effect: Effect) {

@@ -8,7 +8,7 @@ use cloudai_console::{
 };
 use cloudai_operator::Operator;
 
-use crate::settings::Settings;
+use crate::{accounts::Opened, settings::Settings};
 
 /// Why there is no console.
 #[derive(Debug, thiserror::Error)]
@@ -81,9 +81,13 @@ impl FrontEnd {
     ///
     /// # Errors
     /// If no further commands can be read.
-    pub async fn run(&mut self, operator: Arc<dyn Operator>) -> Result<(), ConsoleError> {
+    pub async fn run(
+        &mut self,
+        operator: Arc<dyn Operator>,
+        accounts: Opened,
+    ) -> Result<(), ConsoleError> {
         tokio::spawn(news::announce(operator.events(), self.output.clone()));
-        let session = Session::new(operator, self.output.clone());
+        let session = Session::new(operator, self.output.clone()).with_accounts(accounts);
         let session = self.session.insert(session);
         let asked = match &mut self.kind {
             Kind::Terminal(terminal) => {

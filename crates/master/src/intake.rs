@@ -390,6 +390,7 @@ fn waiting_for() -> Explanation {
     Explanation {
         outlook: Outlook::Unknown,
         verdicts: Vec::new(),
+        limit: None,
         summary: WAITING_FOR.to_owned(),
     }
 }

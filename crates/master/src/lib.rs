@@ -3,6 +3,9 @@
 //!
 //! Nothing is decided here. See ARCHITECTURE.md for the way of a task through it.
 
+pub mod access_settings;
+pub mod accounts;
+pub mod coming_in;
 pub mod core_loop;
 pub mod diagnostics;
 pub mod disk_settings;
@@ -11,7 +14,6 @@ pub mod front_end;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod grpc;
-pub mod http;
 pub mod intake;
 pub mod live;
 pub mod logs;
@@ -24,6 +26,8 @@ pub mod specs;
 pub mod startup;
 pub mod store_news;
 pub mod store_tools;
+#[cfg(test)]
+mod testing;
 pub mod token;
 pub mod workers;
 

@@ -13,6 +13,7 @@ use std::{
 };
 
 use cloudai_files::log::{LogError, LogStore, OpenLog};
+use cloudai_metrics::Metrics;
 use cloudai_model::{AttemptId, Whole, WorkerId, resources::most_kept_bytes};
 use cloudai_proto::LogPiece;
 use futures_util::StreamExt as _;
@@ -77,7 +78,22 @@ struct Shared {
     specs: Specs,
     workers: Arc<Workers>,
     room: Room,
+    metrics: Metrics,
     followers: Mutex<HashMap<AttemptId, Follower>>,
+}
+
+/// What followers are made from.
+pub struct LogFollowersSetup {
+    /// Where logs are written.
+    pub store: Arc<LogStore>,
+    /// Specs of tasks.
+    pub specs: Specs,
+    /// Where logs come from.
+    pub workers: Arc<Workers>,
+    /// Room on the disk.
+    pub room: Room,
+    /// What is written is counted here.
+    pub metrics: Metrics,
 }
 
 /// See the module.
@@ -85,14 +101,15 @@ struct Shared {
 pub struct LogFollowers(Arc<Shared>);
 
 impl LogFollowers {
-    /// Followers that write to this store.
+    /// Nothing is followed yet.
     #[must_use]
-    pub fn new(store: Arc<LogStore>, specs: Specs, workers: Arc<Workers>, room: Room) -> Self {
+    pub fn new(setup: LogFollowersSetup) -> Self {
         Self(Arc::new(Shared {
-            store,
-            specs,
-            workers,
-            room,
+            store: setup.store,
+            specs: setup.specs,
+            workers: setup.workers,
+            room: setup.room,
+            metrics: setup.metrics,
             followers: Mutex::default(),
         }))
     }
@@ -373,7 +390,14 @@ impl Shared {
         let is_old = self.workers.is_old_node(worker);
         let mut stream = self.workers.log_stream(worker, attempt, log.len()).await?;
         if is_old {
-            return old_nodes::take_in(&log, &self.store.path(attempt), stream, limit).await;
+            return old_nodes::take_in(
+                &log,
+                &self.store.path(attempt),
+                stream,
+                limit,
+                &self.metrics,
+            )
+            .await;
         }
         while let Some(message) = stream.next().await {
             let message = message?;
@@ -381,7 +405,7 @@ impl Shared {
                 check_length(&log, data.len(), limit)?;
                 // The stream stands still meanwhile: the worker keeps what isn't read.
                 self.room.until_logs_are_taken().await;
-                append(&log, offset, data).await?;
+                append(&log, offset, data, &self.metrics).await?;
             }
             if message.is_complete {
                 return Ok(());
@@ -400,8 +424,18 @@ fn check_length(log: &OpenLog, more: usize, limit: u64) -> Result<(), Break> {
 }
 
 /// Appends off the async threads: a disk may be slow.
-async fn append(log: &OpenLog, offset: u64, data: bytes::Bytes) -> Result<(), LogError> {
-    let log = log.clone();
-    let appended = tokio::task::spawn_blocking(move || log.append_at(offset, &data)).await;
-    appended.expect("appending does not panic").map(|_| ())
+async fn append(
+    log: &OpenLog,
+    offset: u64,
+    data: bytes::Bytes,
+    metrics: &Metrics,
+) -> Result<(), LogError> {
+    let (log, metrics) = (log.clone(), metrics.clone());
+    let appended = tokio::task::spawn_blocking(move || {
+        let before = log.len();
+        let length = log.append_at(offset, &data)?;
+        metrics.log_written(length.saturating_sub(before));
+        Ok(())
+    });
+    appended.await.expect("appending does not panic")
 }

@@ -9,6 +9,7 @@ use std::{
 use cloudai_config::Surroundings;
 use cloudai_console::Output;
 use cloudai_master::{
+    accounts::ToShow,
     diagnostics::Diagnostics,
     front_end::FrontEnd,
     operations::Master,
@@ -82,6 +83,7 @@ async fn run(settings: &Settings, diagnostics: &Diagnostics) -> Result<ExitCode,
     }
 
     tokio::spawn(store_news::announce(running.master.clone(), output.clone()));
+    tell_first_admin(&mut running, &output);
     let ended = match until_usable(&mut running, &mut signals, &output).await {
         Ok(true) => until_the_end(&mut running, &mut front_end, &mut signals).await,
         Ok(false) => Ok(ExitCode::SUCCESS),
@@ -120,6 +122,24 @@ async fn until_usable(
     Ok(true)
 }
 
+/// Shows the password of the admin that a first start makes, and says when it is there to be read.
+fn tell_first_admin(running: &mut Running, output: &Output) {
+    let (_, nobody) = tokio::sync::mpsc::channel(1);
+    let mut first = std::mem::replace(&mut running.admission.first_admin, nobody);
+    let output = output.clone();
+    tokio::spawn(async move {
+        while let Some(ToShow { first, shown }) = first.recv().await {
+            let (user, password) = (first.user, first.password.expose());
+            output.news(format!(
+                "✓ User {user} was made with the password {password} (shown this once)"
+            ));
+            output.flush().await;
+            // Whoever waits for it goes when the master ends.
+            let _ = shown.send(()).is_ok();
+        }
+    });
+}
+
 fn tell_what_was_loaded(master: &Master, output: &Output) {
     let loaded = master.snapshots.latest().workers.len();
     if loaded > 0 {
@@ -135,8 +155,9 @@ async fn until_the_end(
 ) -> Result<ExitCode, String> {
     let owns_interrupts = front_end.owns_interrupts();
     let operator = Arc::clone(&running.master);
+    let accounts = running.admission.accounts.clone();
     tokio::select! {
-        ended = front_end.run(operator) => ended.map_err(|error| with_causes(&error))?,
+        ended = front_end.run(operator, accounts) => ended.map_err(|error| with_causes(&error))?,
         () = signals.asks_to_end(owns_interrupts) => {}
         reason = running.failed() => return Err(reason),
     }

@@ -3,7 +3,11 @@
 //! A submit, a cancel or a registration goes through the core and is answered when it is flushed;
 //! readers get the snapshot and the store, and wait for nobody.
 
+mod counting;
+mod files;
 mod logs;
+mod submit;
+mod submit_keys;
 mod waiting;
 
 use std::{
@@ -15,30 +19,35 @@ use std::{
 use async_trait::async_trait;
 use cloudai_core::{
     AddWorkerError, Answer, CancelError, CancelOutcome, ChangeError, ChangeOutcome, Event, Input,
-    Snapshot, SubmitError, Submitted, Which,
+    Snapshot, Submitted, Taken, Which,
     inspect::{Inspection, Mended},
     registry::AlreadyRegistered,
 };
 use cloudai_files::{log::LogStore, output::OutputStore};
+use cloudai_metrics::{
+    HttpMetrics, Metrics,
+    history::{History, Point, Resolution},
+};
 use cloudai_model::{
-    Allowed, AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Whole,
+    Allowed, AttemptId, ChangeDraft, Now, SubmitKey, TaskDraft, TaskId, TaskStatus, UserName, Wall,
     WorkerAddress, WorkerId,
-    record::{FilesRecord, Removed, TaskRecord, WorkerRecord},
+    record::{AssignmentRecord, Removed, TaskRecord, WorkerRecord},
 };
 use cloudai_operator::{
     About, CancelFailure, ChangeFailure, Degraded, Disks, DownloadFailure, DownloadProgress,
-    Downloaded, DrainFailure, ExplainFailure, FilesFailure, FrameSource, InspectFailure, LeftFiles,
-    LogFailure, MendFailure, NoAnswer, Operator, PlaceFailure, QueueEntry, ReadFailure,
-    RegisterFailure, Registered, Standing, SubmitFailure, TaskFiles, TaskFilter, TaskView,
-    UnregisterFailure,
+    Downloaded, DrainFailure, ExplainFailure, FilesFailure, FilesFilter, FrameSource,
+    InspectFailure, LeftFiles, LogFailure, LogPart, MendFailure, NoAnswer, OpenFiles, Operator,
+    PlaceFailure, QueueEntry, ReadFailure, RegisterFailure, Registered, RemoveFilesFailure,
+    Standing, SubmitFailure, SubmitManyFailure, TaskFiles, TaskFilter, TaskView, UnregisterFailure,
 };
-use cloudai_store::{JournaledStore, ReadError, Store, TakeInError, TaskQuery};
+use cloudai_store::{JournaledStore, ReadError, Store, TaskQuery};
 use tokio::sync::{broadcast, watch};
 
-use self::{logs::FramesOf, waiting::why};
+pub use self::submit_keys::SubmitKeys;
+use self::waiting::why;
 use crate::{
     core_loop::{CoreHandle, Stopped},
-    intake::{Intake, TakeError},
+    intake::Intake,
     live::LiveTasks,
     retention::Kept,
     room::Room,
@@ -73,10 +82,16 @@ pub struct Master {
     pub room: Room,
     /// What retention keeps and removed.
     pub kept: Kept,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What workers used.
+    pub history: Arc<History>,
     /// News.
     pub events: broadcast::Sender<Event>,
     /// What is listened on: a name, and the address.
     pub services: Vec<(String, String)>,
+    /// Submits under keys, one at a time.
+    pub submit_keys: SubmitKeys,
 }
 
 /// A store whose database may be out of reach, and what is submitted before it has been read.
@@ -120,42 +135,41 @@ impl Operator for Master {
         }
     }
 
+    fn history(
+        &self,
+        worker: &WorkerId,
+        resolution: Resolution,
+        since: Option<Wall>,
+    ) -> Option<Vec<Point>> {
+        self.used_by(worker, resolution, since)
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics_text()
+    }
+
+    fn http_metrics(&self) -> HttpMetrics {
+        self.metrics.http().clone()
+    }
+
     fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }
 
     async fn submit(&self, draft: TaskDraft) -> Result<Submitted, SubmitFailure> {
-        let (task, spec) = draft.check_allowed(&self.allowed)?;
-        if task.is_none()
-            && let Some(journaled) = self.unread()
-        {
-            if let Some(why) = self.room.held_up() {
-                return Err(SubmitError::HeldUp(why).into());
-            }
-            match journaled.intake.take(&spec).await {
-                Ok(submitted) => return Ok(submitted),
-                // It has been read in this moment.
-                Err(TakeError::NotKept(TakeInError::Closed)) => {}
-                Err(TakeError::QueueFull(waiting)) => {
-                    return Err(SubmitError::QueueFull(waiting).into());
-                }
-                Err(TakeError::NotKept(error)) => {
-                    return Err(SubmitFailure::NotKept(Box::new(error)));
-                }
-            }
-        }
-        self.store_is_read()?;
-        if let Some(task) = &task
-            && self.store.task(task).await.map_err(read_failure)?.is_some()
-        {
-            return Err(SubmitError::IdTaken(task.clone()).into());
-        }
-        let spec = Arc::new(spec);
-        let answer = self.call(|call| Input::Submit { call, task, spec }).await?;
-        let Answer::Submitted(submitted) = answer else {
-            mixed_up(&answer)
-        };
-        Ok(submitted?)
+        self.take_in(draft).await
+    }
+
+    async fn submit_many(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Taken>, SubmitManyFailure> {
+        self.take_all_in(drafts).await
+    }
+
+    async fn submitted_before(
+        &self,
+        user: &UserName,
+        key: &SubmitKey,
+    ) -> Result<Vec<TaskId>, SubmitFailure> {
+        Ok(self.submitted_under(user, key).await?)
     }
 
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {
@@ -303,8 +317,8 @@ impl Operator for Master {
 
     async fn task(&self, task: &TaskId) -> Result<Option<TaskView>, ReadFailure> {
         let accepted = || self.journaled.as_ref()?.intake.task(task);
-        let record = match self.store.task(task).await {
-            Ok(Some(record)) => record,
+        let whole = match self.store.whole_task(task).await {
+            Ok(Some(whole)) => whole,
             Ok(None) | Err(ReadError::OutOfReach { .. }) if accepted().is_some() => {
                 return Ok(accepted().map(|record| TaskView {
                     record,
@@ -315,15 +329,10 @@ impl Operator for Master {
             Ok(None) => return Ok(None),
             Err(error) => return Err(read_failure(error)),
         };
-        let result = self.store.result(task).await.map_err(read_failure)?;
-        let removed = match record.state.status.is_final() {
-            true => self.removed(task).await?,
-            false => Removed::default(),
-        };
         Ok(Some(TaskView {
-            record: self.brought_up_to_date(record),
-            result,
-            removed,
+            record: self.brought_up_to_date(whole.record, &mut self.reasons()),
+            result: whole.result,
+            removed: whole.removed,
         }))
     }
 
@@ -331,7 +340,9 @@ impl Operator for Master {
         let query = TaskQuery {
             statuses: filter.statuses.clone(),
             user: filter.user.clone(),
-            ..TaskQuery::newest(filter.limit)
+            worker: filter.worker.clone(),
+            before: filter.before,
+            limit: filter.limit,
         };
         let stored = match (self.store.tasks(&query).await, &self.journaled) {
             (Err(ReadError::OutOfReach { .. }), Some(journaled)) => {
@@ -340,7 +351,8 @@ impl Operator for Master {
             (stored, _) => stored,
         };
         let stored = stored.map_err(read_failure)?.into_iter();
-        let stored = stored.map(|record| self.brought_up_to_date(record));
+        let mut reasons = self.reasons();
+        let stored = stored.map(|record| self.brought_up_to_date(record, &mut reasons));
         Ok(self.with_accepted(stored.collect(), filter))
     }
 
@@ -407,57 +419,37 @@ impl Operator for Master {
         })
     }
 
-    async fn follow_log(&self, attempt: &AttemptId) -> Result<Box<dyn FrameSource>, LogFailure> {
-        let follower = self.log_from(attempt, 0).await?;
-        Ok(Box::new(FramesOf::new(follower)))
+    async fn attempts(&self, task: &TaskId) -> Result<Vec<AssignmentRecord>, ReadFailure> {
+        self.store.assignments(task).await.map_err(read_failure)
     }
 
-    async fn files_of_user(&self, user: &UserName) -> Result<Vec<LeftFiles>, ReadFailure> {
-        let records = self.store.files_of_user(user).await.map_err(read_failure)?;
-        let without = records.iter().filter(|record| record.files.is_empty());
-        let without: Vec<TaskId> = without.map(|record| record.attempt.task.clone()).collect();
-        let mut removed = self.store.removed(&without).await.map_err(read_failure)?;
-        let left = records.into_iter().map(|record| LeftFiles {
-            removed: removed
-                .remove(&record.attempt.task)
-                .and_then(|removed| removed.files),
-            record,
-        });
-        Ok(left.collect())
+    async fn read_log(
+        &self,
+        attempt: &AttemptId,
+        part: LogPart,
+    ) -> Result<Box<dyn FrameSource>, LogFailure> {
+        self.log_part(attempt, part).await
+    }
+
+    async fn files_of_user(&self, filter: &FilesFilter) -> Result<Vec<LeftFiles>, ReadFailure> {
+        self.files_left(filter).await
     }
 
     async fn task_files(&self, task: &TaskId, user: &UserName) -> Result<TaskFiles, FilesFailure> {
-        let record = self.store.task(task).await.map_err(read_failure)?;
-        let record = record
-            .filter(|record| record.spec.user == *user)
-            .ok_or_else(|| FilesFailure::Unknown {
-                task: task.clone(),
-                user: user.clone(),
-            })?;
-        let stored = self.store.files(task).await.map_err(read_failure)?;
-        let status = record.state.status;
-        let of_last = |files: &FilesRecord| files.attempt.number == record.state.attempt;
-        let files = match stored.filter(of_last) {
-            Some(stored) => stored.files,
-            None if status.is_final() => Vec::new(),
-            None => {
-                return Err(FilesFailure::NotFinal {
-                    task: task.clone(),
-                    status,
-                });
-            }
-        };
-        let result = self.store.result(task).await.map_err(read_failure)?;
-        let whole = result.map_or(Whole::Complete, |result| result.files);
-        let removed = match status.is_final() {
-            true => self.removed(task).await?.files,
-            false => None,
-        };
-        Ok(TaskFiles {
-            files,
-            whole,
-            removed,
-        })
+        self.files_of_task(task, user).await
+    }
+
+    async fn open_files(&self, task: &TaskId, user: &UserName) -> Result<OpenFiles, FilesFailure> {
+        self.files_to_read(task, user).await
+    }
+
+    async fn remove_files(
+        &self,
+        task: &TaskId,
+        user: &UserName,
+        by: &str,
+    ) -> Result<(), RemoveFilesFailure> {
+        self.remove_files_of(task, user, by).await
     }
 
     async fn download(
@@ -467,30 +459,7 @@ impl Operator for Master {
         destination: &Path,
         progress: watch::Sender<DownloadProgress>,
     ) -> Result<Downloaded, DownloadFailure> {
-        // From here on retention leaves them.
-        let reading = self.files.reading(task);
-        let left = self.task_files(task, user).await?;
-        if let Some(removal) = left.removed {
-            let task = task.clone();
-            return Err(FilesFailure::Removed { task, removal }.into());
-        }
-        let (store, destination) = (self.files.clone(), destination.to_owned());
-        let (user, task) = (user.clone(), task.clone());
-        let copied = tokio::task::spawn_blocking(move || {
-            let _reading = reading;
-            let summary = store.copy_out(&user, &task, &left.files, &destination, |copied| {
-                progress.send_replace(DownloadProgress {
-                    path: copied.path.to_string(),
-                    done_bytes: copied.done_bytes,
-                    total_bytes: copied.total_bytes,
-                });
-            })?;
-            Ok(Downloaded { left, summary })
-        });
-        copied
-            .await
-            .expect("copying does not panic")
-            .map_err(DownloadFailure::Copy)
+        self.copy_files(task, user, destination, progress).await
     }
 }
 
@@ -499,13 +468,17 @@ impl Master {
         &self,
         input: impl FnOnce(cloudai_core::Call) -> Input + Send + 'static,
     ) -> Result<Answer, NoAnswer> {
-        self.store_is_read()?;
-        if let Some(why) = self.room.store_waits() {
-            // Its answer would wait as long as the store does.
-            return Err(NoAnswer::StoreWaits(why));
-        }
+        self.answers()?;
         let answer = self.core.call(input).await;
         answer.map_err(|Stopped| NoAnswer::ShuttingDown)
+    }
+
+    /// Whether the core would answer in some time.
+    fn answers(&self) -> Result<(), NoAnswer> {
+        self.store_is_read()?;
+        // Its answer would wait as long as the store does.
+        let waits = self.room.store_waits();
+        waits.map_or(Ok(()), |why| Err(NoAnswer::StoreWaits(why)))
     }
 
     /// The store, while it has not been read because its database is out of reach.
@@ -528,6 +501,10 @@ impl Master {
         let Some(journaled) = &self.journaled else {
             return stored;
         };
+        // They are newer than all that is stored, and no worker has one.
+        if filter.before.is_some() || filter.worker.is_some() {
+            return stored;
+        }
         // One that has just been handed over is in both.
         let known: BTreeSet<_> = stored.iter().map(|task| &task.task).collect();
         let fits = |task: &TaskId, user: &UserName, status| {
@@ -568,3 +545,6 @@ fn read_failure(error: ReadError) -> ReadFailure {
 fn mixed_up(answer: &Answer) -> ! {
     unreachable!("an answer of another kind: {answer:?}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,12 @@
 //! What ended tasks left is removed when it is old enough or takes too much room: logs, files, and in
-//! the end the tasks themselves.
+//! the end the tasks themselves. So is what nobody needs to know any more of who came in.
 //!
 //! That something was removed is written down before it is: whoever looks for it is told, and never
 //! finds it missing without a reason. What a crash left between the two is found by the first count
 //! after the start, and removed. All of it goes in small steps, off the threads that serve calls.
 
 mod ages;
+mod audit;
 mod count;
 mod sweep;
 
@@ -45,16 +46,23 @@ const COUNT_PAUSE: Duration = Duration::from_secs(10);
 
 /// What is known of what is kept. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Kept(Arc<Mutex<Disks>>);
+pub struct Kept {
+    disks: Arc<Mutex<Disks>>,
+    removing: Arc<tokio::sync::Mutex<()>>,
+}
 
 impl Kept {
     /// Before anything was counted.
     #[must_use]
     pub fn new(limit_bytes: Option<u64>) -> Self {
-        Self(Arc::new(Mutex::new(Disks {
+        let disks = Disks {
             limit_bytes,
             ..Disks::default()
-        })))
+        };
+        Self {
+            disks: Arc::new(Mutex::new(disks)),
+            removing: Arc::default(),
+        }
     }
 
     /// What retention can say; the rest is as if nothing was known.
@@ -64,7 +72,13 @@ impl Kept {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Disks> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.disks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The turn to write down what is removed of tasks. A record tells of log and files both, so whoever
+    /// writes one has read it in the same turn.
+    pub async fn removing(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        self.removing.clone().lock_owned().await
     }
 }
 
@@ -173,6 +187,7 @@ impl Retention {
         }
         self.remove_put_off().await?;
         self.remove_old().await?;
+        self.forget_audit().await?;
         if count {
             self.remove_above_limit().await?;
         }
@@ -231,7 +246,8 @@ fn pause(settings: &DiskSettings) -> Duration {
     let spans = |keep: Keeping| [keep.logs, keep.files, keep.results];
     let all = spans(settings.keep)
         .into_iter()
-        .chain(spans(settings.keep_failed));
+        .chain(spans(settings.keep_failed))
+        .chain([settings.keep_audit]);
     let shortest = all.filter_map(cloudai_config::Keep::span).min();
     let pause = shortest.map_or(LONGEST_PAUSE, |shortest| shortest / 4);
     pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)

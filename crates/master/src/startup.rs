@@ -15,6 +15,8 @@ use cloudai_files::{
     log::LogStore,
     output::{OutputStore, StoreError},
 };
+use cloudai_http::TlsError;
+use cloudai_metrics::{Metrics, Tally, history::History};
 use cloudai_model::ClusterId;
 use cloudai_operator::with_causes;
 use cloudai_store::{
@@ -30,14 +32,14 @@ use tokio::{
 use tracing::warn;
 
 use crate::{
+    coming_in::{Admission, admit, serve_http},
     core_loop::{self, LoopError},
     effects::{EVENT_BACKLOG, EffectRunner},
     grpc::{self, AgentService, ClusterService, Gate, ServeError},
-    http,
     intake::Intake,
     live::LiveTasks,
-    logs::LogFollowers,
-    operations::{Journaled, Master},
+    logs::{LogFollowers, LogFollowersSetup},
+    operations::{Journaled, Master, SubmitKeys},
     retention::{Kept, Retention, RetentionSetup},
     room::Room,
     settings::{Settings, StoreKind},
@@ -49,6 +51,8 @@ use crate::{
 
 /// How long calls under way have to end when the master shuts down.
 const CALLS_END_WITHIN: Duration = Duration::from_secs(3);
+/// So long the end waits for a store that takes no records of the audit.
+const AUDITED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Why the master did not start.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +109,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// HTTP can't be served over TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// No random number is to be had for the cluster's id.
     #[error("this machine gives no random numbers: {0}")]
     Random(std::io::Error),
@@ -118,7 +125,9 @@ pub struct Running {
     is_read: watch::Receiver<bool>,
     core_loop: JoinHandle<Result<(), LoopError>>,
     grpc_server: JoinHandle<Result<(), ServeError>>,
-    http_server: JoinHandle<std::io::Result<()>>,
+    http_server: JoinHandle<()>,
+    /// Who may come in, once that is known.
+    pub admission: Admission,
     shutdown: watch::Sender<bool>,
 }
 
@@ -248,13 +257,21 @@ pub async fn start(settings: &Settings, opened: OpenStore) -> Result<Running, St
     }));
     let store_is_here = !store.disk_files().is_empty();
     let room = Room::of(&settings.data_dir, store_is_here, settings.disks.min_free);
-    let followers = LogFollowers::new(logs.clone(), specs.clone(), workers.clone(), room.clone());
+    let (metrics, history) = (Metrics::default(), Arc::new(History::default()));
+    let followers = LogFollowers::new(LogFollowersSetup {
+        store: logs.clone(),
+        specs: specs.clone(),
+        workers: workers.clone(),
+        room: room.clone(),
+        metrics: metrics.clone(),
+    });
     let (events, _) = broadcast::channel(EVENT_BACKLOG);
 
     let policy = policy::by_name(&settings.scheduler).unwrap_or_else(|_| {
         // The settings take known names only.
         Box::new(policy::RoundRobin)
     });
+    let tally = Tally::new(metrics.clone(), history.clone(), policy.name());
     let core = Core::new(settings.core.clone(), policy, cluster);
     let effects = EffectRunner {
         workers: workers.clone(),
@@ -262,6 +279,8 @@ pub async fn start(settings: &Settings, opened: OpenStore) -> Result<Running, St
         live: live.clone(),
         specs: specs.clone(),
         events: events.clone(),
+        tally,
+        metrics: metrics.clone(),
     };
     let started = core_loop::start(
         core,
@@ -299,7 +318,10 @@ pub async fn start(settings: &Settings, opened: OpenStore) -> Result<Running, St
         allowed: settings.allowed.clone(),
         room,
         kept,
+        metrics,
+        history,
         events,
+        submit_keys: SubmitKeys::default(),
         services: vec![
             (
                 "HTTP".to_owned(),
@@ -311,23 +333,34 @@ pub async fn start(settings: &Settings, opened: OpenStore) -> Result<Running, St
             ),
         ],
     });
-    let gate = Gate::new(snapshots, tokens, settings.insecure);
+    let is_read = once_read(master.clone(), started.ready);
+    let admission = admit(master.clone(), settings, is_read.clone());
+    let gate = Gate::new(
+        snapshots,
+        tokens,
+        admission.accounts.clone(),
+        settings.insecure,
+    );
     let cluster = Arc::new(ClusterService::new(master.clone(), gate.clone(), followers));
-    let agent = AgentService::new(master.clone(), gate);
+    let agent = AgentService::new(master.clone(), gate.clone());
     let (shutdown, _) = watch::channel(false);
     let grpc_server = tokio::spawn(grpc::serve(
         grpc_listener,
+        gate,
         cluster,
         agent,
         asked(shutdown.subscribe()),
     ));
-    let http_server = tokio::spawn(http::serve(
+    let http_server = serve_http(
         http_listener,
         master.clone(),
-        asked(shutdown.subscribe()),
-    ));
+        admission.accounts.clone(),
+        settings,
+        shutdown.subscribe(),
+    )?;
     Ok(Running {
-        is_read: once_read(master.clone(), started.ready),
+        is_read,
+        admission,
         master,
         core_loop: started.ended,
         grpc_server,
@@ -396,9 +429,12 @@ impl Running {
                 Err(panic) => format!("the gRPC server has failed: {panic}"),
             },
             ended = &mut self.http_server => match ended {
-                Ok(Ok(())) => "the HTTP server has stopped".to_owned(),
-                Ok(Err(error)) => with_causes(&error),
+                Ok(()) => "the HTTP server has stopped".to_owned(),
                 Err(panic) => format!("the HTTP server has failed: {panic}"),
+            },
+            ended = &mut self.admission.tending => match ended {
+                Ok(error) => with_causes(&error),
+                Err(panic) => format!("accounts have failed: {panic}"),
             },
             reason = broken(self.master.journaled.as_ref()) => reason,
         }
@@ -422,6 +458,13 @@ impl Running {
         }
         self.grpc_server.abort();
         self.http_server.abort();
+        self.admission.tending.abort();
+        let accounts = self.admission.accounts.borrow().clone();
+        if let Some(accounts) = accounts
+            && !matches!(timeout(AUDITED_WITHIN, accounts.close()).await, Ok(Ok(())))
+        {
+            warn!("records of the audit may be lost: the store takes none of those that wait");
+        }
         self.master.core.stop().await;
         if !self.core_loop.is_finished()
             && let Ok(Err(error)) = self.core_loop.await

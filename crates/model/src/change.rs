@@ -1,10 +1,11 @@
 //! What of a task may be changed after its submit.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     draft::{DraftErrors, Errors},
-    spec::TaskSpec,
+    spec::{Priority, TaskSpec},
+    time::Wall,
 };
 
 /// What becomes of one thing that can be changed.
@@ -44,20 +45,51 @@ impl<T: Clone> Setting<T> {
             Self::To(value) => *place = Some(value.clone()),
         }
     }
+
+    fn apply_or_default(&self, place: &mut T)
+    where
+        T: Default,
+    {
+        match self {
+            Self::Keep => {}
+            Self::Clear => *place = T::default(),
+            Self::To(value) => place.clone_from(value),
+        }
+    }
 }
 
 /// A change as a caller sent it, unchecked.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ChangeDraft {
+    /// Shown name; cleared it is empty.
+    pub name: Setting<String>,
+    /// 0 to 100; cleared it is the default.
+    pub priority: Setting<i64>,
+    /// When it should be done.
+    pub deadline: Setting<Wall>,
     /// Longest run in seconds.
     pub timeout_s: Setting<f64>,
+    /// All labels anew; cleared there are none.
+    pub labels: Setting<BTreeMap<String, String>>,
+    /// Whether it waits until somebody releases it; cleared it doesn't.
+    pub hold: Setting<bool>,
 }
 
 /// A change of a task that has not ended. Made by [`ChangeDraft::check`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TaskChange {
+    /// Shown name.
+    pub name: Setting<String>,
+    /// Its place in the queue.
+    pub priority: Setting<Priority>,
+    /// When it should be done.
+    pub deadline: Setting<Wall>,
     /// How long it may run.
     pub timeout: Setting<Duration>,
+    /// All labels anew.
+    pub labels: Setting<BTreeMap<String, String>>,
+    /// Whether it waits until somebody releases it.
+    pub hold: Setting<bool>,
 }
 
 impl ChangeDraft {
@@ -70,15 +102,42 @@ impl ChangeDraft {
         let timeout = self
             .timeout_s
             .map(|seconds| errors.span("timeout_s", Some(seconds)));
+        let name = self.name.map(|name| {
+            let before = errors.0.len();
+            let name = errors.word("name", name);
+            (errors.0.len() == before).then_some(name)
+        });
+        let priority = self.priority.map(|level| {
+            let before = errors.0.len();
+            let priority = errors.priority(Some(level));
+            (errors.0.len() == before).then_some(priority)
+        });
+        let labels = self.labels.map(|labels| {
+            let before = errors.0.len();
+            let labels = errors.labels(labels);
+            (errors.0.len() == before).then_some(labels)
+        });
         errors.into_result()?;
-        Ok(TaskChange { timeout })
+        Ok(TaskChange {
+            name,
+            priority,
+            deadline: self.deadline,
+            timeout,
+            labels,
+            hold: self.hold,
+        })
     }
 }
 
 impl TaskChange {
     /// Makes it in what the task's user asked for.
     pub fn apply(&self, spec: &mut TaskSpec) {
+        self.name.apply_or_default(&mut spec.name);
+        self.priority.apply_or_default(&mut spec.priority);
+        self.deadline.apply(&mut spec.deadline);
         self.timeout.apply(&mut spec.timeout);
+        self.labels.apply_or_default(&mut spec.labels);
+        self.hold.apply_or_default(&mut spec.hold);
     }
 }
 
@@ -87,7 +146,12 @@ impl TaskSpec {
     #[must_use]
     pub fn is_same_but_for_changes(&self, other: &Self) -> bool {
         let mut changed = self.clone();
+        changed.name.clone_from(&other.name);
+        changed.priority = other.priority;
+        changed.deadline = other.deadline;
         changed.timeout = other.timeout;
+        changed.labels.clone_from(&other.labels);
+        changed.hold = other.hold;
         changed == *other
     }
 }
@@ -107,7 +171,12 @@ mod tests {
     }
 
     fn changed(mut spec: TaskSpec, timeout_s: Setting<f64>) -> Option<Duration> {
-        let change = ChangeDraft { timeout_s }.check().unwrap();
+        let change = ChangeDraft {
+            timeout_s,
+            ..ChangeDraft::default()
+        }
+        .check()
+        .unwrap();
         change.apply(&mut spec);
         spec.timeout
     }
@@ -125,7 +194,13 @@ mod tests {
     fn what_can_not_be_is_named_by_its_field() {
         for seconds in [0.0, -1.0, f64::NAN, 1e18] {
             let timeout_s = Setting::To(seconds);
-            let error = ChangeDraft { timeout_s }.check().unwrap_err().to_string();
+            let error = ChangeDraft {
+                timeout_s,
+                ..ChangeDraft::default()
+            }
+            .check()
+            .unwrap_err()
+            .to_string();
             assert!(error.starts_with("timeout_s: "), "{error}");
         }
     }
@@ -134,7 +209,7 @@ mod tests {
     fn a_changed_spec_is_of_the_same_submit_and_another_one_is_not() {
         assert!(spec(Some(1.0)).is_same_but_for_changes(&spec(None)));
         let mut other = spec(None);
-        other.name = "another".into();
+        other.tag = "another".into();
         assert!(!spec(None).is_same_but_for_changes(&other));
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     container::{ContainerDraft, allowed::Allowed},
     ids::{TaskId, UserName},
     resources::{GpuRequest, LEAST_CPU_MILLI, Resources, gb_to_bytes, milli_cores, shown},
-    spec::{Command, Priority, SlaMultiplier, TaskSpec},
+    spec::{Command, Priority, SlaMultiplier, SubmitKey, TaskSpec},
     time::Wall,
 };
 
@@ -106,6 +106,10 @@ pub struct TaskDraft {
     pub sla_multiplier: Option<f64>,
     /// How its container is set up.
     pub container: ContainerDraft,
+    /// Whether it waits until somebody releases it.
+    pub hold: bool,
+    /// Names the submit; made by the front end, not by the user's words alone.
+    pub submit_key: Option<SubmitKey>,
 }
 
 impl TaskDraft {
@@ -193,6 +197,8 @@ impl TaskDraft {
                     task_type,
                     sla_multiplier,
                     container,
+                    hold: self.hold,
+                    submit_key: self.submit_key,
                 },
             )),
             _ => Err(DraftErrors(errors.0)),
@@ -316,7 +322,7 @@ impl Errors {
         }
     }
 
-    fn priority(&mut self, level: Option<i64>) -> Priority {
+    pub(crate) fn priority(&mut self, level: Option<i64>) -> Priority {
         let Some(level) = level else {
             return Priority::DEFAULT;
         };
@@ -372,7 +378,7 @@ impl Errors {
         })
     }
 
-    fn word(&mut self, field: &'static str, text: String) -> String {
+    pub(crate) fn word(&mut self, field: &'static str, text: String) -> String {
         if text.chars().count() > WORD_LIMIT || text.contains(char::is_control) {
             self.push(
                 field,
@@ -384,7 +390,7 @@ impl Errors {
         text
     }
 
-    fn labels(&mut self, labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    pub(crate) fn labels(&mut self, labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
         labels
             .into_iter()
             .map(|(key, value)| {

@@ -3,6 +3,7 @@
 //! Values here are valid by construction: text from outside is parsed once, at the edge, into one
 //! of these types. Nothing here does I/O, reads a clock or knows another crate of the project.
 
+pub mod account;
 pub mod attempt;
 pub mod change;
 pub mod container;
@@ -20,6 +21,7 @@ pub mod status;
 pub mod time;
 pub mod worker;
 
+pub use account::{AccountState, KeyScope, Role, UserLimits};
 pub use attempt::{AttemptId, AttemptReport, ContainerEnd, Exit, PeakUsage, Whole};
 pub use change::{ChangeDraft, Setting, TaskChange};
 pub use container::{ContainerDraft, ContainerSpec, allowed::Allowed};
@@ -29,7 +31,7 @@ pub use ids::{ClusterId, IdError, TaskId, UserName, WorkerId};
 pub use image::{ImageRef, ImageRefError};
 pub use resources::{Capacity, DeviceShare, GpuRequest, Grant, ResourceError, Resources};
 pub use retry::{Failure, FailureKind, RetryOn, RetryOnError, TimeOut};
-pub use spec::{Command, Priority, SlaMultiplier, TaskSpec, TaskType};
+pub use spec::{Command, Priority, SlaMultiplier, SubmitKey, TaskSpec, TaskType};
 pub use status::{Phase, TaskStatus, WorkerStatus};
 pub use time::{Mono, Now, Wall};
 pub use worker::{HostUsage, WorkerAddress};

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
+    account::AccountChange,
     attempt::{AttemptId, ContainerEnd, Whole},
     change::TaskChange,
     ids::{ClusterId, TaskId, UserName, WorkerId},
@@ -45,6 +46,9 @@ pub enum Record {
     TaskForgotten(TaskId),
     /// Tasks with numbers up to these were forgotten; what a store says of them as a whole.
     Forgotten(ForgottenRecord),
+    /// Of users, keys, tokens and the audit. None of the core's business: it neither writes nor
+    /// reads these.
+    Account(AccountChange),
 }
 
 /// The cluster as a whole.
@@ -224,6 +228,15 @@ pub struct FilesRecord {
     pub files: Vec<FileRecord>,
     /// When they were in.
     pub uploaded_at: Wall,
+}
+
+impl FilesRecord {
+    /// What they take together.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let sizes = self.files.iter().map(|file| file.size);
+        sizes.fold(0, u64::saturating_add)
+    }
 }
 
 /// One output file.

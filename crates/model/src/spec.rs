@@ -145,6 +145,21 @@ pub struct TaskSpec {
     pub sla_multiplier: SlaMultiplier,
     /// How its container is set up.
     pub container: ContainerSpec,
+    /// Whether it waits until somebody releases it.
+    pub hold: bool,
+    /// Under which key its user submitted it, so that the same submit is not taken twice.
+    pub submit_key: Option<SubmitKey>,
+}
+
+/// Names one submit of a user, of one task or of several.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubmitKey {
+    /// As the user sent it, 1 to 255 printable characters of ASCII.
+    pub key: String,
+    /// SHA-256 of what was submitted: the same key with something else is refused.
+    pub body: [u8; 32],
+    /// The task's place in the submit, from 0.
+    pub index: u32,
 }
 
 impl TaskSpec {
@@ -164,10 +179,15 @@ impl TaskSpec {
     /// The deadline that the user set, or the one that follows from the estimate.
     #[must_use]
     pub fn effective_deadline(&self, submitted_at: Wall) -> Option<Wall> {
-        self.deadline.or_else(|| {
-            let estimate = self.estimate?;
-            Some(submitted_at.after(estimate.mul_f64(self.sla_multiplier.factor())))
-        })
+        let estimated = || self.estimated_deadline(submitted_at);
+        self.deadline.or_else(estimated)
+    }
+
+    /// The deadline that follows from the estimate, where the user sets none.
+    #[must_use]
+    pub fn estimated_deadline(&self, submitted_at: Wall) -> Option<Wall> {
+        let estimate = self.estimate?;
+        Some(submitted_at.after(estimate.mul_f64(self.sla_multiplier.factor())))
     }
 }
 

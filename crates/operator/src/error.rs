@@ -2,13 +2,14 @@
 
 use std::error::Error;
 
-use crate::Degraded;
+use crate::{Degraded, MOST_AT_ONCE};
 use cloudai_core::{
     AddWorkerError, ChangeError, DrainError, NotReady, PlaceError, RemoveWorkerError, SubmitError,
+    SubmitManyError,
 };
 use cloudai_files::{
     log::{FrameError, LogError},
-    output::CopyError,
+    output::{CopyError, StoreError},
 };
 use cloudai_model::{
     DraftErrors, TaskId, TaskStatus, UserName, WorkerAddress, WorkerId, record::Removal,
@@ -45,8 +46,60 @@ pub enum SubmitFailure {
     /// Whether its id was used before can't be read.
     #[error(transparent)]
     Read(#[from] ReadFailure),
+    /// Its key was used with something else.
+    #[error(transparent)]
+    KeyReused(#[from] KeyReused),
     /// It came before the store had been read, and could not be kept until then.
     #[error("the task can't be kept until the store has been read")]
+    NotKept(#[source] Box<dyn Error + Send + Sync>),
+    /// See [`NoAnswer`].
+    #[error(transparent)]
+    NoAnswer(#[from] NoAnswer),
+}
+
+/// The user submitted something else under the same key, less than a day ago.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the key {key:?} was used for another submit, of {task}: expected a new key, or the same body"
+)]
+pub struct KeyReused {
+    /// The key, as its user sent it.
+    pub key: String,
+    /// The first task of what was submitted under it.
+    pub task: TaskId,
+}
+
+/// Why none of several tasks was submitted.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitManyFailure {
+    /// There is none, or there are too many.
+    #[error("{0} tasks at once: expected 1 to {MOST_AT_ONCE}")]
+    Count(usize),
+    /// Fields that can't be as they are, by the task's place in what was submitted, from 0.
+    #[error("{} of the tasks can't be as they are", .0.len())]
+    Drafts(Vec<(usize, DraftErrors)>),
+    /// The core refused them.
+    #[error(transparent)]
+    Refused(#[from] SubmitManyError),
+    /// Whether an id was used before can't be read.
+    #[error(transparent)]
+    Read(#[from] ReadFailure),
+    /// Their key was used with something else.
+    #[error(transparent)]
+    KeyReused(#[from] KeyReused),
+    /// They were taken under their key before, and not all of them are kept any more.
+    #[error(
+        "of {of} tasks that were taken under this key {left} are still known: expected a new key to \
+         submit them again"
+    )]
+    Forgotten {
+        /// How many are kept.
+        left: usize,
+        /// How many were submitted.
+        of: usize,
+    },
+    /// They came before the store had been read, and could not be kept until then.
+    #[error("the tasks can't be kept until the store has been read")]
     NotKept(#[source] Box<dyn Error + Send + Sync>),
     /// See [`NoAnswer`].
     #[error(transparent)]
@@ -247,6 +300,23 @@ pub enum FilesFailure {
     /// See [`ReadFailure`].
     #[error(transparent)]
     Read(#[from] ReadFailure),
+}
+
+/// Why files were not removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveFilesFailure {
+    /// There are none to remove.
+    #[error(transparent)]
+    Files(#[from] FilesFailure),
+    /// See [`NotReady`].
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// The disk refuses. That they were removed is written down already: it is tried again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// See [`NoAnswer`].
+    #[error(transparent)]
+    NoAnswer(#[from] NoAnswer),
 }
 
 /// Why files were not downloaded.

@@ -5,6 +5,8 @@
 
 mod disks;
 mod error;
+mod files;
+mod logs;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,25 +16,38 @@ use std::{
 
 use async_trait::async_trait;
 use cloudai_core::{
-    CancelOutcome, ChangeOutcome, Event, Snapshot, Submitted,
+    CancelOutcome, ChangeOutcome, Event, Snapshot, Submitted, Taken,
     explain::{Explanation, Obstacle},
     inspect::{Inspection, Mended},
 };
-use cloudai_files::{log::Frame, output::CopySummary};
+use cloudai_files::output::CopySummary;
 use cloudai_model::{
-    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
+    AttemptId, ChangeDraft, Now, SubmitKey, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
     WorkerAddress, WorkerId,
-    record::{FileRecord, FilesRecord, Removal, Removed, ResultRecord, TaskRecord, WorkerRecord},
+    record::{
+        AssignmentRecord, FileRecord, FilesRecord, Removal, Removed, ResultRecord, TaskRecord,
+        WorkerRecord,
+    },
 };
 use tokio::sync::{broadcast, watch};
 
+pub use cloudai_metrics::{
+    HttpMetrics,
+    history::{Point, Resolution},
+};
 pub use cloudai_model::Degraded;
 pub use disks::{Disk, Disks, KeptBytes, Sweep};
 pub use error::{
     CancelFailure, ChangeFailure, DownloadFailure, DrainFailure, ExplainFailure, FilesFailure,
-    InspectFailure, LogFailure, MendFailure, NoAnswer, PlaceFailure, ReadFailure, RegisterFailure,
-    SubmitFailure, UnregisterFailure, with_causes,
+    InspectFailure, KeyReused, LogFailure, MendFailure, NoAnswer, PlaceFailure, ReadFailure,
+    RegisterFailure, RemoveFilesFailure, SubmitFailure, SubmitManyFailure, UnregisterFailure,
+    with_causes,
 };
+pub use files::OpenFiles;
+pub use logs::{FrameSource, LogFrames, LogPart, LogStart};
+
+/// So many tasks are taken in one submit.
+pub const MOST_AT_ONCE: usize = 10_000;
 
 /// The master, as its front ends see it.
 #[async_trait]
@@ -52,11 +67,46 @@ pub trait Operator: Send + Sync {
     /// What the disks hold and have room for, as of a moment ago. Never waits.
     fn disks(&self) -> Disks;
 
+    /// What a worker's machine used, one point for each span in which it said so, from the span on
+    /// that holds `since`; `None`: there is no such worker. Never waits.
+    fn history(
+        &self,
+        worker: &WorkerId,
+        resolution: Resolution,
+        since: Option<Wall>,
+    ) -> Option<Vec<Point>>;
+
+    /// Everything that the master counts, as Prometheus reads it. Never waits.
+    fn metrics(&self) -> String;
+
+    /// Where the HTTP server counts.
+    fn http_metrics(&self) -> HttpMetrics;
+
     /// What happens from now on. Losing some of it loses nothing but news.
     fn events(&self) -> broadcast::Receiver<Event>;
 
     /// Checks and keeps a task.
+    ///
+    /// A draft with a `submit_key` under which the same user submitted the same body less than 24
+    /// hours ago is answered with that task, as it stands now, and nothing is kept anew; one with
+    /// another body is refused.
     async fn submit(&self, draft: TaskDraft) -> Result<Submitted, SubmitFailure>;
+
+    /// Checks and keeps several tasks, all or none: they are one commit, and no task of them is
+    /// placed, or seen, before all are kept. The answers are in the order of the drafts.
+    ///
+    /// The `submit_key`s of a batch are alike but for their indexes, from 0; they hold for the batch
+    /// as a whole, as that of [`Self::submit`] does for its task. A batch is counted as a whole
+    /// against the limits of the queue and of its users.
+    async fn submit_many(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Taken>, SubmitManyFailure>;
+
+    /// The tasks that a user submitted under a key less than 24 hours ago, with a body that has the key's
+    /// digest; none: it is new. They stay taken, whatever would be said of the same body now.
+    async fn submitted_before(
+        &self,
+        user: &UserName,
+        key: &SubmitKey,
+    ) -> Result<Vec<TaskId>, SubmitFailure>;
 
     /// Asks for a task's end.
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure>;
@@ -110,16 +160,41 @@ pub trait Operator: Send + Sync {
     /// Why a task waits, or else where it stands.
     async fn explain(&self, task: &TaskId) -> Result<Standing, ExplainFailure>;
 
+    /// A task's attempts, by number.
+    async fn attempts(&self, task: &TaskId) -> Result<Vec<AssignmentRecord>, ReadFailure>;
+
     /// The log of an attempt from its first byte to its end, live. Ends when nothing more of that
     /// attempt's log will come, and at once if there is none of it. One that was removed is an error
     /// that says so.
-    async fn follow_log(&self, attempt: &AttemptId) -> Result<Box<dyn FrameSource>, LogFailure>;
+    async fn follow_log(&self, attempt: &AttemptId) -> Result<Box<dyn FrameSource>, LogFailure> {
+        self.read_log(attempt, LogPart::WHOLE).await
+    }
 
-    /// The output files of all of a user's tasks, the newest task first.
-    async fn files_of_user(&self, user: &UserName) -> Result<Vec<LeftFiles>, ReadFailure>;
+    /// A part of the log of an attempt; otherwise as [`Self::follow_log`].
+    async fn read_log(
+        &self,
+        attempt: &AttemptId,
+        part: LogPart,
+    ) -> Result<Box<dyn FrameSource>, LogFailure>;
+
+    /// The output files of a user's tasks, the newest task first.
+    async fn files_of_user(&self, filter: &FilesFilter) -> Result<Vec<LeftFiles>, ReadFailure>;
 
     /// The output files of one task of `user`.
     async fn task_files(&self, task: &TaskId, user: &UserName) -> Result<TaskFiles, FilesFailure>;
+
+    /// The same, to be read one by one. Retention leaves them for as long as this is held.
+    async fn open_files(&self, task: &TaskId, user: &UserName) -> Result<OpenFiles, FilesFailure>;
+
+    /// Removes the output files of an ended task of `user`. That they were, when and `by` whom, is
+    /// written down first, and is what is told of them from then on; whoever reads them just now
+    /// reads on, and they go when that has ended.
+    async fn remove_files(
+        &self,
+        task: &TaskId,
+        user: &UserName,
+        by: &str,
+    ) -> Result<(), RemoveFilesFailure>;
 
     /// Copies the task's output files of `user` into the folder `destination`, which is made if
     /// need be. Checksums are verified; a file that is there and differs is not overwritten. How
@@ -131,13 +206,6 @@ pub trait Operator: Send + Sync {
         destination: &Path,
         progress: watch::Sender<DownloadProgress>,
     ) -> Result<Downloaded, DownloadFailure>;
-}
-
-/// A log that is read as it grows.
-#[async_trait]
-pub trait FrameSource: Send {
-    /// The next frame; `None` at the end. Dropping the future loses no frame.
-    async fn next(&mut self) -> Result<Option<Frame>, LogFailure>;
 }
 
 /// What does not change while the master runs.
@@ -182,7 +250,22 @@ pub struct TaskFilter {
     pub statuses: BTreeSet<TaskStatus>,
     /// Of this user alone.
     pub user: Option<UserName>,
+    /// Whose last attempt was given to this worker.
+    pub worker: Option<WorkerId>,
+    /// Submitted before the one of this [`TaskRecord::order`]: where the page before ended.
+    pub before: Option<u64>,
     /// At most so many.
+    pub limit: usize,
+}
+
+/// Whose output files are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilesFilter {
+    /// This user's.
+    pub user: UserName,
+    /// Of tasks submitted before the one of this [`TaskRecord::order`]: where the page before ended.
+    pub before: Option<u64>,
+    /// Of so many tasks at most.
     pub limit: usize,
 }
 
@@ -219,6 +302,8 @@ pub enum Standing {
 /// That a task left files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftFiles {
+    /// The task's [`TaskRecord::order`].
+    pub order: u64,
     /// What is known of them; without the files themselves if they were removed.
     pub record: FilesRecord,
     /// Whether they were.

@@ -172,6 +172,8 @@ fn spec() -> impl Strategy<Value = TaskSpec> {
             task_type: words.3,
             sla_multiplier: SlaMultiplier::new(f64::from(sla) / 1000.0).unwrap(),
             container: words.4,
+            hold: false,
+            submit_key: None,
         },
     )
 }
@@ -270,6 +272,8 @@ pub(crate) fn draft() -> impl Strategy<Value = TaskDraft> {
         env: rest.5,
         labels: rest.6,
         container: rest.7,
+        hold: false,
+        submit_key: None,
     })
 }
 

@@ -196,6 +196,8 @@ pub fn draft_of(spec: &TaskSpec) -> TaskDraft {
         task_type: spec.task_type.map(|kind| kind.to_string()),
         sla_multiplier: Some(spec.sla_multiplier.factor()),
         container: ContainerDraft::from(&spec.container),
+        hold: false,
+        submit_key: None,
     }
 }
 

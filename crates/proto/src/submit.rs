@@ -40,6 +40,8 @@ pub fn from_wire(wire: cluster::Task) -> TaskDraft {
         task_type: text_if_any(wire.task_type),
         sla_multiplier: wire.sla_multiplier,
         container: container(wire.container.unwrap_or_default()),
+        hold: false,
+        submit_key: None,
     }
 }
 

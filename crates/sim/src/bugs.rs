@@ -47,6 +47,12 @@ bugs!(
     NoReleaseAtCancel = "no-release-at-cancel",
     /// A worker that is silent is never given up.
     NoLostWorkerTimer = "no-lost-worker-timer",
+    /// A user's limits are not looked at when something is placed.
+    NoUserLimits = "no-user-limits",
+    /// A task that is submitted on hold is placed all the same.
+    NoHold = "no-hold",
+    /// Tasks that are submitted at once are taken one by one.
+    TornBatches = "torn-batches",
     /// A worker that is silent for ten seconds is given up.
     HastyLostWorkerTimer = "hasty-lost-worker-timer",
     /// Workers are given up for silence while the master itself stood still.
@@ -95,6 +101,8 @@ impl World {
             no_reservation_check: self.bug == Some(Bug::NoReservationCheck),
             no_reconcile: self.bug == Some(Bug::NoReconcile),
             no_release_at_cancel: self.bug == Some(Bug::NoReleaseAtCancel),
+            no_user_limits: self.bug == Some(Bug::NoUserLimits),
+            no_hold: self.bug == Some(Bug::NoHold),
             no_forgiveness: self.bug == Some(Bug::NoForgiveness),
             no_stop_at_cancel: self.bug == Some(Bug::NoStopAtCancel),
             no_time_outs: self.bug == Some(Bug::NoTimeOuts),

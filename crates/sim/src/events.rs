@@ -45,7 +45,11 @@ impl World {
         }
         let is_admin = matches!(
             item.what,
-            What::Register { .. } | What::Unregister { .. } | What::Drain { .. }
+            What::Register { .. }
+                | What::Unregister { .. }
+                | What::Drain { .. }
+                | What::Hold { .. }
+                | What::Limit(_)
         );
         let busy = match is_admin {
             true => &self.users.admins_busy,
@@ -56,6 +60,10 @@ impl World {
             What::Submit(task) => self.submit(&task).await,
             What::Cancel { task } => self.cancel(task).await,
             What::Change { task, timeout_s } => self.change(task, timeout_s).await,
+            What::SubmitMany { tasks, hold } => self.submit_many(&tasks, hold).await,
+            What::Hold { task, hold } => self.hold(task, hold).await,
+            What::Prioritise { task, priority } => self.prioritise(task, priority).await,
+            What::Limit(plan) => self.limit(&plan).await,
             What::Place { task, worker } => self.place(task, worker).await,
             What::Register { worker } => self.register(worker).await,
             What::Unregister { worker } => self.unregister(worker).await,

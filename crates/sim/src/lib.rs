@@ -30,5 +30,6 @@ pub mod store;
 pub mod time;
 mod users;
 pub mod wire;
+mod wishes;
 pub mod worker;
 pub mod world;

@@ -81,8 +81,9 @@ fn words(record: &Record) -> String {
         Record::Files(files) => format!("files of {}", files.attempt),
         Record::StopOrder(order) => format!("{} is to stop {}", order.worker, order.attempt),
         Record::StopOrderDone(attempt) => format!("{attempt} is known to be gone"),
-        Record::Removed(_) | Record::TaskForgotten(_) | Record::Forgotten(_) => {
-            format!("{record:?}")
-        }
+        Record::Removed(_)
+        | Record::TaskForgotten(_)
+        | Record::Forgotten(_)
+        | Record::Account(_) => format!("{record:?}"),
     }
 }

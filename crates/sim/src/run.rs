@@ -172,6 +172,7 @@ impl World {
             self.register(worker).await;
             self.drain(worker, false).await;
         }
+        self.grant_all_wishes().await;
         while self.users.busy.get() > 0 {
             self.sim.sleep(1_000).await;
         }

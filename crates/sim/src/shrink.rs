@@ -171,7 +171,13 @@ fn named(what: &mut What) -> Option<&mut usize> {
         | What::Place { worker, .. } => Some(worker),
         What::Fault(fault) => fault.worker.as_mut(),
         What::Submit(task) => task.target.as_mut(),
-        What::Cancel { .. } | What::Change { .. } | What::Mend => None,
+        What::Cancel { .. }
+        | What::Change { .. }
+        | What::SubmitMany { .. }
+        | What::Hold { .. }
+        | What::Prioritise { .. }
+        | What::Limit(_)
+        | What::Mend => None,
     }
 }
 

@@ -11,7 +11,7 @@ use cloudai_core::{
     AddWorkerError, Answer, Call, CancelError, ChangeError, DrainError, Input, RemoveWorkerError,
     SubmitError,
 };
-use cloudai_model::{ChangeDraft, Setting, TaskDraft, TaskId};
+use cloudai_model::{ChangeDraft, Setting, TaskDraft, TaskId, UserLimits, UserName};
 
 use crate::{
     audit::{Kind, Seen, Told, Violation},
@@ -21,9 +21,9 @@ use crate::{
 };
 
 /// The pause before the same is asked again.
-const PAUSE_MS: u64 = 1_000;
+pub(crate) const PAUSE_MS: u64 = 1_000;
 /// How often something that has no answer is asked again: longer than anything is broken.
-const MOST_TRIES: u32 = 600;
+pub(crate) const MOST_TRIES: u32 = 600;
 /// A master that runs answers within this time, whatever breaks.
 const ANSWER_LIMIT_MS: u64 = 600_000;
 
@@ -37,6 +37,8 @@ pub(crate) struct Users {
     /// How many admins do.
     pub(crate) admins_busy: Cell<u64>,
     registrations: Cell<u64>,
+    /// What users may have, as it is kept with their accounts.
+    pub(crate) limits: RefCell<BTreeMap<UserName, UserLimits>>,
 }
 
 /// What became of asking once.
@@ -82,7 +84,12 @@ impl World {
         self.see(&Seen::UserTold(&told));
     }
 
-    fn id_of(&self, task: u64) -> Option<TaskId> {
+    /// A user knows a task of the plan by this id from now on.
+    pub(crate) fn known_as(&self, task: u64, id: TaskId) {
+        self.users.ids.borrow_mut().insert(task, id);
+    }
+
+    pub(crate) fn id_of(&self, task: u64) -> Option<TaskId> {
         self.users.ids.borrow().get(&task).cloned()
     }
 
@@ -171,7 +178,11 @@ impl World {
     pub(crate) async fn change(self: &Rc<Self>, task: u64, timeout_s: Option<u64>) {
         let Some(id) = self.id_of(task) else { return };
         let timeout_s = timeout_s.map_or(Setting::Clear, |seconds| Setting::To(seconds as f64));
-        let Ok(change) = (ChangeDraft { timeout_s }).check() else {
+        let Ok(change) = (ChangeDraft {
+            timeout_s,
+            ..ChangeDraft::default()
+        })
+        .check() else {
             debug_assert!(false, "plans hold valid changes");
             return;
         };
@@ -282,10 +293,11 @@ impl World {
     }
 }
 
-fn draft_of(plan: &TaskPlan) -> TaskDraft {
+pub(crate) fn draft_of(plan: &TaskPlan) -> TaskDraft {
     TaskDraft {
         task_id: plan.own_id.then(|| format!("own-{}", plan.task)),
         name: Some(format!("t{}", plan.task)),
+        user_id: Some(Plan::user_of(plan.task)),
         docker_image: format!("simulated/task-{}", plan.task),
         cpu_cores: Some(plan.cpu_milli as f64 / 1000.0),
         memory_gb: Some(plan.memory_mb as f64 / 1024.0),

@@ -86,6 +86,21 @@ fn a_worker_that_is_never_given_up_is_found() {
 }
 
 #[test]
+fn a_user_beyond_their_limits_is_found() {
+    assert_found(Bug::NoUserLimits, 30, &[Kind::OverUserLimit]);
+}
+
+#[test]
+fn a_task_on_hold_that_is_placed_is_found() {
+    assert_found(Bug::NoHold, 30, &[Kind::PlacedOnHold]);
+}
+
+#[test]
+fn a_batch_that_is_taken_in_parts_is_found() {
+    assert_found(Bug::TornBatches, 30, &[Kind::BatchTorn]);
+}
+
+#[test]
 fn a_worker_that_is_given_up_too_soon_is_found() {
     assert_found(Bug::HastyLostWorkerTimer, 20, &[Kind::GivenUpUnduly]);
 }

@@ -52,6 +52,7 @@ pub(crate) fn task_of(record: &Record) -> Option<&TaskId> {
         | Record::WorkerRemoved(_)
         | Record::StopOrder(_)
         | Record::StopOrderDone(_)
-        | Record::Forgotten(_) => None,
+        | Record::Forgotten(_)
+        | Record::Account(_) => None,
     }
 }

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fmt};
 use async_trait::async_trait;
 use cloudai_model::{
     ClusterId, TaskStatus,
+    account::AccountChange,
     record::{ClusterRecord, Record},
 };
 use tokio::sync::mpsc;
@@ -32,11 +33,12 @@ pub trait Export: Send + Sync + 'static {
     async fn holdings(&self) -> Result<Holdings, ReadError>;
 
     /// Sends every record in an order in which an empty store can take them: `Cluster`, each
-    /// `Worker` by id, each task as `TaskAdded` with the state it has, by order, each `Removed` by the
-    /// task's order, each `Assignment` by the task's order and the attempt, each `Result` and each
-    /// `Files` by the task's order, each `StopOrder` by task and attempt, as texts, and `Forgotten`,
-    /// if tasks were. All of it is as of one instant. What can't be read is sent as such, in its
-    /// place, and the rest follows.
+    /// `Worker` by id, each user by name, each key and each ended token by id, each task as `TaskAdded`
+    /// with the state it has, by order, each `Removed` by the task's order, each `Assignment` by the
+    /// task's order and the attempt, each `Result` and each `Files` by the task's order, each
+    /// `StopOrder` by task and attempt, as texts, each entry of the audit by number, and `Forgotten`,
+    /// if tasks were. All of it is as of one instant. What can't be read is sent as such, in its place,
+    /// and the rest follows.
     ///
     /// # Errors
     /// If the database fails, was written meanwhile where that can't be helped
@@ -82,6 +84,14 @@ pub struct Holdings {
     pub removed: u64,
     /// Whether tasks were forgotten, so that it keeps their highest numbers.
     pub has_forgotten: bool,
+    /// Users.
+    pub users: u64,
+    /// Their keys.
+    pub keys: u64,
+    /// Tokens that were ended before their time.
+    pub ended_tokens: u64,
+    /// Entries of the audit.
+    pub audit: u64,
     /// Documents of an earlier program that no master has taken up yet.
     pub not_taken_up: u64,
 }
@@ -99,12 +109,22 @@ impl Holdings {
             Record::StopOrder(_) => self.stop_orders += 1,
             Record::Removed(_) => self.removed += 1,
             Record::Forgotten(_) => self.has_forgotten = true,
+            Record::Account(AccountChange::User(_)) => self.users += 1,
+            Record::Account(AccountChange::Key(_)) => self.keys += 1,
+            Record::Account(AccountChange::TokenEnded(_)) => self.ended_tokens += 1,
+            Record::Account(AccountChange::Audit(_)) => self.audit += 1,
             // An export says what is, not what changed.
             Record::WorkerRemoved(_)
             | Record::TaskChanged(..)
             | Record::SpecChanged(..)
             | Record::StopOrderDone(_)
-            | Record::TaskForgotten(_) => {}
+            | Record::TaskForgotten(_)
+            | Record::Account(
+                AccountChange::UserRemoved(_)
+                | AccountChange::KeyRemoved(_)
+                | AccountChange::TokensForgotten(_)
+                | AccountChange::AuditForgotten(_),
+            ) => {}
         }
     }
 
@@ -132,6 +152,10 @@ impl Holdings {
             + self.stop_orders
             + self.removed
             + u64::from(self.has_forgotten)
+            + self.users
+            + self.keys
+            + self.ended_tokens
+            + self.audit
     }
 
     /// Whose it is.
@@ -170,6 +194,10 @@ impl fmt::Display for Holdings {
             (self.files, "set of files", "sets of files"),
             (self.stop_orders, "stop order", "stop orders"),
             (self.removed, "removal", "removals"),
+            (self.users, "user", "users"),
+            (self.keys, "key", "keys"),
+            (self.ended_tokens, "ended token", "ended tokens"),
+            (self.audit, "entry of the audit", "entries of the audit"),
         ] {
             if count > 0 {
                 write!(f, ", {}", plural(count, one, more))?;
@@ -211,6 +239,7 @@ impl Chunk {
 fn bytes(record: &Record) -> usize {
     match record {
         Record::Result(result) => result.log_tail.len(),
+        Record::Account(AccountChange::Audit(entry)) => 200 + entry.detail.len(),
         Record::Files(files) => files.files.iter().map(|file| file.path.len() + 100).sum(),
         _ => 200,
     }

@@ -17,6 +17,7 @@ mod mongo;
 #[cfg(any(test, feature = "mongod"))]
 pub mod mongod;
 mod sqlite;
+mod submitted;
 
 #[cfg(test)]
 mod conformance;
@@ -30,11 +31,14 @@ use std::{
 use async_trait::async_trait;
 use cloudai_model::{
     TaskId, TaskStatus, UserName, Wall, WorkerId,
+    account::AuditRecord,
     record::{
         AssignmentRecord, FilesRecord, ForgottenRecord, Record, Removed, ResultRecord, TaskRecord,
     },
 };
 use tokio::sync::mpsc;
+
+pub use cloudai_model::account::{AuditQuery, StoredAccounts};
 
 #[cfg(any(test, feature = "fakes"))]
 pub use self::journal::FakeDatabase;
@@ -54,12 +58,14 @@ pub use self::{
         DATABASE_FILE, DataDirLock, InUse, LOCK_FILE, OpenError, SqliteFilling, SqliteReader,
         SqliteStore, Unfinished, note_backup,
     },
+    submitted::SubmittedUnder,
 };
 
 /// The most records that [`Store::load`] sends in one chunk.
 pub const LOAD_CHUNK: usize = 1000;
 
-/// The highest [`TaskRecord::order`] that can be stored: every database counts with a sign.
+/// The highest [`TaskRecord::order`] and [`AuditRecord::number`] that can be stored: every database
+/// counts with a sign.
 pub const HIGHEST_ORDER: u64 = i64::MAX as u64;
 
 /// Keeps records.
@@ -87,6 +93,11 @@ pub trait Store: Send + Sync + 'static {
     /// - `Removed` replaces what was said before. `TaskForgotten` takes everything away that is
     ///   kept of a task, if it is known; its numbers count for [`Highest`] ever after, and so do
     ///   those that `Forgotten` says, where they are higher than what is there.
+    /// - Of `Account`, `User` and `Key` replace what was there, and the removals succeed if there is
+    ///   nothing to remove. `UserRemoved` removes the user's keys, too; a `Key` of a user who is not
+    ///   there is not kept: they were removed meanwhile. `Audit` is written once a number; the
+    ///   identical one changes nothing. `AuditForgotten` never forgets the entry of the highest
+    ///   number, so that numbers go on rising.
     ///
     /// # Errors
     /// See [`CommitError`]; [`CommitError::may_retry`] tells those that can pass from those that
@@ -145,6 +156,44 @@ pub trait Store: Send + Sync + 'static {
     /// If some can't be read.
     async fn files_of_user(&self, user: &UserName) -> Result<Vec<FilesRecord>, ReadError>;
 
+    /// A page of what [`Self::files_of_user`] says.
+    ///
+    /// # Errors
+    /// If some can't be read.
+    async fn files_page(&self, query: &FilesQuery) -> Result<Vec<FilesOfTask>, ReadError>;
+
+    /// What the output files of all of a user's tasks take, in bytes, without those that were removed.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    async fn files_bytes_of_user(&self, user: &UserName) -> Result<u64, ReadError>;
+
+    /// The tasks that a user submitted under a key, by their order.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    async fn submitted(&self, user: &UserName, key: &str)
+    -> Result<Vec<SubmittedUnder>, ReadError>;
+
+    /// All users, keys and ended tokens.
+    ///
+    /// # Errors
+    /// If some can't be read.
+    async fn accounts(&self) -> Result<StoredAccounts, ReadError>;
+
+    /// The entries of the audit that fit the query, those of the highest numbers first.
+    ///
+    /// # Errors
+    /// If one can't be read.
+    async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, ReadError>;
+
+    /// When the oldest entries of the audit were made, those of before `before`, at most `limit` of
+    /// them, by time: so forgetting can go in steps. The last entry, which stays, is none of them.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    async fn oldest_audit(&self, before: Wall, limit: usize) -> Result<Vec<Wall>, ReadError>;
+
     /// Final tasks in the order in which they ended, with what was removed of each. Tasks of which
     /// it is not known when they ended are left out.
     ///
@@ -158,6 +207,27 @@ pub trait Store: Send + Sync + 'static {
     /// If it can't be read.
     async fn removed(&self, tasks: &[TaskId]) -> Result<BTreeMap<TaskId, Removed>, ReadError>;
 
+    /// A task, and what there is of it besides if it has ended: in one read of one instant where the
+    /// database can.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    async fn whole_task(&self, task: &TaskId) -> Result<Option<WholeTask>, ReadError> {
+        let Some(record) = self.task(task).await? else {
+            return Ok(None);
+        };
+        if !record.state.status.is_final() {
+            return Ok(Some(WholeTask::unfinished(record)));
+        }
+        let result = self.result(task).await?;
+        let mut removed = self.removed(std::slice::from_ref(task)).await?;
+        Ok(Some(WholeTask {
+            record,
+            result,
+            removed: removed.remove(task).unwrap_or_default(),
+        }))
+    }
+
     /// The files on this machine that it keeps records in, also those that are not there just now;
     /// none if all records are elsewhere.
     fn disk_files(&self) -> Vec<PathBuf> {
@@ -170,6 +240,29 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// If what was committed could not be moved to its last place. It is safe all the same.
     async fn close(&self) -> Result<(), CommitError>;
+}
+
+/// A task, and what there is of it once it has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WholeTask {
+    /// The task.
+    pub record: TaskRecord,
+    /// How it ended.
+    pub result: Option<ResultRecord>,
+    /// What was removed of what it left.
+    pub removed: Removed,
+}
+
+impl WholeTask {
+    /// Of a task that has not ended.
+    #[must_use]
+    pub fn unfinished(record: TaskRecord) -> Self {
+        Self {
+            record,
+            result: None,
+            removed: Removed::default(),
+        }
+    }
 }
 
 /// Which tasks to read.
@@ -200,6 +293,26 @@ impl TaskQuery {
             limit,
         }
     }
+}
+
+/// Which of a user's output files to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilesQuery {
+    /// Whose.
+    pub user: UserName,
+    /// Only those of tasks submitted before the one of this order: the cursor.
+    pub before: Option<u64>,
+    /// Those of so many tasks at most.
+    pub limit: usize,
+}
+
+/// A task's output files, and where the task stands among the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilesOfTask {
+    /// [`TaskRecord::order`].
+    pub order: u64,
+    /// The files.
+    pub files: FilesRecord,
 }
 
 /// Which ended tasks to read.

@@ -13,11 +13,11 @@ use cloudai_archive::{
     Restored, StorePlace, backup, restore, verify,
 };
 use cloudai_files::log::{LogStore, tail_text};
-use cloudai_model::{TaskStatus, Wall, record::Record};
+use cloudai_model::{TaskStatus, Wall, account::AccountChange, record::Record};
 use cloudai_store::{DataDirLock, OpenError, SqliteStore, Store as _};
 
 use crate::master::{
-    Master, added, assigned, attempt, id, line, records_of, removed, result, silent,
+    Master, accounts, added, assigned, attempt, id, line, records_of, removed, result, silent,
 };
 
 const MADE: Wall = Wall(1_760_000_000_000);
@@ -127,6 +127,40 @@ async fn a_master_at_work_is_backed_up_and_comes_back_as_it_was() {
         .collect();
     names.sort();
     assert_eq!(names, ["cloudai.lock", "files", "logs", "worker-token.key"]);
+}
+
+#[tokio::test]
+async fn accounts_come_back_and_tokens_of_before_count_no_more() {
+    // Given a master with users, keys, an ended token and an audit,
+    let master = Master::at_work().await;
+    master.commits(accounts()).await;
+
+    // when it is backed up and restored elsewhere,
+    let made = backed_up(&master, true).await.unwrap();
+    let new = master.path("new");
+    let restored = restored(&archive(&master), &new).await.unwrap();
+
+    // then all of it is there and counted,
+    for kind in ["users", "keys", "ended tokens", "entries of the audit"] {
+        assert_eq!(made.manifest.records[kind], 1, "{kind}");
+    }
+    let words = restored.holdings.to_string();
+    let counted = "1 user, 1 key, 1 ended token, 1 entry of the audit";
+    assert!(words.ends_with(counted), "{words}");
+    let kept = |records: Vec<Record>| -> Vec<Record> {
+        let accounts = records.into_iter();
+        accounts
+            .filter(|record| matches!(record, Record::Account(_)))
+            .collect()
+    };
+    let mut expected = kept(records_of(&master.data_dir()).await);
+    assert_eq!(expected, accounts());
+    // but no token that was made before, for it may have been ended since the backup was made.
+    let Record::Account(AccountChange::User(user)) = &mut expected[0] else {
+        panic!("{:?}", expected[0]);
+    };
+    user.generation = 5 + (1 << 32);
+    assert_eq!(kept(records_of(&new).await), expected);
 }
 
 #[tokio::test]

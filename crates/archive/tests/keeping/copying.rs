@@ -6,7 +6,7 @@ use cloudai_archive::{CopyError, StorePlace, copy};
 use cloudai_model::{TaskStatus, record::Record};
 use cloudai_store::{OpenError, SqliteFilling, SqliteStore};
 
-use crate::master::{Master, added, id, records_of, removed, silent, with_causes};
+use crate::master::{Master, accounts, added, id, records_of, removed, silent, with_causes};
 
 fn places(master: &Master) -> (StorePlace, StorePlace) {
     let to = master.path("new");
@@ -28,6 +28,7 @@ async fn every_record_comes_through_and_the_old_store_is_as_it_was() {
     master
         .commits((10..2_500).map(|number| added(number, TaskStatus::Queued)))
         .await;
+    master.commits(accounts()).await;
     let forgotten = Record::TaskForgotten(id(9_000));
     master
         .commits([removed(3), added(9_000, TaskStatus::Completed), forgotten])

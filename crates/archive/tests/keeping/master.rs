@@ -13,8 +13,9 @@ use cloudai_files::{
     output::{Checksum, OutputStore},
 };
 use cloudai_model::{
-    AttemptId, ContainerEnd, Exit, Grant, PeakUsage, Phase, TaskDraft, TaskId, TaskStatus, Wall,
-    Whole,
+    AccountState, AttemptId, ContainerEnd, Exit, Grant, KeyScope, PeakUsage, Phase, Role,
+    TaskDraft, TaskId, TaskStatus, UserLimits, Wall, Whole,
+    account::{AccountChange, AuditRecord, EndedToken, KeyRecord, UserRecord},
     record::{
         AssignmentRecord, ClusterRecord, FileRecord, FilesRecord, Record, Removal, Removed,
         RemovedRecord, ResultRecord, TaskRecord, TaskState, WorkerRecord,
@@ -118,6 +119,55 @@ pub(crate) fn removed(number: u64) -> Record {
             files: removal(),
         },
     })
+}
+
+/// A user with a key, a token that was ended, and what they did.
+pub(crate) fn accounts() -> [Record; 4] {
+    let at = Wall(1_700_000_000_000);
+    let user = UserRecord {
+        user: "ann".parse().unwrap(),
+        name: "Ann".to_owned(),
+        email: "ann@example.org".to_owned(),
+        password_hash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA".to_owned(),
+        role: Role::Admin,
+        state: AccountState::Active,
+        generation: 5,
+        limits: UserLimits::default(),
+        created_at: at,
+        updated_at: at,
+    };
+    let key = KeyRecord {
+        id: "k-1".to_owned(),
+        user: user.user.clone(),
+        name: "ci".to_owned(),
+        hash: [0x5a; 32],
+        scope: KeyScope::Tasks,
+        created_at: at,
+        expires_at: None,
+    };
+    let token = EndedToken {
+        id: "t-1".to_owned(),
+        until: Wall(1_900_000_000_000),
+    };
+    let entry = AuditRecord {
+        number: 7,
+        at,
+        user: Some(user.user.clone()),
+        key: Some(key.id.clone()),
+        from: "192.0.2.1".to_owned(),
+        action: "task.cancel".to_owned(),
+        target: id(3).to_string(),
+        done: true,
+        detail: String::new(),
+        request: "req-1".to_owned(),
+    };
+    [
+        AccountChange::User(Box::new(user)),
+        AccountChange::Key(Box::new(key)),
+        AccountChange::TokenEnded(token),
+        AccountChange::Audit(Box::new(entry)),
+    ]
+    .map(Record::Account)
 }
 
 pub(crate) fn line(at: i64, text: &str) -> Frame {

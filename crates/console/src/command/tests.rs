@@ -116,6 +116,7 @@ fn a_listing_is_narrowed_by_status_user_and_limit() {
                 statuses: [TaskStatus::Running].into(),
                 user: Some("alice".parse().unwrap()),
                 limit: 3,
+                ..TaskFilter::default()
             },
             json: false
         }
@@ -148,7 +149,7 @@ fn every_option_of_task_lands_in_its_field() {
          --storage=20 -gpu_cores 0.5 -env A=1 -env 'B=x=y z' -priority 80 -deadline 2h \
          -timeout 90s -pull_timeout 10m -queue_timeout 1h -estimate 30m -retries 3 \
          -retry-on 1,75,100-110,oom -label team=vision -label k= -user alice \
-         -type gpu-training -cmd 'echo \"hi there\"'",
+         -type gpu-training -hold -cmd 'echo \"hi there\"'",
     );
     let pairs = |pairs: &[(&str, &str)]| {
         let owned = pairs
@@ -169,6 +170,7 @@ fn every_option_of_task_lands_in_its_field() {
             gpu_cores: Some(0.5),
             env: pairs(&[("A", "1"), ("B", "x=y z")]),
             priority: Some(80),
+            hold: true,
             deadline: Some(Wall(NOW.0 + 7_200_000)),
             timeout_s: Some(90.0),
             pull_timeout_s: Some(600.0),
@@ -188,7 +190,10 @@ fn every_option_of_task_lands_in_its_field() {
 fn a_change_names_a_task_and_what_of_it() {
     let change = |timeout_s| Command::Change {
         task: "task-7".parse().unwrap(),
-        change: ChangeDraft { timeout_s },
+        change: ChangeDraft {
+            timeout_s,
+            ..ChangeDraft::default()
+        },
     };
     assert_eq!(
         read("change task-7 -timeout 2h"),
@@ -199,6 +204,35 @@ fn a_change_names_a_task_and_what_of_it() {
         change(Setting::To(90.0))
     );
     assert_eq!(read("change task-7 -timeout none"), change(Setting::Clear));
+    let labels = [("team", "vision"), ("k", "")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    let all = ChangeDraft {
+        name: Setting::To("nightly".to_owned()),
+        priority: Setting::To(80),
+        deadline: Setting::To(Wall(NOW.0 + 7_200_000)),
+        labels: Setting::To(labels.into()),
+        ..ChangeDraft::default()
+    };
+    let line = "change task-7 -name nightly -priority 80 -deadline 2h -label team=vision -label k=";
+    let of_task_7 = |change| Command::Change {
+        task: "task-7".parse().unwrap(),
+        change,
+    };
+    assert_eq!(read(line), of_task_7(all));
+    let none = ChangeDraft {
+        deadline: Setting::Clear,
+        labels: Setting::Clear,
+        ..ChangeDraft::default()
+    };
+    for line in [
+        "change task-7 -deadline none -label none",
+        "change task-7 -deadline=none -label=none",
+    ] {
+        assert_eq!(read(line), of_task_7(none.clone()));
+    }
+    for (line, hold) in [("hold task-7", true), ("release task-7", false)] {
+        let task = "task-7".parse().unwrap();
+        assert_eq!(read(line), Command::Hold { task, hold });
+    }
 }
 
 #[test]
@@ -300,18 +334,30 @@ fn an_option_that_is_wrong_says_what_is_right() {
             "-timeout is there twice: expected it once",
         ),
         (
+            "change task-7 -label none -label a=b",
+            "-label is there twice: expected it once",
+        ),
+        (
+            "change task-7 -priority high",
+            "-priority \"high\" can't be: expected a number, such as -priority 80",
+        ),
+        (
+            "task alpine -hold=yes",
+            "-hold takes no value: expected it alone",
+        ),
+        (
             "change task-7 -timeout 1h 2h",
             "\"2h\" is no option: expected options after the task, such as -timeout 2h",
         ),
         (
             "change task-7",
-            "what to change is missing: expected `change <task> [-timeout span]`, such as \
-             `change task-1697123456000001 -timeout 2h`",
+            "what to change is missing: expected `change <task> [-name s] [-priority n] \
+             [-deadline t] [-timeout span] [-label k=v]`, such as `change task-1697123456000001 -timeout 2h`",
         ),
         (
             "change -timeout 2h",
-            "a task is missing: expected `change <task> [-timeout span]`, such as \
-             `change task-1697123456000001 -timeout 2h`",
+            "a task is missing: expected `change <task> [-name s] [-priority n] [-deadline t] \
+             [-timeout span] [-label k=v]`, such as `change task-1697123456000001 -timeout 2h`",
         ),
         (
             "cancel task-7 -json",

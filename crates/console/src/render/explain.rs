@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use cloudai_api::outlook;
 use cloudai_core::explain::{Obstacle, Outlook};
 use cloudai_model::{TaskStatus, Wall, WorkerId};
 use cloudai_operator::{QueueEntry, Standing, TaskView};
@@ -102,19 +103,6 @@ fn grouped(workers: &[(WorkerId, Vec<Obstacle>)]) -> Vec<(Outlook, Vec<Group<'_>
     });
     let there = groups.into_iter().filter(|(_, groups)| !groups.is_empty());
     there.collect()
-}
-
-/// Whether one worker will ever hold the task.
-pub(crate) fn outlook(obstacles: &[Obstacle]) -> Outlook {
-    if obstacles.is_empty() {
-        Outlook::Now
-    } else if obstacles.iter().any(Obstacle::is_for_ever) {
-        Outlook::Never
-    } else if obstacles.contains(&Obstacle::NeverSeen) {
-        Outlook::Unknown
-    } else {
-        Outlook::Later
-    }
 }
 
 fn words(obstacles: &[Obstacle]) -> String {

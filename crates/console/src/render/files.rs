@@ -13,19 +13,23 @@ use crate::{output::Style, time::short_span};
 pub(crate) fn of_user(tasks: &[LeftFiles], now: Wall, style: Style) -> String {
     let rows: Vec<_> = tasks
         .iter()
-        .map(|LeftFiles { record, removed }| {
-            let (count, size) = match removed {
-                Some(_) => ("removed".to_owned(), String::new()),
-                None => (record.files.len().to_string(), size(total(record))),
-            };
-            [
-                record.attempt.task.to_string(),
-                safe(&record.task_name),
-                count,
-                size,
-                short_span(now.since(record.uploaded_at)),
-            ]
-        })
+        .map(
+            |LeftFiles {
+                 record, removed, ..
+             }| {
+                let (count, size) = match removed {
+                    Some(_) => ("removed".to_owned(), String::new()),
+                    None => (record.files.len().to_string(), size(total(record))),
+                };
+                [
+                    record.attempt.task.to_string(),
+                    safe(&record.task_name),
+                    count,
+                    size,
+                    short_span(now.since(record.uploaded_at)),
+                ]
+            },
+        )
         .collect();
     let heads = [
         ("TASK", Cut::Never),
@@ -38,7 +42,7 @@ pub(crate) fn of_user(tasks: &[LeftFiles], now: Wall, style: Style) -> String {
 }
 
 /// Bytes of all files of a task.
-pub(crate) fn total(record: &FilesRecord) -> u64 {
+fn total(record: &FilesRecord) -> u64 {
     record.files.iter().map(|file| file.size).sum()
 }
 
@@ -97,10 +101,12 @@ mod tests {
             uploaded_at: Wall(NOW.wall.0 - 3000),
         };
         let there = LeftFiles {
+            order: 1,
             record: record.clone(),
             removed: None,
         };
         let gone = LeftFiles {
+            order: 1,
             record: FilesRecord {
                 files: Vec::new(),
                 ..record

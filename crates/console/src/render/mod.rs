@@ -13,4 +13,5 @@ pub(crate) mod status;
 mod table;
 pub(crate) mod tasks;
 pub(crate) mod text;
+pub(crate) mod users;
 pub(crate) mod workers;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use cloudai_model::{TaskId, UserName};
-use cloudai_operator::{DownloadProgress, TaskFiles};
+use cloudai_operator::{DownloadProgress, FilesFilter, TaskFiles};
 use tokio::sync::watch;
 
 use super::{Failed, Session, as_json};
@@ -14,7 +14,6 @@ use crate::{
     output::Answer,
     render::{
         files,
-        json::{TaskFilesJson, TaskWithFilesJson},
         progress::bar,
         text::{counted, safe, size},
     },
@@ -31,11 +30,17 @@ impl Session {
         limit: usize,
         json: bool,
     ) -> Result<(), Failed> {
-        let mut records = self.operator.files_of_user(user).await?;
-        let all = records.len();
+        let filter = FilesFilter {
+            user: user.clone(),
+            before: None,
+            // One more says whether there are more.
+            limit: limit.saturating_add(1),
+        };
+        let mut records = self.operator.files_of_user(&filter).await?;
+        let more = records.len() > limit;
         records.truncate(limit);
         if json {
-            let list: Vec<_> = records.iter().map(TaskWithFilesJson::new).collect();
+            let list: Vec<_> = records.iter().map(cloudai_api::LeftFiles::from).collect();
             return as_json(answer, &list).await;
         }
         if records.is_empty() {
@@ -47,8 +52,12 @@ impl Session {
         let now = self.operator.now().wall;
         let text = files::of_user(&records, now, self.output.style());
         answer.text(text).await;
-        if all > limit {
-            let note = format!("Note: the newest {limit} of {all}; -limit n shows others");
+        if more {
+            let what = match limit {
+                1 => "the newest task alone".to_owned(),
+                count => format!("the newest {count} tasks"),
+            };
+            let note = format!("Note: {what}; -limit n shows others");
             answer.line(note).await;
         }
         Ok(())
@@ -64,7 +73,7 @@ impl Session {
         let left = self.operator.task_files(task, user).await;
         let left = left.map_err(Failed::to("list files"))?;
         if json {
-            return as_json(answer, &TaskFilesJson::new(&left)).await;
+            return as_json(answer, &cloudai_api::TaskFiles::from(&left)).await;
         }
         if let Some(removal) = &left.removed {
             let removal = safe(&removal.to_string());

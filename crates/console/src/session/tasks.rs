@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cloudai_api::{QueueEntry, Standing, Task};
 use cloudai_core::{CancelOutcome, ChangeOutcome, SubmitError, Submitted};
 use cloudai_model::{ChangeDraft, Setting, TaskDraft, TaskId, WorkerId, time::span_words};
 use cloudai_operator::{SubmitFailure, TaskFilter};
@@ -10,12 +11,7 @@ use super::{Failed, Session, as_json};
 use crate::{
     monitor,
     output::Answer,
-    render::{
-        explain,
-        json::{QueueEntryJson, StandingJson, TaskJson},
-        queue, tasks,
-        text::safe,
-    },
+    render::{explain, queue, tasks, text::safe},
 };
 
 impl Session {
@@ -69,6 +65,28 @@ impl Session {
         Ok(())
     }
 
+    pub(super) async fn hold(
+        &self,
+        answer: &Answer,
+        task: &TaskId,
+        hold: bool,
+    ) -> Result<(), Failed> {
+        let change = ChangeDraft {
+            hold: Setting::To(hold),
+            ..ChangeDraft::default()
+        };
+        let what = if hold { "hold task" } else { "release task" };
+        let outcome = self.operator.change(task, change).await;
+        outcome.map_err(Failed::to(what))?;
+        answer
+            .line(match hold {
+                true => format!("✓ Task {task} is on hold: `release {task}` lets it go"),
+                false => format!("✓ Task {task} is not on hold"),
+            })
+            .await;
+        Ok(())
+    }
+
     pub(super) async fn change(
         &self,
         answer: &Answer,
@@ -111,7 +129,7 @@ impl Session {
                 let (result, removed) = view
                     .map(|view| (view.result, view.removed))
                     .unwrap_or_default();
-                list.push(TaskJson::new(record, result.as_ref()).with_removed(&removed));
+                list.push(Task::new(record, result.as_ref()).with_removed(&removed));
             }
             return as_json(answer, &list).await;
         }
@@ -145,7 +163,7 @@ impl Session {
     ) -> Result<(), Failed> {
         let entries = self.operator.queue(limit).await?;
         if json {
-            let list: Vec<_> = entries.iter().map(QueueEntryJson::new).collect();
+            let list: Vec<_> = entries.iter().map(QueueEntry::from).collect();
             return as_json(answer, &list).await;
         }
         if entries.is_empty() {
@@ -182,7 +200,7 @@ impl Session {
         let standing = self.operator.explain(task).await;
         let standing = standing.map_err(Failed::to("explain"))?;
         if json {
-            return as_json(answer, &StandingJson::new(&standing)).await;
+            return as_json(answer, &Standing::from(&standing)).await;
         }
         let (now, waiting) = (self.operator.now().wall, self.operator.snapshot().waiting);
         let text = explain::explain(&standing, waiting, now, self.output.style());

@@ -1,5 +1,6 @@
 //! Sessions against a fake master: the real one can't be made to give every answer.
 
+mod accounts;
 mod fake;
 mod following;
 mod looking;
@@ -199,6 +200,25 @@ async fn a_change_says_what_holds_now_and_what_it_came_to() {
         (
             "change task-1 -timeout none",
             "✓ Task task-1 changed: it may run as long as it will\n",
+        ),
+        (
+            "change task-1 -name nightly -deadline none",
+            "✓ Task task-1 changed\n",
+        ),
+        (
+            "hold task-1",
+            "✓ Task task-1 is on hold: `release task-1` lets it go\n",
+        ),
+        ("release task-1", "✓ Task task-1 is not on hold\n"),
+        (
+            "hold task-6",
+            "❌ Failed to hold task: task task-6 is with worker worker-1: it can be put on hold \
+             only while it waits\n",
+        ),
+        (
+            "release task-5",
+            "❌ Failed to release task: there is no task task-5: `list-tasks` shows those that \
+             there are\n",
         ),
         (
             "change task-2 -timeout 5",

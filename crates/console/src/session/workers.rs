@@ -6,10 +6,7 @@ use cloudai_model::{WorkerAddress, WorkerId};
 use super::{Failed, Session, as_json};
 use crate::{
     output::Answer,
-    render::{
-        json::{StatsJson, WorkerJson},
-        stats, workers,
-    },
+    render::{json::StatsJson, stats, workers},
 };
 
 /// Where to look for the right id.
@@ -34,7 +31,9 @@ impl Session {
         let style = self.output.style();
         if json {
             let workers = snapshot.workers.values();
-            let list: Vec<_> = workers.map(|worker| WorkerJson::new(worker, now)).collect();
+            let list: Vec<_> = workers
+                .map(|worker| cloudai_api::Worker::new(worker, now))
+                .collect();
             return as_json(answer, &list).await;
         }
         answer.text(workers::workers(&snapshot, now, style)).await;

@@ -163,7 +163,10 @@ impl Core {
             }
             Difference::Unreserved(attempt) => {
                 let grant = self.live_attempt(attempt)?.grant.clone();
-                let reserved = self.registry.restore(attempt, &worker.id, grant, None);
+                let user = &self.tasks.get(&attempt.task)?.line.user;
+                let reserved = self
+                    .registry
+                    .restore(attempt, user, &worker.id, grant, None);
                 reserved.ok().map(|()| Deed::Reserved)
             }
             Difference::Miscounted { .. } => {
@@ -247,7 +250,13 @@ mod tests {
             ..Grant::default()
         };
         core.registry
-            .reserve(&orphan, &worker, grant, Mono(9_000))
+            .reserve(
+                &orphan,
+                &"ann".parse().unwrap(),
+                &worker,
+                grant,
+                Mono(9_000),
+            )
             .unwrap();
         let miscount = |worker: &mut Worker| worker.allocated.cpu_milli += 5;
         core.registry.update(&worker, miscount).unwrap();

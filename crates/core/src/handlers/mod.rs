@@ -1,6 +1,7 @@
 //! One file for each kind of input.
 
 mod attempts;
+mod change;
 mod heartbeat;
 mod inspect;
 mod old_nodes;
@@ -8,6 +9,7 @@ mod restore;
 mod retire;
 mod set_aside;
 mod settle;
+mod submit;
 mod tick;
 mod time_outs;
 mod users;

@@ -30,6 +30,8 @@ impl Core {
             Record::StopOrder(order) => {
                 self.stop_orders.add(order);
             }
+            // Who may come in is asked before anything gets here.
+            Record::Account(_) => {}
             Record::WorkerRemoved(_)
             | Record::TaskChanged(..)
             | Record::SpecChanged(..)
@@ -49,8 +51,9 @@ impl Core {
             debug_assert!(false, "a start reads live tasks only");
             return;
         }
-        let class = self.queue.intern(TaskClass::of(&record.spec));
-        let mut task = Task::from_record(record, class.clone());
+        let (user, class) = (&record.spec.user, TaskClass::of(&record.spec));
+        let line = self.queue.line(user, class);
+        let mut task = Task::from_record(record, line.clone());
         match record.pause_left(step.now.wall) {
             Some(left) => {
                 // However the clock was set meanwhile.
@@ -60,10 +63,10 @@ impl Core {
                     until_wall: step.now.wall.after(left),
                 };
                 task.place = Place::BackingOff(pause);
-                self.queue.back_off(pause.until, record.task.clone());
+                self.queue.back_off(&line, pause.until, record.task.clone());
             }
             None if task.status == TaskStatus::Queued => {
-                self.queue.insert(&class, task.rank(), record.task.clone());
+                task.stand_in(&mut self.queue, &record.task);
             }
             None => {}
         }
@@ -110,11 +113,12 @@ impl Core {
             stop,
             missed_heartbeats: 0,
         }));
+        let user = task.line.user.clone();
         self.arm_run_time_out(step.now, &id.task);
         // An unknown worker is found, and the attempt ended, when all has been read.
         let _ = self
             .registry
-            .restore(&id, &record.worker, record.grant, deadline);
+            .restore(&id, &user, &record.worker, record.grant, deadline);
     }
 
     pub(crate) fn restored(

@@ -113,8 +113,7 @@ impl Core {
         };
         let legal = task.apply(TaskEvent::Requeue);
         debug_assert!(legal, "a task with an attempt is pending or running");
-        task.place = Place::Ready;
-        self.queue.insert(&task.class, task.rank(), id.clone());
+        task.stand_in(&mut self.queue, id);
         let reason = format!("waiting again: {reason}");
         let state = task.state(reason.as_str());
         step.out
@@ -155,7 +154,7 @@ impl Core {
             until_wall: step.now.wall.after(wait),
         };
         task.place = Place::BackingOff(pause);
-        self.queue.back_off(pause.until, id.clone());
+        self.queue.back_off(&task.line, pause.until, id.clone());
         step.out.push(Effect::Write(Record::TaskChanged(
             id.clone(),
             task.state(reason),
@@ -198,6 +197,7 @@ impl Core {
             .and_then(|end| end.started_at)
             .or(state.started_at);
         let on_time = task.status == TaskStatus::Completed;
+        let deadline = task.effective_deadline();
         let result = ResultRecord {
             attempt: AttemptId::new(id.clone(), task.attempt),
             worker: worker.clone(),
@@ -208,7 +208,7 @@ impl Core {
             files,
             log_tail,
             completed_at: now,
-            sla_success: task.deadline.map(|deadline| on_time && now <= deadline),
+            sla_success: deadline.map(|deadline| on_time && now <= deadline),
         };
         step.publish(Event::Task(TaskNews {
             task: id.clone(),

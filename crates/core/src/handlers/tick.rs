@@ -7,7 +7,7 @@ use crate::{
     effect::{Effect, Event, WorkerChange},
     registry::Worker,
     settings::jittered,
-    task::{Place, StopCause},
+    task::StopCause,
     verdict::Ending,
 };
 
@@ -26,15 +26,14 @@ impl Core {
         self.take_back_due(step);
         for task in self.queue.backed_off(now) {
             if let Some(entry) = self.tasks.get_mut(&task) {
-                entry.place = Place::Ready;
-                self.queue.insert(&entry.class, entry.rank(), task);
+                entry.stand_in(&mut self.queue, &task);
             }
         }
         self.send_invites(step);
         self.repeat_stop_orders(step);
         self.ended.forget(now, self.settings.remember_ended);
         // A full look at everything: hold-offs end, and whatever an event missed is found.
-        self.blocked.clear();
+        self.blocked.tick();
     }
 
     /// Counts silence, and time without acceptance, from `now` on.

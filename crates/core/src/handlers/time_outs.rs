@@ -1,18 +1,13 @@
-//! What may take only so long: the wait in the queue, the pull of an image, the run; and how a
-//! run's time-out is changed while it runs.
+//! What may take only so long: the wait in the queue, the pull of an image, the run.
 
 use std::time::Duration;
 
-use cloudai_model::{
-    AttemptId, Now, Setting, TaskChange, TaskId, TaskStatus, TimeOut, record::Record,
-};
+use cloudai_model::{AttemptId, Now, TaskId, TaskStatus, TimeOut};
 
 use crate::{
-    answer::{Answer, ChangeError, ChangeOutcome},
     core::{Core, Step},
-    effect::Effect,
-    input::Call,
-    lifecycle::{AttemptState, TaskEvent},
+    explain::ON_HOLD,
+    lifecycle::TaskEvent,
     task::{Overdue, Place, StopCause},
     verdict::TaskEnd,
 };
@@ -91,9 +86,10 @@ impl Core {
             return;
         };
         let limit = task.limits.queue.unwrap_or_default();
-        let class = task.class.clone();
+        let line = task.line.clone();
         let why = match task.place {
-            Place::Ready => self.explanation_of(step, &class).summary,
+            Place::Ready => self.explanation_of(step, &line).summary,
+            Place::OnHold => ON_HOLD.to_owned(),
             Place::BackingOff(_) | Place::Given(_) => "it failed before it started".to_owned(),
         };
         let overdue = Overdue {
@@ -126,59 +122,5 @@ impl Core {
                 self.ask_stop(step, &attempt.task, StopCause::TimedOut(overdue));
             }
         }
-    }
-
-    pub(crate) fn change(
-        &mut self,
-        step: &mut Step<'_>,
-        call: Call,
-        id: &TaskId,
-        change: &TaskChange,
-    ) {
-        let outcome = self.change_outcome(step, id, change);
-        step.answer(call, Answer::Changed(outcome));
-    }
-
-    fn change_outcome(
-        &mut self,
-        step: &mut Step<'_>,
-        id: &TaskId,
-        change: &TaskChange,
-    ) -> Result<ChangeOutcome, ChangeError> {
-        let task = self
-            .tasks
-            .get_mut(id)
-            .ok_or_else(|| ChangeError::NotLive(id.clone()))?;
-        let running = match task.given() {
-            Some(live) => match live.stop {
-                Some(StopCause::User) => {
-                    let why = "it was cancelled".to_owned();
-                    return Err(ChangeError::BeingStopped(id.clone(), why));
-                }
-                Some(StopCause::TimedOut(overdue)) => {
-                    return Err(ChangeError::BeingStopped(id.clone(), overdue.reason()));
-                }
-                Some(StopCause::Unconfirmed) | None => live.state == AttemptState::Running,
-            },
-            None => false,
-        };
-        let attempt = AttemptId::new(id.clone(), task.attempt);
-        match change.timeout {
-            Setting::Keep => {}
-            Setting::Clear => task.limits.run = None,
-            Setting::To(limit) => task.limits.run = Some(limit),
-        }
-        let record = Record::SpecChanged(id.clone(), change.clone());
-        step.out.push(Effect::Write(record));
-        if running {
-            self.attempt_timers.clear(&attempt);
-            self.arm_run_time_out(step.now, id);
-            self.stop_overdue(step);
-        }
-        let live = self.live_attempt(&attempt);
-        let stopping = live.filter(|live| matches!(live.stop, Some(StopCause::TimedOut(_))));
-        Ok(stopping.map_or(ChangeOutcome::Kept, |live| {
-            ChangeOutcome::EndsNow(live.worker.clone())
-        }))
     }
 }

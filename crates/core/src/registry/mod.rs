@@ -2,6 +2,7 @@
 //!
 //! It holds no task. Time comes in as an argument; the stored form leaves as records.
 
+mod most_free;
 pub mod reservation;
 #[cfg(test)]
 mod tests;
@@ -13,10 +14,13 @@ use std::{
     time::Duration,
 };
 
-use cloudai_model::{AttemptId, Mono, WorkerId, record::WorkerRecord};
+use cloudai_model::{AttemptId, Mono, UserLimits, WorkerId, record::WorkerRecord};
 
+pub(crate) use most_free::MostFree;
 pub use reservation::{Reservation, ReserveError, UnknownReservation};
 pub use worker::{Allocated, HeldReport, HoldOff, SetAside, Worker};
+
+use crate::users::Users;
 
 /// No worker has this id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +40,8 @@ pub struct Registry {
     turns: BTreeSet<(u64, WorkerId)>,
     last_turn: u64,
     reservations: BTreeMap<AttemptId, Reservation>,
+    /// The same, summed up by whose attempts they are for.
+    users: Users,
     /// Reservations that end by themselves, soonest first.
     deadlines: BTreeSet<(Mono, AttemptId)>,
     /// See [`crate::simulation::Sabotage::no_reservation_check`].
@@ -43,6 +49,26 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// Without workers. The limits hold for each user who has none of their own.
+    #[must_use]
+    pub fn new(everybody: UserLimits) -> Self {
+        Self {
+            users: Users::new(everybody),
+            ..Self::default()
+        }
+    }
+
+    /// What each user may have and has.
+    #[must_use]
+    pub fn users(&self) -> &Users {
+        &self.users
+    }
+
+    /// The same, to change it.
+    pub(crate) fn users_mut(&mut self) -> &mut Users {
+        &mut self.users
+    }
+
     /// Adds a worker, inactive until it is heard of.
     ///
     /// # Errors
@@ -70,6 +96,7 @@ impl Registry {
         for attempt in &worker.attempts {
             if let Some(reservation) = self.reservations.remove(attempt) {
                 self.drop_deadline(&reservation, attempt);
+                self.users.subtract(&reservation.user, &reservation.grant);
             }
         }
         Ok(worker)

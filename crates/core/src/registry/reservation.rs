@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use cloudai_model::{
-    AttemptId, DeviceShare, Grant, Mono, Resources, WorkerId, resources::WHOLE_DEVICE,
+    AttemptId, DeviceShare, Grant, Mono, Resources, UserName, WorkerId, resources::WHOLE_DEVICE,
 };
 
 use super::{Allocated, Registry, UnknownWorker};
@@ -14,6 +14,8 @@ use crate::explain::Obstacle;
 pub struct Reservation {
     /// Whose capacity.
     pub worker: WorkerId,
+    /// Whose attempt.
+    pub user: UserName,
     /// How much is held now.
     pub grant: Grant,
     /// When it ends by itself; `None` once the worker has accepted.
@@ -55,14 +57,16 @@ impl Registry {
         self.reservations.get(attempt)
     }
 
-    /// Promises `grant` of `worker` to `attempt`: all of it, or nothing and an error. It ends at
-    /// `deadline` unless [`Self::confirm`]ed before.
+    /// Promises `grant` of `worker` to `attempt` of `user`: all of it, or nothing and an error. It ends
+    /// at `deadline` unless [`Self::confirm`]ed before.
     ///
     /// # Errors
-    /// If any resource, or any single device, has less free than is asked.
+    /// If any resource, or any single device, has less free than is asked. Whether the user may have
+    /// as much is asked before, of [`crate::Users::admit`].
     pub fn reserve(
         &mut self,
         attempt: &AttemptId,
+        user: &UserName,
         worker: &WorkerId,
         grant: Grant,
         deadline: Mono,
@@ -100,7 +104,7 @@ impl Registry {
         if !rising || !grant.devices.iter().all(free) {
             return Err(ReserveError::Devices(worker.clone(), grant.devices));
         }
-        self.take(attempt, worker, grant, Some(deadline));
+        self.take(attempt, user, worker, grant, Some(deadline));
         self.advance_turn(worker);
         Ok(())
     }
@@ -113,6 +117,7 @@ impl Registry {
     pub fn restore(
         &mut self,
         attempt: &AttemptId,
+        user: &UserName,
         worker: &WorkerId,
         grant: Grant,
         deadline: Option<Mono>,
@@ -123,7 +128,7 @@ impl Registry {
         if self.reservations.contains_key(attempt) {
             return Err(ReserveError::AlreadyReserved(attempt.clone()));
         }
-        self.take(attempt, worker, grant, deadline);
+        self.take(attempt, user, worker, grant, deadline);
         Ok(())
     }
 
@@ -152,6 +157,8 @@ impl Registry {
             let kept = reservation.grant.without_compute();
             let before = std::mem::replace(&mut reservation.grant, kept.clone());
             let worker = reservation.worker.clone();
+            self.users.subtract(&reservation.user, &before);
+            self.users.add(&reservation.user, &kept);
             self.change_promises(&worker, |promised| {
                 promised.subtract(&before);
                 promised.add(&kept);
@@ -170,6 +177,7 @@ impl Registry {
             .remove(attempt)
             .ok_or_else(|| UnknownReservation(attempt.clone()))?;
         self.drop_deadline(&reservation, attempt);
+        self.users.subtract(&reservation.user, &reservation.grant);
         self.change_promises(&reservation.worker, |promised| {
             promised.subtract(&reservation.grant);
         });
@@ -217,11 +225,13 @@ impl Registry {
     fn take(
         &mut self,
         attempt: &AttemptId,
+        user: &UserName,
         worker: &WorkerId,
         grant: Grant,
         deadline: Option<Mono>,
     ) {
         self.change_promises(worker, |promised| promised.add(&grant));
+        self.users.add(user, &grant);
         if let Some(entry) = self.workers.get_mut(worker) {
             Arc::make_mut(entry).attempts.insert(attempt.clone());
         }
@@ -230,6 +240,7 @@ impl Registry {
         }
         let reservation = Reservation {
             worker: worker.clone(),
+            user: user.clone(),
             grant,
             deadline,
         };

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use cloudai_model::{
-    AttemptId, Capacity, DeviceShare, GpuRequest, Grant, Mono, Resources, TaskId, Wall, WorkerId,
-    record::WorkerRecord, resources::GB,
+    AttemptId, Capacity, DeviceShare, GpuRequest, Grant, Mono, Resources, TaskId, UserName, Wall,
+    WorkerId, record::WorkerRecord, resources::GB,
 };
 
 use super::*;
@@ -14,6 +14,10 @@ const LATER: Mono = Mono(30_000);
 
 fn id(text: &str) -> WorkerId {
     text.parse().unwrap()
+}
+
+fn ann() -> UserName {
+    "ann".parse().unwrap()
 }
 
 fn attempt(number: u64) -> AttemptId {
@@ -99,7 +103,7 @@ fn a_snapshot_does_not_see_later_changes() {
     let mut registry = registry_with("a", capacity(4, 8, 0));
     let before = registry.snapshot();
     registry
-        .reserve(&attempt(1), &id("a"), cores(3), LATER)
+        .reserve(&attempt(1), &ann(), &id("a"), cores(3), LATER)
         .unwrap();
     registry.add(record("b", None)).unwrap();
     assert_eq!(before.len(), 1);
@@ -116,7 +120,7 @@ fn a_reservation_takes_all_or_nothing() {
         ..cores(1)
     };
     registry
-        .reserve(&attempt(1), &id("a"), half, LATER)
+        .reserve(&attempt(1), &ann(), &id("a"), half, LATER)
         .unwrap();
     let before = registry.get(&id("a")).unwrap().allocated.clone();
 
@@ -153,7 +157,7 @@ fn a_reservation_takes_all_or_nothing() {
         },
     ];
     for grant in too_much {
-        let refused = registry.reserve(&attempt(2), &id("a"), grant.clone(), LATER);
+        let refused = registry.reserve(&attempt(2), &ann(), &id("a"), grant.clone(), LATER);
         assert!(refused.is_err(), "{grant:?}");
     }
 
@@ -165,7 +169,7 @@ fn a_reservation_takes_all_or_nothing() {
         ..cores(3)
     };
     registry
-        .reserve(&attempt(2), &id("a"), rest, LATER)
+        .reserve(&attempt(2), &ann(), &id("a"), rest, LATER)
         .unwrap();
 }
 
@@ -173,10 +177,10 @@ fn a_reservation_takes_all_or_nothing() {
 fn an_attempt_reserves_once_and_releases_once() {
     let mut registry = registry_with("a", capacity(4, 8, 0));
     registry
-        .reserve(&attempt(1), &id("a"), cores(1), LATER)
+        .reserve(&attempt(1), &ann(), &id("a"), cores(1), LATER)
         .unwrap();
     assert_eq!(
-        registry.reserve(&attempt(1), &id("a"), cores(1), LATER),
+        registry.reserve(&attempt(1), &ann(), &id("a"), cores(1), LATER),
         Err(ReserveError::AlreadyReserved(attempt(1)))
     );
     assert_eq!(registry.release(&attempt(1)).unwrap().grant, cores(1));
@@ -196,7 +200,7 @@ fn compute_is_free_before_the_disk_is() {
         ..cores(4)
     };
     registry
-        .reserve(&attempt(1), &id("a"), grant, LATER)
+        .reserve(&attempt(1), &ann(), &id("a"), grant, LATER)
         .unwrap();
     registry.release_compute(&attempt(1)).unwrap();
     let allocated = &registry.get(&id("a")).unwrap().allocated;
@@ -210,10 +214,10 @@ fn compute_is_free_before_the_disk_is() {
 fn an_unconfirmed_reservation_expires_and_a_confirmed_one_does_not() {
     let mut registry = registry_with("a", capacity(4, 8, 0));
     registry
-        .reserve(&attempt(1), &id("a"), cores(1), Mono(100))
+        .reserve(&attempt(1), &ann(), &id("a"), cores(1), Mono(100))
         .unwrap();
     registry
-        .reserve(&attempt(2), &id("a"), cores(1), Mono(100))
+        .reserve(&attempt(2), &ann(), &id("a"), cores(1), Mono(100))
         .unwrap();
     registry.confirm(&attempt(2)).unwrap();
     assert!(registry.expired(Mono(99)).is_empty());
@@ -241,7 +245,7 @@ fn a_silent_worker_becomes_inactive_and_stays_with_what_it_offered() {
 fn what_stands_against_a_task_is_told_with_the_amount() {
     let mut registry = registry_with("a", capacity(4, 8, 1));
     registry
-        .reserve(&attempt(1), &id("a"), cores(3), LATER)
+        .reserve(&attempt(1), &ann(), &id("a"), cores(3), LATER)
         .unwrap();
     let worker = registry.get(&id("a")).unwrap();
     let want = |cpu_milli, gpu| Resources {
@@ -272,7 +276,7 @@ fn shares_are_packed_so_that_whole_devices_stay_whole() {
         ..Grant::default()
     };
     registry
-        .reserve(&attempt(1), &id("a"), taken, LATER)
+        .reserve(&attempt(1), &ann(), &id("a"), taken, LATER)
         .unwrap();
     let fit = |gpu| {
         let request = Resources {
@@ -295,7 +299,7 @@ fn shares_are_packed_so_that_whole_devices_stay_whole() {
 fn a_worker_that_comes_back_smaller_keeps_what_runs_there() {
     let mut registry = registry_with("a", capacity(2, 8, 0));
     registry
-        .restore(&attempt(1), &id("a"), cores(4), None)
+        .restore(&attempt(1), &ann(), &id("a"), cores(4), None)
         .unwrap();
     let worker = registry.get(&id("a")).unwrap();
     assert_eq!(worker.allocated.cpu_milli, 4000);
@@ -316,7 +320,7 @@ fn a_worker_that_comes_back_smaller_keeps_what_runs_there() {
 fn removal_takes_the_reservations_along() {
     let mut registry = registry_with("a", capacity(4, 8, 0));
     registry
-        .reserve(&attempt(1), &id("a"), cores(1), Mono(100))
+        .reserve(&attempt(1), &ann(), &id("a"), cores(1), Mono(100))
         .unwrap();
     assert_eq!(registry.remove(&id("a")).unwrap().attempts.len(), 1);
     assert_eq!(registry.reservation_count(), 0);
@@ -332,7 +336,7 @@ fn everything_that_stands_against_a_task_is_named_what_stays_first() {
     let mut registry = registry_with("a", capacity(4, 8, 0));
     heard(&mut registry, "a", Mono(0));
     registry
-        .reserve(&attempt(1), &id("a"), cores(3), LATER)
+        .reserve(&attempt(1), &ann(), &id("a"), cores(3), LATER)
         .unwrap();
     let request = Resources {
         cpu_milli: 2000,

@@ -285,7 +285,7 @@ impl Worker {
     }
 
     /// Whether it may be given anything at all.
-    fn willing(&self, now: Mono) -> Result<(), Obstacle> {
+    pub(super) fn willing(&self, now: Mono) -> Result<(), Obstacle> {
         if self.capacity.is_none() {
             return Err(Obstacle::NeverSeen);
         }

@@ -11,13 +11,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cloudai_core::{
     Answer, AssignAnswer, Assignment, Call, CancelError, CancelOutcome, ChangeError, ChangeOutcome,
-    Core, Effect, Event, Heartbeat, Held, Hello, Input, Reported, Settings, StopRequest,
-    SubmitError, Submitted, Waiting, Which, WorkerCallError, policy::RoundRobin,
+    Core, Effect, Event, Heartbeat, Held, Hello, Input, PlaceError, Reported, Settings,
+    StopRequest, SubmitError, SubmitManyError, Submitted, Taken, WaitCause, Waiting, Which,
+    WorkerCallError, policy::RoundRobin,
 };
 use cloudai_model::{
     AttemptId, AttemptReport, Capacity, ContainerEnd, Exit, HostUsage, Mono, Now, PeakUsage, Phase,
-    Setting, TaskChange, TaskDraft, TaskId, TaskSpec, Wall, Whole, WorkerId, record::Record,
-    resources::GB,
+    Setting, TaskChange, TaskDraft, TaskId, TaskSpec, UserLimits, Wall, Whole, WorkerId,
+    record::Record, resources::GB,
 };
 
 pub struct Cluster {
@@ -44,6 +45,15 @@ pub fn draft() -> TaskDraft {
 
 pub fn spec(draft: TaskDraft) -> Arc<TaskSpec> {
     Arc::new(draft.check().unwrap().1)
+}
+
+/// A task of a user that needs so many cores.
+pub fn of(user: &str, cores: f64) -> Arc<TaskSpec> {
+    spec(TaskDraft {
+        user_id: Some(user.into()),
+        cpu_cores: Some(cores),
+        ..draft()
+    })
 }
 
 pub fn cores(cores: f64) -> Arc<TaskSpec> {
@@ -289,10 +299,62 @@ impl Cluster {
         task: &TaskId,
         timeout: Setting<Duration>,
     ) -> Result<ChangeOutcome, ChangeError> {
-        let (task, change) = (task.clone(), TaskChange { timeout });
+        let change = TaskChange {
+            timeout,
+            ..TaskChange::default()
+        };
+        self.change(task, change)
+    }
+
+    pub fn change(
+        &mut self,
+        task: &TaskId,
+        change: TaskChange,
+    ) -> Result<ChangeOutcome, ChangeError> {
+        let task = task.clone();
         match self.call(|call| Input::Change { call, task, change }) {
             Answer::Changed(outcome) => outcome,
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// Puts a task on hold, or releases it.
+    pub fn hold(&mut self, task: &TaskId, hold: bool) -> Result<ChangeOutcome, ChangeError> {
+        let change = TaskChange {
+            hold: Setting::To(hold),
+            ..TaskChange::default()
+        };
+        self.change(task, change)
+    }
+
+    pub fn submit_many(&mut self, specs: &[Arc<TaskSpec>]) -> Result<Vec<Taken>, SubmitManyError> {
+        let specs = specs.to_vec();
+        match self.call(|call| Input::SubmitMany { call, specs }) {
+            Answer::SubmittedMany(taken) => taken,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn set_limits(&mut self, user: &str, limits: UserLimits) {
+        let user = user.parse().unwrap();
+        self.step(Input::Limits { user, limits });
+    }
+
+    pub fn place(&mut self, task: &TaskId, worker: &str) -> Result<AttemptId, PlaceError> {
+        let (task, worker) = (task.clone(), id(worker));
+        match self.call(|call| Input::Place { call, task, worker }) {
+            Answer::Placed(placed) => placed,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Why a task waits, in a line.
+    pub fn why(&mut self, task: &TaskId) -> String {
+        let waiting = self.waiting(Which::One(task.clone())).pop();
+        match waiting.expect("it waits").cause {
+            WaitCause::Room(why) => why.summary,
+            WaitCause::OnHold => "on hold".to_owned(),
+            WaitCause::BackOff(_) => "back-off".to_owned(),
         }
     }
 
@@ -434,6 +496,11 @@ impl Cluster {
 
     /// What a store would give back: a core that starts on everything written so far.
     pub fn restarted(&self) -> Self {
+        self.restarted_with(&[])
+    }
+
+    /// The same where users have limits, which are kept elsewhere.
+    pub fn restarted_with(&self, limits: &[(&str, UserLimits)]) -> Self {
         let mut again = Self::unread_with(self.settings.clone());
         again.now = Now {
             mono: Mono(0),
@@ -446,6 +513,9 @@ impl Cluster {
                 number = number.max(task.task.number());
                 order = order.max(task.order);
             }
+        }
+        for (user, limits) in limits {
+            again.set_limits(user, *limits);
         }
         for record in live(&again.written) {
             again.step(Input::Restore(Box::new(record)));
@@ -496,9 +566,11 @@ fn stored(written: &[Record]) -> Vec<Record> {
                 tasks.remove(&task);
                 assignments.retain(|attempt, _| attempt.task != task);
             }
-            Record::Result(_) | Record::Files(_) | Record::Removed(_) | Record::Forgotten(_) => {
-                rest.push(record);
-            }
+            Record::Result(_)
+            | Record::Files(_)
+            | Record::Removed(_)
+            | Record::Forgotten(_)
+            | Record::Account(_) => rest.push(record),
         }
     }
     let mut tasks: Vec<_> = tasks.into_values().collect();
@@ -518,7 +590,11 @@ fn live(stored: &[Record]) -> Vec<Record> {
     let is_live = |record: &&Record| match record {
         Record::TaskAdded(task) => !task.state.status.is_final(),
         Record::Assignment(assignment) => assignment.ended.is_none(),
-        Record::Result(_) | Record::Files(_) | Record::Removed(_) | Record::Forgotten(_) => false,
+        Record::Result(_)
+        | Record::Files(_)
+        | Record::Removed(_)
+        | Record::Forgotten(_)
+        | Record::Account(_) => false,
         _ => true,
     };
     stored.iter().filter(is_live).cloned().collect()

@@ -16,6 +16,7 @@ use cloudai_model::{AttemptId, Command, TaskId};
 use cloudai_tests::{
     cluster::{Cluster, first, test_task},
     engine::TEST_TASK,
+    measuring::{Memory, memory_mb, percentile},
     wait::until,
 };
 use tokio::time::Instant;
@@ -31,7 +32,7 @@ async fn main() {
     cluster.add_worker("worker-1", 2.0).await;
     let mut bare = Bare::new(&cluster).await;
     let pids = [cluster.master.pid(), cluster.workers["worker-1"].pid()];
-    let before = pids.map(|pid| memory_mb(pid, "VmRSS:"));
+    let before = pids.map(|pid| memory_mb(pid, Memory::Now));
 
     println!(
         "\na container's output to whoever watches, {} MB of each",
@@ -55,7 +56,7 @@ async fn main() {
     }
     println!("\nresident memory, before and the most while that went through");
     for ((name, pid), before) in ["master", "worker"].into_iter().zip(pids).zip(before) {
-        let most = memory_mb(pid, "VmHWM:");
+        let most = memory_mb(pid, Memory::Most);
         println!("{name:<34}{before:>10.1} MB{most:>11.1} MB");
     }
 
@@ -249,20 +250,4 @@ impl Bare {
         }
         self.engine.remove(&id).await.unwrap();
     }
-}
-
-fn percentile(sorted: &[i64], percent: usize) -> i64 {
-    sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
-}
-
-fn memory_mb(pid: u32, field: &str) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
-    let kb: f64 = line
-        .unwrap()
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .unwrap();
-    kb / 1024.0
 }

@@ -5,6 +5,7 @@
 mod access;
 mod cancelling;
 mod console;
+mod holding;
 mod inspecting;
 mod keeping;
 mod log_exactness;

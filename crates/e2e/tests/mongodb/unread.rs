@@ -163,8 +163,11 @@ async fn a_full_disk_takes_no_task_in_until_there_is_room() {
 
     // and when there is room again they are taken in; what was is there, after a crash as well.
     disk.empty();
-    let answer = answer_to(&mut master, "task alpine:3.22 -name third").await;
-    assert!(answer.starts_with("✓"), "{answer}");
+    until("room to be noticed", async || {
+        let answer = answer_to(&mut master, "task alpine:3.22 -name third").await;
+        answer.starts_with("✓").then_some(())
+    })
+    .await;
     let answers = answers(&master);
     let count = answers.iter().filter(|line| line.starts_with("✓")).count();
     master.signal("KILL").await;

@@ -33,6 +33,8 @@ impl Desk {
         let grpc = format!("127.0.0.1:{}", free_port());
         let http = format!("127.0.0.1:{}", free_port());
         let terminal = master(&folder, [&grpc, &http], columns, environment);
+        // The first news of a new master, after which none comes by itself.
+        terminal.row_with("User admin was made").await;
         terminal.cursor_after(PROMPT).await;
         Self {
             folder,

@@ -42,6 +42,7 @@ async fn colours_come_unless_no_color_says_otherwise() {
             "status",
             "help",
         ] {
+            desk.wipes().await;
             desk.asks(line).await;
         }
         let printed = String::from_utf8(desk.terminal.bytes()).unwrap();

@@ -189,7 +189,11 @@ impl Scene {
             let shown = format!("task-{}", 1_790_000_000_000_001 + index);
             text = text.replace(&format!("task-{id}"), &shown);
         }
-        for (before, shown) in [("-token ", "7f…"), ("Cluster ", "c-…")] {
+        for (before, shown) in [
+            ("-token ", "7f…"),
+            ("Cluster ", "c-…"),
+            ("with the password ", "f58d4-…"),
+        ] {
             if let Some(at) = text.find(before).map(|at| at + before.len()) {
                 let end = text[at..]
                     .find([',', '\n', ' '])

@@ -9,6 +9,7 @@ mod frame;
 mod reader;
 mod render;
 mod store;
+mod tail;
 mod walk;
 mod writer;
 
@@ -19,6 +20,7 @@ pub use frame::{Decoder, Frame, FrameError, HEADER_LEN, LogStream, MAX_PAYLOAD_L
 pub use reader::{Frames, LogReader};
 pub use render::{render, tail_text};
 pub use store::{KeptLogs, LogStore, OpenLog};
+pub use tail::{LogPlace, last_lines};
 pub use writer::{LogWriter, Repair, whole_len};
 
 /// Why a log could not be read or written.

@@ -209,6 +209,12 @@ impl Staging {
         Ok(got)
     }
 
+    /// How many bytes the files have together that are finished.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.complete.values().map(|file| file.size).sum()
+    }
+
     /// Flushes the files and lets them take the place of whatever an earlier attempt of the task
     /// left, all at once. Returns them sorted by path. After a crash at any point the one set or
     /// the other is there, whole.

@@ -141,7 +141,12 @@ fn container_is_within_limits(spec: &TaskSpec) {
 fn change_holds(timeout_s: Option<f64>) {
     let Some(seconds) = timeout_s else { return };
     let timeout_s = Setting::To(seconds);
-    match (ChangeDraft { timeout_s }).check() {
+    match (ChangeDraft {
+        timeout_s,
+        ..ChangeDraft::default()
+    })
+    .check()
+    {
         Ok(change) => assert!(
             matches!(change.timeout, Setting::To(span) if (1..=LONGEST_SPAN_MS).contains(&span.as_millis()))
         ),

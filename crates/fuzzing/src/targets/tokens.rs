@@ -48,7 +48,7 @@ fn known() -> &'static Known {
             former: Arc::new([(worker.clone(), [(FORMER, 1)].into())].into()),
             ..Snapshot::unready(cluster)
         });
-        let gate = Gate::new(snapshots, tokens.clone(), false);
+        let gate = Gate::new(snapshots, tokens.clone(), fuzzing::no_accounts(), false);
         Known {
             tokens,
             worker,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cloudai_accounts::{Action, Permission};
 use cloudai_model::resources::WHOLE_DEVICE;
 use cloudai_operator::Operator as _;
 use cloudai_proto::{
@@ -12,7 +13,10 @@ use cloudai_proto::{
 };
 use tonic::{Request, Response, Status};
 
-use super::auth::{Caller, Gate};
+use super::{
+    auth::{Caller, Gate},
+    clients,
+};
 use crate::operations::Master;
 
 /// How many waiting tasks an agent is shown at a time.
@@ -38,10 +42,16 @@ impl MasterAgent for AgentService {
         &self,
         request: Request<Empty>,
     ) -> Result<Response<ClusterState>, Status> {
-        self.gate.client(&Caller::of(&request))?;
+        // What waits is everybody's.
+        let client = self.gate.client(&Caller::of(&request))?;
+        client.may(Permission::LookAtAll)?;
         let waiting = self.master.queue(MOST_TASKS).await;
         let waiting = waiting.map_err(|error| Status::unavailable(error.to_string()))?;
-        let tasks = waiting.into_iter().map(|waiting| WaitingTask {
+        // What is on hold is not to be placed.
+        let waiting = waiting
+            .into_iter()
+            .filter(|waiting| !waiting.record.spec.hold);
+        let tasks = waiting.map(|waiting| WaitingTask {
             task: waiting.record.task,
             resources: waiting.record.spec.resources,
             task_type: waiting.record.spec.task_type,
@@ -66,15 +76,25 @@ impl MasterAgent for AgentService {
         &self,
         request: Request<TaskAssignments>,
     ) -> Result<Response<AgentAck>, Status> {
-        self.gate.client(&Caller::of(&request))?;
+        let client = self.gate.client(&Caller::of(&request))?;
+        client.may(Permission::ActForAll)?;
         let placements = placements(&request.into_inner())?;
-        let (mut placed, mut refused) = (0_usize, Vec::new());
-        for placement in placements {
-            match self.master.place(placement.task, placement.worker).await {
-                Ok(_) => placed += 1,
-                Err(failure) => refused.push(failure.to_string()),
+        let (master, gate) = (self.master.clone(), self.gate.clone());
+        let done = clients::to_the_end(async move {
+            let (mut placed, mut refused) = (0_usize, Vec::new());
+            for placement in placements {
+                let (task, worker) = (placement.task, placement.worker);
+                match master.place(task.clone(), worker).await {
+                    Ok(_) => {
+                        placed += 1;
+                        gate.audit(&client, Action::TaskPlace, &task).await;
+                    }
+                    Err(failure) => refused.push(failure.to_string()),
+                }
             }
-        }
+            Ok((placed, refused))
+        });
+        let (placed, refused) = done.await?;
         // Every choice stands for itself: those that fit are followed, the others named.
         let answer = if refused.is_empty() {
             Ok(format!("{placed} tasks placed"))

@@ -2,26 +2,25 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use cloudai_core::{Answer, CancelOutcome, Event, Heartbeat, Held, Hello, Input, SubmitError};
-use cloudai_model::{AttemptId, TaskStatus};
-use cloudai_operator::{CancelFailure, LogFailure, Operator as _, SubmitFailure};
+use cloudai_accounts::Permission;
+use cloudai_core::{Answer, Event, Heartbeat, Held, Hello, Input};
 use cloudai_proto::{
-    CancelAnswer, CancelRequest, Completion, HeartbeatReport, HeartbeatTaken, LogRequest, Progress,
-    Refused, Registered, ReportAnswer, Submitted, WorkerEntry, WorkerHello,
+    CancelRequest, Completion, HeartbeatReport, HeartbeatTaken, LogRequest, Progress, Registered,
+    ReportAnswer, Submitted, WorkerHello,
     cluster::{
         self, Ack, FileChunk, FileUploadAck, HeartbeatAck, ListWorkersRequest, LogChunk,
         MasterInfo, RegisterAck, Task, TaskAck, TaskLogRequest, TaskProgress, TaskResult,
         WorkerInfo, WorkerList, master_worker_server::MasterWorker,
     },
     submit,
-    worker_view::{Allocated, worker_list},
+    worker_view::worker_list,
 };
 use futures_util::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     auth::{Caller, Gate, worker_call_status},
-    log_stream,
+    clients,
     old_results::OldResults,
     old_uploads::OldUploads,
     reports, uploads,
@@ -51,28 +50,6 @@ impl ClusterService {
             old_results: OldResults::default(),
             old_uploads: Arc::default(),
         }
-    }
-
-    /// The attempt whose log is wanted: the one named, or the last.
-    async fn attempt_of(&self, wanted: &LogRequest) -> Result<AttemptId, Status> {
-        let task = &wanted.task;
-        let record = self.master.store.task(task).await;
-        let record = record.map_err(|error| Status::unavailable(error.to_string()))?;
-        let record =
-            record.ok_or_else(|| Status::not_found(format!("task {task} is not known")))?;
-        let last = record.state.attempt;
-        let number = wanted.attempt.unwrap_or(last);
-        if (1..=last).contains(&number) {
-            return Ok(AttemptId::new(task.clone(), number));
-        }
-        if last == 0 {
-            return Err(Status::failed_precondition(format!(
-                "task {task} has not been started: it has no log yet"
-            )));
-        }
-        Err(Status::not_found(format!(
-            "task {task} has no attempt {number}: it has had {last} so far"
-        )))
     }
 }
 
@@ -216,24 +193,11 @@ impl MasterWorker for ClusterService {
     }
 
     async fn assign_task(&self, request: Request<Task>) -> Result<Response<TaskAck>, Status> {
-        self.gate.client(&Caller::of(&request))?;
-        let answer = match self
-            .master
-            .submit(submit::from_wire(request.into_inner()))
-            .await
-        {
-            Ok(submitted) => Ok(Submitted {
-                degraded: self.master.degraded().map(|it| it.to_string()),
-                message: match &submitted.waiting {
-                    Some(why) => format!("queued: {}", why.summary),
-                    None => "sent to a worker".to_owned(),
-                },
-                task: submitted.task,
-                position: u32::try_from(submitted.position).unwrap_or(u32::MAX),
-                status: submitted.status,
-            }),
-            Err(failure) => Err(refused(&failure)?),
-        };
+        let client = self.gate.client(&Caller::of(&request))?;
+        let draft = submit::from_wire(request.into_inner());
+        let service = self.clone();
+        let done = async move { clients::submit(&service, &client, draft).await };
+        let answer = clients::to_the_end(done).await?;
         Ok(Response::new(Submitted::to_wire(answer)))
     }
 
@@ -241,15 +205,11 @@ impl MasterWorker for ClusterService {
         &self,
         request: Request<cluster::TaskId>,
     ) -> Result<Response<TaskAck>, Status> {
-        self.gate.client(&Caller::of(&request))?;
+        let client = self.gate.client(&Caller::of(&request))?;
         let wanted = CancelRequest::from_wire(request.into_inner())?;
-        let answer = match self.master.cancel(&wanted.task).await {
-            Ok(outcome) => taken(&outcome),
-            Err(failure @ (CancelFailure::Final(..) | CancelFailure::Unknown(_))) => {
-                CancelAnswer::Refused(Refused(failure.to_string()))
-            }
-            Err(failure) => return Err(Status::unavailable(failure.to_string())),
-        };
+        let service = self.clone();
+        let done = async move { clients::cancel(&service, &client, &wanted.task).await };
+        let answer = clients::to_the_end(done).await?;
         Ok(Response::new(answer.into_wire()))
     }
 
@@ -260,17 +220,9 @@ impl MasterWorker for ClusterService {
         &self,
         request: Request<TaskLogRequest>,
     ) -> Result<Response<Self::StreamTaskLogsStream>, Status> {
-        self.gate.client(&Caller::of(&request))?;
+        let client = self.gate.client(&Caller::of(&request))?;
         let wanted = LogRequest::from_wire(request.into_inner())?;
-        let attempt = self.attempt_of(&wanted).await?;
-        let offset = if wanted.framed { wanted.offset } else { 0 };
-        let follower = self.master.log_from(&attempt, offset).await;
-        let follower = follower.map_err(|failure| match failure {
-            // It would be the same each time.
-            LogFailure::Removed { .. } => Status::not_found(failure.to_string()),
-            failure => Status::unavailable(failure.to_string()),
-        })?;
-        let log = log_stream::send(self.master.clone(), follower, wanted);
+        let log = clients::log(self, client, wanted).await?;
         Ok(Response::new(Box::pin(log)))
     }
 
@@ -278,51 +230,10 @@ impl MasterWorker for ClusterService {
         &self,
         request: Request<ListWorkersRequest>,
     ) -> Result<Response<WorkerList>, Status> {
-        self.gate.client(&Caller::of(&request))?;
-        let snapshot = self.master.snapshot();
-        let entries = snapshot.workers.values().map(|worker| WorkerEntry {
-            worker: worker.id.clone(),
-            shown_ip: worker.address.host().to_owned(),
-            address: worker.address.to_string(),
-            capacity: worker.capacity,
-            version: worker.version.clone(),
-            labels: worker.labels.clone(),
-            status: worker.status(),
-            allocated: Allocated {
-                cpu_milli: worker.allocated.cpu_milli,
-                memory_bytes: worker.allocated.memory_bytes,
-                storage_bytes: worker.allocated.storage_bytes,
-                gpu_milli: u64::from(worker.allocated.gpu_milli()),
-            },
-            running_tasks: u32::try_from(worker.attempts.len()).unwrap_or(u32::MAX),
-            last_seen: worker.last_seen_at,
-        });
-        Ok(Response::new(worker_list(entries)))
+        let client = self.gate.client(&Caller::of(&request))?;
+        client.may(Permission::Look)?;
+        Ok(Response::new(worker_list(clients::workers(self))))
     }
-}
-
-/// A task that is not taken is answered so; a master that can't tell yet is out of reach, so that
-/// the same submit is tried again.
-fn refused(failure: &SubmitFailure) -> Result<Refused, Status> {
-    match failure {
-        SubmitFailure::Refused(SubmitError::NotReady(_))
-        | SubmitFailure::Read(_)
-        | SubmitFailure::NotKept(_)
-        | SubmitFailure::NoAnswer(_) => Err(Status::unavailable(failure.to_string())),
-        SubmitFailure::Draft(_) | SubmitFailure::Refused(_) => Ok(Refused(failure.to_string())),
-    }
-}
-
-fn taken(outcome: &CancelOutcome) -> CancelAnswer {
-    let (message, status) = match outcome {
-        CancelOutcome::Cancelled => ("cancelled".to_owned(), Some(TaskStatus::Cancelled)),
-        CancelOutcome::Stopping(worker) => (format!("{worker} was asked to stop it"), None),
-        CancelOutcome::AlreadyEnded => (
-            "it has ended by itself, and that result stands".to_owned(),
-            None,
-        ),
-    };
-    CancelAnswer::Taken { message, status }
 }
 
 pub(super) fn stopped(error: Stopped) -> Status {
@@ -332,20 +243,4 @@ pub(super) fn stopped(error: Stopped) -> Status {
 /// Each input is answered in its own kind; the core's tests hold it to that.
 pub(super) fn mixed_up() -> Status {
     Status::internal("the core gave an answer of another kind")
-}
-
-#[cfg(test)]
-mod tests {
-    use cloudai_core::NotReady;
-
-    use super::*;
-
-    #[test]
-    fn a_submit_that_comes_too_early_is_not_refused_for_good() {
-        let too_early = SubmitFailure::Refused(NotReady.into());
-        let status = refused(&too_early).unwrap_err();
-        assert_eq!(status.code(), tonic::Code::Unavailable);
-        let full = SubmitFailure::Refused(SubmitError::QueueFull(7));
-        assert!(refused(&full).unwrap().0.contains("7 tasks wait"));
-    }
 }

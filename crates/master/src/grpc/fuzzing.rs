@@ -5,6 +5,7 @@ use tonic::{Request, metadata::AsciiMetadataValue};
 
 pub use super::uploads::fuzzing::{Uploaded, upload};
 use super::{Gate, auth::Caller};
+use crate::accounts::Opened;
 
 /// As what a call from another machine is let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,12 @@ pub struct LetIn {
     pub unnamed: bool,
     /// As a user.
     pub client: bool,
+}
+
+/// Accounts that are never opened: nobody is a user.
+#[must_use]
+pub fn no_accounts() -> Opened {
+    tokio::sync::watch::channel(None).1
 }
 
 /// How a gate judges a call from another machine that names this worker and brings this header;

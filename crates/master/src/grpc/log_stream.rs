@@ -1,13 +1,16 @@
 //! Sending a log to a client: framed bytes as they lie on disk, or the output's own.
 
-use std::{mem, sync::Arc};
+use std::{mem, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use cloudai_files::log::{Decoder, Frame, FrameError, LogFollower, LogStream};
 use cloudai_model::{TaskId, TaskStatus, Wall};
 use cloudai_operator::Operator as _;
 use cloudai_proto::{LogMessage, LogPiece, LogRequest, OutputStream, cluster::LogChunk};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
@@ -20,16 +23,24 @@ const READ_BYTES: usize = 256 << 10;
 const MESSAGE_BYTES: usize = 64 << 10;
 /// Messages on their way: with their size the memory that a slow client costs.
 const AHEAD: usize = 8;
+/// How often it is asked whether whoever follows still may.
+const CHECK_INTERVAL: Duration = Duration::from_secs(15);
 
 pub(super) type LogChunks = ReceiverStream<Result<LogChunk, Status>>;
 
-/// Sends a log until it is complete, the client goes away, or, without `follow`, what is there
-/// has been sent.
-pub(super) fn send(master: Arc<Master>, log: LogFollower, wanted: LogRequest) -> LogChunks {
+/// Sends a log until it is complete, the client goes away or is not let in any more, as `still` says,
+/// or, without `follow`, what is there has been sent.
+pub(super) fn send(
+    master: Arc<Master>,
+    log: LogFollower,
+    wanted: LogRequest,
+    still: impl Fn() -> Result<(), Status> + Send + Sync + 'static,
+) -> LogChunks {
     let (sender, receiver) = mpsc::channel(AHEAD);
     let sending = Sending {
         master,
         wanted,
+        still: Box::new(still),
         sender,
     };
     tokio::spawn(async move {
@@ -42,6 +53,7 @@ pub(super) fn send(master: Arc<Master>, log: LogFollower, wanted: LogRequest) ->
 struct Sending {
     master: Arc<Master>,
     wanted: LogRequest,
+    still: Box<dyn Fn() -> Result<(), Status> + Send + Sync>,
     sender: mpsc::Sender<Result<LogChunk, Status>>,
 }
 
@@ -51,10 +63,16 @@ struct ClientGone;
 impl Sending {
     async fn run(&self, mut log: LogFollower) -> Result<(), ClientGone> {
         let mut output = OutputPieces::default();
+        let mut checks = interval(CHECK_INTERVAL);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let more = if self.wanted.follow {
                 tokio::select! {
                     more = log.wait() => more,
+                    _ = checks.tick() => match (self.still)() {
+                        Ok(()) => continue,
+                        Err(status) => return self.fail(status).await,
+                    },
                     // A quiet log would never tell.
                     () = self.sender.closed() => return Err(ClientGone),
                 }

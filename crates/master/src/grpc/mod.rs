@@ -1,7 +1,10 @@
 //! The gRPC server: thin adapters from wire messages to inputs of the core and back.
 
 mod agent_service;
+mod arrivals;
 mod auth;
+mod calls;
+mod clients;
 mod cluster_service;
 pub(crate) mod fuzzing;
 mod log_stream;
@@ -13,14 +16,16 @@ mod uploads;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use cloudai_http::{Doorway, places};
+
 use cloudai_proto::{
     DESCRIPTORS, agent::master_agent_server::MasterAgentServer,
     cluster::master_worker_server::MasterWorkerServer,
 };
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
+use self::{arrivals::arrivals, calls::Calls};
 pub use agent_service::AgentService;
 pub use auth::Gate;
 pub use cluster_service::ClusterService;
@@ -34,6 +39,13 @@ const KEEP_ALIVE_WITHIN: Duration = Duration::from_secs(20);
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 const FRAME: u32 = 256 << 10;
+/// Connections at a time, of everybody and of one address, and of what the system gives of file
+/// descriptors: HTTP's and these leave a quarter to the store, logs and workers.
+const MOST_CONNECTIONS: usize = 4096;
+const MOST_CONNECTIONS_OF_ADDRESS: usize = 1024;
+const SIXTEENTHS: usize = 3;
+/// Calls at a time of one connection: a worker's uploads and reports.
+const MOST_CALLS: u32 = 256;
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +64,7 @@ pub enum ServeError {
 /// If the server can't be built or fails.
 pub async fn serve(
     listener: TcpListener,
+    gate: Gate,
     cluster: Arc<ClusterService>,
     agent: AgentService,
     shutdown: impl Future<Output = ()> + Send,
@@ -73,18 +86,21 @@ pub async fn serve(
     let agent = MasterAgentServer::new(agent)
         .max_decoding_message_size(LARGEST_MESSAGE)
         .max_encoding_message_size(64 << 20);
+    let most = places(MOST_CONNECTIONS, SIXTEENTHS);
+    let doorway = Doorway::new(most, MOST_CONNECTIONS_OF_ADDRESS);
     Server::builder()
+        .layer(Calls(gate))
+        .max_concurrent_streams(Some(MOST_CALLS))
         .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_WITHIN))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME)
-        .tcp_nodelay(true)
         .add_service(health)
         .add_service(reflection)
         .add_service(cluster)
         .add_service(agent)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown)
+        .serve_with_incoming_shutdown(arrivals(listener, doorway), shutdown)
         .await?;
     Ok(())
 }
@@ -94,6 +110,9 @@ pub async fn serve(
 fn is_loopback(peer: Option<SocketAddr>) -> bool {
     peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
 }
+
+#[cfg(test)]
+mod client_tests;
 
 #[cfg(test)]
 mod tests {

@@ -3,11 +3,13 @@
 pub(super) mod fuzzing;
 mod incoming;
 mod places;
+mod quota;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use cloudai_core::{Input, Reported};
 use cloudai_files::output::{OutputStore, Staging};
+use cloudai_metrics::Metrics;
 use cloudai_model::{
     AttemptId, TaskId, UserName, WorkerId,
     record::{FileRecord, FilesRecord, TaskRecord},
@@ -17,7 +19,10 @@ use cloudai_operator::with_causes;
 use cloudai_proto::{Refused, UploadAnswer, UploadChunk, cluster::FileChunk};
 use cloudai_store::Store;
 use futures_util::{Stream, StreamExt as _};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{OwnedMutexGuard, mpsc},
+    time::timeout,
+};
 use tonic::{Status, Streaming};
 use tracing::warn;
 
@@ -27,9 +32,10 @@ use super::{
     old_nodes,
     reports::{reported, vet},
 };
-use crate::{core_loop::CoreHandle, room::Room};
+use crate::{core_loop::CoreHandle, room::Room, snapshot::Snapshots};
 use incoming::{Came, Incoming, Problem};
 pub(super) use places::Places;
+use quota::Quota;
 
 /// Chunks that may wait for the disk.
 const CHUNKS_AHEAD: usize = 4;
@@ -112,22 +118,26 @@ async fn receive(
     let mut place = place.ok_or_else(replaced)?;
     let staging = service.master.files.begin(&attempt);
     let staging = staging.map_err(|error| Status::unavailable(error.to_string()))?;
+    let (store, snapshots) = (&service.master.store, &service.master.snapshots);
+    let quota = Quota::of((&**store, snapshots), &record.spec.user, &attempt.task).await;
     let incoming = Incoming::new(
         staging,
         most_kept_bytes(record.spec.resources.storage_bytes),
+        quota.map_err(|error| Status::unavailable(error.to_string()))?,
     );
+    let at = (&service.uploads, room);
     let received = tokio::select! {
-        received = come_in(&mut stream, first, incoming, &service.uploads, room) => received,
+        received = come_in(&mut stream, first, incoming, at, &service.master.metrics) => received,
         () = place.lost() => return Err(replaced()),
     };
-    let staging = match received {
-        Ok(staging) => staging,
+    let came = match received {
+        Ok(staging) => Ok(staging),
         Err(Problem::ForNow(problem)) => {
             // Perhaps it was room that was missing.
             room.found_full();
             return Ok(UploadAnswer::Refused(Refused(problem)));
         }
-        Err(Problem::ForGood(status)) => return Err(status),
+        Err(Problem::ForGood(status)) => Err(status),
     };
     // A long upload may have been superseded meanwhile: then it replaces nothing.
     if !is_wanted(vet(service, &worker, &attempt).await?) {
@@ -137,12 +147,14 @@ async fn receive(
     let filing = Filing {
         files: service.master.files.clone(),
         store: service.master.store.clone(),
+        snapshots: service.master.snapshots.clone(),
         core: service.master.core.clone(),
         places: service.uploads.clone(),
+        metrics: service.master.metrics.clone(),
     };
     let filing = tokio::spawn(async move {
         let answer = filing
-            .file_away((worker, attempt), is_wanted, record, staging)
+            .file_away((worker, attempt), is_wanted, record, came)
             .await;
         drop(place);
         answer
@@ -154,8 +166,10 @@ async fn receive(
 struct Filing {
     files: Arc<OutputStore>,
     store: Arc<dyn Store>,
+    snapshots: Snapshots,
     core: CoreHandle,
     places: Places,
+    metrics: Metrics,
 }
 
 impl Filing {
@@ -166,9 +180,28 @@ impl Filing {
         (worker, attempt): (WorkerId, AttemptId),
         is_wanted: fn(Reported) -> bool,
         record: TaskRecord,
-        staging: Option<Box<Staging>>,
+        came: Result<Option<Box<Staging>>, Status>,
     ) -> Result<UploadAnswer, Status> {
         let (user, task) = (record.spec.user.clone(), attempt.task.clone());
+        let (quota, _counted) = self.counted(&user, &task).await?;
+        let came = came.and_then(|staging| {
+            let bytes = staging.as_ref().map_or(0, |staging| staging.size());
+            match quota.map(|quota| quota.admit(bytes)) {
+                Some(Err(Problem::ForGood(status))) => {
+                    // What is given up is removed, which may take long.
+                    tokio::task::spawn_blocking(move || drop(staging));
+                    Err(status)
+                }
+                _ => Ok(staging),
+            }
+        });
+        let (staging, refused) = match came {
+            Ok(staging) => (staging, None),
+            // What an attempt before left is replaced all the same: nobody would see it, and it would
+            // be counted.
+            Err(status) if self.has_older(&attempt).await => (None, Some(status)),
+            Err(status) => return Err(status),
+        };
         // To the end: what is at the place is what was put there here.
         let _turn = self.places.filing(&task).await;
         let (files, owner, of_task) = (self.files.clone(), user.clone(), task.clone());
@@ -210,10 +243,37 @@ impl Filing {
         if !is_wanted(standing) {
             return Ok(superseded());
         }
+        if let Some(status) = refused {
+            return Err(status);
+        }
+        self.metrics.files_kept(u64::from(count));
         Ok(UploadAnswer::Taken {
             files: count,
             message: format!("{count} files received"),
         })
+    }
+
+    /// The user's quota, and the turn to use it up; nothing of both for who has none.
+    async fn counted(
+        &self,
+        user: &UserName,
+        task: &TaskId,
+    ) -> Result<(Option<Quota>, Option<OwnedMutexGuard<()>>), Status> {
+        let limits = self.snapshots.latest().users.limits(user);
+        if limits.files_bytes.is_none() {
+            return Ok((None, None));
+        }
+        let turn = self.places.counting(user).await;
+        let quota = Quota::of((&*self.store, &self.snapshots), user, task).await;
+        let quota = quota.map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok((quota, Some(turn)))
+    }
+
+    /// Whether files of an attempt before are kept.
+    async fn has_older(&self, attempt: &AttemptId) -> bool {
+        let stored = self.store.files(&attempt.task).await;
+        matches!(stored, Ok(Some(stored))
+            if stored.attempt.number < attempt.number && !stored.files.is_empty())
     }
 
     /// Whether the store says that other files are kept of the task, or none. While it can't be
@@ -248,12 +308,12 @@ async fn come_in(
     stream: &mut impl Chunks,
     first: UploadChunk,
     incoming: Incoming,
-    places: &Places,
-    room: &Room,
+    (places, room): (&Places, &Room),
+    metrics: &Metrics,
 ) -> Result<Option<Box<Staging>>, Problem> {
     let (chunks, inbox) = mpsc::channel(CHUNKS_AHEAD);
     let ((), staging) = tokio::try_join!(
-        pass_on(stream, first, chunks),
+        pass_on(stream, first, chunks, metrics),
         write(places, room, incoming, inbox),
     )?;
     Ok(staging)
@@ -264,6 +324,7 @@ async fn pass_on(
     stream: &mut impl Chunks,
     first: UploadChunk,
     chunks: mpsc::Sender<UploadChunk>,
+    metrics: &Metrics,
 ) -> Result<(), Problem> {
     let attempt = first.attempt.clone();
     let mut chunk = first;
@@ -274,6 +335,7 @@ async fn pass_on(
                 chunk.attempt
             ))));
         }
+        metrics.file_received(chunk.data.len() as u64);
         let last = chunk.empty_set || (chunk.last_file && chunk.last_chunk);
         if chunks.send(chunk).await.is_err() || last {
             // The writer has stopped and says why, or this is all.
@@ -349,6 +411,9 @@ fn superseded() -> UploadAnswer {
 }
 
 #[cfg(test)]
+mod quota_tests;
+
+#[cfg(test)]
 mod tests {
     use cloudai_core::{Core, Effect, Settings, policy::RoundRobin};
     use cloudai_model::{
@@ -359,10 +424,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::{
-        core_loop::{self, Effects},
-        snapshot::Snapshots,
-    };
+    use crate::core_loop::{self, Effects};
 
     struct Nobody;
 
@@ -397,13 +459,16 @@ mod tests {
         let cluster: cloudai_model::ClusterId = "c-test".parse().unwrap();
         let core = Core::new(Settings::default(), Box::new(RoundRobin), cluster.clone());
         let snapshots = Snapshots::unready(cluster);
-        let started = core_loop::start(core, store.clone(), Nobody, snapshots, Room::endless());
+        let (told, room) = (snapshots.clone(), Room::endless());
+        let started = core_loop::start(core, store.clone(), Nobody, told, room);
         started.ready.await.unwrap();
         let filing = Filing {
             files: files.clone(),
             store,
+            snapshots,
             core: started.core.clone(),
             places: Places::default(),
+            metrics: Metrics::default(),
         };
 
         // when its files have all come, of an attempt that was live when they began to come,
@@ -421,7 +486,7 @@ mod tests {
             last_file: true,
             empty_set: false,
         }]);
-        let mut incoming = Incoming::new(files.begin(&attempt).unwrap(), u64::MAX);
+        let mut incoming = Incoming::new(files.begin(&attempt).unwrap(), u64::MAX, None);
         let Came::All(staging) = incoming.work(&mut chunks).unwrap() else {
             panic!("there is no more to come");
         };
@@ -439,7 +504,7 @@ mod tests {
         let user = record.spec.user.clone();
         assert!(staging.is_some());
         let answer = filing
-            .file_away((worker, attempt.clone()), is_live, record, staging)
+            .file_away((worker, attempt.clone()), is_live, record, Ok(staging))
             .await;
 
         // then they are not wanted, and none is left.
@@ -496,7 +561,7 @@ mod tests {
             let first = chunk(number);
             let staging = store.begin(&first.attempt).unwrap();
             let (sender, inbox) = mpsc::channel(CHUNKS_AHEAD);
-            let (incoming, places) = (Incoming::new(staging, u64::MAX), places.clone());
+            let (incoming, places) = (Incoming::new(staging, u64::MAX, None), places.clone());
             let room = Room::endless();
             tokio::spawn(async move { write(&places, &room, incoming, inbox).await });
             sender.send(first).await.unwrap();

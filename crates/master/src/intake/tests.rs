@@ -130,6 +130,7 @@ async fn a_task_is_handed_over_once_though_it_was_changed_before_that_was_writte
     eventually("three tasks", async || names().await.len() == 3).await;
     let change = TaskChange {
         timeout: Setting::To(Duration::from_secs(77)),
+        ..TaskChange::default()
     };
     let task = first.clone();
     let change = master

@@ -7,6 +7,7 @@ use bytes::{Buf as _, Bytes};
 use cloudai_files::log::{
     Decoder, Frame, LogError, LogReader, LogStore, LogStream as Output, MAX_PAYLOAD_LEN, OpenLog,
 };
+use cloudai_metrics::Metrics;
 use cloudai_model::{AttemptId, Wall, Whole, WorkerId, rfc3339};
 use cloudai_proto::LogPiece;
 use futures_util::StreamExt as _;
@@ -30,6 +31,7 @@ pub(super) async fn take_in(
     path: &Path,
     mut stream: LogStream,
     limit: u64,
+    metrics: &Metrics,
 ) -> Result<(), Break> {
     let mut held = HeldText::of(path, log.len())?;
     while let Some(message) = stream.next().await {
@@ -41,7 +43,7 @@ pub(super) async fn take_in(
             }
             let at_ns = rfc3339::unix_ns(timestamp.as_bytes());
             check_length(log, text.len(), limit)?;
-            append(log, text, at_ns.unwrap_or_else(now_ns))?;
+            append(log, text, at_ns.unwrap_or_else(now_ns), metrics)?;
         }
         if message.is_complete {
             return if held.is_over()? {
@@ -75,8 +77,16 @@ impl LogFollowers {
         // From here on nobody else writes.
         self.end_follower(attempt).await;
         let (store, attempt) = (self.0.store.clone(), attempt.clone());
+        let metrics = self.0.metrics.clone();
         let settled = tokio::task::spawn_blocking(move || {
-            let whole = settle(&store, &attempt, &progress, of_result, received_at)?;
+            let whole = settle(
+                &store,
+                &attempt,
+                &progress,
+                of_result,
+                received_at,
+                &metrics,
+            )?;
             let (log, _) = store.writer(&attempt)?;
             let tail = log.tail_text(tail)?;
             log.sync()?;
@@ -109,6 +119,7 @@ fn settle(
     progress: &Progress,
     of_result: String,
     received_at: Wall,
+    metrics: &Metrics,
 ) -> Result<Whole, LogError> {
     let (log, _) = store.writer(attempt)?;
     let (path, length) = (store.path(attempt), log.len());
@@ -121,7 +132,7 @@ fn settle(
         // Of a stream that came to its end there may be nothing; else nothing tells nothing.
         let tells = !text.is_empty() || *progress == Progress::Complete;
         if tells && held.skip_repeated(&mut text)? && held.is_over()? {
-            append(&log, text, received_at.0.saturating_mul(1_000_000))?;
+            append(&log, text, received_at.0.saturating_mul(1_000_000), metrics)?;
             Whole::Complete
         } else {
             Whole::Incomplete(match progress {
@@ -134,7 +145,7 @@ fn settle(
 }
 
 /// Appends text of an old node, which doesn't tell the two outputs apart.
-fn append(log: &OpenLog, mut text: Bytes, at_ns: i64) -> Result<(), LogError> {
+fn append(log: &OpenLog, mut text: Bytes, at_ns: i64, metrics: &Metrics) -> Result<(), LogError> {
     let mut frames = Vec::new();
     while !text.is_empty() {
         frames.push(Frame {
@@ -146,7 +157,10 @@ fn append(log: &OpenLog, mut text: Bytes, at_ns: i64) -> Result<(), LogError> {
     if frames.is_empty() {
         return Ok(());
     }
-    log.append(&frames).map(|_| ())
+    let before = log.len();
+    let length = log.append(&frames)?;
+    metrics.log_written(length.saturating_sub(before));
+    Ok(())
 }
 
 fn now_ns() -> i64 {
@@ -258,7 +272,8 @@ mod tests {
         }
         let (log, _) = store.writer(&attempt()).unwrap();
         let stream = stream::iter(messages.into_iter().map(Ok)).boxed();
-        take_in(&log, &store.path(&attempt()), stream, u64::MAX).await
+        let metrics = Metrics::default();
+        take_in(&log, &store.path(&attempt()), stream, u64::MAX, &metrics).await
     }
 
     fn text(store: &LogStore) -> String {
@@ -269,7 +284,8 @@ mod tests {
 
     fn settled(store: &LogStore, progress: &Progress, of_result: &str) -> Whole {
         let at = Wall(1_700_000_000_000);
-        settle(store, &attempt(), progress, of_result.to_owned(), at).unwrap()
+        let (text, metrics) = (of_result.to_owned(), Metrics::default());
+        settle(store, &attempt(), progress, text, at, &metrics).unwrap()
     }
 
     #[tokio::test]

@@ -1,16 +1,105 @@
 //! Logs of attempts, read as they grow.
 
-use async_trait::async_trait;
-use cloudai_files::log::{Decoder, Frame, LogError, LogFollower};
-use cloudai_model::{AttemptId, TaskId, TaskStatus, record::Removed};
-use cloudai_operator::{FrameSource, LogFailure, ReadFailure};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use cloudai_files::log::{LogError, LogFollower, LogPlace, last_lines};
+use cloudai_model::{AttemptId, TaskId, TaskStatus, UserName, record::Removed};
+use cloudai_operator::{FrameSource, LogFailure, LogFrames, LogPart, LogStart, ReadFailure};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::{Master, read_failure};
 
-/// Log bytes read at a time.
-const LOG_PIECE: usize = 64 << 10;
+/// Logs that are searched at a time: a search may read a log through, and takes a thread for as long. The
+/// threads are those of the process, and many others need them.
+static SEARCHES: Searches = Searches {
+    all: Semaphore::const_new(8),
+    of_users: Mutex::new(BTreeMap::new()),
+};
+
+/// Of these so many are in one user's logs.
+const SEARCHES_OF_USER: usize = 2;
+
+/// So many users are held before those who search nothing any more are let go.
+const TIDY_BEYOND: usize = 1024;
+
+/// Logs of live attempts that are opened at a time: one that the master has not open yet is read through.
+static OPENING: Semaphore = Semaphore::const_new(8);
+
+struct Searches {
+    all: Semaphore,
+    of_users: Mutex<BTreeMap<UserName, Weak<Semaphore>>>,
+}
+
+impl Searches {
+    /// Waits for the user's own searches first, so that nobody else waits for them.
+    async fn turn(
+        &self,
+        user: &UserName,
+    ) -> (Option<OwnedSemaphorePermit>, Option<SemaphorePermit<'_>>) {
+        let own = {
+            let mut users = self.of_users.lock().unwrap_or_else(PoisonError::into_inner);
+            if users.len() > TIDY_BEYOND {
+                users.retain(|_, turns| turns.strong_count() > 0);
+            }
+            let entry = users.entry(user.clone()).or_default();
+            entry.upgrade().unwrap_or_else(|| {
+                let turns = Arc::new(Semaphore::new(SEARCHES_OF_USER));
+                *entry = Arc::downgrade(&turns);
+                turns
+            })
+        };
+        // Neither is ever closed.
+        let own = own.acquire_owned().await.ok();
+        (own, self.all.acquire().await.ok())
+    }
+}
+
+/// Where the last lines of a log of `user` begin. The search ends soon after nobody waits for it any more,
+/// and until then counts as one.
+async fn search(user: &UserName, path: PathBuf, lines: usize) -> Result<LogPlace, LogError> {
+    let turn = SEARCHES.turn(user).await;
+    // It goes when this is dropped; a closure that is on its way nobody can drop.
+    let wanted = Arc::new(());
+    let still = Arc::downgrade(&wanted);
+    let place = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        last_lines(&path, lines, || still.strong_count() > 0)
+    });
+    let place = place.await.expect("reading a log does not panic")?;
+    Ok(place.expect("a search that is waited for goes on"))
+}
 
 impl Master {
+    /// A part of the log of an attempt, frame by frame.
+    pub(super) async fn log_part(
+        &self,
+        attempt: &AttemptId,
+        part: LogPart,
+    ) -> Result<Box<dyn FrameSource>, LogFailure> {
+        let (offset, skip) = match part.start {
+            LogStart::Byte(offset) => (offset, 0),
+            LogStart::Lines(lines) => {
+                let record = self.store.task(&attempt.task).await.map_err(read_failure)?;
+                let found = match record {
+                    Some(record) => search(&record.spec.user, self.logs.path(attempt), lines).await,
+                    None => Ok(LogPlace { frame: 0, skip: 0 }),
+                };
+                match found {
+                    Ok(place) => (place.frame, place.skip),
+                    // None yet, or none any more: that is told below.
+                    Err(error) if error.is_not_found() => (0, 0),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        let follower = self.log_from(attempt, offset).await?;
+        Ok(Box::new(LogFrames::skipping(follower, part.follow, skip)))
+    }
+
     /// Follows the framed log of an attempt from a byte on.
     ///
     /// # Errors
@@ -42,7 +131,8 @@ impl Master {
         Ok(follower)
     }
 
-    /// Opening reads a log through once: not on the threads that serve calls.
+    /// Not on the threads that serve calls: the log of a live attempt is read through if it is not open
+    /// yet.
     async fn open_log(
         &self,
         attempt: &AttemptId,
@@ -50,7 +140,12 @@ impl Master {
         is_live: bool,
     ) -> Result<LogFollower, LogError> {
         let (logs, of) = (self.logs.clone(), attempt.clone());
+        let turn = match is_live {
+            true => OPENING.acquire().await.ok(),
+            false => None,
+        };
         let opened = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             if is_live {
                 // Without an open writer a follower would take what is there for the whole.
                 logs.writer(&of)?;
@@ -89,33 +184,45 @@ impl Master {
     }
 }
 
-/// A log's frames as they come.
-pub(super) struct FramesOf {
-    follower: LogFollower,
-    decoder: Decoder,
-}
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
 
-impl FramesOf {
-    pub(super) fn new(follower: LogFollower) -> Self {
-        Self {
-            follower,
-            decoder: Decoder::new(),
-        }
-    }
-}
+    use futures_util::FutureExt as _;
 
-#[async_trait]
-impl FrameSource for FramesOf {
-    async fn next(&mut self) -> Result<Option<Frame>, LogFailure> {
-        loop {
-            if let Some(frame) = self.decoder.next_frame()? {
-                return Ok(Some(frame));
-            }
-            if !self.follower.wait().await {
-                return Ok(None);
-            }
-            let bytes = self.follower.read(LOG_PIECE)?;
-            self.decoder.feed(&bytes);
+    use super::*;
+
+    #[tokio::test]
+    async fn the_searches_of_one_user_keep_nobody_else_waiting() {
+        // Given a user with as many searches as one may have, and more of them that wait,
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        std::fs::write(&path, b"").unwrap();
+        let [ann, bob]: [UserName; 2] = ["ann", "bob"].map(|user| user.parse().unwrap());
+        let own = [SEARCHES.turn(&ann).await, SEARCHES.turn(&ann).await];
+        let mut waiting: Vec<_> = (0..8)
+            .map(|_| Box::pin(search(&ann, path.clone(), 1)))
+            .collect();
+        for one in &mut waiting {
+            assert!(one.as_mut().now_or_never().is_none());
         }
+        // when another searches, then that is done at once,
+        assert_eq!(search(&bob, path.clone(), 1).await.unwrap().frame, 0);
+        // and the user's own when there is a turn.
+        drop(own);
+        for one in waiting {
+            assert_eq!(one.await.unwrap().frame, 0);
+        }
+
+        // However many users search, there are no more turns than for all.
+        let users: Vec<UserName> = (0..8).map(|n| format!("u{n}").parse().unwrap()).collect();
+        let mut all = Vec::new();
+        for user in &users {
+            all.push(SEARCHES.turn(user).await);
+        }
+        let mut searched = pin!(search(&bob, path, 1));
+        assert!(searched.as_mut().now_or_never().is_none());
+        drop(all);
+        assert_eq!(searched.await.unwrap().frame, 0);
     }
 }

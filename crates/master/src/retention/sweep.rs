@@ -345,6 +345,13 @@ impl Retention {
             return Ok(BTreeSet::new());
         }
         let at = cloudai_clock::now().wall;
+        let ids: Vec<TaskId> = there
+            .iter()
+            .map(|it| it.removal.task.task.clone())
+            .collect();
+        // Since they were listed a user may have deleted files.
+        let _turn = self.setup.kept.removing().await;
+        let known = self.setup.store.removed(&ids).await?;
         let mut tasks = Vec::new();
         for it in there {
             let Removal { task, by, .. } = &it.removal;
@@ -352,7 +359,8 @@ impl Retention {
                 let by = by.clone();
                 Some(Fact { at, by })
             };
-            let mut removed = task.removed.clone();
+            let before = known.get(&task.task).cloned().unwrap_or_default();
+            let mut removed = before.clone();
             let mut records = Vec::new();
             if it.log_bytes.is_some() && removed.log.is_none() {
                 removed.log = fact();
@@ -366,7 +374,7 @@ impl Retention {
                     records.push(Record::Files(Box::new(stored)));
                 }
             }
-            if removed != task.removed {
+            if removed != before {
                 records.push(Record::Removed(RemovedRecord {
                     task: task.task.clone(),
                     removed,

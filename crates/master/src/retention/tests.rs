@@ -11,9 +11,10 @@ use cloudai_files::{
 };
 use cloudai_model::{
     AttemptId, Phase, TaskDraft, TaskId, TaskStatus, UserName, Wall,
+    account::{AccountChange, AuditRecord},
     record::{FilesRecord, Record, Removal, Removed, RemovedRecord, TaskRecord, TaskState},
 };
-use cloudai_store::{MemoryStore, Store};
+use cloudai_store::{AuditQuery, MemoryStore, Store};
 use tempfile::TempDir;
 
 use super::{Kept, Retention, RetentionSetup};
@@ -61,6 +62,7 @@ fn settings() -> DiskSettings {
             logs: days(90),
             ..keep
         },
+        keep_audit: days(365),
         keep_bytes: None,
         min_free: watermark("0").unwrap(),
     }
@@ -386,4 +388,52 @@ async fn what_can_not_be_removed_holds_up_nothing_else_and_is_said() {
     world.turn().await;
     assert_eq!(world.has(&stuck).await, (false, true));
     assert_eq!(world.retention.stuck, None);
+}
+
+fn days_ago(days: i64) -> Wall {
+    Wall(cloudai_clock::now().wall.0 - days * 24 * 3600 * 1000)
+}
+
+fn entry(number: u64, days: i64) -> Record {
+    Record::Account(AccountChange::Audit(Box::new(AuditRecord {
+        number,
+        at: days_ago(days),
+        user: None,
+        key: None,
+        from: "192.0.2.1".to_owned(),
+        action: "login".to_owned(),
+        target: "ann".to_owned(),
+        done: false,
+        detail: String::new(),
+        request: String::new(),
+    })))
+}
+
+#[tokio::test]
+async fn the_audit_goes_by_age_but_for_its_last_entry() {
+    // Given more old entries than are looked at in one step, and two young ones,
+    let mut world = World::new(settings()).await;
+    let old = (1..=600).map(|number| entry(number, 366));
+    let young = [entry(601, 364), entry(602, 0)];
+    let records = old.chain(young).collect();
+    world.store.commit(Arc::new(records)).await.unwrap();
+    let numbers = async |world: &World| {
+        let audit = world.store.audit(&AuditQuery::newest(999)).await.unwrap();
+        audit.iter().map(|entry| entry.number).collect::<Vec<_>>()
+    };
+
+    // when the clock can't be believed yet, then nothing goes; when it can, the old ones do,
+    world.retention.grace = Duration::from_secs(3600);
+    world.turn().await;
+    assert_eq!(numbers(&world).await.len(), 602);
+    world.retention.grace = Duration::ZERO;
+    world.turn().await;
+    assert_eq!(numbers(&world).await, [602, 601]);
+
+    // and of what is all too old the last one stays, so that its number is not given out again.
+    world.retention.settings.keep_audit = Keep::For(Duration::from_millis(1));
+    world.turn().await;
+    assert_eq!(numbers(&world).await, [602]);
+    world.turn().await;
+    assert_eq!(world.store.accounts().await.unwrap().highest_audit, 602);
 }

@@ -130,15 +130,14 @@ impl Kept {
                 ensure(is_final, Kind::AnswerNotTrue, untrue)
             }
             Told::Changed(task, change) => {
-                let known = ledger.tasks.get(task);
-                let changed = known.is_some_and(|task| {
-                    let mut spec = task.spec.clone();
-                    change.apply(&mut spec);
-                    spec == task.spec
-                });
-                ensure(changed, Kind::AnswerNotTrue, untrue)
+                let said = (task.clone(), change.clone());
+                ensure(
+                    ledger.spec_changes.contains(&said),
+                    Kind::AnswerNotTrue,
+                    untrue,
+                )
             }
-            // It may have been changed again before the answer was heard.
+            // It may have been changed again before the answer was heard, as may a task.
             Told::Registered(worker) => {
                 let said = |draining| ledger.said_of_workers.contains(&(worker.clone(), draining));
                 let holds = said(Some(false)) || said(Some(true));
@@ -148,6 +147,8 @@ impl Kept {
                 let said = ledger.said_of_workers.contains(&(worker.clone(), None));
                 ensure(said, Kind::AnswerNotTrue, untrue)
             }
+            // What it means for what is placed is watched where that is.
+            Told::Limited(..) => Ok(()),
             Told::Drained(worker, draining) => {
                 let said = (worker.clone(), Some(*draining));
                 let holds = ledger.said_of_workers.contains(&said);

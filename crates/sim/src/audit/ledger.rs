@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cloudai_model::{
-    AttemptId, TaskId, TaskStatus, WorkerId,
+    AttemptId, TaskChange, TaskId, TaskStatus, WorkerId,
     record::{AssignmentRecord, Record, ResultRecord, TaskRecord, TaskState, WorkerRecord},
 };
 
@@ -40,6 +40,8 @@ pub(super) struct Ledger {
     pub(super) results: BTreeMap<TaskId, ResultRecord>,
     /// What was ever said of a worker: registered, or not, and whether it drains.
     pub(super) said_of_workers: BTreeSet<(WorkerId, Option<bool>)>,
+    /// What was ever changed of tasks' specs.
+    pub(super) spec_changes: Vec<(TaskId, TaskChange)>,
     pub(super) status_changes: BTreeSet<(TaskStatus, TaskStatus)>,
     epoch: u64,
     last_sequence: u64,
@@ -168,6 +170,7 @@ impl Ledger {
                 }
             }
             Record::SpecChanged(task, change) => {
+                self.spec_changes.push((task.clone(), change.clone()));
                 if let Some(known) = self.tasks.get_mut(task) {
                     change.apply(&mut known.spec);
                 }

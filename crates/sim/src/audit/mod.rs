@@ -15,21 +15,25 @@ mod promises;
 #[cfg(test)]
 mod tests;
 mod time_outs;
+mod users;
 mod violation;
 
 use std::collections::BTreeSet;
 
 use cloudai_core::CancelOutcome;
 use cloudai_model::{
-    AttemptId, Capacity, TaskChange, TaskId, TaskStatus, WorkerId, record::Record,
+    AttemptId, Capacity, TaskChange, TaskId, TaskStatus, UserLimits, UserName, WorkerId,
+    record::Record,
 };
 use cloudai_worker_core::SpoolRecord;
 
+pub(crate) use users::BATCH_LABEL;
 pub use violation::{Kind, Promise, Violation};
 
 use self::{
     containers::Containers, endings::Endings, given_up::GivenUp, kept::Kept, ledger::Ledger,
     lost_workers::LostWorkers, outbox::Outbox, promises::Promises, time_outs::TimeOuts,
+    users::Users,
 };
 use crate::{
     engine::RawEnd,
@@ -126,6 +130,8 @@ pub enum Seen<'a> {
     },
     /// A user asks for a cancel.
     CancelAsked(&'a TaskId),
+    /// An admin says what a user may have.
+    LimitsAsked(&'a UserName, &'a UserLimits),
     /// A user or admin has been told something.
     UserTold(&'a Told),
     /// A worker is shut down in order, and takes its containers with it.
@@ -240,6 +246,8 @@ pub enum Told {
     Unregistered(WorkerId),
     /// A worker drains, or doesn't any more.
     Drained(WorkerId, bool),
+    /// These limits hold for a user.
+    Limited(UserName, UserLimits),
 }
 
 /// See the module.
@@ -251,6 +259,7 @@ pub struct Auditor {
     containers: Containers,
     outbox: Outbox,
     lost_workers: LostWorkers,
+    users: Users,
     given_up: GivenUp,
     time_outs: TimeOuts,
 }
@@ -267,6 +276,7 @@ impl Auditor {
             containers: Containers::new(plan),
             outbox: Outbox::default(),
             lost_workers: LostWorkers::default(),
+            users: Users::default(),
             given_up: GivenUp::default(),
             time_outs: TimeOuts::new(plan),
         }
@@ -291,6 +301,7 @@ impl Auditor {
         }
         self.kept.see(&self.ledger, &self.promises, seen)?;
         self.endings.see(seen);
+        self.users.see(seen);
         self.promises.see(&self.ledger, seen)?;
         self.containers.see(now_ms, seen)?;
         self.outbox.see(seen)?;
@@ -311,10 +322,12 @@ impl Auditor {
             self.endings
                 .check(&self.ledger, &self.containers, &self.given_up, record)?;
             self.promises.check(&self.ledger, record)?;
+            self.users.check(&self.ledger, &self.promises, record)?;
             self.endings.take_in(record);
             self.kept.take_in(now_ms, record);
             self.ledger.take_in(record);
         }
+        Users::check_flush(batch)?;
         self.ledger.check_batch(batch)
     }
 }

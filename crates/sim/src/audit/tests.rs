@@ -332,6 +332,16 @@ const CASES: &[Case] = &[
             master_troubled: false,
         });
     }),
+    (Kind::OverUserLimit, |history| {
+        history.limited(500, true).given();
+    }),
+    (Kind::PlacedOnHold, |history| {
+        history.given_with(spec(|draft| draft.hold = true));
+    }),
+    (Kind::BatchTorn, |history| {
+        let label = (BATCH_LABEL.to_owned(), "0/2".to_owned());
+        history.added(spec(|draft| draft.labels = [label].into()));
+    }),
     (Kind::AnsweredTwice, |history| {
         history.see(&Seen::AnsweredTwice);
     }),
@@ -370,6 +380,15 @@ fn each_kind_has_its_history() {
 }
 
 #[test]
+fn a_limit_holds_from_when_its_admin_has_heard_so_and_as_far_as_it_goes() {
+    for (cpu_milli, heard) in [(500, false), (1000, true)] {
+        let mut history = History::new();
+        history.limited(cpu_milli, heard).given();
+        assert_eq!(history.found, None);
+    }
+}
+
+#[test]
 fn a_change_of_a_time_out_counts_from_then_on() {
     let mut history = History::new();
     let spec = spec(|draft| draft.timeout_s = Some(60.0));
@@ -382,6 +401,7 @@ fn a_change_of_a_time_out_counts_from_then_on() {
     history.write(&[changed(state(TaskStatus::Running, 1))]);
     let sooner = cloudai_model::TaskChange {
         timeout: Setting::To(Duration::from_secs(20)),
+        ..cloudai_model::TaskChange::default()
     };
     history.write(&[Record::SpecChanged(task(), sooner)]);
     history.exchange(0, &heartbeat(true, 1, "start-1"), &taken(false));

@@ -29,6 +29,8 @@ pub enum Promise {
     TableOfTransitions,
     /// A cancel is carried out, and nothing else is cancelled.
     CancelsEnd,
+    /// Users get what they asked for, and no more than they may have.
+    AsAsked,
     /// What may take only so long is ended then, and nothing else is.
     LimitsHold,
     /// The core keeps its own rules.
@@ -50,6 +52,7 @@ impl fmt::Display for Promise {
             Self::PersistBeforeSend => "persist before send",
             Self::TableOfTransitions => "the table of transitions",
             Self::CancelsEnd => "cancels end",
+            Self::AsAsked => "as asked, and no more than allowed",
             Self::LimitsHold => "limits hold",
             Self::Sound => "the core keeps its own rules",
         })
@@ -174,6 +177,12 @@ kinds!(
     StillOwed of NothingLeaks,
     /// With all faults over, a container is left.
     ContainerLeft of NothingLeaks,
+    /// A user was given more than they may have at a time.
+    OverUserLimit of AsAsked,
+    /// A task on hold was given to a worker.
+    PlacedOnHold of AsAsked,
+    /// Of tasks that were submitted at once only some are in the store.
+    BatchTorn of AsAsked,
     /// A user or admin asked for ten minutes, and never had an answer that helps.
     AskedInVain of AcceptedMeansKept,
     /// A core answers a call a second time.

@@ -86,6 +86,9 @@ impl Loop {
             .conditions
             .wait_until(|now| !now.is(FaultKind::StoreStall, None))
             .await;
+        for (user, limits) in world.users.limits.borrow().clone() {
+            self.step(Input::Limits { user, limits });
+        }
         // As of one instant, whatever is written while it is read.
         let (records, highest) = world.store.tables().load();
         for chunk in records.chunks(LOAD_CHUNK) {

@@ -110,7 +110,7 @@ impl MasterShell {
         }
     }
 
-    fn tell(&self, input: Input) {
+    pub(crate) fn tell(&self, input: Input) {
         self.inbox.send(Message::Input(input));
     }
 

@@ -1,8 +1,10 @@
 //! From a seed to a plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Behaviour, ENDLESS_MS, End, Fault, FaultKind, Item, Offer, Plan, TaskPlan, What};
+use super::{
+    Behaviour, ENDLESS_MS, End, Fault, FaultKind, Item, Offer, Plan, TaskPlan, What, wishes::wishes,
+};
 use crate::chance::Chance;
 
 /// What plans are made of.
@@ -50,6 +52,10 @@ pub fn generate(seed: u64, generator: &Generator) -> Plan {
         let source = chance.of("task").nth(task);
         items.extend(task_items(source, task, &workers, horizon_ms));
     }
+    let submitted_ms: BTreeMap<u64, u64> = items.iter().filter_map(submitted).collect();
+    let submitted_ms = |task| submitted_ms.get(&task).copied().unwrap_or(0);
+    let source = chance.of("wishes");
+    items.extend(wishes(source, tasks, &workers, submitted_ms, horizon_ms));
     let mut mend = chance.of("mend");
     if mend.percent(15) {
         items.push(Item {
@@ -74,6 +80,14 @@ pub fn generate(seed: u64, generator: &Generator) -> Plan {
         horizon_ms,
         workers,
         items,
+    }
+}
+
+/// Which task an item submits, and when.
+fn submitted(item: &Item) -> Option<(u64, u64)> {
+    match &item.what {
+        What::Submit(task) => Some((task.task, item.at_ms)),
+        _ => None,
     }
 }
 
@@ -127,7 +141,12 @@ fn membership(chance: Chance, worker: usize, horizon_ms: u64) -> Vec<Item> {
 }
 
 /// A task that fits on one of the workers, and what its user does about it later.
-fn task_items(mut chance: Chance, task: u64, workers: &[Offer], horizon_ms: u64) -> Vec<Item> {
+pub(super) fn task_items(
+    mut chance: Chance,
+    task: u64,
+    workers: &[Offer],
+    horizon_ms: u64,
+) -> Vec<Item> {
     let at_ms = chance.between(0, horizon_ms * 2 / 3);
     let at_worker = chance.between(0, workers.len() as u64 - 1) as usize;
     let of = &workers[at_worker];

@@ -6,6 +6,7 @@
 mod faults;
 mod file;
 mod generate;
+mod wishes;
 
 use cloudai_model::Capacity;
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,29 @@ pub enum What {
         /// To so many seconds, or to none.
         timeout_s: Option<u64>,
     },
+    /// A user submits several tasks at once.
+    SubmitMany {
+        /// Which.
+        tasks: Vec<TaskPlan>,
+        /// Whether they are on hold.
+        hold: bool,
+    },
+    /// A user puts a task on hold, or releases it.
+    Hold {
+        /// Which.
+        task: u64,
+        /// Whether it is on hold from then on.
+        hold: bool,
+    },
+    /// A user changes a task's priority.
+    Prioritise {
+        /// Which.
+        task: u64,
+        /// 0 to 100.
+        priority: u8,
+    },
+    /// An admin says what a user may have.
+    Limit(LimitPlan),
     /// An agent places a task.
     Place {
         /// Which.
@@ -117,6 +141,19 @@ pub enum What {
     Mend,
     /// Something breaks.
     Fault(Fault),
+}
+
+/// What a user may have at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitPlan {
+    /// Which user, by number.
+    pub user: u64,
+    /// Thousandths of a core.
+    pub cpu_milli: Option<u64>,
+    /// Thousandths of a device.
+    pub gpu_milli: Option<u64>,
+    /// Tasks that wait.
+    pub queued_tasks: Option<u64>,
 }
 
 /// A task: what is asked for, and what its containers are going to do.
@@ -229,10 +266,26 @@ pub enum End {
 impl Plan {
     /// The tasks of the plan.
     pub fn tasks(&self) -> impl Iterator<Item = &TaskPlan> {
-        self.items.iter().filter_map(|item| match &item.what {
-            What::Submit(task) => Some(task),
-            _ => None,
+        self.items.iter().flat_map(|item| match &item.what {
+            What::Submit(task) => std::slice::from_ref(task),
+            What::SubmitMany { tasks, .. } => tasks,
+            _ => &[],
         })
+    }
+
+    /// So many users there are.
+    pub const USERS: u64 = 3;
+
+    /// The name of a user.
+    #[must_use]
+    pub fn user_name(number: u64) -> String {
+        format!("u{number}")
+    }
+
+    /// Whose task it is.
+    #[must_use]
+    pub fn user_of(task: u64) -> String {
+        Self::user_name(task % Self::USERS)
     }
 
     /// Whether each task fits on one of the workers, and on the one that it names.

@@ -137,8 +137,9 @@ impl Tables {
                     .insert(order.attempt.clone(), order.clone());
             }
             Record::StopOrderDone(attempt) => drop(self.stop_orders.remove(attempt)),
-            // Retention and the contents of files are no part of the simulation.
-            Record::Files(_)
+            // Accounts, retention and the contents of files are no part of the simulation.
+            Record::Account(_)
+            | Record::Files(_)
             | Record::Removed(_)
             | Record::TaskForgotten(_)
             | Record::Forgotten(_) => {}

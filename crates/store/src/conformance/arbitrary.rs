@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use cloudai_model::{
-    AttemptId, Capacity, Command, ContainerEnd, ContainerSpec, DeviceShare, Exit, GpuRequest,
-    Grant, PeakUsage, Phase, Priority, Resources, SlaMultiplier, TaskId, TaskSpec, TaskStatus,
-    TaskType, TimeOut, Wall, Whole, WorkerAddress,
+    AccountState, AttemptId, Capacity, Command, ContainerEnd, ContainerSpec, DeviceShare, Exit,
+    GpuRequest, Grant, KeyScope, PeakUsage, Phase, Priority, Resources, Role, Setting,
+    SlaMultiplier, SubmitKey, TaskChange, TaskId, TaskSpec, TaskStatus, TaskType, TimeOut,
+    UserLimits, Wall, Whole, WorkerAddress,
+    account::{AccountChange, AuditRecord, EndedToken, KeyRecord, UserRecord},
     container::process::RunAs,
     record::{
-        AssignmentRecord, ClusterRecord, FileRecord, FilesRecord, ForgottenRecord, Removal,
+        AssignmentRecord, ClusterRecord, FileRecord, FilesRecord, ForgottenRecord, Record, Removal,
         Removed, RemovedRecord, ResultRecord, StopOrder, TaskRecord, TaskState, WorkerRecord,
     },
 };
@@ -35,6 +37,9 @@ pub(crate) struct Life {
     pub(crate) stop: StopOrder,
     pub(crate) removed: RemovedRecord,
     pub(crate) forgotten: ForgottenRecord,
+    /// What is changed of the task's spec later.
+    pub(crate) change: TaskChange,
+    pub(crate) people: People,
 }
 
 /// A life whose order is `order`.
@@ -46,9 +51,9 @@ pub(crate) fn life(order: u64) -> impl Strategy<Value = Life> {
     let of_task = (id, task(order), state(), btree_set(any::<u32>(), 0..4));
     let of_others = (cluster(), worker(), stop_order());
     let hanging = (vec(assignment(), 4), result(), files(), removed());
-    let of_others = (of_others, forgotten());
+    let of_others = (of_others, forgotten(), change(), people(order));
     (of_task, of_others, hanging).prop_map(
-        |((id, mut task, later, attempts), (of_others, forgotten), hanging)| {
+        |((id, mut task, later, attempts), (of_others, forgotten, change, people), hanging)| {
             let (cluster, worker, stop) = of_others;
             let (assignments, mut result, mut files, removed) = hanging;
             task.task = id.clone();
@@ -75,6 +80,8 @@ pub(crate) fn life(order: u64) -> impl Strategy<Value = Life> {
                 stop,
                 removed,
                 forgotten,
+                change,
+                people,
             }
         },
     )
@@ -222,6 +229,7 @@ fn spec() -> impl Strategy<Value = TaskSpec> {
         option::of(select(TaskType::ALL)),
         (1500..=2500_u32).prop_map(|milli| SlaMultiplier::new(f64::from(milli) / 1e3).unwrap()),
         container(),
+        (any::<bool>(), option::of(submit_key())),
     );
     (asked, placed, described).prop_map(|(asked, placed, described)| TaskSpec {
         name: asked.0,
@@ -244,6 +252,151 @@ fn spec() -> impl Strategy<Value = TaskSpec> {
         task_type: described.2,
         sla_multiplier: described.3,
         container: described.4,
+        hold: described.5.0,
+        submit_key: described.5.1,
+    })
+}
+
+fn submit_key() -> impl Strategy<Value = SubmitKey> {
+    ("[ -~]{1,255}", any::<[u8; 32]>(), any::<u32>()).prop_map(|(key, body, index)| SubmitKey {
+        key,
+        body,
+        index,
+    })
+}
+
+fn priority() -> impl Strategy<Value = Priority> {
+    (0..=100_i64).prop_map(|level| Priority::new(level).unwrap())
+}
+
+fn setting<T: Clone + std::fmt::Debug>(
+    to: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Setting<T>> {
+    prop_oneof![
+        Just(Setting::Keep),
+        Just(Setting::Clear),
+        to.prop_map(Setting::To),
+    ]
+}
+
+/// A change of any of what may be changed of a task.
+pub(crate) fn change() -> impl Strategy<Value = TaskChange> {
+    (
+        setting(text()),
+        setting(priority()),
+        setting(wall()),
+        setting(span()),
+        setting(map()),
+        setting(any::<bool>()),
+    )
+        .prop_map(|fields| TaskChange {
+            name: fields.0,
+            priority: fields.1,
+            deadline: fields.2,
+            timeout: fields.3,
+            labels: fields.4,
+            hold: fields.5,
+        })
+}
+
+/// A user, a key of theirs, an ended token and an entry of the audit; `number` makes their names.
+#[derive(Debug, Clone)]
+pub(crate) struct People {
+    pub(crate) user: UserRecord,
+    pub(crate) key: KeyRecord,
+    pub(crate) token: EndedToken,
+    pub(crate) entry: AuditRecord,
+}
+
+impl People {
+    /// All of them, as an empty store can take them.
+    pub(crate) fn records(&self) -> [Record; 4] {
+        let Self {
+            user,
+            key,
+            token,
+            entry,
+        } = self.clone();
+        [
+            Record::Account(AccountChange::User(Box::new(user))),
+            Record::Account(AccountChange::Key(Box::new(key))),
+            Record::Account(AccountChange::TokenEnded(token)),
+            Record::Account(AccountChange::Audit(Box::new(entry))),
+        ]
+    }
+}
+
+fn people(number: u64) -> impl Strategy<Value = People> {
+    let limits = vec(option::of(any::<u64>()), 5).prop_map(|limits| UserLimits {
+        queued_tasks: limits[0],
+        cpu_milli: limits[1],
+        memory_bytes: limits[2],
+        gpu_milli: limits[3],
+        files_bytes: limits[4],
+    });
+    let user = (
+        (word(), text(), text(), text()),
+        select(Role::ALL),
+        select(AccountState::ALL),
+        any::<u64>(),
+        limits,
+        (wall(), wall()),
+    );
+    let user = user.prop_map(move |fields| UserRecord {
+        user: format!("{}-{number}", fields.0.0).parse().unwrap(),
+        name: fields.0.1,
+        email: fields.0.2,
+        password_hash: fields.0.3,
+        role: fields.1,
+        state: fields.2,
+        generation: fields.3,
+        limits: fields.4,
+        created_at: fields.5.0,
+        updated_at: fields.5.1,
+    });
+    let key = (
+        text(),
+        text(),
+        any::<[u8; 32]>(),
+        select(KeyScope::ALL),
+        wall(),
+        option::of(wall()),
+    );
+    let token = (word(), wall());
+    let did = (
+        wall(),
+        option::of(parsed()),
+        option::of(text()),
+        any::<bool>(),
+        vec(text(), 5),
+    );
+    (user, key, token, did).prop_map(move |(user, key, token, did)| People {
+        key: KeyRecord {
+            id: format!("{}-{number}", key.0),
+            user: user.user.clone(),
+            name: key.1,
+            hash: key.2,
+            scope: key.3,
+            created_at: key.4,
+            expires_at: key.5,
+        },
+        user,
+        token: EndedToken {
+            id: format!("{}-{number}", token.0),
+            until: token.1,
+        },
+        entry: AuditRecord {
+            number,
+            at: did.0,
+            user: did.1,
+            key: did.2,
+            from: did.4[0].clone(),
+            action: did.4[1].clone(),
+            target: did.4[2].clone(),
+            done: did.3,
+            detail: did.4[3].clone(),
+            request: did.4[4].clone(),
+        },
     })
 }
 

@@ -53,6 +53,7 @@ async fn filled(store: &dyn Store) {
             Record::Removed(life.removed),
             Record::Forgotten(life.forgotten),
         ];
+        batch.extend(life.people.records());
         batch.extend(life.assignments.into_iter().map(Record::Assignment));
         commit(store, batch).await;
     }

@@ -1,6 +1,7 @@
 //! What every store must do, as tests that know nothing but the trait. A store joins with one
 //! line: `conformance::suite!(a function that gives a Place)`.
 
+pub(crate) mod accounts;
 pub(crate) mod arbitrary;
 mod exporting;
 mod loading;
@@ -112,9 +113,20 @@ cases!(conformance_suite:
     reading::every_field_is_read_back,
     reading::text_of_any_script_is_read_back,
     reading::pages_stay_right_while_tasks_are_added,
+    reading::pages_by_user_and_status_stay_right_while_tasks_come_and_change,
     reading::tasks_are_found_by_status_user_and_worker,
     reading::tasks_are_counted_by_status,
     reading::files_are_found_by_user,
+    reading::a_users_files_are_paged_and_counted,
+    reading::submits_are_found_by_user_and_key,
+    accounts::users_and_keys_come_change_and_go,
+    accounts::a_key_that_comes_behind_the_removal_of_its_user_is_not_kept,
+    accounts::ended_tokens_are_kept_until_they_are_forgotten,
+    accounts::the_audit_is_read_by_page_and_by_what_is_asked,
+    accounts::an_entry_of_the_audit_is_never_changed,
+    accounts::the_audit_forgets_what_is_old_in_steps_and_never_its_last_entry,
+    accounts::a_batch_that_fails_leaves_accounts_as_they_were,
+    accounts::a_batch_of_accounts_may_be_sent_again,
     retention::ended_tasks_are_found_in_the_order_in_which_they_ended,
     retention::what_was_removed_is_kept_and_found,
     retention::a_forgotten_task_leaves_nothing_but_its_numbers,

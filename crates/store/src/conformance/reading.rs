@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use cloudai_model::{
-    Command, TaskId, TaskStatus, UserName, WorkerId,
-    record::{Record, TaskRecord},
+    Command, SubmitKey, TaskId, TaskStatus, UserName, Wall, WorkerId,
+    record::{FileRecord, Record, Removal, Removed, RemovedRecord, TaskRecord},
 };
 use proptest::{
     strategy::{Strategy as _, ValueTree as _},
@@ -13,10 +13,10 @@ use proptest::{
 
 use super::{
     Place,
-    arbitrary::{self, Life},
+    arbitrary::{self, Life, People},
     commit, loaded, sample,
 };
-use crate::TaskQuery;
+use crate::{AuditQuery, FilesQuery, SubmittedUnder, TaskQuery, WholeTask};
 
 fn orders(page: &[TaskRecord]) -> Vec<u64> {
     page.iter().map(|task| task.order).collect()
@@ -49,6 +49,29 @@ pub(crate) async fn every_field_is_read_back(place: &Place) {
             assert_eq!(store.files(id).await.unwrap(), Some(life.files.clone()));
             let removed = store.removed(std::slice::from_ref(id)).await.unwrap();
             assert_eq!(removed.get(id), Some(&life.removed.removed));
+            let whole = match life.task.state.status.is_final() {
+                true => WholeTask {
+                    record: life.task.clone(),
+                    result: Some(life.result.clone()),
+                    removed: life.removed.removed.clone(),
+                },
+                false => WholeTask::unfinished(life.task.clone()),
+            };
+            assert_eq!(store.whole_task(id).await.unwrap(), Some(whole));
+        }
+        let accounts = store.accounts().await.unwrap();
+        let audit = store.audit(&AuditQuery::newest(20)).await.unwrap();
+        for life in &lives {
+            let People {
+                user,
+                key,
+                token,
+                entry,
+            } = &life.people;
+            assert!(accounts.users.contains(user), "{user:?}");
+            assert!(accounts.keys.contains(key), "{key:?}");
+            assert!(accounts.ended_tokens.contains(token), "{token:?}");
+            assert!(audit.contains(entry), "{entry:?} in {audit:?}");
         }
         store.commit(batch).await.unwrap();
         let (records, _) = loaded(&*store).await;
@@ -64,18 +87,22 @@ pub(crate) async fn every_field_is_read_back(place: &Place) {
                 assert!(records.contains(&record), "{record:?} in {records:?}");
             }
         }
-        // A changed state, too.
+        // A changed state, too, and what was changed of a spec.
         let tidy = lives.iter().flat_map(|life| {
             [
                 Record::TaskChanged(life.task.task.clone(), life.later.clone()),
+                Record::SpecChanged(life.task.task.clone(), life.change.clone()),
                 Record::WorkerRemoved(life.worker.worker.clone()),
                 Record::StopOrderDone(life.stop.attempt.clone()),
             ]
         });
         commit(&*store, tidy).await;
         for life in lives {
-            let task = store.task(&life.task.task).await.unwrap();
-            assert_eq!(task.unwrap().state, life.later);
+            let task = store.task(&life.task.task).await.unwrap().unwrap();
+            assert_eq!(task.state, life.later);
+            let mut spec = life.task.spec;
+            life.change.apply(&mut spec);
+            assert_eq!(task.spec, spec);
         }
     }
 }
@@ -91,6 +118,7 @@ fn written(life: &Life) -> Vec<Record> {
         Record::Removed(life.removed.clone()),
     ];
     records.extend(life.assignments.iter().cloned().map(Record::Assignment));
+    records.extend(life.people.records());
     records
 }
 
@@ -149,6 +177,63 @@ pub(crate) async fn pages_stay_right_while_tasks_are_added(place: &Place) {
     );
     query.limit = 0;
     assert!(store.tasks(&query).await.unwrap().is_empty());
+}
+
+pub(crate) async fn pages_by_user_and_status_stay_right_while_tasks_come_and_change(place: &Place) {
+    // Given forty queued tasks of two users by turns, and a reader of each, and of each status,
+    let store = place.empty();
+    let users: [UserName; 2] = ["ann", "bob"].map(|name| name.parse().unwrap());
+    let task = |number: u64| {
+        let mut it = sample(number);
+        it.task.spec.user = users[number as usize % 2].clone();
+        it
+    };
+    commit(&*store, (1..=40).map(|number| task(number).added())).await;
+    let mut next = 41;
+    for statuses in [
+        vec![],
+        vec![TaskStatus::Queued],
+        vec![TaskStatus::Queued, TaskStatus::Running],
+    ] {
+        for user in [Some(&users[0]), None] {
+            let mut query = TaskQuery {
+                statuses: statuses.iter().copied().collect(),
+                user: user.cloned(),
+                ..TaskQuery::newest(7)
+            };
+            let at_first = TaskQuery {
+                limit: 9_999,
+                ..query.clone()
+            };
+            let mut expected = orders(&store.tasks(&at_first).await.unwrap());
+            let mut seen = Vec::new();
+            loop {
+                let page = store.tasks(&query).await.unwrap();
+                let Some(last) = page.last() else { break };
+                query.before = Some(last.order);
+                seen.extend(orders(&page));
+                // when tasks are added between the pages, and one that was seen and one that was
+                // not have ended,
+                let ended = [page[0].order, last.order.saturating_sub(3)];
+                let ended = ended.into_iter().filter(|order| *order > 0);
+                let batch = ended.clone().map(|order| task(order).now_done());
+                commit(
+                    &*store,
+                    batch.chain([task(next).added(), task(next + 1).added()]),
+                )
+                .await;
+                next += 2;
+                if !statuses.is_empty() {
+                    // What stands elsewhere before it was reached is not asked for any more.
+                    expected.retain(|order| {
+                        seen.contains(order) || !ended.clone().any(|it| it == *order)
+                    });
+                }
+            }
+            // then each that was there and still fits is seen once, in order.
+            assert_eq!(seen, expected, "{query:?}");
+        }
+    }
 }
 
 pub(crate) async fn tasks_are_found_by_status_user_and_worker(place: &Place) {
@@ -225,4 +310,125 @@ pub(crate) async fn files_are_found_by_user(place: &Place) {
     assert_eq!(tasks, newest_first);
     let nobody = store.files_of_user(&"eve".parse().unwrap()).await.unwrap();
     assert!(nobody.is_empty());
+}
+
+pub(crate) async fn a_users_files_are_paged_and_counted(place: &Place) {
+    // Given files of two users, a task's of 10 to 17 bytes; some tasks have none,
+    let store = place.empty();
+    let (ann, bob): (UserName, UserName) = ("ann".parse().unwrap(), "bob".parse().unwrap());
+    let left = |number: u64, sizes: &[u64]| {
+        let mut it = sample(number);
+        it.files.user = if number == 3 { &bob } else { &ann }.clone();
+        let file = |(place, size): (usize, &u64)| FileRecord {
+            path: format!("out-{place}"),
+            size: *size,
+            sha256: "ab".repeat(32),
+        };
+        it.files.files = sizes.iter().enumerate().map(file).collect();
+        it
+    };
+    let bytes = async |user| store.files_bytes_of_user(user).await.unwrap();
+    assert_eq!(bytes(&ann).await, 0);
+    for number in 1..=7 {
+        let it = left(number, &[10, number]);
+        commit(&*store, [it.added(), it.uploaded()]).await;
+    }
+    let empty = left(8, &[]);
+    commit(&*store, [empty.added(), empty.uploaded()]).await;
+    assert_eq!((bytes(&ann).await, bytes(&bob).await), (60 + 25, 13));
+
+    // when one's are replaced, one's are removed and the task of one is forgotten,
+    let removed = Record::Removed(RemovedRecord {
+        task: sample(2).id().clone(),
+        removed: Removed {
+            log: None,
+            files: Some(Removal {
+                at: Wall(1_700_000_099_000),
+                by: "admin".to_owned(),
+            }),
+        },
+    });
+    let batch = [
+        left(1, &[100]).uploaded(),
+        removed,
+        left(4, &[]).forgotten(),
+    ];
+    commit(&*store, batch).await;
+
+    // then what there is is counted,
+    assert_eq!(bytes(&ann).await, 100 + 15 + 16 + 17);
+    commit(
+        &*store,
+        [left(5, &[u64::MAX >> 1, u64::MAX >> 1]).uploaded()],
+    )
+    .await;
+    assert!(bytes(&ann).await > 1 << 62, "it never wraps");
+
+    // and is given by pages, the newest task first, also while more come.
+    let mut query = FilesQuery {
+        user: ann.clone(),
+        before: None,
+        limit: 2,
+    };
+    let mut seen = Vec::new();
+    let mut next = 9;
+    loop {
+        let page = store.files_page(&query).await.unwrap();
+        let Some(last) = page.last() else { break };
+        query.before = Some(last.order);
+        for it in &page {
+            assert_eq!(it.files.attempt.task, *sample(it.order).id());
+            assert_eq!(it.files.user, ann);
+        }
+        seen.extend(page.iter().map(|it| it.order));
+        let it = left(next, &[1]);
+        commit(&*store, [it.added(), it.uploaded()]).await;
+        next += 1;
+    }
+    assert_eq!(seen, [8, 7, 6, 5, 2, 1]);
+    query.before = Some(u64::MAX);
+    let newest = store.files_page(&query).await.unwrap();
+    assert_eq!(newest.len(), 2);
+    assert_eq!(newest[0].order, next - 1);
+    query.limit = 0;
+    assert_eq!(store.files_page(&query).await.unwrap(), []);
+}
+
+pub(crate) async fn submits_are_found_by_user_and_key(place: &Place) {
+    // Given a submit of three tasks under a key, the same key of another user, and one without,
+    let store = place.empty();
+    let (ann, bob): (UserName, UserName) = ("ann".parse().unwrap(), "bob".parse().unwrap());
+    let under = |number: u64, user: &UserName, index| {
+        let mut it = sample(number);
+        it.task.spec.user = user.clone();
+        it.task.spec.submit_key = Some(SubmitKey {
+            key: "deploy 7".to_owned(),
+            body: [7; 32],
+            index,
+        });
+        it
+    };
+    let of_ann = [3, 4, 5].map(|number| under(number, &ann, number as u32 - 3));
+    let batch = of_ann.iter().rev().map(sample::Sample::added);
+    let others = [under(2, &bob, 0).added(), sample(1).added()];
+    commit(&*store, batch.chain(others)).await;
+
+    // when it is asked for, then it is all of that submit, in its order, wherever the tasks stand.
+    let found = async |user, key| store.submitted(user, key).await.unwrap();
+    let expected = of_ann.each_ref().map(|it| SubmittedUnder {
+        task: it.id().clone(),
+        key: it.task.spec.submit_key.clone().unwrap(),
+        submitted_at: it.task.submitted_at,
+    });
+    assert_eq!(found(&ann, "deploy 7").await, expected);
+    commit(&*store, [of_ann[0].now_done()]).await;
+    assert_eq!(found(&ann, "deploy 7").await, expected);
+    assert_eq!(found(&bob, "deploy 7").await.len(), 1);
+    assert_eq!(found(&ann, "deploy 8").await, []);
+    let eve = "eve".parse().unwrap();
+    assert_eq!(found(&eve, "deploy 7").await, []);
+
+    // What is forgotten is found no more.
+    commit(&*store, [of_ann[0].forgotten(), of_ann[2].forgotten()]).await;
+    assert_eq!(found(&ann, "deploy 7").await, expected[1..2]);
 }

@@ -8,9 +8,14 @@ use cloudai_model::{
 };
 
 use super::{
-    Place, commit, loaded, sample,
+    Place, arbitrary, commit, loaded, sample,
     sample::{stop_order, worker},
 };
+use proptest::{
+    strategy::{Strategy as _, ValueTree as _},
+    test_runner::TestRunner,
+};
+
 use crate::{CommitError, HIGHEST_ORDER, Highest, ReadError, Store, TaskQuery};
 
 async fn refused(store: &dyn Store, batch: Vec<Record>) -> CommitError {
@@ -141,7 +146,15 @@ pub(crate) async fn what_is_changed_in_a_spec_stays_changed(place: &Place) {
     // Given a task,
     let store = place.empty();
     let it = sample(1);
-    let change = |timeout| Record::SpecChanged(it.id().clone(), TaskChange { timeout });
+    let change = |timeout| {
+        Record::SpecChanged(
+            it.id().clone(),
+            TaskChange {
+                timeout,
+                ..TaskChange::default()
+            },
+        )
+    };
     let to = |seconds| change(Setting::To(Duration::from_secs(seconds)));
     let batch = Arc::new(vec![it.added(), to(5), it.now_running()]);
 
@@ -166,6 +179,21 @@ pub(crate) async fn what_is_changed_in_a_spec_stays_changed(place: &Place) {
     assert_eq!(read().await, expected);
     commit(&*store, [change(Setting::Clear)]).await;
     assert_eq!(read().await.spec.timeout, None);
+
+    // So does each of the others, alone and together, and is taken away again.
+    let mut expected = read().await;
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..50 {
+        let change = arbitrary::change().new_tree(&mut runner).unwrap().current();
+        commit(
+            &*store,
+            [Record::SpecChanged(it.id().clone(), change.clone())],
+        )
+        .await;
+        change.apply(&mut expected.spec);
+        assert_eq!(read().await, expected, "{change:?}");
+    }
+    commit(&*store, [change(Setting::Clear)]).await;
 
     // What fails takes the change back.
     refused(&*store, vec![to(7), sample(2).now_running()]).await;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use cloudai_model::{
-    TaskChange, TaskId,
+    TaskChange, TaskId, UserName,
     record::{Record, TaskRecord, TaskState},
 };
 
@@ -31,6 +31,8 @@ pub(super) struct Content {
     pub(super) batches: VecDeque<Batch>,
     /// What these say of each task that they speak of, and what those before them in the file did.
     pub(super) tasks: BTreeMap<TaskId, Known>,
+    /// Tasks of these that were submitted under a key, by user and key and then by order.
+    pub(super) submits: BTreeMap<(UserName, String), BTreeMap<u64, TaskId>>,
     /// Tasks that were accepted before the store had been read, by rising id.
     pub(super) submitted: BTreeMap<TaskId, Submitted>,
     /// How many of these were not cancelled.
@@ -155,6 +157,7 @@ impl Content {
         }
         if self.batches.is_empty() {
             self.tasks.clear();
+            self.submits.clear();
         }
     }
 
@@ -167,6 +170,11 @@ impl Content {
                 known.added.get_or_insert(place);
                 known.order = task.order;
                 known.state.get_or_insert_with(|| task.state.clone());
+                if let Some(submit) = &task.spec.submit_key {
+                    let key = (task.spec.user.clone(), submit.key.clone());
+                    let tasks = self.submits.entry(key).or_default();
+                    tasks.insert(task.order, task.task.clone());
+                }
             }
             Record::TaskChanged(_, state) => known.state = Some(state.clone()),
             Record::SpecChanged(_, change) => known.changes.push(change.clone()),
@@ -185,7 +193,8 @@ impl Content {
             | Record::WorkerRemoved(_)
             | Record::StopOrder(_)
             | Record::StopOrderDone(_)
-            | Record::Forgotten(_) => {}
+            | Record::Forgotten(_)
+            | Record::Account(_) => {}
         }
     }
 

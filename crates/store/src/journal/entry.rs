@@ -4,14 +4,15 @@
 use std::{io, sync::Arc};
 
 use cloudai_model::{
-    AttemptId, TaskId,
+    AttemptId, TaskId, Wall,
+    account::AccountChange,
     record::{Record, TaskRecord},
 };
 use mongodb::bson::{Bson, Document, doc};
 
 use super::content::Place;
 use crate::mongo::documents::{
-    Fields, assignments, cluster, files, removed, results, stop_orders, tasks, workers,
+    Fields, accounts, assignments, cluster, files, removed, results, stop_orders, tasks, workers,
 };
 
 /// One thing that was written down.
@@ -174,6 +175,7 @@ fn write(record: &Record) -> Document {
         Record::Removed(record) => ("removed", removed::write(record, NO_ORDER)),
         Record::TaskForgotten(task) => ("task forgotten", doc! { "task_id": task.to_string() }),
         Record::Forgotten(numbers) => ("forgotten", removed::write_forgotten(*numbers)),
+        Record::Account(change) => write_account(change),
     };
     document.insert("record", kind);
     document
@@ -217,6 +219,55 @@ fn read(document: &Document) -> Result<Record, Problem> {
             Record::TaskForgotten(fields.must("task_id", Fields::parsed).map_err(said)?)
         }
         "forgotten" => Record::Forgotten(removed::read_forgotten(document).map_err(said)?),
+        kind if kind.starts_with(ACCOUNT) => Record::Account(read_account(kind, document)?),
         other => return Err(format!("{other:?} is no record that this program knows")),
+    })
+}
+
+/// What the kinds of changes of accounts begin with.
+const ACCOUNT: &str = "account: ";
+
+fn write_account(change: &AccountChange) -> (&'static str, Document) {
+    match change {
+        AccountChange::User(user) => ("account: user", accounts::write_user(user)),
+        AccountChange::UserRemoved(user) => {
+            ("account: user removed", doc! { "username": user.as_str() })
+        }
+        AccountChange::Key(key) => ("account: key", accounts::write_key(key)),
+        AccountChange::KeyRemoved(key) => ("account: key removed", doc! { "key_id": key }),
+        AccountChange::TokenEnded(token) => ("account: token ended", accounts::write_token(token)),
+        AccountChange::TokensForgotten(before) => {
+            ("account: tokens forgotten", doc! { "before_ms": before.0 })
+        }
+        AccountChange::Audit(entry) => ("account: audit", accounts::write_audit(entry)),
+        AccountChange::AuditForgotten(before) => {
+            ("account: audit forgotten", doc! { "before_ms": before.0 })
+        }
+    }
+}
+
+fn read_account(kind: &str, document: &Document) -> Result<AccountChange, Problem> {
+    let fields = Fields::new("journal", document);
+    let said = |error: crate::ReadError| error.to_string();
+    let before = || {
+        fields
+            .must("before_ms", Fields::whole)
+            .map(Wall)
+            .map_err(said)
+    };
+    Ok(match kind.strip_prefix(ACCOUNT).unwrap_or_default() {
+        "user" => AccountChange::User(Box::new(accounts::read_user(document).map_err(said)?)),
+        "user removed" => {
+            AccountChange::UserRemoved(fields.must("username", Fields::parsed).map_err(said)?)
+        }
+        "key" => AccountChange::Key(Box::new(accounts::read_key(document).map_err(said)?)),
+        "key removed" => {
+            AccountChange::KeyRemoved(fields.must("key_id", Fields::text).map_err(said)?)
+        }
+        "token ended" => AccountChange::TokenEnded(accounts::read_token(document).map_err(said)?),
+        "tokens forgotten" => AccountChange::TokensForgotten(before()?),
+        "audit" => AccountChange::Audit(Box::new(accounts::read_audit(document).map_err(said)?)),
+        "audit forgotten" => AccountChange::AuditForgotten(before()?),
+        _ => return Err(format!("{kind:?} is no record that this program knows")),
     })
 }

@@ -8,14 +8,16 @@ use std::{
 
 use async_trait::async_trait;
 use cloudai_model::{
-    TaskId, TaskStatus, UserName,
+    TaskId, TaskStatus, UserName, Wall,
+    account::AuditRecord,
     record::{AssignmentRecord, FilesRecord, Record, Removed, ResultRecord, TaskRecord},
 };
 use tokio::sync::mpsc;
 
 use super::database::{Database, NotOpened, Reached};
 use crate::{
-    CommitError, EndedQuery, EndedTask, Highest, MemoryStore, ReadError, Store, TaskQuery,
+    AuditQuery, CommitError, EndedQuery, EndedTask, FilesOfTask, FilesQuery, Highest, MemoryStore,
+    ReadError, Store, StoredAccounts, SubmittedUnder, TaskQuery,
 };
 
 /// See the module. Clones are the same database, and it outlives those who open it.
@@ -251,6 +253,34 @@ impl Store for FakeReached {
 
     async fn files_of_user(&self, user: &UserName) -> Result<Vec<FilesRecord>, ReadError> {
         self.reads()?.files_of_user(user).await
+    }
+
+    async fn files_page(&self, query: &FilesQuery) -> Result<Vec<FilesOfTask>, ReadError> {
+        self.reads()?.files_page(query).await
+    }
+
+    async fn files_bytes_of_user(&self, user: &UserName) -> Result<u64, ReadError> {
+        self.reads()?.files_bytes_of_user(user).await
+    }
+
+    async fn submitted(
+        &self,
+        user: &UserName,
+        key: &str,
+    ) -> Result<Vec<SubmittedUnder>, ReadError> {
+        self.reads()?.submitted(user, key).await
+    }
+
+    async fn accounts(&self) -> Result<StoredAccounts, ReadError> {
+        self.reads()?.accounts().await
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, ReadError> {
+        self.reads()?.audit(query).await
+    }
+
+    async fn oldest_audit(&self, before: Wall, limit: usize) -> Result<Vec<Wall>, ReadError> {
+        self.reads()?.oldest_audit(before, limit).await
     }
 
     async fn ended(&self, query: &EndedQuery) -> Result<Vec<EndedTask>, ReadError> {

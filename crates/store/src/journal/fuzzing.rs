@@ -3,7 +3,9 @@
 use std::{path::Path, sync::Arc};
 
 use cloudai_model::{
-    AttemptId, Command, Grant, TaskChange, TaskDraft, TaskId, UserName, Wall, WorkerId,
+    AccountState, AttemptId, Command, Grant, KeyScope, Role, Setting, SubmitKey, TaskChange,
+    TaskDraft, TaskId, UserLimits, UserName, Wall, WorkerId,
+    account::{AccountChange, AuditRecord, EndedToken, KeyRecord, UserRecord},
     record::{
         AssignmentRecord, ClusterRecord, FileRecord, FilesRecord, Record, Removal, Removed,
         RemovedRecord, TaskRecord, TaskState,
@@ -62,7 +64,12 @@ fn task_record(task: &TaskId) -> Result<TaskRecord, String> {
         retry_on: Some("1,75-80,oom".to_owned()),
         ..TaskDraft::default()
     };
-    let (_, spec) = draft.check().map_err(|errors| errors.to_string())?;
+    let (_, mut spec) = draft.check().map_err(|errors| errors.to_string())?;
+    spec.submit_key = Some(SubmitKey {
+        key: "k".to_owned(),
+        body: [7; 32],
+        index: 1,
+    });
     Ok(TaskRecord {
         task: task.clone(),
         order: 0,
@@ -81,13 +88,22 @@ fn records(task: &TaskId) -> Result<Vec<Record>, String> {
         at,
         by: "retention after 30 d".to_owned(),
     };
-    Ok(vec![
+    Ok([
         Record::Cluster(ClusterRecord {
             cluster: "c-1".parse().map_err(|error| said(&error))?,
             epoch: 3,
         }),
         Record::TaskAdded(Box::new(task_record(task)?)),
         Record::SpecChanged(task.clone(), TaskChange::default()),
+        Record::SpecChanged(
+            task.clone(),
+            TaskChange {
+                name: Setting::To("another".to_owned()),
+                labels: Setting::Clear,
+                hold: Setting::To(true),
+                ..TaskChange::default()
+            },
+        ),
         Record::TaskChanged(task.clone(), TaskState::queued("again")),
         Record::Assignment(AssignmentRecord {
             attempt: attempt.clone(),
@@ -118,7 +134,64 @@ fn records(task: &TaskId) -> Result<Vec<Record>, String> {
         }),
         Record::TaskForgotten(task.clone()),
         Record::WorkerRemoved(worker),
-    ])
+    ]
+    .into_iter()
+    .chain(people().map(Record::Account))
+    .collect())
+}
+
+fn people() -> [AccountChange; 8] {
+    let (ann, at) = (UserName::admin(), Wall(1_700_000_002_000));
+    let user = UserRecord {
+        user: ann.clone(),
+        name: "Ann".to_owned(),
+        email: String::new(),
+        password_hash: "$argon2id$".to_owned(),
+        role: Role::Admin,
+        state: AccountState::Active,
+        generation: 1,
+        limits: UserLimits {
+            queued_tasks: Some(9),
+            ..UserLimits::default()
+        },
+        created_at: at,
+        updated_at: at,
+    };
+    let key = KeyRecord {
+        id: "k-1".to_owned(),
+        user: ann.clone(),
+        name: "ci".to_owned(),
+        hash: [1; 32],
+        scope: KeyScope::Read,
+        created_at: at,
+        expires_at: Some(at),
+    };
+    let token = EndedToken {
+        id: "t-1".to_owned(),
+        until: at,
+    };
+    let entry = AuditRecord {
+        number: 1,
+        at,
+        user: None,
+        key: None,
+        from: "console".to_owned(),
+        action: "login".to_owned(),
+        target: "ann".to_owned(),
+        done: false,
+        detail: String::new(),
+        request: String::new(),
+    };
+    [
+        AccountChange::User(Box::new(user)),
+        AccountChange::Key(Box::new(key)),
+        AccountChange::TokenEnded(token),
+        AccountChange::Audit(Box::new(entry)),
+        AccountChange::KeyRemoved("k-1".to_owned()),
+        AccountChange::UserRemoved(ann),
+        AccountChange::TokensForgotten(at),
+        AccountChange::AuditForgotten(at),
+    ]
 }
 
 /// A journal's file of these frames, in order.

@@ -35,7 +35,8 @@ use std::{
 
 use async_trait::async_trait;
 use cloudai_model::{
-    Degraded, TaskId, TaskStatus, UserName,
+    Degraded, TaskId, TaskStatus, UserName, Wall,
+    account::AuditRecord,
     record::{AssignmentRecord, FilesRecord, Record, Removed, ResultRecord, TaskRecord},
 };
 use tokio::{
@@ -58,7 +59,8 @@ use self::{
     shared::{Condition, Shared, Turn},
 };
 use crate::{
-    CommitError, EndedQuery, EndedTask, Highest, MongoSettings, ReadError, Store, TaskQuery,
+    AuditQuery, CommitError, EndedQuery, EndedTask, FilesOfTask, FilesQuery, Highest,
+    MongoSettings, ReadError, Store, StoredAccounts, SubmittedUnder, TaskQuery,
     sqlite::lock::{DataDirLock, LOCK_FILE, LockError},
 };
 
@@ -253,6 +255,34 @@ impl Store for JournaledStore {
 
     async fn files_of_user(&self, user: &UserName) -> Result<Vec<FilesRecord>, ReadError> {
         self.shared.of_database()?.files_of_user(user).await
+    }
+
+    async fn files_page(&self, query: &FilesQuery) -> Result<Vec<FilesOfTask>, ReadError> {
+        self.shared.of_database()?.files_page(query).await
+    }
+
+    async fn files_bytes_of_user(&self, user: &UserName) -> Result<u64, ReadError> {
+        self.shared.of_database()?.files_bytes_of_user(user).await
+    }
+
+    async fn submitted(
+        &self,
+        user: &UserName,
+        key: &str,
+    ) -> Result<Vec<SubmittedUnder>, ReadError> {
+        self.shared.submitted(user, key).await
+    }
+
+    async fn accounts(&self) -> Result<StoredAccounts, ReadError> {
+        self.shared.of_database()?.accounts().await
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, ReadError> {
+        self.shared.of_database()?.audit(query).await
+    }
+
+    async fn oldest_audit(&self, before: Wall, limit: usize) -> Result<Vec<Wall>, ReadError> {
+        self.shared.of_database()?.oldest_audit(before, limit).await
     }
 
     async fn ended(&self, query: &EndedQuery) -> Result<Vec<EndedTask>, ReadError> {

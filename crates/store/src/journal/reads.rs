@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fs::File, sync::Arc};
 
 use cloudai_model::{
-    TaskId,
+    TaskId, UserName,
     record::{AssignmentRecord, FilesRecord, Record, Removed, ResultRecord, TaskRecord},
 };
 use tokio::sync::mpsc;
@@ -16,7 +16,7 @@ use super::{
     database::Reached,
     file::Journal,
 };
-use crate::{Highest, ReadError, TaskQuery};
+use crate::{Highest, ReadError, SubmittedUnder, TaskQuery};
 
 impl JournaledStore {
     /// Those of the tasks that fit whose records lie in the journal as a whole, newest first: what
@@ -187,6 +187,57 @@ impl Shared {
             None if known.is_whole() => Ok(None),
             None => Err(away),
         }
+    }
+
+    /// From the journal, too, where nothing else can be had: all tasks of one submit are in one
+    /// batch, so those that are found there are all of them.
+    pub(super) async fn submitted(
+        &self,
+        user: &UserName,
+        key: &str,
+    ) -> Result<Vec<SubmittedUnder>, ReadError> {
+        let away = match self.of_database() {
+            Ok(reached) => {
+                let found = reached.submitted(user, key).await?;
+                return Ok(match found.is_empty() {
+                    true => self.taken_in_under(user, key),
+                    false => found,
+                });
+            }
+            Err(error @ ReadError::OutOfReach { .. }) => error,
+            Err(error) => return Err(error),
+        };
+        let taken_in = self.taken_in_under(user, key);
+        if !taken_in.is_empty() {
+            return Ok(taken_in);
+        }
+        let tasks = {
+            let content = self.journal.content();
+            let tasks = content.submits.get(&(user.clone(), key.to_owned()));
+            tasks
+                .into_iter()
+                .flatten()
+                .map(|(_, task)| task.clone())
+                .collect::<Vec<_>>()
+        };
+        let mut found = Vec::new();
+        for task in tasks {
+            let task = self.task(&task).await?;
+            found.extend(task.as_ref().and_then(SubmittedUnder::of));
+        }
+        match found.is_empty() {
+            true => Err(away),
+            false => Ok(found),
+        }
+    }
+
+    /// Those of the tasks that were accepted before the store had been read.
+    fn taken_in_under(&self, user: &UserName, key: &str) -> Vec<SubmittedUnder> {
+        let content = self.journal.content();
+        let tasks = content.submitted.values().map(|submitted| &submitted.task);
+        let of_user = tasks.filter(|task| task.spec.user == *user);
+        let under = of_user.filter_map(SubmittedUnder::of);
+        under.filter(|it| it.key.key == key).collect()
     }
 
     pub(super) async fn removed(

@@ -14,7 +14,7 @@ use cloudai_model::{
 use mongodb::bson::{Bson, Document, doc};
 
 use super::{
-    documents::{Fields, ORDER, assignments, bits, files, results, tasks, workers},
+    documents::{Fields, ORDER, accounts, assignments, bits, files, results, tasks, workers},
     failure::Failure,
     head,
     link::{How, Link},
@@ -38,6 +38,7 @@ pub(super) async fn adopt(link: &Link, number: i64) -> Result<Adopted, Failure> 
         number,
         adopted: Adopted::default(),
     };
+    adoption.users().await?;
     adoption.workers().await?;
     adoption.assignments_and_tasks().await?;
     adoption.results().await?;
@@ -52,6 +53,15 @@ struct Adoption<'a> {
 }
 
 impl Adoption<'_> {
+    async fn users(&mut self) -> Result<(), Failure> {
+        for document in self.foreign(accounts::USERS, doc! {}).await? {
+            let ours = accounts::read_user(&document)
+                .map(|record| (record.user.to_string(), accounts::write_user(&record)));
+            self.take_up(accounts::USERS, document, ours).await?;
+        }
+        Ok(())
+    }
+
     async fn workers(&mut self) -> Result<(), Failure> {
         for document in self.foreign(workers::COLLECTION, doc! {}).await? {
             let ours = workers::read(&document)

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, future::IntoFuture as _, time::Duration};
 
-use cloudai_model::record::Record;
+use cloudai_model::{account::AccountChange, record::Record};
 use mongodb::{
     ClientSession,
     bson::{Array, Bson, Document, doc},
@@ -15,7 +15,7 @@ use tokio::{sync::mpsc, time::sleep};
 
 use super::{
     documents::{
-        ORDER, assignments, cluster, files, removed, results, stop_orders, tasks, workers,
+        ORDER, accounts, assignments, cluster, files, removed, results, stop_orders, tasks, workers,
     },
     failure::Failure,
     head::{self, Head},
@@ -155,10 +155,11 @@ impl<'a> Export<'a> {
             cluster::read(document).map(Record::Cluster)
         })
         .await?;
-        self.each(workers::COLLECTION, by_id, |document| {
+        self.each(workers::COLLECTION, by_id.clone(), |document| {
             workers::read(document).map(Record::Worker)
         })
         .await?;
+        self.people(&by_id).await?;
         self.each(tasks::COLLECTION, by_order.clone(), |document| {
             tasks::read(document).map(|task| Record::TaskAdded(Box::new(task)))
         })
@@ -181,7 +182,12 @@ impl<'a> Export<'a> {
             stop_orders::read(document).map(Record::StopOrder)
         })
         .await?;
-        self.each(removed::FORGOTTEN, doc! { "_id": 1 }, |document| {
+        self.each(accounts::AUDIT, by_id.clone(), |document| {
+            let entry = accounts::read_audit(document)?;
+            Ok(Record::Account(AccountChange::Audit(Box::new(entry))))
+        })
+        .await?;
+        self.each(removed::FORGOTTEN, by_id, |document| {
             removed::read_forgotten(document).map(Record::Forgotten)
         })
         .await?;
@@ -214,6 +220,24 @@ impl<'a> Export<'a> {
             self.take(record).await?;
         }
         Ok(())
+    }
+
+    async fn people(&mut self, by_id: &Document) -> Result<(), Failure> {
+        self.each(accounts::USERS, by_id.clone(), |document| {
+            let user = accounts::read_user(document)?;
+            Ok(Record::Account(AccountChange::User(Box::new(user))))
+        })
+        .await?;
+        self.each(accounts::KEYS, by_id.clone(), |document| {
+            let key = accounts::read_key(document)?;
+            Ok(Record::Account(AccountChange::Key(Box::new(key))))
+        })
+        .await?;
+        self.each(accounts::ENDED_TOKENS, by_id.clone(), |document| {
+            let token = accounts::read_token(document)?;
+            Ok(Record::Account(AccountChange::TokenEnded(token)))
+        })
+        .await
     }
 
     async fn pages(
@@ -295,6 +319,7 @@ pub(super) async fn holdings(link: &Link) -> Result<Holdings, Failure> {
         assignments::COLLECTION,
         results::COLLECTION,
         files::COLLECTION,
+        accounts::USERS,
     ] {
         let others = doc! { "_id": { "$not": { "$type": "string" } } };
         not_taken_up += count(collection, others).await?;
@@ -309,6 +334,10 @@ pub(super) async fn holdings(link: &Link) -> Result<Holdings, Failure> {
         stop_orders: count(stop_orders::COLLECTION, ours()).await?,
         removed: count(removed::COLLECTION, ours()).await?,
         has_forgotten: count(removed::FORGOTTEN, ours()).await? > 0,
+        users: count(accounts::USERS, ours()).await?,
+        keys: count(accounts::KEYS, ours()).await?,
+        ended_tokens: count(accounts::ENDED_TOKENS, ours()).await?,
+        audit: count(accounts::AUDIT, ours()).await?,
         not_taken_up,
     })
 }

@@ -7,7 +7,9 @@ use mongodb::bson::doc;
 
 use super::{
     MongoReader, MongoStore,
-    documents::{assignments, cluster, files, removed, results, stop_orders, tasks, workers},
+    documents::{
+        accounts, assignments, cluster, files, removed, results, stop_orders, tasks, workers,
+    },
     export,
     failure::Failure,
     head::{self, Claim},
@@ -21,7 +23,7 @@ use crate::Store as _;
 const ID: &str = "unfinished";
 
 /// All that a store keeps its records in.
-const COLLECTIONS: [&str; 10] = [
+const COLLECTIONS: [&str; 14] = [
     cluster::COLLECTION,
     workers::COLLECTION,
     tasks::COLLECTION,
@@ -32,6 +34,10 @@ const COLLECTIONS: [&str; 10] = [
     stop_orders::COLLECTION,
     removed::COLLECTION,
     removed::FORGOTTEN,
+    accounts::USERS,
+    accounts::KEYS,
+    accounts::ENDED_TOKENS,
+    accounts::AUDIT,
 ];
 
 /// A store that no master takes for one before it is [finished](Self::finish).

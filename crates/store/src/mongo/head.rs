@@ -22,7 +22,7 @@ pub(super) const COLLECTION: &str = "BATCHES";
 pub(super) const CHUNKS: &str = "BATCH_CHUNKS";
 
 /// The version of what is stored; rises with each change that an older program must not meet.
-pub(super) const SCHEMA: i64 = 1;
+pub(super) const SCHEMA: i64 = 2;
 
 pub(super) const ID: &str = "head";
 

@@ -3,6 +3,7 @@
 //! `documents` says what is stored, `plan` what a batch comes to, `head` when it is there, `commit`
 //! how it gets there. Whatever fails, the head decides: what it names is there.
 
+mod accounts;
 mod adopt;
 mod commit;
 pub(crate) mod documents;
@@ -31,7 +32,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use cloudai_model::{
-    TaskId, TaskStatus, UserName,
+    TaskId, TaskStatus, UserName, Wall,
+    account::AuditRecord,
     record::{AssignmentRecord, FilesRecord, Record, Removed, ResultRecord, TaskRecord},
 };
 use mongodb::bson::oid::ObjectId;
@@ -48,7 +50,10 @@ use self::{
     failure::Failure, head::Claim, link::Link, settings::Limits, sign_of_life::SignOfLife,
     writer::Writer,
 };
-use crate::{CommitError, EndedQuery, EndedTask, Highest, ReadError, Store, TaskQuery};
+use crate::{
+    AuditQuery, CommitError, EndedQuery, EndedTask, FilesOfTask, FilesQuery, Highest, ReadError,
+    Store, StoredAccounts, SubmittedUnder, TaskQuery,
+};
 
 /// Keeps records in a database of MongoDB, which it takes over from any other master.
 pub struct MongoStore {
@@ -172,6 +177,34 @@ impl Store for MongoStore {
 
     async fn files_of_user(&self, user: &UserName) -> Result<Vec<FilesRecord>, ReadError> {
         self.read(query::files_of_user(&self.link, user).await)
+    }
+
+    async fn files_page(&self, query: &FilesQuery) -> Result<Vec<FilesOfTask>, ReadError> {
+        self.read(query::files_page(&self.link, query).await)
+    }
+
+    async fn files_bytes_of_user(&self, user: &UserName) -> Result<u64, ReadError> {
+        self.read(query::files_bytes(&self.link, user).await)
+    }
+
+    async fn submitted(
+        &self,
+        user: &UserName,
+        key: &str,
+    ) -> Result<Vec<SubmittedUnder>, ReadError> {
+        self.read(query::submitted(&self.link, user, key).await)
+    }
+
+    async fn accounts(&self) -> Result<StoredAccounts, ReadError> {
+        self.read(accounts::all(&self.link).await)
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, ReadError> {
+        self.read(accounts::audit(&self.link, query).await)
+    }
+
+    async fn oldest_audit(&self, before: Wall, limit: usize) -> Result<Vec<Wall>, ReadError> {
+        self.read(accounts::oldest(&self.link, before, limit).await)
     }
 
     async fn ended(&self, query: &EndedQuery) -> Result<Vec<EndedTask>, ReadError> {

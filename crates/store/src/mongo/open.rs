@@ -11,7 +11,7 @@ use mongodb::{
 use super::{
     adopt::{self, Adopted},
     commit::Committer,
-    documents::{ORDER, assignments, files, results, tasks},
+    documents::{ORDER, accounts, assignments, files, results, tasks},
     failure::Failure,
     filling,
     head::{self, Claim, Head},
@@ -246,7 +246,7 @@ async fn drop_unnamed_chunks(link: &Link) -> Result<(), Failure> {
 type Index = (&'static str, Document, Document);
 
 /// The indexes of each collection.
-fn indexes() -> [(&'static str, Vec<Index>); 4] {
+fn indexes() -> [(&'static str, Vec<Index>); 7] {
     let any = || doc! {};
     let ordered =
         || doc! { "partialFilterExpression": { ORDER: { "$gte": 0_i64 } }, "unique": true };
@@ -257,6 +257,16 @@ fn indexes() -> [(&'static str, Vec<Index>); 4] {
                 ("cloudai_order", doc! { ORDER: 1 }, ordered()),
                 ("cloudai_status", doc! { "status": 1, ORDER: 1 }, any()),
                 ("cloudai_user", doc! { "user_id": 1, ORDER: 1 }, any()),
+                (
+                    "cloudai_user_status",
+                    doc! { "user_id": 1, "status": 1, ORDER: 1 },
+                    any(),
+                ),
+                (
+                    "cloudai_submit",
+                    doc! { "user_id": 1, "submit_key": 1, ORDER: 1 },
+                    doc! { "partialFilterExpression": { "submit_key": { "$gte": "" } } },
+                ),
                 ("cloudai_worker", doc! { "worker_id": 1, ORDER: 1 }, any()),
                 ("cloudai_number", doc! { "task_number": 1 }, any()),
                 (
@@ -283,7 +293,27 @@ fn indexes() -> [(&'static str, Vec<Index>); 4] {
         ),
         (
             files::COLLECTION,
-            vec![("cloudai_user", doc! { "user_id": 1, ORDER: 1 }, any())],
+            vec![
+                ("cloudai_user", doc! { "user_id": 1, ORDER: 1 }, any()),
+                ("cloudai_bytes", doc! { "user_id": 1, "bytes": 1 }, any()),
+            ],
+        ),
+        (
+            accounts::KEYS,
+            vec![("cloudai_user", doc! { "username": 1 }, any())],
+        ),
+        (
+            accounts::ENDED_TOKENS,
+            vec![("cloudai_until", doc! { "until": 1 }, any())],
+        ),
+        (
+            accounts::AUDIT,
+            vec![
+                ("cloudai_number", doc! { "number": 1 }, any()),
+                ("cloudai_user", doc! { "username": 1, "number": 1 }, any()),
+                ("cloudai_action", doc! { "action": 1, "number": 1 }, any()),
+                ("cloudai_at", doc! { "at": 1 }, any()),
+            ],
         ),
     ]
 }

@@ -18,6 +18,7 @@ use cloudai_model::{
 use mongodb::bson::{Bson, Document, doc};
 
 use super::{
+    accounts::Changing,
     documents::{
         Fields, ORDER, assignments, bits, cluster, files, removed, results, stop_orders, tasks,
         workers,
@@ -50,6 +51,7 @@ struct Plan {
     orders: BTreeMap<u64, TaskId>,
     results: BTreeMap<TaskId, ResultRecord>,
     leaving: Leaving,
+    accounts: Changing,
     changes: BTreeMap<(&'static str, String), Change>,
 }
 
@@ -102,12 +104,13 @@ impl Plan {
                 | Record::Worker(_)
                 | Record::WorkerRemoved(_)
                 | Record::StopOrder(_)
-                | Record::StopOrderDone(_) => {}
+                | Record::StopOrderDone(_)
+                | Record::Account(_) => {}
             }
         }
         let orders = orders.into_iter().map(bits).collect();
         spoken_of.retain(|task| !added.contains(task));
-        let (whole, places, of_orders, results, leaving) = tokio::try_join!(
+        let (whole, places, of_orders, results, leaving, accounts) = tokio::try_join!(
             among(link, tasks::COLLECTION, "_id", texts(added), doc! {}),
             among(
                 link,
@@ -125,9 +128,11 @@ impl Plan {
                 doc! {}
             ),
             Leaving::read(link, forgotten, with_files, numbers),
+            Changing::read(link, batch.iter().map(Cow::as_ref)),
         )?;
         let mut plan = Self {
             leaving,
+            accounts,
             ..Self::default()
         };
         for document in &whole {
@@ -182,7 +187,7 @@ impl Plan {
                 if let (true, Some(added)) = (task.added, &mut task.submitted) {
                     change.apply(&mut added.spec);
                 }
-                task.changed.extend(tasks::write_change(change));
+                task.changed.extend(tasks::write_changed(change));
             }
             Record::Assignment(assignment) => self.put_assignment(assignment)?,
             Record::Result(result) => self.add_result(result)?,
@@ -197,6 +202,7 @@ impl Plan {
             Record::Removed(record) => self.put_removed(record)?,
             Record::TaskForgotten(task) => self.forget(task),
             Record::Forgotten(numbers) => self.raise_forgotten((*numbers).into()),
+            Record::Account(change) => self.changes.extend(self.accounts.add(change)?),
         }
         Ok(())
     }

@@ -9,11 +9,12 @@ use cloudai_model::{
 use mongodb::bson::{Array, Bson, Document, doc};
 
 use super::{
-    documents::{ORDER, assignments, bits, files, results, tasks},
+    documents::{Fields, ORDER, assignments, bits, files, removed, results, tasks},
     failure::Failure,
     link::{How, Link},
+    plan::{among, texts},
 };
-use crate::{HIGHEST_ORDER, ReadError, TaskQuery};
+use crate::{FilesOfTask, FilesQuery, HIGHEST_ORDER, ReadError, SubmittedUnder, TaskQuery};
 
 pub(super) async fn task(link: &Link, task: &TaskId) -> Result<Option<TaskRecord>, Failure> {
     let found = link.get(tasks::COLLECTION, &task.to_string()).await?;
@@ -124,6 +125,99 @@ pub(super) async fn files_of_user(
         all.push(with_pages(link, &document).await?);
     }
     Ok(all)
+}
+
+pub(super) async fn files_page(
+    link: &Link,
+    query: &FilesQuery,
+) -> Result<Vec<FilesOfTask>, Failure> {
+    if query.limit == 0 {
+        return Ok(Vec::new());
+    }
+    let how = How {
+        sort: doc! { ORDER: -1 },
+        limit: i64::try_from(query.limit).unwrap_or(i64::MAX),
+        ..How::default()
+    };
+    let mut page = Vec::new();
+    for document in link
+        .find(files::COLLECTION, files_filter(query), how)
+        .await?
+    {
+        let fields = Fields::new(files::COLLECTION, &document);
+        page.push(FilesOfTask {
+            order: fields.must(ORDER, Fields::count)?,
+            files: with_pages(link, &document).await?,
+        });
+    }
+    Ok(page)
+}
+
+pub(super) fn files_filter(query: &FilesQuery) -> Document {
+    let mut order = doc! { "$gte": 0_i64 };
+    if let Some(before) = query.before.filter(|before| *before <= HIGHEST_ORDER) {
+        order.insert("$lt", bits(before));
+    }
+    doc! { "user_id": query.user.as_str(), ORDER: order }
+}
+
+/// What a user's files take. Those that were removed have nothing in their lists, or are about to.
+pub(super) async fn files_bytes(link: &Link, user: &UserName) -> Result<u64, Failure> {
+    let mut sizes = BTreeMap::new();
+    let counted = doc! { "user_id": user.as_str(), "bytes": { "$gt": 0_i64 } };
+    let how = How {
+        fields: doc! { "bytes": 1 },
+        ..How::default()
+    };
+    for document in link.find(files::COLLECTION, counted, how).await? {
+        let bytes = Fields::new(files::COLLECTION, &document).must("bytes", Fields::count)?;
+        sizes.insert(document_id(&document), bytes);
+    }
+    // Those of an earlier version, and of the Go master.
+    let uncounted =
+        doc! { "user_id": user.as_str(), "bytes": Bson::Null, ORDER: { "$gte": 0_i64 } };
+    for document in link
+        .find(files::COLLECTION, uncounted, How::default())
+        .await?
+    {
+        let bytes = with_pages(link, &document).await?.bytes();
+        sizes.insert(document_id(&document), bytes);
+    }
+    let tasks = texts(sizes.keys().cloned().collect());
+    for document in among(link, removed::COLLECTION, "_id", tasks, doc! {}).await? {
+        if removed::read(&document)?.removed.files.is_some() {
+            sizes.remove(&document_id(&document));
+        }
+    }
+    Ok(sizes.into_values().fold(0, u64::saturating_add))
+}
+
+fn document_id(document: &Document) -> String {
+    document.get_str("_id").unwrap_or_default().to_owned()
+}
+
+/// The tasks that a user submitted under a key.
+pub(super) async fn submitted(
+    link: &Link,
+    user: &UserName,
+    key: &str,
+) -> Result<Vec<SubmittedUnder>, Failure> {
+    let how = How {
+        sort: doc! { ORDER: 1 },
+        fields: tasks::submit_fields(),
+        ..How::default()
+    };
+    let found = link
+        .find(tasks::COLLECTION, submit_filter(user, key), how)
+        .await?;
+    Ok(found
+        .iter()
+        .map(tasks::read_submit)
+        .collect::<Result<_, _>>()?)
+}
+
+pub(super) fn submit_filter(user: &UserName, key: &str) -> Document {
+    doc! { "user_id": user.as_str(), "submit_key": key, ORDER: { "$gte": 0_i64 } }
 }
 
 async fn with_pages(link: &Link, document: &Document) -> Result<FilesRecord, Failure> {

@@ -1,6 +1,6 @@
 //! All of a database: its rows as records, how many there are, and what SQLite finds wrong with it.
 
-use cloudai_model::record::Record;
+use cloudai_model::{account::AccountChange, record::Record};
 use rusqlite::{Connection, Row};
 use tokio::sync::mpsc;
 
@@ -23,6 +23,16 @@ pub(super) fn export(db: &Connection, sink: &mpsc::Sender<Piece>) -> Result<(), 
     export.table(&tables::workers::TABLE, "1", |row| {
         tables::workers::read(row).map(Record::Worker)
     })?;
+    export.table(&tables::users::TABLE, "1", |row| {
+        tables::users::read(row).map(|user| Record::Account(AccountChange::User(Box::new(user))))
+    })?;
+    export.table(&tables::users::KEYS, "1", |row| {
+        tables::users::read_key(row).map(|key| Record::Account(AccountChange::Key(Box::new(key))))
+    })?;
+    export.table(&tables::ended_tokens::TABLE, "1", |row| {
+        tables::ended_tokens::read(row)
+            .map(|token| Record::Account(AccountChange::TokenEnded(token)))
+    })?;
     export.table(&tables::tasks::TABLE, "order_number", |row| {
         tables::tasks::read(row).map(|task| Record::TaskAdded(Box::new(task)))
     })?;
@@ -41,6 +51,9 @@ pub(super) fn export(db: &Connection, sink: &mpsc::Sender<Piece>) -> Result<(), 
     })?;
     export.table(&tables::stop_orders::TABLE, "1, 2", |row| {
         tables::stop_orders::read(row).map(Record::StopOrder)
+    })?;
+    export.table(&tables::audit::TABLE, "1", |row| {
+        tables::audit::read(row).map(|entry| Record::Account(AccountChange::Audit(Box::new(entry))))
     })?;
     export.table(&tables::forgotten::TABLE, "1", |row| {
         tables::forgotten::read(row).map(Record::Forgotten)
@@ -118,6 +131,10 @@ pub(super) fn holdings(db: &Connection) -> Result<Holdings, RowError> {
         stop_orders: count(&tables::stop_orders::TABLE)?,
         removed: count(&tables::removed::TABLE)?,
         has_forgotten: count(&tables::forgotten::TABLE)? > 0,
+        users: count(&tables::users::TABLE)?,
+        keys: count(&tables::users::KEYS)?,
+        ended_tokens: count(&tables::ended_tokens::TABLE)?,
+        audit: count(&tables::audit::TABLE)?,
         not_taken_up: 0,
     })
 }

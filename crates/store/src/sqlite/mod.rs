@@ -28,9 +28,11 @@ use std::{
 
 use async_trait::async_trait;
 use cloudai_model::{
-    TaskId, TaskStatus, UserName,
+    TaskId, TaskStatus, UserName, Wall,
+    account::AuditRecord,
     record::{AssignmentRecord, FilesRecord, Record, Removed, ResultRecord, TaskRecord},
 };
+use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 pub use self::{
@@ -47,7 +49,10 @@ use self::{
     readers::Readers,
     writer::Writer,
 };
-use crate::{CommitError, EndedQuery, EndedTask, Highest, ReadError, Store, TaskQuery};
+use crate::{
+    AuditQuery, CommitError, EndedQuery, EndedTask, FilesOfTask, FilesQuery, Highest, ReadError,
+    Store, StoredAccounts, SubmittedUnder, TaskQuery, WholeTask,
+};
 
 /// Keeps records in `cloudai.db` of a data directory, which it holds against other masters.
 pub struct SqliteStore {
@@ -164,6 +169,48 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn files_page(&self, query: &FilesQuery) -> Result<Vec<FilesOfTask>, ReadError> {
+        let query = query.clone();
+        self.readers
+            .read(move |db| tables::files::page_of_user(db, &query))
+            .await
+    }
+
+    async fn files_bytes_of_user(&self, user: &UserName) -> Result<u64, ReadError> {
+        let user = user.clone();
+        self.readers
+            .read(move |db| tables::files::bytes_of_user(db, &user))
+            .await
+    }
+
+    async fn submitted(
+        &self,
+        user: &UserName,
+        key: &str,
+    ) -> Result<Vec<SubmittedUnder>, ReadError> {
+        let (user, key) = (user.clone(), key.to_owned());
+        self.readers
+            .read(move |db| tables::submits::of_key(db, &user, &key))
+            .await
+    }
+
+    async fn accounts(&self) -> Result<StoredAccounts, ReadError> {
+        self.readers.read(query::accounts).await
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, ReadError> {
+        let query = query.clone();
+        self.readers
+            .read(move |db| tables::audit::page(db, &query))
+            .await
+    }
+
+    async fn oldest_audit(&self, before: Wall, limit: usize) -> Result<Vec<Wall>, ReadError> {
+        self.readers
+            .read(move |db| tables::audit::oldest(db, before, limit))
+            .await
+    }
+
     async fn ended(&self, query: &EndedQuery) -> Result<Vec<EndedTask>, ReadError> {
         let query = query.clone();
         self.readers.read(move |db| ended::tasks(db, &query)).await
@@ -174,6 +221,26 @@ impl Store for SqliteStore {
         self.readers
             .read(move |db| tables::removed::of_tasks(db, &tasks))
             .await
+    }
+
+    async fn whole_task(&self, task: &TaskId) -> Result<Option<WholeTask>, ReadError> {
+        let task = task.clone();
+        let read = move |db: &Connection| {
+            let Some(record) = tables::tasks::find(db, &task)? else {
+                return Ok(None);
+            };
+            if !record.state.status.is_final() {
+                return Ok(Some(WholeTask::unfinished(record)));
+            }
+            let result = tables::results::find(db, &task)?;
+            let mut removed = tables::removed::of_tasks(db, std::slice::from_ref(&task))?;
+            Ok(Some(WholeTask {
+                record,
+                result,
+                removed: removed.remove(&task).unwrap_or_default(),
+            }))
+        };
+        self.readers.read(read).await
     }
 
     fn disk_files(&self) -> Vec<PathBuf> {

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 
 use cloudai_model::{TaskStatus, record::TaskRecord};
-use rusqlite::{Connection, ToSql, params_from_iter};
+use rusqlite::{Connection, Row, ToSql, params_from_iter};
 
-use super::{columns::bits, failure::RowError, tables};
-use crate::{HIGHEST_ORDER, ReadError, TaskQuery};
+use super::{
+    columns::{Table, bits},
+    failure::RowError,
+    tables,
+};
+use crate::{HIGHEST_ORDER, ReadError, StoredAccounts, TaskQuery};
 
 /// The tasks that fit.
 pub(super) fn tasks(db: &Connection, query: &TaskQuery) -> Result<Vec<TaskRecord>, RowError> {
@@ -20,9 +24,9 @@ pub(super) fn tasks(db: &Connection, query: &TaskQuery) -> Result<Vec<TaskRecord
     Ok(found)
 }
 
-/// A user's or a worker's tasks are read along their index and the status is looked at row by
-/// row. By status alone, one branch a status runs along the index and SQLite merges them, so that
-/// no page ever sorts.
+/// By user or by status, or by both, one branch a status runs along the index and SQLite merges
+/// them, so that no page ever sorts, nor reads what it doesn't give. A worker's tasks are read along
+/// their index and the status is looked at row by row.
 fn statement(query: &TaskQuery) -> (String, Vec<Box<dyn ToSql>>) {
     let mut values: Vec<Box<dyn ToSql>> =
         vec![Box::new(i64::try_from(query.limit).unwrap_or(i64::MAX))];
@@ -42,8 +46,12 @@ fn statement(query: &TaskQuery) -> (String, Vec<Box<dyn ToSql>>) {
         let worker = worker.as_str().to_owned();
         conditions.push(format!("worker_id = {}", bind(Box::new(worker))));
     }
-    let statuses: Vec<_> = query
-        .statuses
+    let every = TaskStatus::ALL.iter().copied().collect();
+    let chosen = match query.statuses.is_empty() && query.user.is_some() {
+        true => &every,
+        false => &query.statuses,
+    };
+    let statuses: Vec<_> = chosen
         .iter()
         .map(|status| bind(Box::new(status.as_str())))
         .collect();
@@ -59,10 +67,10 @@ fn statement(query: &TaskQuery) -> (String, Vec<Box<dyn ToSql>>) {
             tables::tasks::TABLE.list("")
         )
     };
-    let by_owner = query.user.is_some() || query.worker.is_some();
+    let by_worker = query.user.is_none() && query.worker.is_some();
     let branches: Vec<_> = if statuses.is_empty() {
         vec![select(None)]
-    } else if by_owner {
+    } else if by_worker {
         // The plus keeps SQLite off the index by status.
         vec![select(Some(format!(
             "+status IN ({})",
@@ -79,6 +87,32 @@ fn statement(query: &TaskQuery) -> (String, Vec<Box<dyn ToSql>>) {
         branches.join(" UNION ALL ")
     );
     (sql, values)
+}
+
+/// Every user, key and ended token.
+pub(super) fn accounts(db: &Connection) -> Result<StoredAccounts, RowError> {
+    Ok(StoredAccounts {
+        users: all(db, &tables::users::TABLE, tables::users::read)?,
+        keys: all(db, &tables::users::KEYS, tables::users::read_key)?,
+        ended_tokens: all(db, &tables::ended_tokens::TABLE, tables::ended_tokens::read)?,
+        highest_audit: tables::audit::highest(db)?,
+    })
+}
+
+/// All rows of a table, by its first column.
+fn all<T>(
+    db: &Connection,
+    table: &Table,
+    read: fn(&Row<'_>) -> Result<T, ReadError>,
+) -> Result<Vec<T>, RowError> {
+    let sql = format!("SELECT {} FROM {} ORDER BY 1", table.list(""), table.name);
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(read(row)?);
+    }
+    Ok(found)
 }
 
 /// How many tasks stand at each status.
@@ -133,6 +167,16 @@ mod tests {
                 ..newest.clone()
             },
             TaskQuery {
+                user: Some(UserName::admin()),
+                before: Some(7),
+                ..newest.clone()
+            },
+            TaskQuery {
+                user: Some(UserName::admin()),
+                worker: Some("w".parse::<WorkerId>().unwrap()),
+                ..newest.clone()
+            },
+            TaskQuery {
                 worker: Some("w".parse::<WorkerId>().unwrap()),
                 ..newest
             },
@@ -152,6 +196,12 @@ mod tests {
             assert!(plan.contains("SEARCH"), "{query:?}:\n{plan}");
             assert!(!plan.contains("TEMP B-TREE"), "{query:?}:\n{plan}");
             assert!(!plan.contains("SCAN tasks"), "{query:?}:\n{plan}");
+            if query.user.is_some() && query.worker.is_none() {
+                // Nothing is read that is not given.
+                let along = "INDEX tasks_by_user_and_status (user_id=? AND status=?";
+                let branches = plan.matches("SEARCH tasks").count();
+                assert_eq!(plan.matches(along).count(), branches, "{query:?}:\n{plan}");
+            }
         }
     }
 }

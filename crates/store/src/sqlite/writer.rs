@@ -5,7 +5,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use cloudai_model::record::Record;
+use cloudai_model::{account::AccountChange, record::Record};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
@@ -147,5 +147,19 @@ fn write(db: &Connection, record: &Record) -> Result<(), WriteError> {
         Record::Removed(record) => tables::removed::put(db, record),
         Record::TaskForgotten(task) => tables::forgotten::forget(db, task),
         Record::Forgotten(numbers) => tables::forgotten::raise(db, (*numbers).into()),
+        Record::Account(change) => write_account(db, change),
+    }
+}
+
+fn write_account(db: &Connection, change: &AccountChange) -> Result<(), WriteError> {
+    match change {
+        AccountChange::User(user) => tables::users::put(db, user),
+        AccountChange::UserRemoved(user) => tables::users::remove(db, user),
+        AccountChange::Key(key) => tables::users::put_key(db, key),
+        AccountChange::KeyRemoved(key) => tables::users::remove_key(db, key),
+        AccountChange::TokenEnded(token) => tables::ended_tokens::put(db, token),
+        AccountChange::TokensForgotten(before) => tables::ended_tokens::forget(db, *before),
+        AccountChange::Audit(entry) => tables::audit::add(db, entry),
+        AccountChange::AuditForgotten(before) => tables::audit::forget(db, *before),
     }
 }

@@ -1,10 +1,11 @@
 //! Both views of the cluster, in JSON.
 
+use cloudai_api::gb;
 use cloudai_core::inspect::{Difference, InspectedWorker, Inspection, Promise};
 use cloudai_model::Mono;
 use serde::Serialize;
 
-use super::{AttemptJson, gb};
+use super::AttemptJson;
 use crate::render::inspection::in_words;
 
 /// Both views, worker by worker.

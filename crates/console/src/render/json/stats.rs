@@ -1,17 +1,18 @@
 //! One worker at length, in JSON.
 
+use cloudai_api::{Task, gb};
 use cloudai_core::registry::Worker;
 use cloudai_model::Now;
 use serde::Serialize;
 
-use super::{AttemptJson, TaskJson, WorkerJson, gb};
+use super::AttemptJson;
 use crate::render::stats::Running;
 
 /// A worker, what its machine uses, and the attempts it has.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct StatsJson {
     #[serde(flatten)]
-    worker: WorkerJson,
+    worker: cloudai_api::Worker,
     /// What is promised of each device, as a share of it.
     allocated_by_gpu: Vec<f64>,
     /// As of the last heartbeat; null while it is silent.
@@ -34,7 +35,7 @@ struct RunningJson {
     #[serde(flatten)]
     attempt: AttemptJson,
     /// Null if the task has gone on to a later attempt.
-    task: Option<TaskJson>,
+    task: Option<Task>,
 }
 
 impl StatsJson {
@@ -49,7 +50,7 @@ impl StatsJson {
                 .copied()
         };
         Self {
-            worker: WorkerJson::new(worker, now),
+            worker: cloudai_api::Worker::new(worker, now),
             allocated_by_gpu: (0..devices)
                 .map(|device| f64::from(milli(device).unwrap_or(0)) / 1000.0)
                 .collect(),
@@ -65,7 +66,7 @@ impl StatsJson {
                 .iter()
                 .map(|(attempt, record)| RunningJson {
                     attempt: AttemptJson::new(attempt),
-                    task: record.as_ref().map(|record| TaskJson::new(record, None)),
+                    task: record.as_ref().map(|record| Task::new(record, None)),
                 })
                 .collect(),
         }

@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use cloudai_core::{
     AddWorkerError, CancelOutcome, ChangeError, ChangeOutcome, DrainError, Event, PlaceError,
-    Snapshot, Submitted,
+    Snapshot, Submitted, Taken,
     explain::Obstacle,
     inspect::{Inspection, Mended},
     registry::{AlreadyRegistered, UnknownWorker},
@@ -20,9 +20,11 @@ use cloudai_files::{
     output::{CopyError, CopySummary},
 };
 use cloudai_model::{
-    AttemptId, ChangeDraft, Now, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
+    AttemptId, ChangeDraft, Now, SubmitKey, TaskDraft, TaskId, TaskStatus, UserName, Wall, Whole,
     WorkerAddress, WorkerId,
-    record::{FileRecord, FilesRecord, Removal, Removed, TaskRecord, WorkerRecord},
+    record::{
+        AssignmentRecord, FileRecord, FilesRecord, Removal, Removed, TaskRecord, WorkerRecord,
+    },
 };
 use cloudai_operator::*;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -106,6 +108,10 @@ impl FrameSource for FakeLog {
             None => Ok(None),
         }
     }
+
+    fn position(&self) -> u64 {
+        0
+    }
 }
 
 #[async_trait]
@@ -140,6 +146,18 @@ impl Operator for FakeMaster {
         self.disks.lock().unwrap().clone()
     }
 
+    fn history(&self, _: &WorkerId, _: Resolution, _: Option<Wall>) -> Option<Vec<Point>> {
+        None
+    }
+
+    fn metrics(&self) -> String {
+        String::new()
+    }
+
+    fn http_metrics(&self) -> HttpMetrics {
+        HttpMetrics::default()
+    }
+
     fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }
@@ -163,6 +181,18 @@ impl Operator for FakeMaster {
             position: usize::from(!placed),
             waiting: (!placed).then(|| waiting_for("no worker with 1 GPU")),
         })
+    }
+
+    async fn submit_many(&self, drafts: Vec<TaskDraft>) -> Result<Vec<Taken>, SubmitManyFailure> {
+        unreachable!("the console submits one by one: {drafts:?}")
+    }
+
+    async fn submitted_before(
+        &self,
+        _: &UserName,
+        _: &SubmitKey,
+    ) -> Result<Vec<TaskId>, SubmitFailure> {
+        unreachable!("the console knows no keys")
     }
 
     async fn cancel(&self, task: &TaskId) -> Result<CancelOutcome, CancelFailure> {
@@ -189,6 +219,12 @@ impl Operator for FakeMaster {
                 Err(ChangeError::BeingStopped(task.clone(), "it was cancelled".into()).into())
             }
             Some(4) => Err(ChangeFailure::Final(task.clone(), TaskStatus::Completed)),
+            Some(6) => Err(ChangeError::WaitsNoMore {
+                task: task.clone(),
+                worker: "worker-1".parse().unwrap(),
+                what: "it can be put on hold only",
+            }
+            .into()),
             _ => Err(ChangeFailure::Unknown(task.clone())),
         }
     }
@@ -293,7 +329,29 @@ impl Operator for FakeMaster {
         Ok((1..=limit.min(2)).map(entry).collect())
     }
 
-    async fn follow_log(&self, attempt: &AttemptId) -> Result<Box<dyn FrameSource>, LogFailure> {
+    async fn attempts(&self, _: &TaskId) -> Result<Vec<AssignmentRecord>, ReadFailure> {
+        unreachable!("the console shows no timeline")
+    }
+
+    async fn open_files(&self, _: &TaskId, _: &UserName) -> Result<OpenFiles, FilesFailure> {
+        unreachable!("the console downloads whole folders")
+    }
+
+    async fn remove_files(
+        &self,
+        _: &TaskId,
+        _: &UserName,
+        _: &str,
+    ) -> Result<(), RemoveFilesFailure> {
+        unreachable!("the console removes no files")
+    }
+
+    async fn read_log(
+        &self,
+        attempt: &AttemptId,
+        part: LogPart,
+    ) -> Result<Box<dyn FrameSource>, LogFailure> {
+        assert_eq!(part, LogPart::WHOLE, "the console follows logs whole");
         if let Some(removal) = self.removed.lock().unwrap().log.clone() {
             let task = attempt.task.clone();
             return Err(LogFailure::Removed { task, removal });
@@ -301,8 +359,10 @@ impl Operator for FakeMaster {
         Ok(Box::new(FakeLog(self.logs.lock().unwrap().remove(attempt))))
     }
 
-    async fn files_of_user(&self, user: &UserName) -> Result<Vec<LeftFiles>, ReadFailure> {
+    async fn files_of_user(&self, filter: &FilesFilter) -> Result<Vec<LeftFiles>, ReadFailure> {
+        let user = &filter.user;
         let record = |number| LeftFiles {
+            order: number,
             record: FilesRecord {
                 attempt: AttemptId::new(TaskId::numbered(number), 1),
                 user: user.clone(),
@@ -313,7 +373,7 @@ impl Operator for FakeMaster {
             },
             removed: None,
         };
-        let all = [8, 7].map(record).to_vec();
+        let all = [8, 7].map(record).into_iter().take(filter.limit).collect();
         Ok(if user.as_str() == "admin" {
             all
         } else {

@@ -170,7 +170,7 @@ async fn files_are_listed_by_user_and_by_task() {
         stage.screen.text(),
         "TASK    NAME      FILES  SIZE    AGE\n\
          task-8  training  2      3.0 MB  3s\n\
-         Note: the newest 1 of 2; -limit n shows others\n"
+         Note: the newest task alone; -limit n shows others\n"
     );
     let list = as_json(&mut stage, "files admin").await;
     assert_eq!(

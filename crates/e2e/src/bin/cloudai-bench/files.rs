@@ -8,7 +8,10 @@ use std::{
 };
 
 use cloudai_model::TaskId;
-use cloudai_tests::cluster::{Cluster, test_task};
+use cloudai_tests::{
+    cluster::{Cluster, test_task},
+    measuring::{Memory, memory_mb},
+};
 use tokio::time::{Instant, sleep};
 
 const LARGE_BYTES: u64 = 1 << 30;
@@ -32,7 +35,7 @@ pub(crate) async fn run() {
             "master" => cluster.master.pid(),
             _ => cluster.workers["worker-1"].pid(),
         };
-        (name, crate::status_mb(pid, "VmHWM:"))
+        (name, memory_mb(pid, Memory::Most))
     });
     let copied = copy(&kept(&cluster, &task), &cluster.path("copy"));
     let large = LARGE_BYTES as f64 / MB / large.as_secs_f64();

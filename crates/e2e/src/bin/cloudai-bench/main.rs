@@ -13,17 +13,16 @@
 mod files;
 mod restart;
 
-use std::{collections::BTreeMap, fs, io::Write as _, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use cloudai_engine::{ContainerPlan, ContainerSettings, Engine};
 use cloudai_model::{AttemptId, Command, TaskId, Wall};
 use cloudai_tests::{
-    client::Client,
     cluster::{Cluster, first, test_task},
     engine::{TEST_TASK, containers},
+    measuring::{Memory, flushes_per_s, memory_mb, percentile, submits_per_s},
     wait::until,
 };
-use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 const STARTS: usize = 30;
 const SUBMITS: usize = 3000;
@@ -40,8 +39,8 @@ async fn main() {
     cluster.add_worker("worker-1", 2.0).await;
     // What a program holds when nothing has been asked of it for a while.
     tokio::time::sleep(IDLE).await;
-    let master_mb = resident_mb(cluster.master.pid());
-    let worker_mb = resident_mb(cluster.workers["worker-1"].pid());
+    let master_mb = memory_mb(cluster.master.pid(), Memory::Now);
+    let worker_mb = memory_mb(cluster.workers["worker-1"].pid(), Memory::Now);
 
     let (through, bare) = starts(&mut cluster).await;
     cluster.end().await;
@@ -76,8 +75,12 @@ async fn main() {
         "in flight", "submits/s", "flushes/s", "ratio"
     );
     for in_flight in [1, 16, 128] {
+        let count = match in_flight {
+            1 => SUBMITS / 10,
+            _ => SUBMITS,
+        };
         let flushes = flushes_per_s(&cluster.path("flushes"));
-        let submits = submits_per_s(&cluster, in_flight).await;
+        let submits = submits_per_s(&cluster, in_flight, count).await;
         println!(
             "{in_flight:<34}{submits:>10.0}{flushes:>14.0}{:>8.2}",
             submits / flushes
@@ -151,58 +154,4 @@ async fn start_bare(cluster: &Cluster, engine: &Engine, number: usize) -> i64 {
     engine.wait(&created.id).await.unwrap();
     engine.remove(&created.id).await.unwrap();
     started.unwrap().0 - asked.0
-}
-
-async fn submits_per_s(cluster: &Cluster, in_flight: usize) -> f64 {
-    let client = cluster.client().await;
-    let places = Arc::new(Semaphore::new(in_flight));
-    let began = Instant::now();
-    let mut submits = JoinSet::new();
-    let count = if in_flight == 1 {
-        SUBMITS / 10
-    } else {
-        SUBMITS
-    };
-    for _ in 0..count {
-        let place = places.clone().acquire_owned().await.unwrap();
-        let mut client: Client = client.clone();
-        submits.spawn(async move {
-            client.submit(test_task(&["exit", "0"])).await.unwrap();
-            drop(place);
-        });
-    }
-    submits.join_all().await;
-    count as f64 / began.elapsed().as_secs_f64()
-}
-
-/// How often a second this disk makes a few hundred bytes safe, one after the other.
-fn flushes_per_s(path: &Path) -> f64 {
-    let mut file = fs::File::create(path).unwrap();
-    let began = Instant::now();
-    let mut count = 0;
-    while began.elapsed() < Duration::from_secs(1) {
-        file.write_all(&[7; 300]).unwrap();
-        file.sync_data().unwrap();
-        count += 1;
-    }
-    f64::from(count) / began.elapsed().as_secs_f64()
-}
-
-fn percentile(sorted: &[i64], percent: usize) -> i64 {
-    sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
-}
-
-fn resident_mb(pid: u32) -> f64 {
-    status_mb(pid, "VmRSS:")
-}
-
-/// A size in the kernel's status of a process.
-fn status_mb(pid: u32, field: &str) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix(field))
-        .unwrap();
-    let kb: f64 = line.trim().trim_end_matches(" kB").trim().parse().unwrap();
-    kb / 1024.0
 }

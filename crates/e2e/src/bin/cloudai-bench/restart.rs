@@ -1,11 +1,14 @@
 //! A master that is started on many live tasks: how long from its start to its first answer, and until
 //! it takes a task, beside a program that reads the same file with SQLite and does nothing else.
 
-use std::{path::Path, process::Command, sync::Arc, time::Duration};
+use std::{path::Path, process::Command, time::Duration};
 
 use cloudai_proto::cluster::{ListWorkersRequest, master_worker_client::MasterWorkerClient};
-use cloudai_tests::cluster::{Cluster, test_task};
-use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
+use cloudai_tests::{
+    cluster::{Cluster, test_task},
+    measuring::submits_per_s,
+};
+use tokio::time::Instant;
 
 const LIVE: usize = 100_000;
 const IN_FLIGHT: usize = 256;
@@ -20,7 +23,7 @@ print(sum(1 for table in tables for row in db.execute(f'select * from \"{table}\
 /// Measures and prints.
 pub(crate) async fn run() {
     let mut cluster = Cluster::start().await;
-    submit_all(&cluster).await;
+    submits_per_s(&cluster, IN_FLIGHT, LIVE).await;
     let file = cluster.path("master/cloudai.db");
     let mut rows = Vec::new();
     for turn in 0..TURNS {
@@ -53,22 +56,6 @@ pub(crate) async fn run() {
     }
     // Ending it in order would cancel them one by one.
     cluster.kill_master().await;
-}
-
-async fn submit_all(cluster: &Cluster) {
-    let client = cluster.client().await;
-    let places = Arc::new(Semaphore::new(IN_FLIGHT));
-    let mut submits = JoinSet::new();
-    for _ in 0..LIVE {
-        let place = places.clone().acquire_owned().await.unwrap();
-        let mut client = client.clone();
-        submits.spawn(async move {
-            client.submit(test_task(&["exit", "0"])).await.unwrap();
-            drop(place);
-        });
-        while submits.try_join_next().is_some() {}
-    }
-    submits.join_all().await;
 }
 
 /// Waits until a call over gRPC is answered, be it with a request for patience.

@@ -5,7 +5,7 @@ use cloudai_model::{AttemptId, UserName, record::FileRecord};
 use cloudai_proto::cluster::FileChunk;
 use futures_util::stream;
 
-use super::{Incoming, Places, Problem, Room, come_in, next, publish};
+use super::{Incoming, Metrics, Places, Problem, Room, come_in, next, publish};
 
 /// What became of the files in a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,9 +45,16 @@ pub fn upload(
             return refused("the files are not those of an attempt of this worker");
         }
         let staging = store.begin(attempt).map_err(|error| error.to_string())?;
-        let incoming = Incoming::new(staging, limit);
+        let incoming = Incoming::new(staging, limit, None);
         let (places, room) = (Places::default(), Room::endless());
-        let staging = come_in(&mut stream, first, incoming, &places, &room).await;
+        let staging = come_in(
+            &mut stream,
+            first,
+            incoming,
+            (&places, &room),
+            &Metrics::default(),
+        )
+        .await;
         staging.map_err(|problem| match problem {
             Problem::ForNow(words) => words,
             Problem::ForGood(status) => status.message().to_owned(),

@@ -12,6 +12,8 @@ use cloudai_proto::UploadChunk;
 use tokio::runtime::Handle;
 use tonic::Status;
 
+use super::quota::Quota;
+
 /// A task may leave so many files, and so many folders that hold them.
 const MOST_FILES: usize = 1_000_000;
 const MOST_FOLDERS: usize = 1_000_000;
@@ -66,7 +68,11 @@ pub(super) struct Incoming {
     staging: Option<Box<Staging>>,
     /// The most bytes that are taken.
     limit: u64,
+    /// What is left for the user's files.
+    quota: Option<Quota>,
     bytes: u64,
+    /// What the files that are whole take.
+    whole_bytes: u64,
     hole_bytes: u64,
     files: usize,
     folders: usize,
@@ -80,12 +86,15 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// Files for `staging`, of at most `limit` bytes together.
-    pub(super) fn new(staging: Staging, limit: u64) -> Self {
+    /// Files for `staging`, of at most `limit` bytes together, names and folders included, and within
+    /// the `quota` of their user.
+    pub(super) fn new(staging: Staging, limit: u64, quota: Option<Quota>) -> Self {
         Self {
             staging: Some(Box::new(staging)),
             limit,
+            quota,
             bytes: 0,
+            whole_bytes: 0,
             hole_bytes: 0,
             files: 0,
             folders: 0,
@@ -109,6 +118,10 @@ impl Incoming {
                 self.count_file(&path)?;
             }
             let offset = chunk.offset.unwrap_or(self.position);
+            let end = offset.saturating_add(chunk.data.len() as u64);
+            if let Some(quota) = &self.quota {
+                quota.admit(self.whole_bytes.saturating_add(end))?;
+            }
             let hole = offset.saturating_sub(self.position);
             if self.hole_bytes.saturating_add(hole) > MOST_HOLE_BYTES {
                 return Err(too_much(format!(
@@ -126,7 +139,7 @@ impl Incoming {
             self.hole_bytes += hole;
             self.count_bytes(chunk.data.len() as u64)?;
             self.write(&path, offset, &chunk.data)?;
-            self.position = offset.saturating_add(chunk.data.len() as u64);
+            self.position = end;
             if chunk.last_chunk {
                 self.finish_file(path, &chunk)?;
                 if chunk.last_file {
@@ -184,7 +197,8 @@ impl Incoming {
             sha256: digest.sha256.clone(),
         });
         let finished = self.staging()?.finish_file(&path, expected.as_ref());
-        finished.map_err(|error| Problem::of(&error))?;
+        let finished = finished.map_err(|error| Problem::of(&error))?;
+        self.whole_bytes = self.whole_bytes.saturating_add(finished.size);
         self.position = 0;
         self.current = None;
         self.last = Some(path);
@@ -218,7 +232,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = OutputStore::open(folder.path()).unwrap();
         let staging = store.begin(&AttemptId::new(TaskId::numbered(7), 1));
-        (folder, Incoming::new(staging.unwrap(), limit))
+        (folder, Incoming::new(staging.unwrap(), limit, None))
     }
 
     fn chunk(path: &str, offset: Option<u64>, data: &'static [u8], last: bool) -> UploadChunk {
@@ -285,6 +299,24 @@ mod tests {
         };
         assert!(refused.contains("names are larger than"), "{refused}");
         assert_eq!(taken, 2, "each of more than 400 KB of folders");
+    }
+
+    #[test]
+    fn no_more_comes_than_the_quota_has_room_for_holes_and_all() {
+        let (_folder, mut incoming) = incoming(u64::MAX);
+        incoming.quota = Some(Quota::with(110, 100));
+        for (path, offset, data) in [("a", None, b"1234".as_slice()), ("b", Some(4), b"56")] {
+            let came = works(&mut incoming, chunk(path, offset, data, true)).1;
+            assert!(matches!(came, Ok(Came::Part)), "{path}: {came:?}");
+        }
+        // Ten bytes are there, of ten.
+        let came = works(&mut incoming, chunk("c", None, b"", true)).1;
+        assert!(matches!(came, Ok(Came::Part)), "{came:?}");
+        let refused = refusal(works(&mut incoming, chunk("d", None, b"7", true)).1);
+        assert!(
+            refused.starts_with("the quota of files of ada is"),
+            "{refused}"
+        );
     }
 
     #[test]

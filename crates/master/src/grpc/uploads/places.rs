@@ -3,10 +3,11 @@
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use cloudai_model::{AttemptId, TaskId, WorkerId};
+use cloudai_model::{AttemptId, TaskId, UserName, WorkerId};
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Uploads of one worker at a time. Further ones wait.
@@ -29,7 +30,9 @@ struct Uploads {
     latest: HashMap<AttemptId, (u64, oneshot::Sender<()>)>,
     begun: u64,
     /// Tasks whose files are being put to their place.
-    filing: HashMap<TaskId, Arc<tokio::sync::Mutex<()>>>,
+    filing: Turns<TaskId>,
+    /// Users with a quota whose files are being counted and put to their place.
+    counting: Turns<UserName>,
 }
 
 /// The right to upload the files of an attempt, as long as it is kept.
@@ -90,11 +93,14 @@ impl Places {
 
     /// The turn to put files of a task to their place: attempts of one task come one by one.
     pub(super) async fn filing(&self, task: &TaskId) -> OwnedMutexGuard<()> {
-        let turn = {
-            let filing = &mut lock(&self.uploads).filing;
-            filing.retain(|_, turn| Arc::strong_count(turn) > 1);
-            filing.entry(task.clone()).or_default().clone()
-        };
+        let turn = turn(&mut lock(&self.uploads).filing, task);
+        turn.lock_owned().await
+    }
+
+    /// The turn to count a user's files and put some to their place: of two uploads that fit alone and
+    /// not together one is taken. To be had before [`Self::filing`].
+    pub(super) async fn counting(&self, user: &UserName) -> OwnedMutexGuard<()> {
+        let turn = turn(&mut lock(&self.uploads).counting, user);
         turn.lock_owned().await
     }
 
@@ -103,6 +109,14 @@ impl Places {
         let turn = self.at_disk.clone().acquire_owned().await;
         turn.expect("it is never closed")
     }
+}
+
+type Turns<K> = HashMap<K, Arc<tokio::sync::Mutex<()>>>;
+
+/// Whose turn it is; those that nobody waits for are let go.
+fn turn<K: Clone + Eq + Hash>(turns: &mut Turns<K>, of: &K) -> Arc<tokio::sync::Mutex<()>> {
+    turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+    turns.entry(of.clone()).or_default().clone()
 }
 
 impl Place {

@@ -303,6 +303,20 @@ impl History {
         self.arrives(&report(Exit::Exited(exit_code)))
     }
 
+    /// The user of the task is given a limit of cores; the admin may not have heard that it holds.
+    pub(super) fn limited(&mut self, cpu_milli: u64, heard: bool) -> &mut Self {
+        let user = spec(|_| {}).user;
+        let limits = UserLimits {
+            cpu_milli: Some(cpu_milli),
+            ..UserLimits::default()
+        };
+        self.see(&Seen::LimitsAsked(&user, &limits));
+        if heard {
+            self.see(&Seen::UserTold(&Told::Limited(user, limits)));
+        }
+        self
+    }
+
     pub(super) fn cancelled(&mut self) -> &mut Self {
         self.see(&Seen::CancelAsked(&task()))
     }

@@ -1,5 +1,6 @@
 //! The journal over a database that fails when it is told to, and over real servers.
 
+mod accounts;
 mod away;
 mod catching_up;
 mod conforming;

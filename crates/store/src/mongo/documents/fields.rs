@@ -166,6 +166,25 @@ impl<'d> Fields<'d> {
         }
     }
 
+    /// So many bytes.
+    pub(crate) fn bytes<const N: usize>(
+        &self,
+        field: &'static str,
+    ) -> Result<Option<[u8; N]>, ReadError> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Bson::Binary(binary)) => {
+                let bytes = binary.bytes.as_slice().try_into();
+                let found = binary.bytes.len();
+                let problem = |_| format!("expected {N} bytes, found {found}");
+                bytes
+                    .map(Some)
+                    .map_err(|error| self.unreadable(field, problem(error)))
+            }
+            Some(other) => Err(self.expected(field, "bytes", other)),
+        }
+    }
+
     /// A date, or Unix seconds.
     pub(crate) fn wall(&self, field: &'static str) -> Result<Option<Wall>, ReadError> {
         let at = match self.get(field) {

@@ -38,6 +38,7 @@ pub(crate) fn write(record: &FilesRecord, order: u64) -> (Document, Vec<Document
         "task_name": &record.task_name,
         "storage_path": &record.storage_path,
         "uploaded_at": date(record.uploaded_at),
+        "bytes": i64::try_from(record.bytes()).unwrap_or(i64::MAX),
     };
     document.extend(lists(pages.next().unwrap_or_default()));
     let further: Vec<Document> = pages.map(lists).collect();

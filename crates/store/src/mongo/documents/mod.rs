@@ -8,6 +8,7 @@
 //!
 //! Names and values of maps may be any text, and a field's name may not: they are lists of pairs.
 
+pub(crate) mod accounts;
 pub(crate) mod assignments;
 pub(crate) mod cluster;
 mod fields;

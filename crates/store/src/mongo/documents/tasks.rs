@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 
 use cloudai_model::{
     Command, ContainerSpec, GpuRequest, Phase, Priority, Resources, Setting, SlaMultiplier,
-    TaskChange, TaskSpec, TaskStatus, TimeOut, UserName, Wall, WorkerId,
+    SubmitKey, TaskChange, TaskSpec, TaskStatus, TimeOut, UserName, Wall, WorkerId,
     record::{TaskRecord, TaskState},
     resources::{WHOLE_DEVICE, bytes_to_gb, gb_to_bytes, milli_cores},
 };
-use mongodb::bson::{Array, Bson, Document, doc};
+use mongodb::bson::{Array, Binary, Bson, Document, doc, spec::BinarySubtype};
 
 use super::{Fields, ORDER, bits, date, if_any, nanos, pairs};
-use crate::ReadError;
+use crate::{ReadError, SubmittedUnder};
 
 pub(crate) const COLLECTION: &str = "TASKS";
 
 pub(crate) fn write(record: &TaskRecord) -> Document {
     let spec = &record.spec;
     let resources = &spec.resources;
+    let submit = spec.submit_key.as_ref();
     let (line, list) = match &spec.command {
         Command::Image => (None, None),
         Command::Shell(line) => (Some(line.as_str()), None),
@@ -60,6 +61,13 @@ pub(crate) fn write(record: &TaskRecord) -> Document {
         "task_type": spec.task_type.map(cloudai_model::TaskType::as_str),
         "sla_multiplier": spec.sla_multiplier.factor(),
         "container": container_words(&spec.container),
+        "hold": spec.hold,
+        "submit_key": submit.map(|submit| submit.key.as_str()),
+        "submit_body": if_any(submit, |submit| Bson::Binary(Binary {
+            subtype: BinarySubtype::Generic,
+            bytes: submit.body.to_vec(),
+        })),
+        "submit_index": submit.map(|submit| i64::from(submit.index)),
         // The contract's Unix seconds; the exact time is the date.
         "submitted_at": record.submitted_at.0.div_euclid(1000),
         "created_at": date(record.submitted_at),
@@ -88,16 +96,38 @@ pub(crate) fn write_state(state: &TaskState) -> Document {
     }
 }
 
-/// The fields of the spec that a change is of.
+/// The fields of the spec that a change is of; null where something is taken away.
 pub(crate) fn write_change(change: &TaskChange) -> Document {
     let mut fields = Document::new();
-    match change.timeout {
-        Setting::Keep => {}
-        Setting::Clear => {
-            fields.insert("timeout_ns", Bson::Null);
+    let mut set = |field: &str, value: Option<Bson>| {
+        if let Some(value) = value {
+            fields.insert(field, value);
         }
-        Setting::To(span) => {
-            fields.insert("timeout_ns", nanos(span));
+    };
+    set(
+        "task_name",
+        field(&change.name, |name| Bson::from(name.as_str())),
+    );
+    set("priority", field(&change.priority, priority));
+    set("deadline", field(&change.deadline, |at| date(*at)));
+    set("timeout_ns", field(&change.timeout, |span| nanos(*span)));
+    set("labels", field(&change.labels, pairs));
+    set("hold", field(&change.hold, |hold| Bson::Boolean(*hold)));
+    fields
+}
+
+/// The same for a task's document, in which what was taken away is what others find there.
+pub(crate) fn write_changed(change: &TaskChange) -> Document {
+    let mut fields = write_change(change);
+    let empty = [
+        ("task_name", Bson::from("")),
+        ("priority", priority(&Priority::default())),
+        ("labels", pairs(&BTreeMap::new())),
+        ("hold", Bson::Boolean(false)),
+    ];
+    for (field, nothing) in empty {
+        if fields.get(field) == Some(&Bson::Null) {
+            fields.insert(field, nothing);
         }
     }
     fields
@@ -106,15 +136,46 @@ pub(crate) fn write_change(change: &TaskChange) -> Document {
 /// A change as [`write_change`] wrote it.
 pub(crate) fn read_change(document: &Document) -> Result<TaskChange, ReadError> {
     let fields = Fields::new(COLLECTION, document);
-    let timeout = match (
-        document.contains_key("timeout_ns"),
-        fields.span("timeout_ns")?,
-    ) {
+    let level = |level| {
+        let priority = Priority::new(level);
+        priority.ok_or_else(|| fields.unreadable("priority", "expected 0 to 100"))
+    };
+    let labels = match fields.has("labels") {
+        true => Some(fields.map("labels")?),
+        false => None,
+    };
+    Ok(TaskChange {
+        name: setting(document, "task_name", fields.text("task_name")?),
+        priority: setting(
+            document,
+            "priority",
+            fields.whole("priority")?.map(level).transpose()?,
+        ),
+        deadline: setting(document, "deadline", fields.wall("deadline")?),
+        timeout: setting(document, "timeout_ns", fields.span("timeout_ns")?),
+        labels: setting(document, "labels", labels),
+        hold: setting(document, "hold", fields.flag("hold")?),
+    })
+}
+
+fn field<T>(setting: &Setting<T>, write: impl FnOnce(&T) -> Bson) -> Option<Bson> {
+    match setting {
+        Setting::Keep => None,
+        Setting::Clear => Some(Bson::Null),
+        Setting::To(value) => Some(write(value)),
+    }
+}
+
+fn setting<T>(document: &Document, field: &str, value: Option<T>) -> Setting<T> {
+    match (document.contains_key(field), value) {
         (false, _) => Setting::Keep,
         (true, None) => Setting::Clear,
-        (true, Some(span)) => Setting::To(span),
-    };
-    Ok(TaskChange { timeout })
+        (true, Some(value)) => Setting::To(value),
+    }
+}
+
+fn priority(priority: &Priority) -> Bson {
+    Bson::Int64(i64::from(priority.level()))
 }
 
 pub(crate) fn read(document: &Document) -> Result<TaskRecord, ReadError> {
@@ -174,6 +235,39 @@ fn spec(fields: &Fields<'_>) -> Result<TaskSpec, ReadError> {
             .map_err(|error| fields.unreadable("task_type", error))?,
         sla_multiplier,
         container: container(fields)?,
+        hold: fields.flag("hold")?.unwrap_or(false),
+        submit_key: submit_key(fields)?,
+    })
+}
+
+fn submit_key(fields: &Fields<'_>) -> Result<Option<SubmitKey>, ReadError> {
+    let key = fields.text("submit_key")?;
+    let (body, index) = (fields.bytes("submit_body")?, fields.small("submit_index")?);
+    match (key, body, index) {
+        (None, None, None) => Ok(None),
+        (Some(key), Some(body), Some(index)) => Ok(Some(SubmitKey { key, body, index })),
+        _ => Err(fields.unreadable(
+            "submit_key",
+            "expected key, body and place, or none of them",
+        )),
+    }
+}
+
+/// What of a task tells under which key it was submitted.
+pub(crate) fn submit_fields() -> Document {
+    doc! {
+        "task_id": 1, "submit_key": 1, "submit_body": 1, "submit_index": 1, "created_at": 1,
+    }
+}
+
+/// Under which key it was submitted, of a document that has these fields.
+pub(crate) fn read_submit(document: &Document) -> Result<SubmittedUnder, ReadError> {
+    let fields = Fields::new(COLLECTION, document);
+    let key = submit_key(&fields)?;
+    Ok(SubmittedUnder {
+        task: fields.must("task_id", Fields::parsed)?,
+        key: key.ok_or_else(|| fields.unreadable("submit_key", "it is missing"))?,
+        submitted_at: fields.wall("created_at")?.unwrap_or(Wall(0)),
     })
 }
 

@@ -1,7 +1,8 @@
 //! A database that the Go master wrote: what it lacked gets defaults, what can't be read is named.
 
 use cloudai_model::{
-    Capacity, Command, GpuRequest, Phase, Priority, TaskStatus, Wall, record::Record,
+    AccountState, Capacity, Command, GpuRequest, Phase, Priority, Role, TaskStatus, UserLimits,
+    Wall, account::UserRecord, record::Record,
 };
 use mongodb::{
     Database,
@@ -50,6 +51,19 @@ async fn written_by_go(server: &Server, settings: &MongoSettings) -> Database {
     let mut unreadable = task("task-9", "running", 4);
     unreadable.insert("req_cpu", "much");
     let collections = [
+        (
+            "USERS",
+            vec![
+                doc! {
+                    "username": "ann", "name": "Ann", "email": "ann@example.org",
+                    "password_hash": "$argon2id$v=19$m=65536,t=1,p=4$c2FsdA$aGFzaA",
+                    "role": "admin", "created_at": at(-90), "updated_at": at(-80),
+                },
+                // As little as there ever was, and a word that is none of ours.
+                doc! { "username": "bob", "role": "viewer" },
+                doc! { "username": "no name", "password_hash": "x" },
+            ],
+        ),
         (
             "WORKER_REGISTRY",
             vec![
@@ -174,13 +188,39 @@ async fn what_the_go_master_wrote_is_read_with_defaults_and_goes_on_from_there()
 
     // then what can be read is taken up, and what can't is named and left alone;
     let adopted = store.adopted().clone();
-    assert_eq!(adopted.documents, 9, "{adopted:?}");
-    assert_eq!(adopted.left_alone.len(), 2, "{adopted:?}");
-    assert!(adopted.left_alone[0].contains("req_cpu"), "{adopted:?}");
-    assert!(
-        adopted.left_alone[1].contains("no such task"),
-        "{adopted:?}"
-    );
+    assert_eq!(adopted.documents, 11, "{adopted:?}");
+    for (place, expected) in ["username", "req_cpu", "no such task"].iter().enumerate() {
+        let said = adopted.left_alone.get(place);
+        assert!(said.is_some_and(|it| it.contains(expected)), "{adopted:?}");
+    }
+    assert_eq!(adopted.left_alone.len(), 3, "{adopted:?}");
+
+    // its users come in as before, and nobody gets more than they had;
+    let wrote = |second: i64| Wall((SUBMITTED + second) * 1000);
+    let accounts = store.accounts().await.unwrap();
+    let ann = UserRecord {
+        user: "ann".parse().unwrap(),
+        name: "Ann".to_owned(),
+        email: "ann@example.org".to_owned(),
+        password_hash: "$argon2id$v=19$m=65536,t=1,p=4$c2FsdA$aGFzaA".to_owned(),
+        role: Role::Admin,
+        state: AccountState::Active,
+        generation: 0,
+        limits: UserLimits::default(),
+        created_at: wrote(-90),
+        updated_at: wrote(-80),
+    };
+    let bob = UserRecord {
+        user: "bob".parse().unwrap(),
+        name: String::new(),
+        email: String::new(),
+        password_hash: String::new(),
+        role: Role::User,
+        created_at: Wall(0),
+        updated_at: Wall(0),
+        ..ann.clone()
+    };
+    assert_eq!(accounts.users, [ann, bob]);
 
     // a start gets the workers, and the live tasks in the order of their submits;
     let (records, highest) = loaded(&store).await;
@@ -235,6 +275,13 @@ async fn what_the_go_master_wrote_is_read_with_defaults_and_goes_on_from_there()
         (over.spec.user.as_str(), &over.spec.command),
         ("admin", &Command::Image)
     );
+    // Sizes of files it kept none, of an earlier version they are counted as they are read.
+    let ann = "ann".parse().unwrap();
+    assert_eq!(store.files_bytes_of_user(&ann).await.unwrap(), 0);
+    let sizes = doc! { "$set": { "sizes": [30_i64, 12_i64] }, "$unset": { "bytes": 1 } };
+    let files = database.collection::<Document>("FILE_METADATA");
+    files.update_one(doc! {}, sizes).await.unwrap();
+    assert_eq!(store.files_bytes_of_user(&ann).await.unwrap(), 42);
     let result = store.result(&over.task).await.unwrap().unwrap();
     assert_eq!(
         (result.status, result.log_tail.as_str()),

@@ -1,13 +1,13 @@
 //! That questions go along indexes, and that a document which can't be read is named.
 
-use cloudai_model::{TaskStatus, Wall};
+use cloudai_model::{SubmitKey, TaskStatus, Wall};
 use mongodb::bson::{Bson, Document, doc};
 
 use crate::mongod::Server;
 use crate::{
-    EndedAt, EndedQuery, MongoStore, ReadError, Store as _, TaskQuery,
-    conformance::{commit, sample},
-    mongo::{ended, query},
+    AuditQuery, EndedAt, EndedQuery, MongoStore, ReadError, Store as _, TaskQuery,
+    conformance::{accounts, commit, sample},
+    mongo::{accounts as people, ended, query},
 };
 
 /// The stages of the plan that the server takes for a page.
@@ -77,6 +77,121 @@ async fn no_page_of_tasks_sorts_or_reads_the_whole_collection() {
         assert!(!stages.contains("COLLSCAN"), "{query:?}: {stages}");
         let sorts = stages.split(' ').any(|stage| stage == "SORT");
         assert!(!sorts, "{query:?}: {stages}");
+    }
+    store.close().await.unwrap();
+}
+
+/// What the server did to answer: how many documents it gave and how many it looked at, and all of
+/// its words.
+async fn answered(
+    store: &MongoStore,
+    collection: &str,
+    filter: Document,
+    sort: Document,
+) -> (i64, i64, String) {
+    let find = doc! { "find": collection, "filter": filter, "sort": sort, "limit": 50 };
+    let explain = doc! { "explain": find, "verbosity": "executionStats" };
+    let database = store.link.plain_collection("TASKS").namespace().db;
+    let database = store.link.client.database(&database);
+    let answer = database.run_command(explain).await.unwrap();
+    let did = answer.get_document("executionStats").unwrap();
+    let count = |field| i64::from(did.get_i32(field).unwrap());
+    let planner = answer.get_document("queryPlanner").unwrap();
+    let plan = planner.get_document("winningPlan").unwrap();
+    (
+        count("nReturned"),
+        count("totalDocsExamined"),
+        plan.to_string(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_by_user_and_status_reads_what_it_gives_and_nothing_else() {
+    // Given many tasks of two users, few of which have failed, one submit under a key, and an audit,
+    let server = Server::start(&[]);
+    let store = MongoStore::open(&server.settings()).await.unwrap();
+    let task = |number: u64| {
+        let mut it = sample(number);
+        it.task.spec.user = ["ann", "bob"][number as usize % 2].parse().unwrap();
+        it.task.spec.submit_key = (number == 77).then(|| SubmitKey {
+            key: "k".to_owned(),
+            body: [0; 32],
+            index: 0,
+        });
+        it.added_as(match number % 300 {
+            0 => TaskStatus::Failed,
+            _ => TaskStatus::Completed,
+        })
+    };
+    commit(&store, (1..=1_500).map(task)).await;
+    let entry = |number| {
+        let mut entry = accounts::entry(number);
+        entry.user = Some(["ann", "bob"][number as usize % 2].parse().unwrap());
+        entry.action = ["login", "logout"][number as usize % 2].to_owned();
+        accounts::done(&entry)
+    };
+    commit(&store, (1..=500).map(entry)).await;
+
+    // when pages are asked for, then as many documents are looked at as are given.
+    let newest = TaskQuery::newest(50);
+    let ann = Some("ann".parse().unwrap());
+    let by_order = doc! { "order_number": -1 };
+    for (query, expected) in [
+        (newest.clone(), 50),
+        (
+            TaskQuery {
+                user: ann.clone(),
+                before: Some(1_000),
+                ..newest.clone()
+            },
+            50,
+        ),
+        (
+            TaskQuery {
+                user: ann.clone(),
+                statuses: [TaskStatus::Failed].into(),
+                ..newest.clone()
+            },
+            5,
+        ),
+        (
+            TaskQuery {
+                statuses: [TaskStatus::Failed, TaskStatus::Running].into(),
+                before: Some(700),
+                ..newest.clone()
+            },
+            2,
+        ),
+    ] {
+        let filter = query::filter(&query);
+        let (given, read, plan) = answered(&store, "TASKS", filter, by_order.clone()).await;
+        assert_eq!((given, read), (expected, expected), "{query:?}: {plan}");
+    }
+    let bob = "bob".parse().unwrap();
+    let under = query::submit_filter(&bob, "k");
+    let sort = doc! { "order_number": 1 };
+    let (given, read, plan) = answered(&store, "TASKS", under, sort).await;
+    assert_eq!((given, read), (1, 1), "{plan}");
+    assert!(plan.contains("cloudai_submit"), "{plan}");
+    let audit = AuditQuery {
+        before: Some(300),
+        ..AuditQuery::newest(50)
+    };
+    for query in [
+        audit.clone(),
+        AuditQuery {
+            user: ann,
+            ..audit.clone()
+        },
+        AuditQuery {
+            action: Some("login".to_owned()),
+            ..audit
+        },
+    ] {
+        let filter = people::filter(&query);
+        let sort = doc! { "number": -1 };
+        let (given, read, plan) = answered(&store, "AUDIT", filter, sort).await;
+        assert_eq!((given, read), (50, 50), "{query:?}: {plan}");
     }
     store.close().await.unwrap();
 }
@@ -172,9 +287,14 @@ async fn the_fields_of_the_contract_are_there_in_its_units() {
         it.assigned(),
         it.resulted(),
         it.uploaded(),
+        accounts::there(&accounts::user("ann")),
     ];
     commit(&store, batch).await;
     let fields = [
+        (
+            "USERS",
+            "username name email password_hash role created_at updated_at",
+        ),
         (
             "TASKS",
             "task_id user_id task_name submitted_at docker_image command req_cpu req_memory \

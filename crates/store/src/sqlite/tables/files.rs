@@ -10,9 +10,9 @@ use rusqlite::{Connection, Params, Row, params};
 
 use super::written;
 use crate::{
-    ReadError,
+    FilesOfTask, FilesQuery, HIGHEST_ORDER, ReadError,
     sqlite::{
-        columns::{Columns, Table, json},
+        columns::{Columns, Table, bits, json},
         failure::{RowError, WriteError},
     },
 };
@@ -29,6 +29,8 @@ pub(crate) static TABLE: Table = Table {
         "sizes",
         "sha256",
         "uploaded_at_ms",
+        // What the files take together; asked for by SQL alone.
+        "bytes",
     ],
     key: 1,
 };
@@ -53,6 +55,20 @@ static OF_USER: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+/// The order stands last, behind what is read.
+static PAGE_OF_USER: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {}, order_number FROM file_metadata WHERE user_id = ?1 AND order_number <= ?2 \
+         ORDER BY order_number DESC LIMIT ?3",
+        TABLE.list("")
+    )
+});
+
+/// Those that were removed have nothing in their lists, or are about to.
+const BYTES_OF_USER: &str = "SELECT f.bytes FROM file_metadata f \
+     WHERE f.user_id = ?1 AND f.bytes > 0 AND NOT EXISTS (SELECT 1 FROM removed r \
+     WHERE r.order_number = f.order_number AND r.files_removed_at_ms IS NOT NULL)";
+
 pub(crate) fn put(db: &Connection, record: &FilesRecord) -> Result<(), WriteError> {
     let paths: Vec<_> = record.files.iter().map(|file| &file.path).collect();
     let sizes: Vec<_> = record.files.iter().map(|file| file.size).collect();
@@ -67,6 +83,7 @@ pub(crate) fn put(db: &Connection, record: &FilesRecord) -> Result<(), WriteErro
         json(&sizes)?,
         json(&sums)?,
         record.uploaded_at.0,
+        i64::try_from(record.bytes()).unwrap_or(i64::MAX),
     ])?;
     written(rows, "files", &record.attempt.task)
 }
@@ -77,6 +94,38 @@ pub(crate) fn of_task(db: &Connection, task: &TaskId) -> Result<Option<FilesReco
 
 pub(crate) fn of_user(db: &Connection, user: &UserName) -> Result<Vec<FilesRecord>, RowError> {
     select(db, &OF_USER, [user.as_str()])
+}
+
+/// A page of them, along the index.
+pub(crate) fn page_of_user(
+    db: &Connection,
+    query: &FilesQuery,
+) -> Result<Vec<FilesOfTask>, RowError> {
+    let before = query.before.filter(|before| *before <= HIGHEST_ORDER);
+    let last = before.map_or(i64::MAX, |before| bits(before) - 1);
+    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+    let mut statement = db.prepare_cached(&PAGE_OF_USER)?;
+    let mut rows = statement.query(params![query.user.as_str(), last, limit])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let order: i64 = row.get(TABLE.columns.len())?;
+        found.push(FilesOfTask {
+            order: order.cast_unsigned(),
+            files: read(row)?,
+        });
+    }
+    Ok(found)
+}
+
+/// What they take together.
+pub(crate) fn bytes_of_user(db: &Connection, user: &UserName) -> Result<u64, RowError> {
+    let mut statement = db.prepare_cached(BYTES_OF_USER)?;
+    let sizes = statement.query_map([user.as_str()], |row| row.get::<_, i64>(0))?;
+    let mut sum = 0_u64;
+    for bytes in sizes {
+        sum = sum.saturating_add(bytes?.cast_unsigned());
+    }
+    Ok(sum)
 }
 
 fn select(db: &Connection, sql: &str, of: impl Params) -> Result<Vec<FilesRecord>, RowError> {

@@ -2,13 +2,17 @@
 //! read.
 
 pub(super) mod assignments;
+pub(super) mod audit;
 pub(super) mod cluster;
+pub(super) mod ended_tokens;
 pub(super) mod files;
 pub(super) mod forgotten;
 pub(super) mod removed;
 pub(super) mod results;
 pub(super) mod stop_orders;
+pub(super) mod submits;
 pub(super) mod tasks;
+pub(super) mod users;
 pub(super) mod workers;
 
 use cloudai_model::TaskId;

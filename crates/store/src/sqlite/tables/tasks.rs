@@ -1,6 +1,6 @@
 //! Tasks: the spec, written once, and the state, which changes.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use cloudai_model::{
     Command, ContainerSpec, GpuRequest, Priority, Resources, RetryOn, Setting, SlaMultiplier,
@@ -63,6 +63,10 @@ pub(crate) static TABLE: Table = Table {
         "taken_down",
         "first_started_at_ms",
         "time_out",
+        "hold",
+        "submit_key",
+        "submit_body",
+        "submit_index",
         "task_number",
     ],
     key: 1,
@@ -92,6 +96,7 @@ pub(crate) fn add(db: &Connection, record: &TaskRecord) -> Result<(), WriteError
         Command::Shell(line) => (Some(line), None),
         Command::Exec(words) => (None, Some(json(words)?)),
     };
+    let submit = spec.submit_key.as_ref();
     let rows = db.prepare_cached(&ADD)?.execute(params![
         record.task.to_string(),
         bits(record.order),
@@ -134,6 +139,10 @@ pub(crate) fn add(db: &Connection, record: &TaskRecord) -> Result<(), WriteError
         names(&state.taken_down)?,
         state.first_started_at.map(|at| at.0),
         state.time_out.map(TimeOut::as_str),
+        spec.hold,
+        submit.map(|submit| &submit.key),
+        submit.map(|submit| submit.body),
+        submit.map(|submit| submit.index),
         record.task.number().map(bits),
     ])?;
     if rows == 1 {
@@ -173,25 +182,45 @@ pub(crate) fn change(db: &Connection, task: &TaskId, state: &TaskState) -> Resul
     written(rows, "task change", task)
 }
 
+const CHANGE_SPEC: &str = "UPDATE tasks SET task_name = iif(?2, ?3, task_name), \
+     priority = iif(?4, ?5, priority), deadline_ms = iif(?6, ?7, deadline_ms), \
+     timeout_ns = iif(?8, ?9, timeout_ns), labels = iif(?10, ?11, labels), \
+     hold = iif(?12, ?13, hold) WHERE task_id = ?1";
+
 /// Changes what may be changed of a spec.
 pub(crate) fn change_spec(
     db: &Connection,
     task: &TaskId,
     change: &TaskChange,
 ) -> Result<(), WriteError> {
-    let timeout = match change.timeout {
-        Setting::Keep => None,
-        Setting::Clear => Some(None),
-        Setting::To(span) => Some(Some(nanos(span))),
+    let labels = match &change.labels {
+        Setting::To(labels) => json(labels)?,
+        Setting::Keep | Setting::Clear => json(&BTreeMap::<String, String>::new())?,
     };
-    let rows = db
-        .prepare_cached("UPDATE tasks SET timeout_ns = iif(?2, ?3, timeout_ns) WHERE task_id = ?1")?
-        .execute(params![
-            task.to_string(),
-            timeout.is_some(),
-            timeout.flatten()
-        ])?;
+    let rows = db.prepare_cached(CHANGE_SPEC)?.execute(params![
+        task.to_string(),
+        !change.name.is_kept(),
+        to(&change.name).map_or("", String::as_str),
+        !change.priority.is_kept(),
+        to(&change.priority).copied().unwrap_or_default().level(),
+        !change.deadline.is_kept(),
+        to(&change.deadline).map(|at| at.0),
+        !change.timeout.is_kept(),
+        to(&change.timeout).copied().map(nanos),
+        !change.labels.is_kept(),
+        labels,
+        !change.hold.is_kept(),
+        to(&change.hold).copied().unwrap_or_default(),
+    ])?;
     written(rows, "spec change", task)
+}
+
+/// What it is from now on, if it is anything.
+fn to<T>(setting: &Setting<T>) -> Option<&T> {
+    match setting {
+        Setting::Keep | Setting::Clear => None,
+        Setting::To(value) => Some(value),
+    }
 }
 
 pub(crate) fn find(db: &Connection, task: &TaskId) -> Result<Option<TaskRecord>, RowError> {
@@ -223,7 +252,7 @@ pub(crate) fn read(row: &Row<'_>) -> Result<TaskRecord, ReadError> {
     let task = columns.parsed()?;
     let order = columns.count()?;
     let user = columns.parsed()?;
-    let spec = TaskSpec {
+    let mut spec = TaskSpec {
         user,
         name: columns.raw()?,
         image: columns.parsed()?,
@@ -251,28 +280,35 @@ pub(crate) fn read(row: &Row<'_>) -> Result<TaskRecord, ReadError> {
         sla_multiplier: SlaMultiplier::new(columns.raw()?)
             .ok_or_else(|| columns.unreadable("expected 1.5 to 2.5"))?,
         container: container(&mut columns)?,
+        // Columns of a later version, behind the others.
+        hold: false,
+        submit_key: None,
     };
+    let submitted_at = columns.wall()?;
+    let state = TaskState {
+        status: columns.parsed()?,
+        phase: columns.parsed()?,
+        attempt: columns.raw()?,
+        worker: columns.parsed_if_any()?,
+        reason: columns.raw()?,
+        exit_code: columns.raw()?,
+        started_at: columns.wall_if_any()?,
+        completed_at: columns.wall_if_any()?,
+        cancel_requested: columns.raw()?,
+        failures: columns.raw()?,
+        retry_at: columns.wall_if_any()?,
+        taken_down: workers(&mut columns)?,
+        first_started_at: columns.wall_if_any()?,
+        time_out: columns.parsed_if_any()?,
+    };
+    spec.hold = columns.raw()?;
+    spec.submit_key = super::submits::key(&mut columns)?;
     Ok(TaskRecord {
         task,
         order,
         spec,
-        submitted_at: columns.wall()?,
-        state: TaskState {
-            status: columns.parsed()?,
-            phase: columns.parsed()?,
-            attempt: columns.raw()?,
-            worker: columns.parsed_if_any()?,
-            reason: columns.raw()?,
-            exit_code: columns.raw()?,
-            started_at: columns.wall_if_any()?,
-            completed_at: columns.wall_if_any()?,
-            cancel_requested: columns.raw()?,
-            failures: columns.raw()?,
-            retry_at: columns.wall_if_any()?,
-            taken_down: workers(&mut columns)?,
-            first_started_at: columns.wall_if_any()?,
-            time_out: columns.parsed_if_any()?,
-        },
+        submitted_at,
+        state,
     })
 }
 

@@ -5,6 +5,7 @@ mod kill;
 mod opening;
 mod rows;
 mod version_1;
+mod version_3;
 
 use std::sync::Arc;
 

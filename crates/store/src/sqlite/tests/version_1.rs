@@ -16,8 +16,8 @@ use cloudai_model::{
 use rusqlite::Connection;
 
 use crate::{
-    EndedQuery, SqliteStore, Store as _, TaskQuery,
-    conformance::{commit, loaded},
+    EndedQuery, SqliteStore, Store as _, StoredAccounts, TaskQuery,
+    conformance::{accounts, commit, loaded},
     sqlite::open::DATABASE_FILE,
 };
 
@@ -46,6 +46,7 @@ async fn a_store_of_version_1_is_brought_forward_after_a_copy() {
         assert_eq!(spec.retry_on.to_string(), "any");
         assert_eq!((state.retry_at, state.time_out), (None, None));
         assert!(state.taken_down.is_empty());
+        assert_eq!((spec.hold, &spec.submit_key), (false, &None));
         assert_eq!(state.first_started_at, state.started_at);
     }
     let again = &by_name["again"];
@@ -56,7 +57,11 @@ async fn a_store_of_version_1_is_brought_forward_after_a_copy() {
     assert_eq!(by_name["failed"].state.reason, "exit code 3");
     let result = store.result(&by_name["done"].task).await.unwrap().unwrap();
     assert_eq!(result.log_tail, "hi\n");
-    assert!(store.files(&by_name["done"].task).await.unwrap().is_some());
+    let files = store.files(&by_name["done"].task).await.unwrap().unwrap();
+    let bytes = store.files_bytes_of_user(&files.user).await.unwrap();
+    assert!(bytes > 0, "{files:?}");
+    assert_eq!(bytes, files.bytes());
+    assert_eq!(store.accounts().await.unwrap(), StoredAccounts::default());
 
     // a start gets what was live, with the two attempts that are open,
     let (records, _) = loaded(&store).await;
@@ -85,16 +90,29 @@ async fn a_store_of_version_1_is_brought_forward_after_a_copy() {
     state.taken_down = vec!["worker-1".parse().unwrap()];
     let change = TaskChange {
         timeout: Setting::To(std::time::Duration::from_secs(9)),
+        hold: Setting::To(true),
+        ..TaskChange::default()
     };
     let batch = [
         Record::TaskChanged(id.clone(), state.clone()),
         Record::SpecChanged(id.clone(), change),
         Record::TaskForgotten(by_name["failed"].task.clone()),
+        accounts::there(&accounts::user("ann")),
+        accounts::with_key(&accounts::key("k-1", "ann")),
+        accounts::done(&accounts::entry(1)),
     ];
     commit(&store, batch).await;
     let read = store.task(id).await.unwrap().unwrap();
     assert_eq!(read.state, state);
     assert_eq!(read.spec.timeout.unwrap().as_secs(), 9);
+    assert!(read.spec.hold);
+    let expected = StoredAccounts {
+        users: vec![accounts::user("ann")],
+        keys: vec![accounts::key("k-1", "ann")],
+        ended_tokens: vec![],
+        highest_audit: 1,
+    };
+    assert_eq!(store.accounts().await.unwrap(), expected);
     assert_eq!(store.ended(&query).await.unwrap().len(), 1);
     store.close().await.unwrap();
 
