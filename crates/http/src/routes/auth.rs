@@ -3,13 +3,14 @@
 use axum::{
     Extension, Json as Answer,
     extract::State,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use cloudai_accounts::{Session, UserDraft};
 use cloudai_api::{ChangePassword, LoggedIn, Login, Register, RotateTokenKey, User};
 use cloudai_model::Wall;
 
+use super::tasks::unless_known;
 use crate::{
     Context,
     auth::{Call, Caller},
@@ -165,16 +166,25 @@ pub(super) async fn logout(
     path = "/api/auth/me",
     operation_id = "me",
     tag = "accounts",
-    responses((status = 200, description = "You.", body = User), MeProblems)
+    params(
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of what is known."),
+    ),
+    responses(
+        (status = 200, description = "You.", body = User,
+            headers(("ETag" = String, description = "Names this state of you."))),
+        (status = 304, description = "It is what is known."),
+        MeProblems,
+    )
 )]
 pub(super) async fn me(
     State(context): State<Context>,
     caller: Caller,
+    headers: HeaderMap,
     query: Query,
-) -> Result<Answer<User>, Refusal> {
+) -> Result<Response, Refusal> {
     query.finish()?;
     let user = context.accounts()?.me(&caller.identity)?;
-    Ok(Answer(User::from(&user)))
+    unless_known(&headers, &User::from(&user))
 }
 
 /// Gives whoever asks another password. All their tokens end; the answer has a new one.

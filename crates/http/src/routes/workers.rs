@@ -2,7 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use axum::{Json as Answer, extract::State, http::StatusCode};
+use axum::{
+    Json as Answer,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
 use cloudai_accounts::{Action, Permission};
 use cloudai_api::{
     Drain, Drained, Mistake, Mistakes, NewWorker, Page, RegisteredWorker, Task, Unregistered,
@@ -12,7 +17,7 @@ use cloudai_core::registry;
 use cloudai_model::{TaskStatus, WorkerAddress, WorkerId};
 use cloudai_operator::TaskFilter;
 
-use super::tasks::tasks_page;
+use super::tasks::{tasks_page, unless_known};
 use crate::{
     Context,
     auth::Caller,
@@ -120,15 +125,24 @@ pub(super) async fn list(
     path = "/api/workers/{id}",
     operation_id = "get_worker",
     tag = "workers",
-    params(("id" = String, Path, description = "The worker.")),
-    responses((status = 200, description = "The worker.", body = Worker), LookProblems)
+    params(
+        ("id" = String, Path, description = "The worker."),
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of what is known."),
+    ),
+    responses(
+        (status = 200, description = "The worker.", body = Worker,
+            headers(("ETag" = String, description = "Names this state of the worker."))),
+        (status = 304, description = "It is what is known."),
+        LookProblems,
+    )
 )]
 pub(super) async fn one(
     State(context): State<Context>,
     caller: Caller,
     Id(worker): Id<WorkerId>,
+    headers: HeaderMap,
     query: Query,
-) -> Result<Answer<Worker>, Refusal> {
+) -> Result<Response, Refusal> {
     caller.may(Permission::Look)?;
     query.finish()?;
     let snapshot = context.operator.snapshot();
@@ -137,7 +151,8 @@ pub(super) async fn one(
         .get(&worker)
         .ok_or_else(Refusal::not_found)?;
     let mut shown = seen(&context, &caller, vec![found]).await?;
-    shown.pop().map(Answer).ok_or_else(Refusal::not_found)
+    let shown = shown.pop().ok_or_else(Refusal::not_found)?;
+    unless_known(&headers, &shown)
 }
 
 /// The tasks whose last attempt was given to a worker, the newest first.

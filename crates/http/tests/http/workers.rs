@@ -36,6 +36,11 @@ async fn an_admin_registers_drains_and_unregisters_a_worker() {
     let reply = reply.expect_problem(400, "invalid_body");
     assert_eq!(reply.places(), ["/worker_id", "/address"]);
 
+    let look = || get("/api/workers/w-1").by(&token);
+    let tag = site.send(look()).await.expect(200);
+    let tag = tag.header("etag").unwrap().to_owned();
+    let known = || look().header("If-None-Match", &tag);
+    site.send(known()).await.expect(304);
     let drained = site
         .send(post("/api/workers/w-1/drain").by(&token))
         .await
@@ -44,6 +49,7 @@ async fn an_admin_registers_drains_and_unregisters_a_worker() {
         drained.json(),
         json!({"worker_id": "w-1", "draining": true, "tasks": []})
     );
+    site.send(known()).await.expect(200);
     let used = post("/api/workers/w-1/drain")
         .by(&token)
         .json(&json!({"draining": false}));
