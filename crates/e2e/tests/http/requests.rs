@@ -228,7 +228,8 @@ async fn the_requests_in_the_docs_are_answered_so() {
     scene
         .plays(r#"curl -s -i -X DELETE $URL/api/users/bob -H "$AUTH" | head -n 1"#)
         .await;
-    let line = r#"curl -s $URL/api/keys -H "$AUTH" -H "$JSON" -d '{"name": "nightly", "scope": "tasks"}'"#;
+    let line =
+        r#"curl -s $URL/api/keys -H "$AUTH" -H "$JSON" -d '{"name": "nightly", "scope": "tasks"}'"#;
     let key = scene.asks(line).await;
     scene.sets("KEY", &text(&key["key"]["id"]), "4f1c86b0d5a3e972");
     scene.plays(r#"curl -s $URL/api/keys -H "$AUTH""#).await;
