@@ -362,7 +362,7 @@ fn every_path_is_in(shown: &str, document: &Value) {
                 let url = url.split([' ', '"', '?']).next().unwrap_or_default();
                 let sent = match line.split_once("-X ") {
                     Some((_, rest)) => rest.split(' ').next().unwrap_or_default(),
-                    None if line.contains("--json") => "POST",
+                    None if line.contains(" -d ") => "POST",
                     None => "GET",
                 };
                 let parts = |path: &str| path.split('/').count();
