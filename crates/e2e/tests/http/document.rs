@@ -58,6 +58,8 @@ async fn no_answer_is_outside_the_document() {
     let mut command = Command::new(schemathesis());
     command
         .args(["--config-file", settings, "run", "--no-color"])
+        .args(["--checks", "all"])
+        .args(["--phases", "examples,coverage,fuzzing,stateful"])
         .args(["--report", "json", "--report-dir", report.to_str().unwrap()])
         .arg(format!("http://{}/api-docs/openapi.json", site.at()))
         .env("CLOUDAI_TOKEN", &site.admin)
@@ -80,6 +82,8 @@ async fn no_answer_is_outside_the_document() {
         "{said}\n{}",
         String::from_utf8_lossy(&run.stderr)
     );
+    // has gone from one operation to another as the document links them,
+    assert!(links_followed(&said) > 0, "{said}");
     // has had every operation done at least once,
     let metrics = get("/metrics").send(site.at()).await.expect(200).text();
     let mut never = Vec::new();
@@ -105,4 +109,12 @@ async fn no_answer_is_outside_the_document() {
     get("/health").send(site.at()).await.expect(200);
     site.cluster.master.type_line("exit").await;
     site.cluster.master.ends().await;
+}
+
+/// How many of the document's links from one operation to another were followed.
+fn links_followed(said: &str) -> usize {
+    let mut lines = said.lines();
+    let links = lines.find_map(|line| line.trim().strip_prefix("API Links:"));
+    let covered = links.and_then(|links| links.split_whitespace().next());
+    covered.map_or(0, |count| count.parse().unwrap())
 }

@@ -19,7 +19,7 @@ What a master answers, as [api.md](api.md) explains it. A test sends these lines
 `CLOUDAI_WRITE_TRANSCRIPT=1 cargo test -p cloudai-tests --test http requests` this file is written anew.
 
 `URL` is `http://localhost:8080`. `AUTH` is `Authorization: Bearer` and the token of a login or a key; here it is an
-admin's.
+admin's. `JSON` is `Content-Type: application/json`.
 ";
 
 /// What differs from one machine and moment to the next, or is shown to nobody, and what stands for it.
@@ -204,15 +204,17 @@ async fn the_requests_in_the_docs_are_answered_so() {
 
     scene.chapter("Coming in");
     scene.sets("PASSWORD", ADMIN_PASSWORD, "the password");
-    let line = r#"curl -s $URL/api/auth/login --json "{\"username\": \"admin\", \"password\": \"$PASSWORD\"}""#;
+    // Not `--json`, which curl has since 7.82.
+    scene.sets("JSON", "Content-Type: application/json", "$JSON");
+    let line = r#"curl -s $URL/api/auth/login -H "$JSON" -d "{\"username\": \"admin\", \"password\": \"$PASSWORD\"}""#;
     let token = text(&scene.asks(line).await["token"]);
     scene.sets("AUTH", &format!("Authorization: Bearer {token}"), "$AUTH");
     scene.plays(r#"curl -s $URL/api/auth/me -H "$AUTH""#).await;
     scene
-        .plays(r#"curl -s $URL/api/auth/register --json '{"username": "alice", "password": "correct horse battery"}'"#)
+        .plays(r#"curl -s $URL/api/auth/register -H "$JSON" -d '{"username": "alice", "password": "correct horse battery"}'"#)
         .await;
     scene
-        .plays(r#"curl -s $URL/api/users -H "$AUTH" --json '{"username": "bob", "password": "correct horse battery"}'"#)
+        .plays(r#"curl -s $URL/api/users -H "$AUTH" -H "$JSON" -d '{"username": "bob", "password": "correct horse battery"}'"#)
         .await;
     scene
         .plays(r#"curl -s "$URL/api/users?limit=2" -H "$AUTH""#)
@@ -221,12 +223,13 @@ async fn the_requests_in_the_docs_are_answered_so() {
         .plays(r#"curl -s $URL/api/users/bob -H "$AUTH""#)
         .await;
     scene
-        .plays(r#"curl -s -X PATCH $URL/api/users/bob -H "$AUTH" --json '{"limits": {"queued_tasks": 100, "cpu_cores": 8}}'"#)
+        .plays(r#"curl -s -X PATCH $URL/api/users/bob -H "$AUTH" -H "$JSON" -d '{"limits": {"queued_tasks": 100, "cpu_cores": 8}}'"#)
         .await;
     scene
         .plays(r#"curl -s -i -X DELETE $URL/api/users/bob -H "$AUTH" | head -n 1"#)
         .await;
-    let line = r#"curl -s $URL/api/keys -H "$AUTH" --json '{"name": "nightly", "scope": "tasks"}'"#;
+    let line =
+        r#"curl -s $URL/api/keys -H "$AUTH" -H "$JSON" -d '{"name": "nightly", "scope": "tasks"}'"#;
     let key = scene.asks(line).await;
     scene.sets("KEY", &text(&key["key"]["id"]), "4f1c86b0d5a3e972");
     scene.plays(r#"curl -s $URL/api/keys -H "$AUTH""#).await;
@@ -236,7 +239,7 @@ async fn the_requests_in_the_docs_are_answered_so() {
 
     scene.chapter("Tasks");
     let task = scene
-        .asks(r#"curl -s $URL/api/tasks -H "$AUTH" --json '{"docker_image": "cloudai/test-shell", "command": "echo 6 times 7; echo 42 >/output/sum", "name": "sum", "cpu_cores": 0.5, "hold": true}'"#)
+        .asks(r#"curl -s $URL/api/tasks -H "$AUTH" -H "$JSON" -d '{"docker_image": "cloudai/test-shell", "command": "echo 6 times 7; echo 42 >/output/sum", "name": "sum", "cpu_cores": 0.5, "hold": true}'"#)
         .await;
     let task = text(&task["task_id"]);
     scene.sets("TASK", &task, "task-1697123456000001");
@@ -244,10 +247,10 @@ async fn the_requests_in_the_docs_are_answered_so() {
         .plays(r#"curl -s $URL/api/tasks/$TASK/explain -H "$AUTH""#)
         .await;
     scene
-        .plays(r#"curl -s -X PATCH $URL/api/tasks/$TASK -H "$AUTH" --json '{"labels": {"team": "vision"}}'"#)
+        .plays(r#"curl -s -X PATCH $URL/api/tasks/$TASK -H "$AUTH" -H "$JSON" -d '{"labels": {"team": "vision"}}'"#)
         .await;
     scene
-        .plays(r#"curl -s -o /dev/null -w '%{http_code}' -X PATCH $URL/api/tasks/$TASK -H "$AUTH" --json '{"hold": false}'"#)
+        .plays(r#"curl -s -o /dev/null -w '%{http_code}' -X PATCH $URL/api/tasks/$TASK -H "$AUTH" -H "$JSON" -d '{"hold": false}'"#)
         .await;
     site.has_status(&site.admin, &task, "completed").await;
     scene
@@ -263,7 +266,7 @@ async fn the_requests_in_the_docs_are_answered_so() {
         .plays(r#"curl -s "$URL/api/tasks/$TASK/logs?follow=true" -H "$AUTH" -H "Accept: text/event-stream""#)
         .await;
     let batch = scene
-        .asks(r#"curl -s $URL/api/tasks/batch -H "$AUTH" --json '{"tasks": [{"docker_image": "cloudai/test-shell", "command": ["sleep", "600"], "hold": true}]}'"#)
+        .asks(r#"curl -s $URL/api/tasks/batch -H "$AUTH" -H "$JSON" -d '{"tasks": [{"docker_image": "cloudai/test-shell", "command": ["sleep", "600"], "hold": true}]}'"#)
         .await;
     scene.sets(
         "OTHER",
@@ -310,7 +313,7 @@ async fn the_requests_in_the_docs_are_answered_so() {
         .plays(r#"curl -s $URL/telemetry/w-1 -H "$AUTH""#)
         .await;
     scene.plays(r#"curl -s $URL/workers -H "$AUTH""#).await;
-    let line = r#"curl -s $URL/api/workers -H "$AUTH" --json '{"worker_id": "w-2", "address": "10.0.0.7"}'"#;
+    let line = r#"curl -s $URL/api/workers -H "$AUTH" -H "$JSON" -d '{"worker_id": "w-2", "address": "10.0.0.7"}'"#;
     scene.asks(line).await;
     scene
         .plays(r#"curl -s -X DELETE $URL/api/workers/w-2 -H "$AUTH""#)
@@ -329,7 +332,7 @@ async fn the_requests_in_the_docs_are_answered_so() {
         .plays(r#"curl -s "$URL/api/audit?action=task.cancel" -H "$AUTH""#)
         .await;
     scene
-        .plays(r#"curl -s $URL/api/auth/password -H "$AUTH" --json '{"current_password": "wrong", "new_password": "another staple battery"}'"#)
+        .plays(r#"curl -s $URL/api/auth/password -H "$AUTH" -H "$JSON" -d '{"current_password": "wrong", "new_password": "another staple battery"}'"#)
         .await;
     scene
         .plays(r#"curl -s -i -X POST $URL/api/auth/token-key -H "$AUTH" | head -n 1"#)
@@ -359,7 +362,7 @@ fn every_path_is_in(shown: &str, document: &Value) {
                 let url = url.split([' ', '"', '?']).next().unwrap_or_default();
                 let sent = match line.split_once("-X ") {
                     Some((_, rest)) => rest.split(' ').next().unwrap_or_default(),
-                    None if line.contains("--json") => "POST",
+                    None if line.contains(" -d ") => "POST",
                     None => "GET",
                 };
                 let parts = |path: &str| path.split('/').count();

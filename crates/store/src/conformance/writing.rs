@@ -205,13 +205,13 @@ pub(crate) async fn a_task_added_with_other_content_is_a_conflict(place: &Place)
     let it = sample(1);
     commit(&*store, [it.added()]).await;
 
-    let mut renamed = it.clone();
-    renamed.task.spec.name = "another".to_owned();
+    let mut retagged = it.clone();
+    retagged.task.spec.tag = "another".to_owned();
     let mut reordered = it.clone();
     reordered.task.order = 2;
     let mut later = it.clone();
     later.task.submitted_at.0 += 1;
-    for other in [renamed, reordered, later] {
+    for other in [retagged, reordered, later] {
         let error = refused(&*store, vec![other.added()]).await;
         assert!(
             matches!(&error, CommitError::Conflict { what: "task", key } if *key == it.id().to_string()),

@@ -521,10 +521,15 @@ impl Operator for FakeMaster {
         Ok(removed.attempts.iter().cloned().collect())
     }
 
-    async fn drain(&self, worker: &WorkerId, _: bool) -> Result<Vec<AttemptId>, DrainFailure> {
-        let workers = self.workers.lock().unwrap();
+    async fn drain(
+        &self,
+        worker: &WorkerId,
+        draining: bool,
+    ) -> Result<Vec<AttemptId>, DrainFailure> {
+        let mut workers = self.workers.lock().unwrap();
         let unknown = || DrainError::from(UnknownWorker(worker.clone()));
-        let worker = workers.get(worker).ok_or_else(unknown)?;
+        let worker = workers.get_mut(worker).ok_or_else(unknown)?;
+        Arc::make_mut(worker).draining = draining;
         Ok(worker.attempts.iter().cloned().collect())
     }
 

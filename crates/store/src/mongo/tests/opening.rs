@@ -153,7 +153,7 @@ async fn a_newer_schema_is_refused_and_left_as_it_is() {
         error,
         MongoOpenError::Newer {
             found: 7,
-            known: 1,
+            known: head::SCHEMA,
             ..
         }
     );
@@ -205,13 +205,26 @@ async fn a_start_makes_the_indexes_that_are_read_along() {
                 "cloudai_number",
                 "cloudai_order",
                 "cloudai_status",
+                "cloudai_submit",
                 "cloudai_user",
+                "cloudai_user_status",
                 "cloudai_worker",
             ][..],
         ),
         ("ASSIGNMENTS", &["cloudai_open", "cloudai_task"]),
         ("RESULTS", &["cloudai_order"]),
-        ("FILE_METADATA", &["cloudai_user"]),
+        ("FILE_METADATA", &["cloudai_bytes", "cloudai_user"]),
+        ("API_KEYS", &["cloudai_user"]),
+        ("ENDED_TOKENS", &["cloudai_until"]),
+        (
+            "AUDIT",
+            &[
+                "cloudai_action",
+                "cloudai_at",
+                "cloudai_number",
+                "cloudai_user",
+            ],
+        ),
         // Few, and read as a whole or by id.
         ("WORKER_REGISTRY", &[]),
     ] {
