@@ -1,13 +1,13 @@
 //! What admins do with users, and what everybody may know of themselves.
 
 use cloudai_model::{
-    AccountState, Role, UserLimits, UserName,
+    AccountState, UserLimits, UserName,
     account::{AccountChange, UserRecord},
 };
 
 use crate::{
     accounts::{Accounts, Decision, Refusal},
-    audit::{Action, AuditEntry, role_words},
+    audit::{Action, AuditEntry},
     directory::Directory,
     identity::{CallContext, Forbidden, Identity, Permission},
     store::AccountStoreError,
@@ -93,106 +93,6 @@ impl Accounts {
         Ok((page, next))
     }
 
-    /// Lets somebody in who registered and awaits it.
-    ///
-    /// # Errors
-    /// See [`UserError`].
-    pub async fn approve(
-        &self,
-        call: &CallContext,
-        by: &Identity,
-        user: &UserName,
-    ) -> Result<User, UserError> {
-        let edit = Edit::new(Permission::Administer, Action::UserApprove);
-        self.edit(call, by, user, edit, |record, _| {
-            set_state(record, AccountState::AwaitsApproval, AccountState::Active)?;
-            Ok(String::new())
-        })
-        .await
-    }
-
-    /// Keeps a user out. Their tokens end; their keys count again when they are unlocked.
-    ///
-    /// # Errors
-    /// See [`UserError`].
-    pub async fn lock(
-        &self,
-        call: &CallContext,
-        by: &Identity,
-        user: &UserName,
-    ) -> Result<User, UserError> {
-        let edit = Edit::new(Permission::Administer, Action::UserLock);
-        self.edit(call, by, user, edit, |record, directory| {
-            guard_last_admin(record, directory)?;
-            if record.state != AccountState::Locked {
-                record.state = AccountState::Locked;
-                record.generation += 1;
-            }
-            Ok(String::new())
-        })
-        .await
-    }
-
-    /// Lets a user in again who was locked.
-    ///
-    /// # Errors
-    /// See [`UserError`].
-    pub async fn unlock(
-        &self,
-        call: &CallContext,
-        by: &Identity,
-        user: &UserName,
-    ) -> Result<User, UserError> {
-        let edit = Edit::new(Permission::Administer, Action::UserUnlock);
-        self.edit(call, by, user, edit, |record, _| {
-            set_state(record, AccountState::Locked, AccountState::Active)?;
-            Ok(String::new())
-        })
-        .await
-    }
-
-    /// Gives a user another role, from their next request on.
-    ///
-    /// # Errors
-    /// See [`UserError`].
-    pub async fn set_role(
-        &self,
-        call: &CallContext,
-        by: &Identity,
-        user: &UserName,
-        role: Role,
-    ) -> Result<User, UserError> {
-        let edit = Edit::new(Permission::Credentials, Action::UserRole);
-        self.edit(call, by, user, edit, move |record, directory| {
-            if role != Role::Admin {
-                guard_last_admin(record, directory)?;
-            }
-            let words = role_words(record.role, role);
-            record.role = role;
-            Ok(words)
-        })
-        .await
-    }
-
-    /// Gives a user other limits of their own.
-    ///
-    /// # Errors
-    /// See [`UserError`].
-    pub async fn set_limits(
-        &self,
-        call: &CallContext,
-        by: &Identity,
-        user: &UserName,
-        limits: UserLimits,
-    ) -> Result<User, UserError> {
-        let edit = Edit::new(Permission::Administer, Action::UserLimits);
-        self.edit(call, by, user, edit, move |record, _| {
-            record.limits = limits;
-            Ok(limit_words(&limits))
-        })
-        .await
-    }
-
     /// Removes a user with all of their keys. Their tasks and files are not touched; as long as there are
     /// any nobody else gets the name by [`Accounts::register`].
     ///
@@ -230,50 +130,6 @@ impl Accounts {
         let record = directory.user(user);
         let missing = || UserError::NoSuchUser { user: user.clone() };
         record.map(User::from).ok_or_else(missing)
-    }
-
-    async fn edit(
-        &self,
-        call: &CallContext,
-        by: &Identity,
-        user: &UserName,
-        edit: Edit,
-        change: impl FnOnce(&mut UserRecord, &Directory) -> Result<String, UserError> + Send + 'static,
-    ) -> Result<User, UserError> {
-        let edited = async {
-            by.authorize(edit.permission)?;
-            let entry = AuditEntry::new(call, Some(by), edit.action).target(user.as_str());
-            let (name, now) = (user.clone(), call.now.wall);
-            self.change_by((call, by), edit.permission, move |directory| {
-                let record = directory.user(&name);
-                let record = record.ok_or(UserError::NoSuchUser { user: name.clone() })?;
-                let mut edited = record.clone();
-                let entry = entry.detail(change(&mut edited, directory)?);
-                let mut changes = Vec::new();
-                if edited != *record {
-                    edited.updated_at = now;
-                    changes.push(AccountChange::User(Box::new(edited.clone())));
-                }
-                let user = User::from(&edited);
-                Ok::<_, UserError>(Decision::new(changes, entry, user))
-            })
-            .await
-        };
-        let edited = edited.await;
-        self.noted(call, by, edit.action, user.as_str(), edited)
-            .await
-    }
-}
-
-/// What an edit needs, and how it is written down.
-struct Edit {
-    permission: Permission,
-    action: Action,
-}
-
-impl Edit {
-    fn new(permission: Permission, action: Action) -> Self {
-        Self { permission, action }
     }
 }
 

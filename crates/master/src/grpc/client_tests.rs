@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use cloudai_accounts::{Identity, KeyDraft, Secret, UserChange};
-use cloudai_model::{KeyScope, Role};
+use cloudai_model::{AccountState, KeyScope, Role};
 use cloudai_operator::{Operator as _, TaskFilter};
 use cloudai_proto::{
     agent::{Empty, TaskAssignments, master_agent_client::MasterAgentClient},
@@ -317,7 +317,15 @@ async fn what_is_shown_must_count_also_on_this_machine() {
     // A token that has ended is none.
     assert!(served.submit(Some(&ada), task("")).await.unwrap().success);
     let (user, local) = ("ada".parse().unwrap(), Identity::local());
-    served.accounts.lock(&call(), &local, &user).await.unwrap();
+    let locked = UserChange {
+        state: Some(AccountState::Locked),
+        ..UserChange::default()
+    };
+    served
+        .accounts
+        .change_user(&call(), &local, &user, locked)
+        .await
+        .unwrap();
     let refused = served.submit(Some(&ada), task("")).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated);
     served.end().await;

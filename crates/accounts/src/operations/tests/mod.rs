@@ -7,12 +7,101 @@ mod programs;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use cloudai_model::{Mono, Now, Role, UserName, Wall, account::AuditRecord};
+use cloudai_model::{
+    AccountState, Mono, Now, Role, UserLimits, UserName, Wall, account::AuditRecord,
+};
 
 use crate::{
-    AccountSettings, Accounts, CallContext, Credential, Identity, PasswordCost, Peer, Registration,
-    Secret, Session, UserDraft, fakes::MemoryAccounts,
+    AccountSettings, Accounts, CallContext, ChangeUserError, Credential, Identity, PasswordCost,
+    Peer, Registration, Secret, Session, User, UserChange, UserDraft, UserError,
+    fakes::MemoryAccounts,
 };
+
+/// A change of one thing of a user.
+impl Accounts {
+    async fn changed(
+        &self,
+        call: &CallContext,
+        by: &Identity,
+        user: &UserName,
+        change: UserChange,
+    ) -> Result<User, UserError> {
+        let changed = self.change_user(call, by, user, change).await;
+        changed.map_err(|error| match error {
+            ChangeUserError::User(error) => error,
+            ChangeUserError::Password(error) => panic!("no password was changed: {error}"),
+        })
+    }
+
+    async fn in_state(
+        &self,
+        call: &CallContext,
+        by: &Identity,
+        user: &UserName,
+        state: AccountState,
+    ) -> Result<User, UserError> {
+        let change = UserChange {
+            state: Some(state),
+            ..UserChange::default()
+        };
+        self.changed(call, by, user, change).await
+    }
+
+    async fn approve(
+        &self,
+        call: &CallContext,
+        by: &Identity,
+        user: &UserName,
+    ) -> Result<User, UserError> {
+        self.in_state(call, by, user, AccountState::Active).await
+    }
+
+    async fn lock(
+        &self,
+        call: &CallContext,
+        by: &Identity,
+        user: &UserName,
+    ) -> Result<User, UserError> {
+        self.in_state(call, by, user, AccountState::Locked).await
+    }
+
+    async fn unlock(
+        &self,
+        call: &CallContext,
+        by: &Identity,
+        user: &UserName,
+    ) -> Result<User, UserError> {
+        self.in_state(call, by, user, AccountState::Active).await
+    }
+
+    async fn set_role(
+        &self,
+        call: &CallContext,
+        by: &Identity,
+        user: &UserName,
+        role: Role,
+    ) -> Result<User, UserError> {
+        let change = UserChange {
+            role: Some(role),
+            ..UserChange::default()
+        };
+        self.changed(call, by, user, change).await
+    }
+
+    async fn set_limits(
+        &self,
+        call: &CallContext,
+        by: &Identity,
+        user: &UserName,
+        limits: UserLimits,
+    ) -> Result<User, UserError> {
+        let change = UserChange {
+            limits: Some(limits),
+            ..UserChange::default()
+        };
+        self.changed(call, by, user, change).await
+    }
+}
 
 const START_MS: i64 = 1_800_000_000_000;
 

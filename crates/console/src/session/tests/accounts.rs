@@ -1,10 +1,10 @@
 //! Users at the console, over accounts in memory.
 
 use cloudai_accounts::{
-    AccountSettings, Accounts, CallContext, Identity, PasswordCost, Peer, Secret, UserDraft,
-    fakes::MemoryAccounts,
+    AccountSettings, Accounts, CallContext, Identity, PasswordCost, Peer, Secret, UserChange,
+    UserDraft, fakes::MemoryAccounts,
 };
-use cloudai_model::Role;
+use cloudai_model::{AccountState, Role};
 use tokio::sync::watch;
 
 use super::*;
@@ -92,9 +92,13 @@ async fn a_lost_password_is_replaced_by_one_that_is_said_once() {
 async fn whoever_is_locked_stays_so_and_nobody_is_said_to_be_nobody() {
     let mut users = with_users().await;
     let ada = "ada".parse().unwrap();
+    let locked = UserChange {
+        state: Some(AccountState::Locked),
+        ..UserChange::default()
+    };
     users
         .accounts
-        .lock(&call(), &Identity::local(), &ada)
+        .change_user(&call(), &Identity::local(), &ada, locked)
         .await
         .unwrap();
     let said = users.run("reset-password ada").await;
