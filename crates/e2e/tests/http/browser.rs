@@ -13,7 +13,8 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// What `scripts/browser-up` puts under target/.
 fn browser() -> PathBuf {
     let home = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/browser"));
-    let is_there = home.join("ready").exists() && home.join("chromium").exists();
+    let names = ["ready", "chromium", "node"];
+    let is_there = names.iter().all(|name| home.join(name).exists());
     assert!(
         is_there,
         "expected a browser at {}: run scripts/browser-up",
@@ -31,12 +32,13 @@ async fn the_page_of_the_interface_works_in_a_browser() {
         env!("CARGO_MANIFEST_DIR"),
         "/tests/http/browser/docs_page.mjs"
     );
-    let mut command = Command::new("node");
+    let browser = browser();
+    let mut command = Command::new(browser.join("node"));
     command
         .arg(script)
         .env("MASTER", site.at())
         .env("TOKEN", &site.admin)
-        .env("BROWSER", browser())
+        .env("BROWSER", browser)
         // Profiles and sockets of the browser: they go with the cluster's folder.
         .env("TMPDIR", site.cluster.path(""))
         .env_remove("PICTURES")
@@ -48,7 +50,7 @@ async fn the_page_of_the_interface_works_in_a_browser() {
     }
     let run = tokio::time::timeout(LONGEST, command.output()).await;
     let run = run.expect("the browser ends in time");
-    let run = run.expect("expected node in PATH: run scripts/browser-up");
+    let run = run.expect("target/browser/node runs: scripts/browser-up has tried it");
     let said = String::from_utf8_lossy(&run.stdout).into_owned();
     // then nothing is amiss,
     assert!(

@@ -21,7 +21,7 @@ async fn users_may_nothing_of_all_this_and_each_try_is_written_down() {
     };
 
     refused(accounts.lock(&call, &ada, &bob).await.map(|_| ()));
-    refused(accounts.unlock(&call, &ada, &bob).await.map(|_| ()));
+    refused(accounts.let_in(&call, &ada, &bob).await.map(|_| ()));
     refused(
         accounts
             .set_role(&call, &ada, &ada.user, Role::Admin)
@@ -133,7 +133,7 @@ async fn the_last_active_admin_stays() {
         .unwrap();
     accounts.lock(&call(1), &admin, &ada).await.unwrap();
     last(accounts.delete_user(&call(1), &admin, &me).await);
-    accounts.unlock(&call(1), &admin, &ada).await.unwrap();
+    accounts.let_in(&call(1), &admin, &ada).await.unwrap();
     accounts.delete_user(&call(1), &admin, &me).await.unwrap();
     let ada = cluster.identity(&cluster.login("ada").await);
     last(accounts.delete_user(&call(1), &ada, &name("ada")).await);
@@ -209,7 +209,7 @@ async fn states_lead_where_they_should() {
     }
     // The way back is in; nobody is sent back to await approval.
     assert_eq!(
-        state(accounts.unlock(&call(1), &admin, &ada).await),
+        state(accounts.let_in(&call(1), &admin, &ada).await),
         AccountState::Active
     );
     let awaits = AccountState::AwaitsApproval;

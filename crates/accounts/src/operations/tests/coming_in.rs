@@ -132,7 +132,7 @@ async fn registration_is_as_the_settings_say() {
     let admin = approval.admin().await;
     approval
         .accounts
-        .approve(&call(0), &admin, &name("ada"))
+        .let_in(&call(0), &admin, &name("ada"))
         .await
         .unwrap();
     assert!(login().await.is_ok());
@@ -452,7 +452,7 @@ async fn tokens_of_who_is_removed_locked_or_made_anew_count_no_more() {
     assert!(matches!(login, Err(LoginError::Locked)));
     cluster
         .accounts
-        .unlock(&call(1), &admin, &ada)
+        .let_in(&call(1), &admin, &ada)
         .await
         .unwrap();
     assert_eq!(

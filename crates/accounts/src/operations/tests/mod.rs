@@ -47,15 +47,6 @@ impl Accounts {
         self.changed(call, by, user, change).await
     }
 
-    async fn approve(
-        &self,
-        call: &CallContext,
-        by: &Identity,
-        user: &UserName,
-    ) -> Result<User, UserError> {
-        self.in_state(call, by, user, AccountState::Active).await
-    }
-
     async fn lock(
         &self,
         call: &CallContext,
@@ -65,7 +56,8 @@ impl Accounts {
         self.in_state(call, by, user, AccountState::Locked).await
     }
 
-    async fn unlock(
+    /// From whatever state keeps them out.
+    async fn let_in(
         &self,
         call: &CallContext,
         by: &Identity,
@@ -235,9 +227,9 @@ fn every_operation_may_be_awaited_on_any_thread() {
         is_send(accounts.create_user(call, by, draft("ada"), Role::User));
         is_send(accounts.change_password(call, by, "x".into(), "y".into()));
         is_send(accounts.set_password(call, by, user, "x".into()));
-        is_send(accounts.approve(call, by, user));
+        is_send(accounts.let_in(call, by, user));
         is_send(accounts.lock(call, by, user));
-        is_send(accounts.unlock(call, by, user));
+        is_send(accounts.let_in(call, by, user));
         is_send(accounts.set_role(call, by, user, Role::User));
         is_send(accounts.set_limits(call, by, user, cloudai_model::UserLimits::default()));
         is_send(accounts.delete_user(call, by, user));

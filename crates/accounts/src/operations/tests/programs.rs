@@ -109,7 +109,7 @@ async fn a_key_ends_with_its_time_its_deletion_and_its_user() {
     ));
     cluster
         .accounts
-        .unlock(&call(1), &admin, &name("ada"))
+        .let_in(&call(1), &admin, &name("ada"))
         .await
         .unwrap();
     assert!(shown(&cluster, &locked, 2).is_ok());
